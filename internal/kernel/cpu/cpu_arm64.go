@@ -1,0 +1,10 @@
+package cpu
+
+import "golang.org/x/sys/cpu"
+
+func detect() Level {
+	if cpu.ARM64.HasASIMDDP {
+		return NEON
+	}
+	return Generic
+}
