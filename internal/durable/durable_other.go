@@ -1,0 +1,17 @@
+//go:build !linux && !darwin && !freebsd && !netbsd && !openbsd && !dragonfly && !windows
+
+package durable
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+func isNoSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) }
+
+func syncDir(string) error { return nil }
+
+func lockTemp(*os.File) {}
+
+func heldByWriter(string) bool { return false }

@@ -1,0 +1,32 @@
+package durable
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+func isNoSpace(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
+}
+
+// syncDir: Windows has no fsync of folders; the file's own flush must do.
+func syncDir(string) error { return nil }
+
+func lockTemp(*os.File) {}
+
+// heldByWriter: os.Remove fails on a file that another process has open.
+func heldByWriter(string) bool { return false }
+
+func freeSpace(path string) (int64, error) {
+	p, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return 0, err
+	}
+	var free, total, all uint64
+	if err := windows.GetDiskFreeSpaceEx(p, &free, &total, &all); err != nil {
+		return 0, err
+	}
+	return int64(free), nil
+}
