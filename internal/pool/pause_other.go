@@ -1,0 +1,7 @@
+//go:build !amd64 && !arm64
+
+package pool
+
+import "runtime"
+
+func pause(n uint32) { runtime.Gosched() }
