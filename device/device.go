@@ -1,0 +1,252 @@
+// Package device is the only door to arithmetic: tensors, weights, the
+// operations of a Llama forward pass and their derivatives. It owns where
+// numbers live and in which layout; it does not know models (package llama),
+// derivative bookkeeping (package grad) or files (package checkpoint).
+//
+// Ops is what a forward pass is written against. A Device runs operations at
+// once; grad.Tape implements the same interface by wrapping a device and
+// recording. CPU is the first device.
+//
+// Misuse by the program itself (mismatched shapes, a released tensor) panics;
+// everything that depends on input from outside is an error of the
+// constructors.
+package device
+
+import (
+	"fmt"
+
+	"leolm/tensor"
+)
+
+// Tensor is a dense row-major matrix of activations: Rows tokens by Cols
+// features. It comes from a device's arena and lives until its last Release.
+type Tensor struct {
+	Rows, Cols int
+
+	refs int
+	f32  []float32 // the values, unless demoted
+	h    []uint16  // the values rounded to bf16, when something asked for them
+}
+
+func (t *Tensor) String() string { return fmt.Sprintf("[%d, %d]", t.Rows, t.Cols) }
+
+// Weight is a parameter matrix [Rows, Cols] (output features × input
+// features; a vector is one row) in a layout that its device chose.
+type Weight interface {
+	Rows() int
+	Cols() int
+	// DType is the type that the values were stored as before any repacking.
+	DType() tensor.DType
+	// Bytes is the memory that the weight occupies, gradient included.
+	Bytes() int
+	// Trainable tells whether derivatives with respect to the weight are collected.
+	Trainable() bool
+}
+
+// Use says what a weight is for, so that a device can choose its layout.
+type Use uint8
+
+// The uses of a weight. Tied embeddings are both Product and Lookup.
+const (
+	Product Use = 1 << iota // right-hand side of Linear
+	Lookup                  // rows read by Embed
+	Vector                  // norm gain or bias: one row
+)
+
+// WeightSpec describes stored values from which a device makes a Weight.
+type WeightSpec struct {
+	Name       string
+	DType      tensor.DType
+	Rows, Cols int
+	// Row returns the stored bytes of row i, Cols elements of DType.
+	Row func(i int) []byte
+	Use Use
+}
+
+// Sequence is a run of consecutive rows of a batch that belong together:
+// row Row+i is token Past+i of the sequence and sees the tokens up to itself.
+// With a cache, keys and values of the Past earlier tokens are in Pages, and those of
+// these rows are written there; without one (training), Past is 0.
+type Sequence struct {
+	Row, Len int
+	Past     int
+	// Pages are the cache pages of tokens 0, PageLen, 2·PageLen, …; they must
+	// cover Past+Len tokens.
+	Pages []int32
+}
+
+// AttentionSpec describes one attention operation. Padded and packed training,
+// chunked prefill, decoding, mixed batches and scoring are values of it.
+type AttentionSpec struct {
+	Heads, KVHeads, HeadDim int
+	Scale                   float32 // multiplies the scores, usually 1/√HeadDim
+	Window                  int     // sliding window in tokens, 0 for none
+	Seqs                    []Sequence
+	Cache                   KVCache // nil: keys and values are the rows of this call only
+	Layer                   int     // layer of the cache
+}
+
+// PageLen is the number of positions in a cache page. It is also the length of the
+// splits that attention over long sequences is computed in, so results do not
+// depend on how a sequence came into the cache.
+const PageLen = 256
+
+// KVCache is a pool of pages; a page holds PageLen positions of keys and
+// values of all layers, rounded to the cache's data type. Pages are counted,
+// so that sequences can share a prefix.
+type KVCache interface {
+	DType() tensor.DType
+	// Alloc returns a free page with one reference, or an error when the pool is full.
+	Alloc() (int32, error)
+	Retain(page int32)
+	Free(page int32)
+	// CopyPage copies the first n positions of src to dst.
+	CopyPage(dst, src int32, n int)
+	// PageBytes exposes the contents of a page for saving and restoring sessions.
+	PageBytes(page int32) []byte
+	// Bytes is the memory in use.
+	Bytes() int
+}
+
+// Rope holds the frequencies of rotary position embedding: HeadDim/2 angles
+// per position (Su et al. 2021), in the rotate-half layout of Hugging Face.
+type Rope struct {
+	HeadDim int
+	InvFreq []float64 // HeadDim/2, scaling included
+
+	// AttentionFactor multiplies cos and sin (1 for Llama).
+	AttentionFactor float64
+
+	cos, sin []float32 // [positions, HeadDim/2], grown on demand by the device
+}
+
+// Ops are the operations that a forward pass is made of. Shapes: T tokens.
+// Every operation returns tensors with one reference, which the caller
+// releases.
+type Ops interface {
+	// Embed returns the rows ids of table: [T, Cols].
+	Embed(table Weight, ids []int32) *Tensor
+	// RMSNorm returns gain ∘ x / √(mean(x²)+eps) by rows.
+	RMSNorm(x *Tensor, gain Weight, eps float32) *Tensor
+	// Linear returns x·wᵀ: [T, w.Rows].
+	Linear(x *Tensor, w Weight) *Tensor
+	// Linears is Linear with several weights on one input.
+	Linears(x *Tensor, ws ...Weight) []*Tensor
+	// AddBias adds the vector b to every row of x, in place, and returns x.
+	AddBias(x *Tensor, b Weight) *Tensor
+	// Rope rotates every head of x in place by its position and returns x.
+	Rope(x *Tensor, r *Rope, positions []int32) *Tensor
+	// Attention returns softmax(scale·q·kᵀ + causal mask)·v by heads: q is [T, Heads·HeadDim],
+	// k and v are [T, KVHeads·HeadDim]. Rows in no sequence give zeros.
+	Attention(q, k, v *Tensor, spec *AttentionSpec) *Tensor
+	// SwiGLU returns silu(gate) ∘ up.
+	SwiGLU(gate, up *Tensor) *Tensor
+	// Add returns x + s·y.
+	Add(x, y *Tensor, s float32) *Tensor
+	// Dropout zeroes elements with probability p and scales the others by
+	// 1/(1-p); which ones depends on seed only.
+	Dropout(x *Tensor, p float32, seed uint64) *Tensor
+	// Rows returns the given rows of x.
+	Rows(x *Tensor, rows []int32) *Tensor
+	// LinearCrossEntropy computes, for every row i with a weight other than 0
+	// (or every row, if weights is nil), the log-probability of targets[i] under softmax(hidden·wᵀ) in
+	// chunks of rows, and the weighted sum of the negative log-probabilities.
+	// Columns from vocab on (padding rows of w) count as impossible; vocab 0 means all.
+	LinearCrossEntropy(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int) CrossEntropy
+	// Segment runs f on x; a tape may forget what happens inside and compute it again
+	// for the derivative (activation recomputation).
+	Segment(x *Tensor, f func(ops Ops, x *Tensor) *Tensor) *Tensor
+	// Release gives tensors back. Nil is allowed.
+	Release(ts ...*Tensor)
+}
+
+// CrossEntropy is the result of LinearCrossEntropy.
+type CrossEntropy struct {
+	Loss     float64   // Σ weightᵢ·(-log pᵢ)
+	LogProbs []float32 // log pᵢ per row; 0 where the weight is 0
+}
+
+// Derivatives are the backward passes of Ops, called by grad.Tape. Those with
+// respect to weights are added to the weight's gradient.
+type Derivatives interface {
+	EmbedGrad(table Weight, ids []int32, dy *Tensor)
+	// RMSNormGrad returns dx and, if gain is trainable, adds to its gradient.
+	RMSNormGrad(x *Tensor, gain Weight, eps float32, dy *Tensor, needX bool) *Tensor
+	// LinearGradInput returns dy·w, added to acc if that is not nil; it takes ownership of acc.
+	LinearGradInput(dy *Tensor, w Weight, acc *Tensor) *Tensor
+	// LinearGradWeight adds dyᵀ·x to the gradient of w.
+	LinearGradWeight(x, dy *Tensor, w Weight)
+	AddBiasGrad(b Weight, dy *Tensor)
+	// RopeGrad rotates dy back. It takes ownership of dy and returns the result.
+	RopeGrad(dy *Tensor, r *Rope, positions []int32) *Tensor
+	// AttentionTrain is Attention without a cache that also returns the
+	// log-sum-exp of the scores [T, Heads], which AttentionGrad needs.
+	AttentionTrain(q, k, v *Tensor, spec *AttentionSpec) (out, lse *Tensor)
+	AttentionGrad(q, k, v, out, lse, dout *Tensor, spec *AttentionSpec) (dq, dk, dv *Tensor)
+	SwiGLUGrad(gate, up, dy *Tensor) (dgate, dup *Tensor)
+	RowsGrad(dy *Tensor, rows []int32, total int) *Tensor
+	// LinearCrossEntropyGrad computes the cross-entropy and, in the same
+	// sweep over chunks, dhidden of the weighted loss; the gradient of w is added to if w is trainable.
+	LinearCrossEntropyGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, needHidden bool) (CrossEntropy, *Tensor)
+	// Accumulate returns x + y, in x's place if nobody else holds x. It takes ownership of x.
+	Accumulate(x, y *Tensor) *Tensor
+	// Demote lets a device keep x in its compute type only, until it is used
+	// again: for values saved for the backward pass.
+	Demote(x *Tensor)
+}
+
+// AdamW are the hyper-parameters of one decoupled Adam step (Loshchilov and
+// Hutter 2019) as PyTorch's torch.optim.AdamW computes it.
+type AdamW struct {
+	LR, Beta1, Beta2, Eps, WeightDecay float64
+	Step                               int     // counted from 1, for bias correction
+	GradScale                          float64 // multiplies the gradient first (clipping)
+}
+
+// Device runs operations and owns memory.
+type Device interface {
+	Ops
+	Derivatives
+	// Name says what runs, for reports.
+	Name() string
+	// NewWeight makes a frozen weight from stored values.
+	NewWeight(spec WeightSpec) (Weight, error)
+	// NewParam makes a trainable weight with float32 values, initially zero.
+	NewParam(name string, rows, cols int) Weight
+	// ReadWeight and WriteWeight copy values as float32; writing needs a trainable weight.
+	ReadWeight(w Weight, dst []float32)
+	WriteWeight(w Weight, src []float32) error
+	// ReadGrad copies the gradient, WriteGrad sets it, ZeroGrad clears it.
+	ReadGrad(w Weight, dst []float32)
+	WriteGrad(w Weight, src []float32)
+	ZeroGrad(ws ...Weight)
+	// GradSquares returns Σg² over the gradient of w, summed in one order;
+	// it is NaN or infinite if an element is.
+	GradSquares(w Weight) float64
+	// AdamW updates w in place; m and v are the optimiser's moments.
+	AdamW(w Weight, m, v Moment, h AdamW)
+	// NewMoment makes optimiser state for w: 32 or 8 bits per element.
+	NewMoment(w Weight, bits int, signed bool) (Moment, error)
+	// NewCache makes a pool of at most pages pages of keys and values.
+	NewCache(layers, kvHeads, headDim int, dt tensor.DType, pages int) (KVCache, error)
+	// New makes an uninitialised tensor, FromSlice a copy of values.
+	New(rows, cols int) *Tensor
+	FromSlice(rows, cols int, values []float32) *Tensor
+	// Read waits for t and copies it to dst, which has Rows·Cols elements.
+	Read(t *Tensor, dst []float32)
+	// Retain adds a reference to t, to be given back by Release.
+	Retain(t *Tensor) *Tensor
+	// SetCompute chooses the type that products of trainable weights are computed in: F32 or BF16
+	// (bf16 operands, float32 sums).
+	SetCompute(dt tensor.DType) error
+	// ArenaBytes is the memory that tensors have taken at most since the last ResetPeak.
+	ArenaBytes() int
+	ResetPeak()
+}
+
+// Moment is optimiser state of one weight. It is saved and restored as raw bytes.
+type Moment interface {
+	Bytes() int
+	Save(dst []byte)
+	Load(src []byte) error
+}

@@ -1,0 +1,292 @@
+// Package grad owns differentiation: a tape that implements device.Ops by
+// wrapping a device, records every operation, and plays the derivatives
+// backwards. It owns which values are kept for the backward pass and for how
+// long; the derivatives themselves are the device's.
+package grad
+
+import (
+	"leolm/device"
+)
+
+// Tape records one forward pass. It is not safe for concurrent use.
+type Tape struct {
+	dev   device.Device
+	nodes []node
+	// needs holds the tensors through which a derivative must flow; grads
+	// what has arrived for them so far.
+	needs map[*device.Tensor]bool
+	grads map[*device.Tensor]*device.Tensor
+	// recompute makes Segment forget its inside.
+	recompute bool
+}
+
+// node is one recorded operation: when the derivative of out is complete,
+// back passes it on. It owns dout.
+type node struct {
+	out   *device.Tensor
+	saved []*device.Tensor
+	back  func(dout *device.Tensor)
+}
+
+// New returns an empty tape on dev. With recompute, the inside of every
+// Segment is computed a second time in the backward pass instead of being kept.
+func New(dev device.Device, recompute bool) *Tape {
+	return &Tape{dev: dev, recompute: recompute, needs: map[*device.Tensor]bool{}, grads: map[*device.Tensor]*device.Tensor{}}
+}
+
+// record adds an operation whose result is out. saved are the tensors that back reads.
+func (t *Tape) record(out *device.Tensor, back func(dout *device.Tensor), saved ...*device.Tensor) {
+	t.needs[out] = true
+	for _, s := range saved {
+		t.dev.Retain(s)
+	}
+	t.nodes = append(t.nodes, node{out: out, saved: saved, back: back})
+}
+
+// give adds d to the derivative of x and takes ownership of d.
+func (t *Tape) give(x, d *device.Tensor) {
+	if d == nil {
+		return
+	}
+	if !t.needs[x] {
+		t.dev.Release(d)
+		return
+	}
+	if g := t.grads[x]; g != nil {
+		t.grads[x] = t.dev.Accumulate(g, d)
+		t.dev.Release(d)
+		return
+	}
+	t.grads[x] = d
+}
+
+// Backward plays the tape backwards. Every LinearCrossEntropy on the tape
+// counts with derivative 1; seeds adds further starting points. Gradients of
+// trainable weights are added to what they hold. The tape is empty afterwards.
+func (t *Tape) Backward(seeds map[*device.Tensor]*device.Tensor) {
+	for x, d := range seeds {
+		t.give(x, t.dev.Retain(d))
+	}
+	t.play()
+	for x, d := range t.grads {
+		t.dev.Release(d)
+		delete(t.grads, x)
+	}
+	clear(t.needs)
+}
+
+// play runs the recorded operations backwards and forgets them. Derivatives of inputs stay in grads.
+func (t *Tape) play() {
+	for i := len(t.nodes) - 1; i >= 0; i-- {
+		n := t.nodes[i]
+		t.nodes[i] = node{}
+		if d := t.grads[n.out]; d != nil {
+			delete(t.grads, n.out)
+			n.back(d)
+		}
+		t.dev.Release(n.saved...)
+	}
+	t.nodes = t.nodes[:0]
+}
+
+// Embed implements device.Ops.
+func (t *Tape) Embed(table device.Weight, ids []int32) *device.Tensor {
+	y := t.dev.Embed(table, ids)
+	if table.Trainable() {
+		t.record(y, func(dy *device.Tensor) {
+			t.dev.EmbedGrad(table, ids, dy)
+			t.dev.Release(dy)
+		})
+	}
+	return y
+}
+
+// RMSNorm implements device.Ops.
+func (t *Tape) RMSNorm(x *device.Tensor, gain device.Weight, eps float32) *device.Tensor {
+	y := t.dev.RMSNorm(x, gain, eps)
+	if needX := t.needs[x]; needX || gain.Trainable() {
+		t.record(y, func(dy *device.Tensor) {
+			t.give(x, t.dev.RMSNormGrad(x, gain, eps, dy, needX))
+			t.dev.Release(dy)
+		}, x)
+	}
+	return y
+}
+
+// Linear implements device.Ops.
+func (t *Tape) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
+	return t.Linears(x, w)[0]
+}
+
+// Linears implements device.Ops.
+func (t *Tape) Linears(x *device.Tensor, ws ...device.Weight) []*device.Tensor {
+	ys := t.dev.Linears(x, ws...)
+	needX, kept := t.needs[x], false
+	for i, w := range ws {
+		y := ys[i]
+		switch {
+		case w.Trainable():
+			t.record(y, func(dy *device.Tensor) {
+				t.dev.LinearGradWeight(x, dy, w)
+				t.backLinear(x, w, dy, needX)
+			}, x)
+		case needX:
+			t.record(y, func(dy *device.Tensor) { t.backLinear(x, w, dy, needX) })
+		default:
+			continue
+		}
+		kept = kept || w.Trainable()
+	}
+	if kept {
+		t.dev.Demote(x)
+	}
+	return ys
+}
+
+func (t *Tape) backLinear(x *device.Tensor, w device.Weight, dy *device.Tensor, needX bool) {
+	if needX {
+		t.grads[x] = t.dev.LinearGradInput(dy, w, t.grads[x])
+	}
+	t.dev.Release(dy)
+}
+
+// AddBias implements device.Ops.
+func (t *Tape) AddBias(x *device.Tensor, b device.Weight) *device.Tensor {
+	x = t.dev.AddBias(x, b)
+	if b.Trainable() {
+		t.inPlace(x, func(dx *device.Tensor) *device.Tensor {
+			t.dev.AddBiasGrad(b, dx)
+			return dx
+		})
+	}
+	return x
+}
+
+// Rope implements device.Ops.
+func (t *Tape) Rope(x *device.Tensor, r *device.Rope, positions []int32) *device.Tensor {
+	x = t.dev.Rope(x, r, positions)
+	if t.needs[x] {
+		t.inPlace(x, func(dx *device.Tensor) *device.Tensor { return t.dev.RopeGrad(dx, r, positions) })
+	}
+	return x
+}
+
+// inPlace records an operation that changed x itself: back turns the
+// derivative with respect to the new x into that with respect to the old one.
+func (t *Tape) inPlace(x *device.Tensor, back func(dx *device.Tensor) *device.Tensor) {
+	t.record(x, func(dx *device.Tensor) { t.grads[x] = back(dx) })
+}
+
+// Attention implements device.Ops, without a cache.
+func (t *Tape) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *device.Tensor {
+	if spec.Cache != nil {
+		panic("grad: attention through a cache has no derivative")
+	}
+	if !t.needs[q] && !t.needs[k] && !t.needs[v] {
+		return t.dev.Attention(q, k, v, spec)
+	}
+	out, lse := t.dev.AttentionTrain(q, k, v, spec)
+	t.record(out, func(dout *device.Tensor) {
+		dq, dk, dv := t.dev.AttentionGrad(q, k, v, out, lse, dout, spec)
+		t.dev.Release(dout)
+		t.give(q, dq)
+		t.give(k, dk)
+		t.give(v, dv)
+	}, q, k, v, out, lse)
+	t.dev.Release(lse)
+	return out
+}
+
+// SwiGLU implements device.Ops.
+func (t *Tape) SwiGLU(gate, up *device.Tensor) *device.Tensor {
+	y := t.dev.SwiGLU(gate, up)
+	if t.needs[gate] || t.needs[up] {
+		t.record(y, func(dy *device.Tensor) {
+			dg, du := t.dev.SwiGLUGrad(gate, up, dy)
+			t.dev.Release(dy)
+			t.give(gate, dg)
+			t.give(up, du)
+		}, gate, up)
+		t.dev.Demote(gate)
+		t.dev.Demote(up)
+	}
+	return y
+}
+
+// Add implements device.Ops.
+func (t *Tape) Add(x, y *device.Tensor, s float32) *device.Tensor {
+	z := t.dev.Add(x, y, s)
+	if t.needs[x] || t.needs[y] {
+		t.record(z, func(dz *device.Tensor) {
+			dy := t.dev.Retain(dz)
+			if s != 1 && t.needs[y] {
+				t.dev.Release(dy)
+				dy = t.dev.Add(dz, dz, s-1)
+			}
+			t.give(y, dy)
+			t.give(x, dz)
+		})
+	}
+	return z
+}
+
+// Dropout implements device.Ops.
+func (t *Tape) Dropout(x *device.Tensor, p float32, seed uint64) *device.Tensor {
+	y := t.dev.Dropout(x, p, seed)
+	if t.needs[x] {
+		t.record(y, func(dy *device.Tensor) {
+			t.give(x, t.dev.Dropout(dy, p, seed))
+			t.dev.Release(dy)
+		})
+	}
+	return y
+}
+
+// Rows implements device.Ops.
+func (t *Tape) Rows(x *device.Tensor, rows []int32) *device.Tensor {
+	y := t.dev.Rows(x, rows)
+	if t.needs[x] {
+		total := x.Rows
+		t.record(y, func(dy *device.Tensor) {
+			t.give(x, t.dev.RowsGrad(dy, rows, total))
+			t.dev.Release(dy)
+		})
+	}
+	return y
+}
+
+// LinearCrossEntropy implements device.Ops. Its derivative with respect to hidden and w is
+// computed here, in the same sweep, as if the loss were added to the total
+// with factor 1; whoever needs another factor puts it into weights.
+func (t *Tape) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int) device.CrossEntropy {
+	needH := t.needs[hidden]
+	if !needH && !w.Trainable() {
+		return t.dev.LinearCrossEntropy(hidden, w, targets, weights, vocab)
+	}
+	ce, dh := t.dev.LinearCrossEntropyGrad(hidden, w, targets, weights, vocab, needH)
+	t.give(hidden, dh)
+	return ce
+}
+
+// Segment implements device.Ops.
+func (t *Tape) Segment(x *device.Tensor, f func(ops device.Ops, x *device.Tensor) *device.Tensor) *device.Tensor {
+	if !t.recompute {
+		return f(t, x)
+	}
+	y := f(t.dev, x)
+	t.record(y, func(dy *device.Tensor) {
+		inner := New(t.dev, false)
+		if t.needs[x] {
+			inner.needs[x] = true
+		}
+		again := f(inner, x)
+		inner.grads[again] = dy
+		inner.play()
+		t.dev.Release(again)
+		t.give(x, inner.grads[x])
+	}, x)
+	return y
+}
+
+// Release implements device.Ops: what the tape still needs stays alive.
+func (t *Tape) Release(ts ...*device.Tensor) { t.dev.Release(ts...) }

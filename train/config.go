@@ -1,0 +1,311 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"leolm/tensor"
+)
+
+// Config is a training recipe as written in YAML.
+type Config struct {
+	Name   string `yaml:"name"`
+	Output string `yaml:"output"` // folder for checkpoints, metrics, report and the exported model
+	Seed   uint64 `yaml:"seed"`
+
+	Model      ModelConfig      `yaml:"model"`
+	LoRA       *LoRAConfig      `yaml:"lora"`
+	Data       DataConfig       `yaml:"data"`
+	Batch      BatchConfig      `yaml:"batch"`
+	Optimizer  OptimizerConfig  `yaml:"optimizer"`
+	Schedule   ScheduleConfig   `yaml:"schedule"`
+	Compute    ComputeConfig    `yaml:"compute"`
+	Eval       EvalConfig       `yaml:"eval"`
+	Checkpoint CheckpointConfig `yaml:"checkpoint"`
+	Faults     FaultsConfig     `yaml:"faults"`
+	DPO        *DPOConfig       `yaml:"dpo"` // preference optimisation instead of next-token loss
+}
+
+// ModelConfig says where the weights come from: Base, or Shape with random initialisation.
+type ModelConfig struct {
+	Base  string `yaml:"base"` // checkpoint of any format
+	Shape *Shape `yaml:"shape"`
+	// Tokenizer is a file or folder; with Base it defaults to the base's own.
+	Tokenizer string `yaml:"tokenizer"`
+	// VocabSize grows the embeddings to this many rows, the new ones from the mean of the old.
+	VocabSize int `yaml:"vocab_size"`
+	// Train lists patterns of canonical tensor names to train; empty means all (or only adapters with lora).
+	// "new_rows" stands for the rows that VocabSize added.
+	Train []string `yaml:"train"`
+	// RopeLinear sets linear RoPE scaling by this factor, MaxPositions the context length.
+	RopeLinear   float64 `yaml:"rope_linear"`
+	MaxPositions int     `yaml:"max_positions"`
+	// ChatTemplate is written with the exported model: a name of package chat, or a file.
+	ChatTemplate string `yaml:"chat_template"`
+}
+
+// Shape is a Llama to be initialised at random.
+type Shape struct {
+	HiddenSize       int     `yaml:"hidden_size"`
+	IntermediateSize int     `yaml:"intermediate_size"`
+	Layers           int     `yaml:"layers"`
+	Heads            int     `yaml:"heads"`
+	KVHeads          int     `yaml:"kv_heads"` // default Heads
+	HeadDim          int     `yaml:"head_dim"` // default HiddenSize/Heads
+	VocabSize        int     `yaml:"vocab_size"`
+	MaxPositions     int     `yaml:"max_positions"`
+	RopeTheta        float64 `yaml:"rope_theta"` // default 10000
+	RMSEps           float64 `yaml:"rms_eps"`    // default 1e-5
+	TieEmbeddings    bool    `yaml:"tie_embeddings"`
+	// InitStd is the standard deviation of embeddings and projections (default
+	// 0.02); projections into the residual stream get InitStd/√(2·Layers).
+	InitStd float64 `yaml:"init_std"`
+}
+
+// LoRAConfig trains low-rank adapters instead of the weights (Hu et al. 2021).
+type LoRAConfig struct {
+	Rank    int      `yaml:"rank"`
+	Alpha   float64  `yaml:"alpha"`
+	Dropout float64  `yaml:"dropout"`
+	Targets []string `yaml:"targets"` // q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; empty: all
+	RSLoRA  bool     `yaml:"rslora"`
+	// BaseType stores the frozen weights: empty (as loaded), bf16, q8_0, q4_0 or nf4 (QLoRA).
+	BaseType string `yaml:"base_type"`
+	// Merge adds the adapters to the weights at export.
+	Merge bool `yaml:"merge"`
+}
+
+// DataConfig says which tokens, in which order and with which loss.
+type DataConfig struct {
+	Train []DataSet `yaml:"train"`
+	Valid []DataSet `yaml:"valid"`
+	// SequenceLength is the number of predicted tokens per sequence or window.
+	SequenceLength int `yaml:"sequence_length"`
+	// Packing fills windows with several documents, each attending to itself only.
+	Packing bool `yaml:"packing"`
+	// CrossDocument lets tokens of a packed window attend across document borders.
+	CrossDocument bool `yaml:"cross_document"`
+	// Loss is "all", "assistant" (header and end marker included) or "roles".
+	Loss        string             `yaml:"loss"`
+	RoleWeights map[string]float64 `yaml:"role_weights"`
+	// GroupByLength makes unpacked micro-batches of similar lengths.
+	GroupByLength bool `yaml:"group_by_length"`
+	// HoldOut keeps this share (0 to 1) of the training samples for validation: ceil(n × share).
+	HoldOut float64 `yaml:"hold_out"`
+}
+
+// DataSet is one pair of token shards, as `leo data` writes them.
+type DataSet struct {
+	Shards string  `yaml:"shards"` // path prefix of …-text.bin/.idx and …-role.bin/.idx
+	Weight float64 `yaml:"weight"` // relative to the others when mixed; 0 means by size
+	Name   string  `yaml:"name"`
+}
+
+// BatchConfig counts sequences.
+type BatchConfig struct {
+	Global int `yaml:"global"` // sequences per optimiser step
+	Micro  int `yaml:"micro"`  // sequences per forward pass
+	// Average is "tokens" (every loss token of the global batch counts the same) or "microbatch" (the mean of the
+	// micro-batches' means, as Megatron-LLM and LeoLM have it).
+	Average string `yaml:"average"`
+	// LastPartial is "drop" or "keep": what happens to samples that do not fill the last batch of the run.
+	LastPartial string `yaml:"last_partial"`
+}
+
+// OptimizerConfig is AdamW with decoupled weight decay.
+type OptimizerConfig struct {
+	LR          float64   `yaml:"lr"`
+	Betas       []float64 `yaml:"betas"`
+	Eps         float64   `yaml:"eps"`
+	WeightDecay float64   `yaml:"weight_decay"`
+	// DecayAll applies weight decay to norms, biases and embeddings too.
+	DecayAll bool    `yaml:"decay_all"`
+	Clip     float64 `yaml:"clip"` // global gradient norm, 0 for none
+	Bits     int     `yaml:"bits"` // 32 or 8: optimiser state
+}
+
+// ScheduleConfig is the learning rate over time. One of Steps, Epochs and Tokens sets the length.
+type ScheduleConfig struct {
+	Type        string  `yaml:"type"` // cosine, linear, constant, wsd
+	WarmupSteps int     `yaml:"warmup_steps"`
+	WarmupRatio float64 `yaml:"warmup_ratio"`
+	MinLR       float64 `yaml:"min_lr"`
+	DecayRatio  float64 `yaml:"decay_ratio"` // wsd: share of the steps that decays, at the end
+	Steps       int     `yaml:"steps"`
+	Epochs      float64 `yaml:"epochs"`
+	Tokens      float64 `yaml:"tokens"`
+}
+
+// ComputeConfig trades precision, memory and time.
+type ComputeConfig struct {
+	DType     string  `yaml:"dtype"`     // f32 or bf16
+	Recompute bool    `yaml:"recompute"` // activations of a layer are computed again in the backward pass
+	NEFTune   float64 `yaml:"neftune"`   // noise amplitude alpha, 0 for none (Jain et al. 2023)
+}
+
+// EvalConfig measures on held-out data and looks at samples.
+type EvalConfig struct {
+	Every       int      `yaml:"every"`   // steps, 0 for only at the end
+	Batches     int      `yaml:"batches"` // micro-batches per set, 0 for all
+	Prompts     []string `yaml:"prompts"` // continued greedily at every evaluation
+	ChatPrompts []string `yaml:"chat_prompts"`
+	MaxTokens   int      `yaml:"max_tokens"`
+	Patience    int      `yaml:"patience"` // early stopping after so many evaluations without improvement, 0 for never
+}
+
+// CheckpointConfig says when state is written.
+type CheckpointConfig struct {
+	Every   int     `yaml:"every"`   // steps
+	Minutes float64 `yaml:"minutes"` // or minutes, whichever comes first
+	Keep    int     `yaml:"keep"`    // last so many (default 2); the best by validation loss is kept beside them
+	Average int     `yaml:"average"` // export the mean of the last so many checkpoints
+}
+
+// FaultsConfig says what happens on a bad step.
+type FaultsConfig struct {
+	// Spike is the factor over the running mean loss that counts as a spike, 0 for never.
+	Spike float64 `yaml:"spike"`
+	// Action is "stop" or "skip": stop with the step and the tensor, or leave the step's update out.
+	Action string `yaml:"action"`
+}
+
+// DPOConfig is direct preference optimisation (Rafailov et al. 2023) over pairs of chosen and rejected answers.
+type DPOConfig struct {
+	Beta  float64 `yaml:"beta"`
+	Pairs string  `yaml:"pairs"` // JSONL with prompt, chosen, rejected
+}
+
+// SetDefaults fills what a recipe left out.
+func (c *Config) SetDefaults() {
+	def := func(p *float64, v float64) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	defInt := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	defStr := func(p *string, v string) {
+		if *p == "" {
+			*p = v
+		}
+	}
+	if s := c.Model.Shape; s != nil {
+		defInt(&s.KVHeads, s.Heads)
+		if s.Heads > 0 {
+			defInt(&s.HeadDim, s.HiddenSize/s.Heads)
+		}
+		def(&s.RopeTheta, 10000)
+		def(&s.RMSEps, 1e-5)
+		def(&s.InitStd, 0.02)
+		defInt(&s.MaxPositions, c.Data.SequenceLength)
+	}
+	if l := c.LoRA; l != nil {
+		defInt(&l.Rank, 16)
+		def(&l.Alpha, float64(2*l.Rank))
+		if len(l.Targets) == 0 {
+			l.Targets = slices.Clone(Projections)
+		}
+	}
+	if d := c.DPO; d != nil {
+		def(&d.Beta, 0.1)
+	}
+	defStr(&c.Data.Loss, "all")
+	defStr(&c.Batch.Average, "tokens")
+	defStr(&c.Batch.LastPartial, "drop")
+	defInt(&c.Batch.Micro, 1)
+	defInt(&c.Batch.Global, c.Batch.Micro)
+	if len(c.Optimizer.Betas) == 0 {
+		c.Optimizer.Betas = []float64{0.9, 0.95}
+	}
+	def(&c.Optimizer.Eps, 1e-8)
+	defInt(&c.Optimizer.Bits, 32)
+	defStr(&c.Schedule.Type, "cosine")
+	def(&c.Schedule.DecayRatio, 0.2)
+	defStr(&c.Compute.DType, "f32")
+	defInt(&c.Eval.MaxTokens, 64)
+	defInt(&c.Checkpoint.Keep, 2)
+	defStr(&c.Faults.Action, "stop")
+}
+
+// Projections are the linear layers of a decoder block by their Hugging Face names.
+var Projections = []string{"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+// Validate returns every contradiction in c, with the key's path.
+func (c *Config) Validate() error {
+	var bad []string
+	no := func(cond bool, format string, args ...any) {
+		if cond {
+			bad = append(bad, fmt.Sprintf(format, args...))
+		}
+	}
+	oneOf := func(key, v string, allowed ...string) {
+		no(!slices.Contains(allowed, v), "%s: %q is not one of %s", key, v, strings.Join(allowed, ", "))
+	}
+	no(c.Output == "", "output: name a folder for checkpoints and the finished model")
+	m := &c.Model
+	no((m.Base == "") == (m.Shape == nil), "model: give exactly one of base and shape")
+	if s := m.Shape; s != nil {
+		no(s.HiddenSize <= 0 || s.IntermediateSize <= 0 || s.Layers <= 0 || s.Heads <= 0 || s.VocabSize <= 0,
+			"model.shape: hidden_size, intermediate_size, layers, heads and vocab_size must be positive")
+		no(s.Heads > 0 && s.KVHeads > 0 && s.Heads%s.KVHeads != 0, "model.shape: heads %d is not a multiple of kv_heads %d", s.Heads, s.KVHeads)
+		no(s.HeadDim%2 != 0, "model.shape.head_dim: %d must be even", s.HeadDim)
+		no(m.Tokenizer == "", "model.tokenizer: a model from scratch needs a tokenizer")
+	}
+	if l := c.LoRA; l != nil {
+		no(l.Rank < 1, "lora.rank: %d must be at least 1", l.Rank)
+		no(l.Dropout < 0 || l.Dropout >= 1, "lora.dropout: %v must be in [0, 1)", l.Dropout)
+		for _, t := range l.Targets {
+			oneOf("lora.targets", t, Projections...)
+		}
+		if l.BaseType != "" {
+			_, err := tensor.ParseDType(l.BaseType)
+			no(err != nil, "lora.base_type: %v", err)
+		}
+		no(m.Base == "", "lora: needs model.base")
+	}
+	no(len(c.Data.Train) == 0 && c.DPO == nil, "data.train: name at least one set of shards")
+	for i, d := range c.Data.Train {
+		no(d.Shards == "", "data.train[%d].shards: missing", i)
+		no(d.Weight < 0, "data.train[%d].weight: %v must not be negative", i, d.Weight)
+	}
+	no(c.Data.SequenceLength < 1, "data.sequence_length: %d must be at least 1", c.Data.SequenceLength)
+	no(c.Data.HoldOut < 0 || c.Data.HoldOut >= 1, "data.hold_out: %v must be in [0, 1)", c.Data.HoldOut)
+	no(c.Data.CrossDocument && !c.Data.Packing, "data.cross_document: only packed windows hold several documents; set packing")
+	oneOf("data.loss", c.Data.Loss, "all", "assistant", "roles")
+	no(c.Data.Loss == "roles" && len(c.Data.RoleWeights) == 0, "data.role_weights: loss \"roles\" needs a weight per role")
+	oneOf("batch.average", c.Batch.Average, "tokens", "microbatch")
+	oneOf("batch.last_partial", c.Batch.LastPartial, "drop", "keep")
+	no(c.Batch.Micro < 1 || c.Batch.Global < c.Batch.Micro || c.Batch.Global%max(c.Batch.Micro, 1) != 0,
+		"batch: global %d must be a positive multiple of micro %d", c.Batch.Global, c.Batch.Micro)
+	o := &c.Optimizer
+	no(!(o.LR > 0) || math.IsInf(o.LR, 0), "optimizer.lr: %v must be positive", o.LR)
+	no(len(o.Betas) != 2 || o.Betas[0] < 0 || o.Betas[0] >= 1 || o.Betas[1] < 0 || o.Betas[1] >= 1, "optimizer.betas: %v must be two numbers in [0, 1)", o.Betas)
+	no(o.Eps <= 0, "optimizer.eps: %v must be positive", o.Eps)
+	no(o.Bits != 32 && o.Bits != 8, "optimizer.bits: %d is not 32 or 8", o.Bits)
+	s := &c.Schedule
+	oneOf("schedule.type", s.Type, "cosine", "linear", "constant", "wsd")
+	n := 0
+	for _, set := range []bool{s.Steps > 0, s.Epochs > 0, s.Tokens > 0} {
+		if set {
+			n++
+		}
+	}
+	no(n != 1, "schedule: give exactly one of steps, epochs and tokens")
+	no(s.WarmupSteps > 0 && s.WarmupRatio > 0, "schedule: give warmup_steps or warmup_ratio, not both")
+	no(s.WarmupRatio < 0 || s.WarmupRatio > 1, "schedule.warmup_ratio: %v must be in [0, 1]", s.WarmupRatio)
+	no(s.MinLR < 0 || s.MinLR > o.LR, "schedule.min_lr: %v must be between 0 and optimizer.lr %v", s.MinLR, o.LR)
+	oneOf("compute.dtype", c.Compute.DType, "f32", "bf16")
+	oneOf("faults.action", c.Faults.Action, "stop", "skip")
+	if d := c.DPO; d != nil {
+		no(d.Pairs == "", "dpo.pairs: name a JSONL file with prompt, chosen and rejected")
+	}
+	if len(bad) > 0 {
+		return fmt.Errorf("recipe %s:\n  %s", c.Name, strings.Join(bad, "\n  "))
+	}
+	return nil
+}
