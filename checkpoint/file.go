@@ -1,0 +1,99 @@
+package checkpoint
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strings"
+)
+
+// FormatError says what is wrong in a file of weights and where. Tensor and
+// Offset are left out of the text where they don't apply ("" and -1).
+type FormatError struct {
+	File   string
+	Tensor string
+	Offset int64 // byte in File
+	Msg    string
+	Err    error // cause, or nil
+}
+
+func (e *FormatError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Tensor != "" {
+		fmt.Fprintf(&b, ": tensor %q", e.Tensor)
+	}
+	if e.Offset >= 0 {
+		fmt.Fprintf(&b, ": byte %d", e.Offset)
+	}
+	if e.Msg != "" {
+		b.WriteString(": ")
+		b.WriteString(e.Msg)
+	}
+	if e.Err != nil {
+		b.WriteString(": ")
+		b.WriteString(e.Err.Error())
+	}
+	return b.String()
+}
+
+func (e *FormatError) Unwrap() error { return e.Err }
+
+// mapping is the whole content of one file, in memory or memory-mapped.
+type mapping struct {
+	name  string
+	data  []byte
+	unmap func() error
+}
+
+func openMapping(path string) (*mapping, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &FormatError{File: path, Offset: -1, Msg: "not a regular file"}
+	}
+	size := info.Size()
+	if size == 0 {
+		return nil, &FormatError{File: path, Offset: 0, Msg: "the file is empty"}
+	}
+	if size > math.MaxInt {
+		return nil, &FormatError{File: path, Offset: -1, Msg: fmt.Sprintf("%d bytes don't fit this machine's address space", size)}
+	}
+	data, unmap, err := mapFile(f, size)
+	if err != nil {
+		return nil, err
+	}
+	return &mapping{name: path, data: data, unmap: unmap}, nil
+}
+
+func (m *mapping) close() error {
+	if m.unmap == nil {
+		return nil
+	}
+	unmap := m.unmap
+	m.unmap, m.data = nil, nil
+	return unmap()
+}
+
+// readSmall reads a text file (config, index) that must not be larger than
+// limit bytes, so that a hostile or mistaken file can't fill memory.
+func readSmall(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &FormatError{File: path, Offset: -1, Msg: "not a regular file"}
+	}
+	if info.Size() > limit {
+		return nil, &FormatError{File: path, Offset: -1, Msg: fmt.Sprintf("%d bytes, more than the %d that such a file may have", info.Size(), limit)}
+	}
+	return os.ReadFile(path)
+}
