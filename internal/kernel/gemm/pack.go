@@ -1,0 +1,204 @@
+package gemm
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Packed layout of B, panel by panel of 32 columns (lanes), zero-padded:
+//
+//	f32, f16: dst[panel][k][lane]
+//	bf16:     dst[panel][k/2][lane][k%2]   (k padded to even)
+
+// PackF32 packs panels [panelLo,panelHi) of B(k,j) = src[k*ks+j*js], of k rows
+// and n columns. dst is the whole packed matrix (PackedLenF32).
+func PackF32(dst, src []float32, ks, js, n, k, panelLo, panelHi int) {
+	if !checkPack(len(dst), PackedLenF32(n, k), len(src), ks, js, n, k, panelLo, panelHi) {
+		return
+	}
+	for p := panelLo; p < panelHi; p++ {
+		j0 := p * PanelWidth
+		w := min(PanelWidth, n-j0)
+		packWords(asWords(dst[p*PanelWidth*k:(p+1)*PanelWidth*k]), asWords(src), j0*js, ks, js, w, k)
+	}
+}
+
+// PackF16 packs an f16 B (bits kept) for MulF16; see PackF32.
+func PackF16(dst, src []uint16, ks, js, n, k, panelLo, panelHi int) {
+	if !checkPack(len(dst), PackedLenF16(n, k), len(src), ks, js, n, k, panelLo, panelHi) {
+		return
+	}
+	for p := panelLo; p < panelHi; p++ {
+		j0 := p * PanelWidth
+		w := min(PanelWidth, n-j0)
+		d := dst[p*PanelWidth*k : (p+1)*PanelWidth*k]
+		if w < PanelWidth {
+			clear(d)
+		}
+		for j := range w {
+			s := src[(j0+j)*js:]
+			for kk := range k {
+				d[kk*PanelWidth+j] = s[kk*ks]
+			}
+		}
+	}
+}
+
+// PackBF16 packs a bf16 B (bits kept) for MulBF16; see PackF32.
+func PackBF16(dst, src []uint16, ks, js, n, k, panelLo, panelHi int) {
+	if !checkPack(len(dst), PackedLenBF16(n, k), len(src), ks, js, n, k, panelLo, panelHi) {
+		return
+	}
+	k2 := k + k&1
+	for p := panelLo; p < panelHi; p++ {
+		j0 := p * PanelWidth
+		w := min(PanelWidth, n-j0)
+		packPairs16(dst[p*PanelWidth*k2:(p+1)*PanelWidth*k2], src[j0*js:], ks, js, w, k)
+	}
+}
+
+// PackBF16FromF32 rounds an f32 B to bf16 (nearest even) while packing; see PackF32.
+func PackBF16FromF32(dst []uint16, src []float32, ks, js, n, k, panelLo, panelHi int) {
+	if !checkPack(len(dst), PackedLenBF16(n, k), len(src), ks, js, n, k, panelLo, panelHi) {
+		return
+	}
+	k2 := k + k&1
+	for p := panelLo; p < panelHi; p++ {
+		j0 := p * PanelWidth
+		w := min(PanelWidth, n-j0)
+		packPairs32(dst[p*PanelWidth*k2:(p+1)*PanelWidth*k2], src[j0*js:], ks, js, w, k)
+	}
+}
+
+func checkPack(lenDst, wantDst, lenSrc, ks, js, n, k, panelLo, panelHi int) bool {
+	if n < 0 || k < 0 || ks < 0 || js < 0 || panelLo < 0 || panelHi > Panels(n) || lenDst < wantDst {
+		panic(fmt.Sprintf("gemm: cannot pack %d × %d, panels %d..%d, strides %d,%d into %d elements", n, k, panelLo, panelHi, ks, js, lenDst))
+	}
+	if panelHi <= panelLo || k == 0 {
+		return false
+	}
+	if (k-1)*ks+(min(n, panelHi*PanelWidth)-1)*js >= lenSrc {
+		panic(fmt.Sprintf("gemm: B of %d elements is too small for %d × %d with strides %d,%d", lenSrc, n, k, ks, js))
+	}
+	return true
+}
+
+// asWords views floats as their bits: packing moves bits.
+func asWords(f []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(f))), len(f))
+}
+
+// packWords fills one panel of 32-bit lanes: d[k][lane] = src[off + k*ks + lane*js].
+func packWords(d, src []uint32, off, ks, js, w, k int) {
+	if w < PanelWidth {
+		clear(d)
+	}
+	if js == 1 {
+		for kk := range k {
+			copy(d[kk*PanelWidth:kk*PanelWidth+w], src[off+kk*ks:])
+		}
+		return
+	}
+	for j := range w {
+		s := src[off+j*js:]
+		for kk := range k {
+			d[kk*PanelWidth+j] = s[kk*ks]
+		}
+	}
+}
+
+func packPairs16(d, src []uint16, ks, js, w, k int) {
+	if w < PanelWidth || k&1 == 1 {
+		clear(d)
+	}
+	for j := range w {
+		s := src[j*js:]
+		for kk := range k {
+			d[kk/2*2*PanelWidth+j*2+kk&1] = s[kk*ks]
+		}
+	}
+}
+
+func packPairs32(d []uint16, src []float32, ks, js, w, k int) {
+	if w < PanelWidth || k&1 == 1 {
+		clear(d)
+	}
+	for j := range w {
+		s := src[j*js:]
+		for kk := range k {
+			d[kk/2*2*PanelWidth+j*2+kk&1] = roundBF16(s[kk*ks])
+		}
+	}
+}
+
+// packA copies mr rows and ks steps of A, from row m0 and step k0, into the
+// scratch and returns the byte strides of its rows and steps.
+func (p *product) packA(scratch []uint32, m0, mr, k0, ks int) (am, ak int) {
+	if p.kind != kindBF16 {
+		src := asWords(p.a32)[m0*p.am+k0*p.ak:]
+		if p.ak == 1 {
+			ld := ks + rowPad
+			for i := range mr {
+				copy(scratch[i*ld:i*ld+ks], src[i*p.am:])
+			}
+			return ld * 4, 4
+		}
+		for s := range ks {
+			row := src[s*p.ak:]
+			d := scratch[s*mr : s*mr+mr]
+			if p.am == 1 {
+				copy(d, row)
+				continue
+			}
+			for i := range d {
+				d[i] = row[i*p.am]
+			}
+		}
+		return 4, mr * 4
+	}
+	half := unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(scratch))), 2*len(scratch))
+	kn := min(2*ks, p.k-2*k0) // elements of k; odd only at the very end
+	off := m0*p.am + 2*k0*p.ak
+	if p.ak == 1 {
+		ld := 2 * (ks + rowPad)
+		for i := range mr {
+			d := half[i*ld : i*ld+2*ks]
+			if p.a16 != nil {
+				copy(d[:kn], p.a16[off+i*p.am:])
+			} else {
+				convertBF16(d[:kn], p.a32[off+i*p.am:])
+			}
+			if kn < 2*ks {
+				d[kn] = 0
+			}
+		}
+		return ld * 2, 4
+	}
+	for s := range ks {
+		d := half[s*mr*2 : (s+1)*mr*2]
+		for i := range mr {
+			at := off + 2*s*p.ak + i*p.am
+			d[2*i+1] = 0
+			if p.a16 != nil {
+				d[2*i] = p.a16[at]
+				if 2*s+1 < kn {
+					d[2*i+1] = p.a16[at+p.ak]
+				}
+				continue
+			}
+			d[2*i] = roundBF16(p.a32[at])
+			if 2*s+1 < kn {
+				d[2*i+1] = roundBF16(p.a32[at+p.ak])
+			}
+		}
+	}
+	return 4, mr * 4
+}
+
+// convertBF16 rounds len(dst) elements of src.
+func convertBF16(dst []uint16, src []float32) {
+	src = src[:len(dst)]
+	for i, f := range src {
+		dst[i] = roundBF16(f)
+	}
+}
