@@ -329,7 +329,7 @@ func TestPenalties(t *testing.T) {
 	s.Accept(2) // window: 1 2 2
 	got := []float32{1, 1, 1, 1, -1}
 	s.adjust(got)
-	if want := []float32{1, 0.5, 0.5 - 0.5 - 0.5, 1, -1}; !slices.Equal(got, want) {
+	if want := []float32{1, 0.5, -0.5, 1, -1}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	s.Prompt([]int32{4})

@@ -1,0 +1,78 @@
+package chat
+
+import (
+	"fmt"
+	"strings"
+)
+
+const (
+	imStart = "<|im_start|>"
+	imEnd   = "<|im_end|>"
+)
+
+// chatML is one way of writing ChatML. All of them agree on a turn:
+// <|im_start|>, role word, newline, text, <|im_end|>, newline.
+type chatML struct {
+	defaultSystem string // put first when the conversation has no system turn
+	refuseSystem  bool   // a system turn is an error
+	systemEnd     string // what follows <|im_end|> of a system turn
+	strip         bool   // the whole prompt is stripped of white space at its end
+	generation    bool   // false: never a generation prompt
+}
+
+// demoSystem is the default system message of LeoLM's demo, a protocol string
+// (bjoernpl/FastChat, template leolm; leolm-facts §7).
+const demoSystem = "Es folgt eine Unterhaltung zwischen einem neugierigen Benutzer und einem KI Assistenten. " +
+	"Der Assistent gibt hilfreiche, detaillierte und höfliche Antworten auf die Fragen des Benutzers."
+
+// The renderings of leolm-facts §5, and §1.1 for training.
+var chatMLStyles = map[string]chatML{
+	"card-template": {systemEnd: "\n", generation: true},
+	"card-run":      {refuseSystem: true, generation: true},
+	"card-sample":   {systemEnd: "\n\n", generation: true},
+	"fasteval":      {systemEnd: "\n", strip: true, generation: true},
+	"fastchat":      {systemEnd: "", defaultSystem: demoSystem, generation: true},
+	"training":      {systemEnd: "\n"},
+}
+
+func (c *chatML) render(name string, msgs []Message, opts Options) (*Rendered, error) {
+	if opts.AddGenerationPrompt && !c.generation {
+		return nil, fmt.Errorf("chat: template %s is for whole conversations and has no generation prompt; use card-template", name)
+	}
+	if len(opts.Tools) > 0 || len(opts.Documents) > 0 {
+		return nil, fmt.Errorf("chat: template %s has no place for tools or documents", name)
+	}
+	var b builder
+	if c.defaultSystem != "" && (len(msgs) == 0 || msgs[0].Role != System) {
+		b.add(imStart+"system\n"+c.defaultSystem+imEnd+c.systemEnd, true, System, -1)
+	}
+	for i, m := range msgs {
+		if int(m.Role) >= len(roleWords) {
+			return nil, fmt.Errorf("chat: message %d has the unknown role %d", i, uint8(m.Role))
+		}
+		if len(m.ToolCalls) > 0 {
+			return nil, fmt.Errorf("chat: message %d calls a tool, but template %s has no place for tool calls", i, name)
+		}
+		if m.Role == System && c.refuseSystem {
+			return nil, fmt.Errorf("chat: message %d is a system turn, but template %s has none; use card-template or card-sample", i, name)
+		}
+		b.add(imStart+m.Role.String()+"\n", true, m.Role, i)
+		b.add(m.Content, false, m.Role, i)
+		if opts.ContinueFinal && i == len(msgs)-1 {
+			break
+		}
+		end := "\n"
+		if m.Role == System {
+			end = c.systemEnd
+		}
+		b.add(imEnd+end, true, m.Role, i)
+	}
+	if opts.AddGenerationPrompt {
+		b.add(imStart+"assistant\n", true, Assistant, -1)
+	}
+	r := &Rendered{Text: b.text.String(), Segments: b.segs}
+	if c.strip && !opts.ContinueFinal {
+		r.cut(len(strings.TrimRight(r.Text, " \t\r\n")))
+	}
+	return r, nil
+}

@@ -1,0 +1,68 @@
+package chat
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Template is one way of writing a conversation. It is immutable and safe for
+// concurrent use.
+type Template struct {
+	name   string
+	native *chatML
+	ends   []string // end-of-turn markers: a token if the vocabulary has it, else text
+	eos    []string // end-of-text tokens, never matched as text
+	texts  []string // texts that begin the next turn in templates without markers
+	isML   bool     // the prompt is ChatML
+}
+
+// Name is the template's name, or "jinja" for a checkpoint's own.
+func (t *Template) Name() string { return t.name }
+
+// Default is the rendering of LeoLM's model card.
+func Default() *Template {
+	t, err := FindTemplate("card-template")
+	if err != nil {
+		panic(err) // the table below has it
+	}
+	return t
+}
+
+// TemplateNames lists what [FindTemplate] knows, sorted.
+func TemplateNames() []string {
+	var names []string
+	for n := range chatMLStyles {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// FindTemplate returns the named template: a rendering of LeoLM's
+// (card-template, card-run, card-sample, fasteval, fastchat, training; exact
+// strings in docs/chat.md) or the style of another family.
+func FindTemplate(name string) (*Template, error) {
+	if s, ok := chatMLStyles[name]; ok {
+		return &Template{name: name, native: &s, isML: true, ends: []string{imEnd}, eos: []string{"</s>"}}, nil
+	}
+	return nil, fmt.Errorf("chat: no template named %q; known are %s", name, strings.Join(TemplateNames(), ", "))
+}
+
+// ChatML says whether prompts of this template are ChatML: turns between
+// <|im_start|> and <|im_end|>.
+func (t *Template) ChatML() bool { return t.isML }
+
+// Render writes the conversation as text that remembers where it came from.
+func (t *Template) Render(msgs []Message, opts Options) (*Rendered, error) {
+	if opts.ContinueFinal {
+		if opts.AddGenerationPrompt {
+			return nil, errors.New("chat: a prompt either continues its last message or asks for a new one, not both")
+		}
+		if len(msgs) == 0 || msgs[len(msgs)-1].Role != Assistant {
+			return nil, errors.New("chat: nothing to continue: the last message is not the assistant's")
+		}
+	}
+	return t.native.render(t.name, msgs, opts)
+}
