@@ -113,7 +113,6 @@ type report struct {
 	WorstOverlap  float64           `json:"worst_document_overlap"` // of the held-out documents that stay
 	ValidTitles   []string          `json:"valid_titles,omitempty"` // of the works held out
 	NoDialogue    []string          `json:"no_dialogue,omitempty"`  // titles trained on but kept out of dialogues
-	dups          map[string]bool
 }
 
 const (
