@@ -1,4 +1,87 @@
 package gemm
 
-func runTile(kd kind, t *tile) { genericTile(kd, t, PanelWidth) }
-func runHalfTile(t *tile)      { genericTile(kindF32, t, PanelWidth/2) }
+import (
+	"unsafe"
+
+	"leolm/internal/kernel/cpu"
+)
+
+//go:generate sh -c "cd _asm && go run . -out ../gemm_amd64.s -stubs ../gemm_amd64.go -pkg gemm"
+
+func runTile(kd kind, t *tile) {
+	switch {
+	case level < cpu.AVX2:
+		genericTile(kd, t, PanelWidth)
+	case level < cpu.AVX512:
+		avx2Tile(kd, t)
+	case kd == kindF32:
+		tileF32AVX512(t.arg())
+	case kd == kindF16:
+		tileF16AVX512(t.arg())
+	case level >= cpu.BF16:
+		tileBF16(t.arg())
+	default:
+		for i := range t.parts(12) {
+			s := t.part(i, 12)
+			tileBF16AVX512(s.arg())
+		}
+	}
+}
+
+// runHalfTile multiplies f32 panels of 16 columns.
+func runHalfTile(t *tile) {
+	switch {
+	case level < cpu.AVX2:
+		genericTile(kindF32, t, PanelWidth/2)
+	case level < cpu.AVX512:
+		avx2HalfTile(kindF32, t)
+	default:
+		halfTileF32AVX512(t.arg())
+	}
+}
+
+// avx2Tile runs 16-column kernels on the two halves of every panel, panel by
+// panel, so that B is read from memory once.
+func avx2Tile(kd kind, t *tile) {
+	for p := range t.panels {
+		for half := range 2 {
+			h := *t
+			h.panels = 1
+			h.c = unsafe.Add(t.c, p*t.cPanel+half*PanelWidth/2*4)
+			h.b = unsafe.Add(t.b, p*t.bPanel+half*kd.bytesPerStep()/2)
+			avx2HalfTile(kd, &h)
+		}
+	}
+}
+
+func avx2HalfTile(kd kind, t *tile) {
+	most := 6
+	if kd == kindBF16 {
+		most = 4
+	}
+	for i := range t.parts(most) {
+		s := t.part(i, most)
+		switch kd {
+		case kindF32:
+			tileF32AVX2(s.arg())
+		case kindF16:
+			tileF16AVX2(s.arg())
+		case kindBF16:
+			tileBF16AVX2(s.arg())
+		}
+	}
+}
+
+// arg is the pointer that the generated stubs take.
+func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }
+
+// parts and part cut a tile into balanced parts of at most `most` rows.
+func (t *tile) parts(most int) int { return (t.m + most - 1) / most }
+
+func (t *tile) part(i, most int) tile {
+	n := t.parts(most)
+	lo, hi := i*t.m/n, (i+1)*t.m/n
+	s := *t
+	s.m, s.c, s.a = hi-lo, unsafe.Add(t.c, lo*t.ldc), unsafe.Add(t.a, lo*t.am)
+	return s
+}

@@ -1,0 +1,275 @@
+// Command _asm generates the amd64 micro-kernels of package gemm. Run it
+// through go generate in the parent folder.
+//
+// A kernel multiplies m rows of A by a number of panels of B. Lanes are
+// columns of B; every row has one or two accumulator registers per panel; each
+// step of k loads B once and broadcasts one word of A per row. All kernels
+// share one skeleton; a flavour says how a step multiplies.
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of type tile.
+const (
+	offC, offA, offB             = 0, 8, 16
+	offLdc, offAm, offAk, offBk  = 24, 32, 40, 48
+	offBPanel, offSteps, offM    = 56, 64, 72
+	offPanels, offAdd, offCPanel = 80, 88, 96
+)
+
+// Fixed registers. BP, R14 and R15 stay untouched.
+var (
+	args  = RDI
+	rowsA = []GPPhysical{RAX, RBX, RCX, RDX, R9} // rows 0, 3, 6, 9, 12 of A
+	am    = RSI
+	ak    = R8
+	b     = R10
+	bk    = R11
+	steps = R12 // also ldc outside the loop
+	c     = R13
+)
+
+var zmm = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15,
+	Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
+var ymm = []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
+
+// flavour is one kernel: registers, size and the multiplication of a step.
+type flavour struct {
+	name string
+	regs []VecPhysical
+	size int // bytes of a register
+	rows int // largest m
+	cols int // accumulator registers per row
+	// loadB brings the step's B into registers from index `free` on; mul
+	// multiplies row i, whose word of A is at mem.
+	loadB func(f *flavour)
+	mul   func(f *flavour, i int, mem Mem)
+	setup func(f *flavour)
+	ahead int // bytes of B to prefetch ahead when few rows leave memory the limit
+	bytes int // bytes of B per step
+}
+
+func (f *flavour) acc(i, j int) VecPhysical { return f.regs[i*f.cols+j] }
+
+// tmp counts registers from the top.
+func (f *flavour) tmp(i int) VecPhysical { return f.regs[len(f.regs)-1-i] }
+
+func field(off int) Mem { return Mem{Base: args, Disp: off} }
+
+func main() {
+	ConstraintExpr("amd64")
+
+	kernel(&flavour{name: "tileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulF32, bytes: 128, ahead: 2048})
+	kernel(&flavour{name: "halfTileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 1, loadB: loadF32, mul: mulF32, bytes: 64})
+	kernel(&flavour{name: "tileF16AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF16, mul: mulF32, bytes: 64, ahead: 2048})
+	kernel(&flavour{name: "tileBF16", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulBF16, bytes: 128, ahead: 2048})
+	kernel(&flavour{name: "tileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 128, ahead: 2048})
+
+	kernel(&flavour{name: "tileF32AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF32, mul: mulF32, bytes: 64})
+	kernel(&flavour{name: "tileF16AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF16, mul: mulF32, bytes: 32})
+	kernel(&flavour{name: "tileBF16AVX2", regs: ymm, size: 32, rows: 4, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
+
+	Generate()
+}
+
+func kernel(f *flavour) {
+	TEXT(f.name, NOSPLIT, "func(t *byte)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s runs a tile (type tile) of at most %d rows, %d columns per panel.", f.name, f.rows, f.cols*f.size/4))
+	Load(Param("t"), args)
+	MOVQ(field(offM), RAX)
+	for m := 1; m < f.rows; m++ {
+		CMPQ(RAX, U8(m))
+		JEQ(LabelRef(fmt.Sprintf("rows%d", m)))
+	}
+	for m := f.rows; m >= 1; m-- {
+		Label(fmt.Sprintf("rows%d", m))
+		f.body(m)
+	}
+}
+
+func (f *flavour) zero(r VecPhysical) {
+	if f.size == 64 {
+		VPXORD(r, r, r)
+	} else {
+		VXORPS(r, r, r)
+	}
+}
+
+// body is the kernel for exactly m rows, ending in RET.
+func (f *flavour) body(m int) {
+	label := func(s string) string { return fmt.Sprintf("%s%d", s, m) }
+	MOVQ(field(offAm), am)
+	MOVQ(field(offAk), ak)
+	MOVQ(field(offBk), bk)
+	if f.setup != nil {
+		f.setup(f)
+	}
+
+	Label(label("panel"))
+	MOVQ(field(offAdd), RAX)
+	TESTQ(RAX, RAX)
+	JNZ(LabelRef(label("load")))
+	for i := range m {
+		for j := range f.cols {
+			f.zero(f.acc(i, j))
+		}
+	}
+	JMP(LabelRef(label("start")))
+	Label(label("load"))
+	MOVQ(field(offC), c)
+	MOVQ(field(offLdc), steps)
+	for i := range m {
+		for j := range f.cols {
+			VMOVUPS(Mem{Base: c, Disp: j * f.size}, f.acc(i, j))
+		}
+		ADDQ(steps, c)
+	}
+
+	Label(label("start"))
+	MOVQ(field(offA), rowsA[0])
+	for g := 1; g*3 < m; g++ {
+		LEAQ(Mem{Base: rowsA[g-1], Index: am, Scale: 2}, rowsA[g])
+		ADDQ(am, rowsA[g])
+	}
+	MOVQ(field(offB), b)
+	MOVQ(field(offSteps), steps)
+
+	Label(label("k"))
+	f.loadB(f)
+	if f.ahead > 0 && m <= 4 {
+		for o := 0; o < f.bytes; o += 64 {
+			PREFETCHT0(Mem{Base: b, Disp: f.ahead + o})
+		}
+	}
+	for i := range m {
+		mem := Mem{Base: rowsA[i/3]}
+		if i%3 > 0 {
+			mem.Index, mem.Scale = am, uint8(i%3)
+		}
+		f.mul(f, i, mem)
+	}
+	for g := 0; g*3 < m; g++ {
+		ADDQ(ak, rowsA[g])
+	}
+	ADDQ(bk, b)
+	DECQ(steps)
+	JNZ(LabelRef(label("k")))
+
+	MOVQ(field(offC), c)
+	MOVQ(field(offLdc), steps)
+	for i := range m {
+		for j := range f.cols {
+			VMOVUPS(f.acc(i, j), Mem{Base: c, Disp: j * f.size})
+		}
+		ADDQ(steps, c)
+	}
+	MOVQ(field(offCPanel), RAX)
+	ADDQ(RAX, field(offC))
+	MOVQ(field(offBPanel), RAX)
+	ADDQ(RAX, field(offB))
+	DECQ(field(offPanels))
+	JNZ(LabelRef(label("panel")))
+	VZEROUPPER()
+	RET()
+}
+
+func loadF32(f *flavour) {
+	for j := range f.cols {
+		VMOVUPS(Mem{Base: b, Disp: j * f.size}, f.tmp(j))
+	}
+}
+
+func loadF16(f *flavour) {
+	for j := range f.cols {
+		VCVTPH2PS(Mem{Base: b, Disp: j * f.size / 2}, f.tmp(j))
+	}
+}
+
+// mulF32 alternates between two broadcast registers.
+func mulF32(f *flavour, i int, mem Mem) {
+	t := f.tmp(2 + i%2)
+	VBROADCASTSS(mem, t)
+	for j := range f.cols {
+		VFMADD231PS(t, f.tmp(j), f.acc(i, j))
+	}
+}
+
+func mulBF16(f *flavour, i int, mem Mem) {
+	t := f.tmp(2 + i%2)
+	VBROADCASTSS(mem, t)
+	for j := range f.cols {
+		vdpbf16ps(t, f.tmp(j), f.acc(i, j))
+	}
+}
+
+// The wide kernels multiply bf16 pairs as two f32 steps: the low half of a
+// word is the even k. tmp(0) is the mask of the high half.
+func setupWide(f *flavour) {
+	MOVL(U32(0xffff0000), EAX)
+	if f.size == 64 {
+		VPBROADCASTD(EAX, f.tmp(0))
+		return
+	}
+	MOVQ(RAX, X15)
+	VPBROADCASTD(X15, f.tmp(0))
+}
+
+func (f *flavour) high(src, dst Op) {
+	if f.size == 64 {
+		VPANDD(src, f.tmp(0), dst)
+	} else {
+		VPAND(src, f.tmp(0), dst)
+	}
+}
+
+func loadWide(f *flavour) {
+	for j := range f.cols {
+		mem := Mem{Base: b, Disp: j * f.size}
+		f.high(mem, f.tmp(2+2*j))
+		if f.size == 64 {
+			VPSLLD(U8(16), mem, f.tmp(1+2*j))
+		} else {
+			VMOVUPS(mem, f.tmp(1+2*j))
+			VPSLLD(U8(16), f.tmp(1+2*j), f.tmp(1+2*j))
+		}
+	}
+}
+
+func mulWide(f *flavour, i int, mem Mem) {
+	lo, hi := f.tmp(5), f.tmp(6)
+	VBROADCASTSS(mem, hi)
+	VPSLLD(U8(16), hi, lo)
+	f.high(hi, hi)
+	for j := range f.cols {
+		VFMADD231PS(lo, f.tmp(1+2*j), f.acc(i, j))
+	}
+	for j := range f.cols {
+		VFMADD231PS(hi, f.tmp(2+2*j), f.acc(i, j))
+	}
+}
+
+// vdpbf16ps emits dst += src1·src2 over pairs of bf16, which neither Go's
+// assembler nor avo knows: EVEX.512.F3.0F38.W0 52 /r with registers only.
+func vdpbf16ps(src2, src1, dst VecPhysical) {
+	r, v, d := byte(src2.PhysicalIndex()), byte(src1.PhysicalIndex()), byte(dst.PhysicalIndex())
+	inv := func(x byte, bit uint) byte { return ^x >> bit & 1 }
+	Comment(fmt.Sprintf("VDPBF16PS Z%d, Z%d, Z%d", r, v, d))
+	for _, x := range []byte{
+		0x62,
+		inv(d, 3)<<7 | inv(r, 4)<<6 | inv(r, 3)<<5 | inv(d, 4)<<4 | 2,
+		(^v&15)<<3 | 1<<2 | 2,
+		2<<5 | inv(v, 4)<<3,
+		0x52,
+		0xc0 | d&7<<3 | r&7,
+	} {
+		Instruction(&ir.Instruction{Opcode: "BYTE", Operands: []Op{U8(x)}})
+	}
+}
