@@ -1,16 +1,209 @@
 package tokenizer
 
-// GGUFVocab holds the tokenizer.ggml.* values of a GGUF file as they are
-// stored. Package checkpoint fills it; FromGGUF makes a Tokenizer of it.
+import (
+	"fmt"
+	"strings"
+)
+
+// GGUFVocab holds the tokenizer.ggml.* values of a GGUF file. Package checkpoint
+// fills it, absent keys with what llama.cpp takes them to be.
 type GGUFVocab struct {
-	Model  string // "llama" (SentencePiece BPE), "gpt2" (byte-level BPE), …
-	Pre    string // name of the pre-tokenizer, "" if not stated
-	Tokens []string
-	Scores []float32 // nil, or one per token
-	Types  []int32   // nil, or one per token: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
-	Merges []string  // "left right", best first
+	Model  string    // tokenizer.ggml.model: "llama" (SentencePiece BPE) or "gpt2" (byte-level BPE)
+	Pre    string    // tokenizer.ggml.pre: the pre-tokenizer of a gpt2 model
+	Tokens []string  // one per id
+	Scores []float32 // llama: one per id
+	Types  []int32   // one per id, values of Kind; nil: all normal
+	Merges []string  // gpt2: "left right", best first
 
-	BOS, EOS, UNK, PAD, EOT int // -1: none
+	BOS, EOS, UNK, PAD int // -1 where the file names none
 
-	AddBOS, AddEOS, AddSpacePrefix *bool // nil: not stated
+	AddBOS         bool // absent: true for llama, false for gpt2
+	AddEOS         bool
+	AddSpacePrefix bool // absent: true for llama, false for gpt2
+	RemoveExtra    bool // tokenizer.ggml.remove_extra_whitespaces; absent: false
+	Charsmap       []byte
+}
+
+// RepairGGUF returns a copy of v's tokens in which the placeholders that
+// conversion tools wrote over LeoLM's two chat markers have their names back
+// (<dummy32005> is <|im_start|>, <dummy32006> is <|im_end|>), as control tokens,
+// and says what it did. A vocabulary without that damage comes back as it is.
+func RepairGGUF(v GGUFVocab) (GGUFVocab, []string) {
+	names := map[string]string{"<dummy32005>": "<|im_start|>", "<dummy32006>": "<|im_end|>"}
+	have := map[string]bool{}
+	for _, t := range v.Tokens {
+		have[t] = true
+	}
+	var notes []string
+	tokens, types := v.Tokens, v.Types
+	for id, t := range v.Tokens {
+		name := names[t]
+		if name == "" || have[name] {
+			continue
+		}
+		if notes == nil {
+			tokens = append([]string(nil), v.Tokens...)
+			types = append([]int32(nil), v.Types...)
+		}
+		tokens[id] = name
+		if id < len(types) {
+			types[id] = int32(Control)
+		}
+		notes = append(notes, fmt.Sprintf("token %d is called %s in the file; it is LeoLM's %s and was renamed", id, t, name))
+	}
+	v.Tokens, v.Types = tokens, types
+	return v, notes
+}
+
+// FromGGUF makes a tokenizer of a GGUF file's vocabulary, repaired by RepairGGUF.
+func FromGGUF(v GGUFVocab, opt Options) (*Tokenizer, error) {
+	v, notes := RepairGGUF(v)
+	if len(v.Tokens) == 0 {
+		return nil, fmt.Errorf("tokenizer: the GGUF vocabulary has no tokens")
+	}
+	if v.Types != nil && len(v.Types) != len(v.Tokens) {
+		return nil, fmt.Errorf("tokenizer: GGUF has %d tokens but %d token types", len(v.Tokens), len(v.Types))
+	}
+	for i, k := range v.Types {
+		if k < 0 || k > 6 {
+			return nil, fmt.Errorf("tokenizer: GGUF token %d (%q) has unknown type %d", i, v.Tokens[i], k)
+		}
+	}
+	id := func(i int) int32 {
+		if i < 0 || i >= len(v.Tokens) {
+			return -1
+		}
+		return int32(i)
+	}
+	var t *Tokenizer
+	var err error
+	switch v.Model {
+	case "llama":
+		t, err = ggufLlama(v, opt)
+	case "gpt2":
+		t, err = ggufBPE(v, opt)
+	default:
+		err = fmt.Errorf("tokenizer: GGUF vocabulary of model %q: Leo reads %q and %q", v.Model, "llama", "gpt2")
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.notes = append(t.notes, notes...)
+	t.bos, t.eos, t.unk, t.pad = id(v.BOS), id(v.EOS), id(v.UNK), id(v.PAD)
+	t.addBOS, t.addEOS = v.AddBOS, v.AddEOS
+	return t, nil
+}
+
+func (v *GGUFVocab) kind(i int) Kind {
+	if v.Types == nil || v.Types[i] == 0 {
+		return Normal
+	}
+	return Kind(v.Types[i])
+}
+
+func ggufLlama(v GGUFVocab, opt Options) (*Tokenizer, error) {
+	if len(v.Scores) != len(v.Tokens) {
+		return nil, fmt.Errorf("tokenizer: GGUF has %d tokens but %d scores", len(v.Tokens), len(v.Scores))
+	}
+	m := &spModel{
+		modelType: modelBPE, unkSurface: " \u2047 ",
+		dummyPrefix: v.AddSpacePrefix, removeExtra: v.RemoveExtra, escape: true, charsmap: v.Charsmap,
+	}
+	for i, text := range v.Tokens {
+		p := spPiece{text: text, score: v.Scores[i], kind: v.kind(i)}
+		if p.score != p.score {
+			return nil, fmt.Errorf("tokenizer: GGUF score of token %d (%q) is not a number", i, text)
+		}
+		if p.kind == Byte {
+			m.byteFall = true
+		}
+		m.pieces = append(m.pieces, p)
+	}
+	if v.UNK >= 0 && v.UNK < len(m.pieces) && m.pieces[v.UNK].kind != Byte {
+		m.pieces[v.UNK].kind = Unknown
+	}
+	return fromSPModel(m, opt, true)
+}
+
+// ggufPre names the pre-tokenizers of byte-level vocabularies, as llama.cpp
+// spells them.
+var ggufPre = map[string]struct {
+	rule   *wordRule
+	digits bool // every digit stands alone, before the rule applies
+	ignore bool // a word that is a token needs no merges
+}{
+	"":                 {rule: ruleGPT2},
+	"default":          {rule: ruleGPT2},
+	"gpt-2":            {rule: ruleGPT2},
+	"phi-2":            {rule: ruleGPT2},
+	"jina-es":          {rule: ruleGPT2},
+	"jina-de":          {rule: ruleGPT2},
+	"olmo":             {rule: ruleGPT2},
+	"llama-bpe":        {rule: ruleLlama3, ignore: true},
+	"llama3":           {rule: ruleLlama3, ignore: true},
+	"llama-v3":         {rule: ruleLlama3, ignore: true},
+	"dbrx":             {rule: ruleLlama3},
+	"smaug-bpe":        {rule: ruleLlama3},
+	"smollm":           {rule: ruleGPT2, digits: true},
+	"starcoder":        {rule: ruleGPT2, digits: true},
+	"refact":           {rule: ruleGPT2, digits: true},
+	"command-r":        {rule: ruleGPT2, digits: true},
+	"codeshell":        {rule: ruleGPT2, digits: true},
+	"qwen2":            {rule: ruleQwen2},
+	"deepseek-r1-qwen": {rule: ruleQwen2},
+	"stablelm2":        {rule: ruleQwen2},
+}
+
+func ggufBPE(v GGUFVocab, opt Options) (*Tokenizer, error) {
+	pre, ok := ggufPre[v.Pre]
+	if !ok {
+		known := make([]string, 0, len(ggufPre))
+		for k := range ggufPre {
+			if k != "" {
+				known = append(known, k)
+			}
+		}
+		return nil, fmt.Errorf("tokenizer: GGUF pre-tokenizer %q is unknown; known are %s", v.Pre, sortedList(known))
+	}
+	t := newTokenizer(v.Tokens, opt)
+	var added []addedToken
+	for i, text := range v.Tokens {
+		k := v.kind(i)
+		t.kinds[i] = k
+		if k == Control || k == UserDefined || k == Unknown {
+			kind := k
+			if markerShaped(text) || k == Unknown {
+				kind = Control
+			}
+			added = append(added, addedToken{id: int32(i), text: text, kind: kind})
+		}
+	}
+	merges := make([][2]string, len(v.Merges))
+	for i, m := range v.Merges {
+		l, r, ok := strings.Cut(m, " ")
+		if !ok || l == "" || r == "" {
+			return nil, fmt.Errorf("tokenizer: GGUF merge %d (%q) isn't two pieces", i, m)
+		}
+		merges[i] = [2]string{l, r}
+	}
+	vocab := make(map[string]int32, len(v.Tokens))
+	for i, text := range v.Tokens {
+		vocab[text] = int32(i)
+	}
+	model, err := newByteBPE(vocab, merges, pre.ignore)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: GGUF: %w", err)
+	}
+	var steps []preStep
+	if pre.digits {
+		steps = append(steps, digitsStep{individual: true})
+	}
+	steps = append(steps, ruleStep{pre.rule})
+	t.engine = &hfEngine{pre: steps, model: model, prefixSpace: v.AddSpacePrefix}
+	for _, a := range added {
+		t.addToken(a)
+	}
+	t.raw = newMatcher(t.added)
+	t.dec = byteLevelDecoding(t)
+	return t, nil
 }

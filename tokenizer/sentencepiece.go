@@ -1,0 +1,179 @@
+package tokenizer
+
+import (
+	"fmt"
+	"strings"
+)
+
+// FromSentencePiece makes a tokenizer of a SentencePiece model file (BPE or
+// unigram).
+func FromSentencePiece(data []byte, opt Options) (*Tokenizer, error) {
+	m, err := parseSPModel(data)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: SentencePiece model: %w", err)
+	}
+	t, err := fromSPModel(m, opt, false)
+	if err != nil {
+		return nil, err
+	}
+	role := func(name string) int32 {
+		if id, ok := t.index[name]; ok && t.kinds[id] == Control {
+			return id
+		}
+		return -1
+	}
+	t.bos, t.eos, t.pad = role(m.bosPiece), role(m.eosPiece), role(m.padPiece)
+	t.addBOS = t.bos >= 0
+	return t, nil
+}
+
+// fromSPModel builds the engine. gguf says that ids and kinds come from a GGUF
+// file, which is more lenient about them.
+func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
+	if m.modelType != modelBPE && m.modelType != modelUnigram {
+		return nil, fmt.Errorf("tokenizer: SentencePiece model of type %d: Leo reads unigram (1) and BPE (2)", m.modelType)
+	}
+	texts := make([]string, len(m.pieces))
+	for i, p := range m.pieces {
+		texts[i] = p.text
+	}
+	t := newTokenizer(texts, opt)
+	unk := int32(-1)
+	var byteIDs [256]int32
+	for i := range byteIDs {
+		byteIDs[i] = -1
+	}
+	seen := make(map[string]bool, len(m.pieces))
+	for i, p := range m.pieces {
+		t.kinds[i] = p.kind
+		if seen[p.text] && !gguf {
+			return nil, fmt.Errorf("tokenizer: SentencePiece model: piece %d (%q) is defined twice", i, p.text)
+		}
+		seen[p.text] = true
+		switch p.kind {
+		case Unknown:
+			if unk >= 0 && !gguf {
+				return nil, fmt.Errorf("tokenizer: SentencePiece model: pieces %d and %d are both unknown pieces", unk, i)
+			}
+			if unk < 0 {
+				unk = int32(i)
+			}
+		case Byte:
+			var b byte
+			if n, err := fmt.Sscanf(p.text, "<0x%02X>", &b); n != 1 || err != nil || len(p.text) != 6 {
+				return nil, fmt.Errorf("tokenizer: piece %d (%q) is said to be a byte but isn't written as one (<0x41>)", i, p.text)
+			}
+			byteIDs[b] = int32(i)
+		}
+	}
+	if unk < 0 {
+		if !gguf {
+			return nil, fmt.Errorf("tokenizer: SentencePiece model has no unknown piece")
+		}
+		unk = 0
+	}
+	t.unk = unk
+	bytes := &byteIDs
+	if m.byteFall {
+		for b, id := range byteIDs {
+			if id < 0 {
+				return nil, fmt.Errorf("tokenizer: vocabulary with byte fallback lacks the piece <0x%02X>", b)
+			}
+		}
+	} else {
+		bytes = nil
+	}
+
+	form := func(text string) (string, bool) { return text, true }
+	if m.escape {
+		form = func(text string) (string, bool) {
+			if strings.Contains(text, " ") {
+				return "", false // spaces are "▁" by the time pieces are looked up
+			}
+			return strings.ReplaceAll(text, meta, " "), true
+		}
+	}
+	norm, err := newSPNormalizer(m.charsmap)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: SentencePiece model: %w", err)
+	}
+	norm.dummy, norm.remove, norm.escape, norm.suffix = m.dummyPrefix, m.removeExtra, m.escape, m.suffix
+
+	e := &spEngine{norm: norm, dummy: m.dummyPrefix, firstOnly: opt.Legacy == LegacyOff, unk: unk, byteIDs: bytes}
+	var markKeys, markForms []string
+	var markIDs []int32
+	for i := range m.pieces {
+		p := &m.pieces[i]
+		if p.kind != UserDefined {
+			continue
+		}
+		if markerShaped(p.text) && opt.Specials != SpecialsAnywhere {
+			// A chat marker that the file calls user-defined: text must not
+			// become one, so that only trusted ranges yield it.
+			t.kinds[i] = Control
+			p.kind = Control
+			continue
+		}
+		markKeys, markIDs = append(markKeys, p.text), append(markIDs, int32(i))
+		f, ok := form(p.text)
+		if !ok {
+			f = ""
+		}
+		markForms = append(markForms, f)
+	}
+	if len(markKeys) > 0 {
+		norm.marks = newTrie(markKeys, markIDs)
+		e.marks = newTrie(markForms, markIDs)
+	}
+	if m.escape {
+		e.split = safeSplit(func(yield func(string) bool) {
+			for _, p := range m.pieces {
+				if p.kind != Normal && p.kind != Unused {
+					continue
+				}
+				if f, ok := form(p.text); ok && !yield(f) {
+					return
+				}
+			}
+		})
+	}
+	e.model = newSPBPE(m.pieces, form, unk, bytes)
+	t.engine = e
+
+	for i, p := range m.pieces {
+		if p.kind == Control || p.kind == Unknown && gguf {
+			t.addToken(addedToken{id: int32(i), text: p.text, kind: Control})
+		}
+	}
+	if opt.Specials == SpecialsAnywhere && !gguf {
+		// SentencePiece itself never finds control pieces in text.
+		t.added = nil
+	}
+	t.kinds[unk] = Unknown
+	t.raw = newMatcher(t.added)
+
+	t.dec = decoding{
+		surface: make([]string, len(texts)), bytes: make([]bool, len(texts)), special: make([]bool, len(texts)),
+	}
+	switch {
+	case m.removeExtra:
+		t.dec.lead = leadAllPiece
+	case m.dummyPrefix:
+		t.dec.lead = leadPiece
+	}
+	for i, p := range m.pieces {
+		t.dec.surface[i] = strings.ReplaceAll(p.text, meta, " ")
+		switch p.kind {
+		case Byte:
+			var b byte
+			if _, err := fmt.Sscanf(p.text, "<0x%02X>", &b); err == nil {
+				t.dec.surface[i], t.dec.bytes[i] = string([]byte{b}), true
+			}
+		case Unknown:
+			t.dec.surface[i] = m.unkSurface
+		case Control:
+			t.dec.special[i], t.dec.surface[i] = true, p.text
+		}
+	}
+	return t, nil
+}
