@@ -1,0 +1,161 @@
+package qmat
+
+import (
+	"encoding/binary"
+	"math"
+	"unsafe"
+)
+
+// recordSize is what 32 activations of one row take: one cache line.
+//
+//	0  32 × int8 q, x ≈ d·q
+//	32 f32 d
+//	36 int32 −8·Σq   (each an offset of some weight type times the sum)
+//	40 int32 −128·Σq
+//	44 f32 d·Σq
+//	48 int32 −32·Σq of the first 16
+//	52 int32 −32·Σq of the last 16
+//	56 int32 −16·Σq
+//	60 int32 Σq
+const recordSize = 64
+
+const (
+	actScale = 32
+	actSum8  = 36
+	actSum12 = 40
+	actSumD  = 44
+	actHalf0 = 48
+	actHalf1 = 52
+	actSum16 = 56
+	actSum   = 60
+)
+
+// Below tinyMax a block of activations counts as zeros: 127/max would overflow.
+// The absolute error is below 1e-30.
+const tinyMax = 1e-30
+
+// Acts holds the activations x [M, K] as int8 blocks, in tiles of 16 rows: within a
+// tile block b of all rows comes before block b+1 of any. Memory is reused by Reset.
+type Acts struct {
+	M, K int
+	data []byte
+}
+
+// tileSizes are the row counts a kernel may have; the last tile of x is padded
+// with zero rows to the next of them.
+var tileSizes = [...]int{1, 2, 3, 4, 6, 8, 12, 16}
+
+func padTile(n int) int {
+	for _, s := range tileSizes {
+		if s >= n {
+			return s
+		}
+	}
+	return TileRows
+}
+
+// Reset prepares for m rows of k elements; k must be a multiple of 32.
+// Rows must then be called for every row.
+func (a *Acts) Reset(m, k int) {
+	if m < 0 || k < 0 || k%32 != 0 {
+		panic("qmat: activations must have whole blocks of 32 columns")
+	}
+	a.M, a.K = m, k
+	rows := m / TileRows * TileRows
+	if m%TileRows != 0 {
+		rows += padTile(m % TileRows)
+	}
+	size := rows * (k / 32) * recordSize
+	if cap(a.data) < size+63 {
+		a.data = make([]byte, size+63)
+	}
+	a.data = a.data[:cap(a.data)]
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(a.data))) & 63)
+	if skip > len(a.data) {
+		skip = 0
+	}
+	a.data = a.data[skip:][:size]
+}
+
+// Tiles is the number of tiles of 16 rows, the last one maybe smaller.
+func (a *Acts) Tiles() int { return (a.M + TileRows - 1) / TileRows }
+
+// tile returns the records of tile t, the rows it holds with padding, and
+// those that are real.
+func (a *Acts) tile(t int) (data []byte, padded, rows int) {
+	blocks := a.K / 32
+	padded, rows = TileRows, min(TileRows, a.M-t*TileRows)
+	if rows < TileRows {
+		padded = padTile(rows)
+	}
+	return a.data[t*TileRows*blocks*recordSize:][:padded*blocks*recordSize], padded, rows
+}
+
+// Quantise is Reset and Rows for all of x, row-major [m, k].
+func (a *Acts) Quantise(x []float32, m, k int) {
+	a.Reset(m, k)
+	a.Rows(x, k, 0, m)
+}
+
+// Rows rounds rows [lo, hi) of x, whose rows are stride apart. Rows of different
+// tiles (16 rows each) may be rounded at the same time. A block that holds an infinity or a NaN
+// makes every product with it NaN.
+func (a *Acts) Rows(x []float32, stride, lo, hi int) {
+	blocks := a.K / 32
+	for r := lo; r < hi; r++ {
+		data, padded, rows := a.tile(r / TileRows)
+		j := r % TileRows
+		quantise(data[min(len(data), j*recordSize):], padded*recordSize, x[r*stride:][:a.K])
+		if j == rows-1 {
+			for ; rows < padded; rows++ {
+				for b := range blocks {
+					clear(data[(b*padded+rows)*recordSize:][:recordSize])
+				}
+			}
+		}
+	}
+}
+
+// quantiseGeneric writes the records of one row, step bytes apart.
+func quantiseGeneric(dst []byte, step int, x []float32) {
+	for b := range len(x) / 32 {
+		quantiseBlock((*[recordSize]byte)(dst[b*step:]), (*[32]float32)(x[b*32:]))
+	}
+}
+
+func quantiseBlock(dst *[recordSize]byte, x *[32]float32) {
+	// Compared as bits, NaN and infinity are the largest of all.
+	var top uint32
+	for _, v := range x {
+		top = max(top, math.Float32bits(v)&0x7fffffff)
+	}
+	clear(dst[:])
+	amax := math.Float32frombits(top)
+	if amax < tinyMax {
+		return
+	}
+	put := func(at int, v uint32) { binary.LittleEndian.PutUint32(dst[at:], v) }
+	if top >= 0x7f800000 {
+		nan := math.Float32bits(float32(math.NaN()))
+		put(actScale, nan)
+		put(actSumD, nan)
+		return
+	}
+	inv := 127 / amax
+	var half [2]int32
+	for i, v := range x {
+		q := int32(math.RoundToEven(float64(v * inv)))
+		dst[i] = byte(q)
+		half[i/16] += q
+	}
+	d := amax / 127
+	sum := half[0] + half[1]
+	put(actScale, math.Float32bits(d))
+	put(actSum8, uint32(-8*sum))
+	put(actSum12, uint32(-128*sum))
+	put(actSumD, math.Float32bits(float32(sum)*d))
+	put(actHalf0, uint32(-32*half[0]))
+	put(actHalf1, uint32(-32*half[1]))
+	put(actSum16, uint32(-16*sum))
+	put(actSum, uint32(sum))
+}

@@ -1,0 +1,87 @@
+package qmat
+
+import (
+	"fmt"
+	"testing"
+	"unsafe"
+
+	"leolm/internal/pool"
+	"leolm/tensor"
+)
+
+// BenchmarkProduct reports GB/s of packed weights and GOP/s (a multiplication and an
+// addition count as two) over all workers. The weights of the small-M rows are
+// larger than the third-level cache, so that they come from memory.
+func BenchmarkProduct(b *testing.B) {
+	p := pool.New(pool.Processors())
+	defer p.Close()
+	const k = 4096
+	for _, d := range benchTypes() {
+		const n = 32768
+		w := benchWeights(b, d, n, k)
+		for _, m := range []int{1, 2, 4, 8, 16} {
+			benchProduct(b, p, w, m)
+		}
+		w = benchWeights(b, d, 4096, k)
+		benchProduct(b, p, w, 512)
+	}
+}
+
+func benchTypes() []tensor.DType {
+	var ds []tensor.DType
+	for _, d := range allTypes {
+		if active.sizes[d] != nil {
+			ds = append(ds, d)
+		}
+	}
+	return ds
+}
+
+func benchWeights(b *testing.B, d tensor.DType, n, k int) *Packed {
+	size, err := PackedSize(d, n, k)
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw := make([]byte, size+64)
+	raw = raw[-uintptr(unsafe.Pointer(&raw[0]))&63:][:size]
+	w, err := NewPacked(d, n, k, raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range w.Data {
+		w.Data[i] = byte(i) & 0x3b // no f16 infinity
+	}
+	return w
+}
+
+func benchProduct(b *testing.B, p *pool.Pool, w *Packed, m int) {
+	b.Run(fmt.Sprintf("%v/%dx%d/M=%d", w.DType, w.Rows, w.Cols, m), func(b *testing.B) {
+		x := make([]float32, m*w.Cols)
+		for i := range x {
+			x[i] = float32(i%61) - 30
+		}
+		var a Acts
+		a.Quantise(x, m, w.Cols)
+		t := Product{Dst: make([]float32, m*w.Rows), LDD: w.Rows, W: w, A: &a}
+		b.ReportAllocs()
+		for b.Loop() {
+			p.Do(t.Chunks(p.Workers()), &t)
+		}
+		s := b.Elapsed().Seconds() / float64(b.N)
+		b.ReportMetric(float64(len(w.Data))/s/1e9, "GB/s")
+		b.ReportMetric(2*float64(m)*float64(w.Rows)*float64(w.Cols)/s/1e9, "GOP/s")
+	})
+}
+
+func BenchmarkQuantise(b *testing.B) {
+	const m, k = 512, 4096
+	x := make([]float32, m*k)
+	for i := range x {
+		x[i] = float32(i%61) - 30
+	}
+	var a Acts
+	b.SetBytes(m * k * 4)
+	for b.Loop() {
+		a.Quantise(x, m, k)
+	}
+}

@@ -1,0 +1,53 @@
+package qmat
+
+import (
+	"leolm/internal/kernel/cpu"
+	"leolm/tensor"
+)
+
+// level is what one instruction set offers.
+type level struct {
+	isa   cpu.Level
+	sizes map[tensor.DType]*[TileRows + 1]bool // tile rows that a type has kernels for; always 1
+}
+
+var active = choose(cpu.Active)
+
+var generic = level{isa: cpu.Generic}
+
+func newLevel(isa cpu.Level, sizes map[tensor.DType][]int) *level {
+	l := &level{isa: isa, sizes: map[tensor.DType]*[TileRows + 1]bool{}}
+	for d, ns := range sizes {
+		l.sizes[d] = new([TileRows + 1]bool)
+		for _, n := range ns {
+			l.sizes[d][n] = true
+		}
+	}
+	return l
+}
+
+// kernelID names the kernel of a type for a number of tile rows.
+type kernelID uint16
+
+func kernel(d tensor.DType, rows int) kernelID { return kernelID(d)<<8 | kernelID(rows) }
+
+// table returns the look-up table that kernels of type d need: four copies of
+// sixteen bytes; NF4 has one for the high and one for the low bytes.
+func table(d tensor.DType) *byte {
+	switch d {
+	case tensor.IQ4_NL:
+		return &iq4Table[0]
+	case tensor.NF4:
+		return &nf4Table[0]
+	}
+	return nil
+}
+
+var iq4Table, nf4Table = func() (iq [64]byte, nf [128]byte) {
+	for i := range 64 {
+		iq[i] = iq4Codes[i%16]
+		nf[i] = byte(nf4Codes[i%16] >> 8)
+		nf[64+i] = byte(nf4Codes[i%16])
+	}
+	return iq, nf
+}()

@@ -1,0 +1,185 @@
+package qmat
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// args are the operands of a kernel, which multiplies panels of w with the first
+// rows of a tile. The assembly reads them by offset.
+type args struct {
+	dst    *float32 // 0: row 0 of the tile, first row of the panel
+	w      *byte    // 8: first panel
+	x      *byte    // 16: first record of the tile
+	ldd    uintptr  // 24: bytes between rows of dst
+	step   uintptr  // 32: bytes between blocks of a row of x
+	panels int      // 40
+	recs   int      // 48: records per panel
+	add    uint64   // 56: all ones to add to dst, 0 to overwrite it
+	table  *byte    // 64: look-up table of the type, if it has one
+}
+
+// Mul computes dst = x·Wᵀ for output columns of panels [panelLo, panelHi) and
+// rows of tiles [tileLo, tileHi): dst[r·ldd + n] for row r of x and row n of W.
+// With add the product is added to what dst holds. Different ranges may run at
+// the same time, and the result does not depend on how they are cut.
+func Mul(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tileLo, tileHi int, add bool) {
+	if w.Cols != a.K {
+		panic("qmat: columns of weights and activations differ")
+	}
+	if panelLo >= panelHi || tileLo >= tileHi {
+		return
+	}
+	lastRow, lastCol := min(tileHi*TileRows, a.M)-1, min(panelHi*PanelRows, w.Rows)-1
+	_ = dst[lastRow*ldd+lastCol] // the kernels check no bounds
+	if panelHi > w.Panels() || tileHi > a.Tiles() || ldd < w.Rows && a.M > 1 {
+		panic("qmat: range outside the product")
+	}
+	if w.Cols == 0 {
+		for r := tileLo * TileRows; r <= lastRow && !add; r++ {
+			clear(dst[r*ldd+panelLo*PanelRows : r*ldd+lastCol+1])
+		}
+		return
+	}
+	if tileHi-tileLo == 1 {
+		mulTile(dst, ldd, w, a, panelLo, panelHi, tileLo, add)
+		return
+	}
+	// A panel stays in the first-level cache while the tiles pass by.
+	for p := panelLo; p < panelHi; p++ {
+		for t := tileLo; t < tileHi; t++ {
+			mulTile(dst, ldd, w, a, p, p+1, t, add)
+		}
+	}
+}
+
+// mulTile multiplies panels with one tile.
+func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile int, add bool) {
+	data, padded, rows := a.tile(tile)
+	row0 := tile * TileRows
+	// A panel that sticks out of W, or rows that are padding, go through a
+	// buffer; all others are written in place.
+	full := panelHi
+	if panelHi*PanelRows > w.Rows {
+		full--
+	}
+	if padded != rows {
+		full = panelLo
+	}
+	if full > panelLo {
+		run(dst[row0*ldd+panelLo*PanelRows:], ldd, w, data, padded, panelLo, full, add)
+	}
+	for p := full; p < panelHi; p++ {
+		var buf [TileRows * PanelRows]float32
+		run(buf[:], PanelRows, w, data, padded, p, p+1, false)
+		n := min(PanelRows, w.Rows-p*PanelRows)
+		for r := range rows {
+			out := dst[(row0+r)*ldd+p*PanelRows:][:n]
+			for i, v := range buf[r*PanelRows:][:n] {
+				if add {
+					v += out[i]
+				}
+				out[i] = v
+			}
+		}
+	}
+}
+
+// run multiplies whole panels with all rows of a tile, in place.
+func run(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo, panelHi int, add bool) {
+	f := &formats[w.DType]
+	l := active
+	sizes := l.sizes[w.DType]
+	if sizes == nil {
+		runGeneric(dst, ldd, w, data, padded, panelLo, panelHi, add)
+		return
+	}
+	arg := args{
+		w:      &w.Data[panelLo*w.panelSize()],
+		ldd:    uintptr(ldd) * 4,
+		step:   uintptr(padded) * recordSize,
+		panels: panelHi - panelLo,
+		recs:   w.Cols / (32 * f.blocks),
+		table:  table(w.DType),
+	}
+	if add {
+		arg.add = ^uint64(0)
+	}
+	for c := 0; c < padded; {
+		n := padded - c
+		for !sizes[n] {
+			n--
+		}
+		arg.dst, arg.x = &dst[c*ldd], &data[c*recordSize]
+		call(l, kernel(w.DType, n), &arg)
+		c += n
+	}
+}
+
+// fma32 is x·y + z; the product of two f32 is exact in f64.
+func fma32(x, y, z float32) float32 { return float32(float64(x)*float64(y) + float64(z)) }
+
+// runGeneric is the reference for all kernels.
+func runGeneric(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo, panelHi int, add bool) {
+	f := &formats[w.DType]
+	var b block
+	for p := panelLo; p < panelHi; p++ {
+		var acc [TileRows][PanelRows]float32
+		panel := w.panel(p)
+		for i := range w.Cols / 32 {
+			f.unpack(&b, panel[i/f.blocks*f.size:][:f.size], i%f.blocks)
+			for c := range padded {
+				b.accumulate(&acc[c], (*[recordSize]byte)(data[(i*padded+c)*recordSize:]))
+			}
+		}
+		for c := range padded {
+			out := dst[c*ldd+(p-panelLo)*PanelRows:][:PanelRows]
+			for r, v := range acc[c] {
+				if add {
+					v += out[r]
+				}
+				out[r] = v
+			}
+		}
+	}
+}
+
+// accumulate adds the products of one block of 16 rows with one record.
+func (b *block) accumulate(acc *[PanelRows]float32, rec *[recordSize]byte) {
+	at := func(i int) uint32 { return binary.LittleEndian.Uint32(rec[i:]) }
+	d := math.Float32frombits(at(actScale))
+	var dot [2][PanelRows]int32
+	for g := range 8 {
+		x0, x1, x2, x3 := int32(int8(rec[4*g])), int32(int8(rec[4*g+1])), int32(int8(rec[4*g+2])), int32(int8(rec[4*g+3]))
+		u := (*[64]uint16)(b.u[g*64:])
+		sum := &dot[g/4]
+		for r := range PanelRows {
+			sum[r] += int32(u[4*r])*x0 + int32(u[4*r+1])*x1 + int32(u[4*r+2])*x2 + int32(u[4*r+3])*x3
+		}
+	}
+	if !b.halves {
+		o := b.offset * int32(at(actSum))
+		sd := math.Float32frombits(at(actSumD))
+		for r := range PanelRows {
+			t := float32(dot[0][r]+dot[1][r]-o) * b.scale[0][r]
+			acc[r] = fma32(t, d, acc[r])
+			if b.mins {
+				acc[r] = fma32(b.min[0][r], sd, acc[r])
+			}
+		}
+		return
+	}
+	// −32·Σq times −offset/32 and −min/32: exact, because 32 is a power of two.
+	h0, h1 := int32(at(actHalf0)), int32(at(actHalf1))
+	o := b.offset / 32
+	m0, m1 := float32(h0)*d, float32(h1)*d
+	for r := range PanelRows {
+		t := float32(dot[0][r]+o*h0) * b.scale[0][r]
+		t = fma32(float32(dot[1][r]+o*h1), b.scale[1][r], t)
+		acc[r] = fma32(t, d, acc[r])
+		if b.mins {
+			acc[r] = fma32(b.min[0][r]*(-1.0/32), m0, acc[r])
+			acc[r] = fma32(b.min[1][r]*(-1.0/32), m1, acc[r])
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package qmat
+
+// Product is Mul cut into chunks for a pool of workers (package pool's Task):
+// set the operands, call Chunks, run Do for each chunk in any order.
+type Product struct {
+	Dst []float32 // [A.M, LDD]
+	LDD int
+	W   *Packed
+	A   *Acts
+	Add bool // add to Dst
+
+	panels, tiles int // per chunk
+	across        int // chunks per row of tiles
+}
+
+const (
+	// What a chunk of a bandwidth-bound product streams: about 5 µs.
+	chunkBytes = 96 << 10
+	// What the tiles of a chunk may take of the second-level cache.
+	chunkActs = 384 << 10
+	// Integer operations of a compute-bound chunk: about 150 µs of one core.
+	chunkOps = 48 << 20
+)
+
+// Chunks cuts the product for a number of workers and returns how many chunks
+// there are. The cut changes no result.
+func (p *Product) Chunks(workers int) int {
+	panels, tiles := p.W.Panels(), p.A.Tiles()
+	if panels == 0 || tiles == 0 {
+		return 0
+	}
+	k := max(p.W.Cols, 1)
+	p.tiles = min(tiles, max(1, chunkActs/(TileRows*k*recordSize/32)))
+	// Tiles in equal shares.
+	rows := (tiles + p.tiles - 1) / p.tiles
+	p.tiles = (tiles + rows - 1) / rows
+	p.panels = max(1, chunkBytes/max(p.W.panelSize(), 1))
+	ops := 2 * PanelRows * min(TileRows*p.tiles, p.A.M) * k
+	p.panels = min(p.panels, max(1, chunkOps/ops))
+	if workers > 1 {
+		// At least four chunks each, so that a slow worker holds up nobody.
+		p.panels = max(1, min(p.panels, panels*rows/(4*workers)))
+	}
+	p.across = (panels + p.panels - 1) / p.panels
+	return p.across * ((tiles + p.tiles - 1) / p.tiles)
+}
+
+// Do computes one chunk.
+func (p *Product) Do(_, chunk int) {
+	panel, tile := chunk%p.across*p.panels, chunk/p.across*p.tiles
+	Mul(p.Dst, p.LDD, p.W, p.A, panel, min(panel+p.panels, p.W.Panels()), tile, min(tile+p.tiles, p.A.Tiles()), p.Add)
+}

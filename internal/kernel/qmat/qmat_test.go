@@ -1,0 +1,426 @@
+package qmat
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"leolm/internal/kernel/cpu"
+	"leolm/internal/kernel/quant"
+	"leolm/tensor"
+)
+
+var allTypes = []tensor.DType{
+	tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1, tensor.Q8_0, tensor.IQ4_NL,
+	tensor.Q2_K, tensor.Q3_K, tensor.Q4_K, tensor.Q5_K, tensor.Q6_K, tensor.NF4,
+}
+
+// scaleOffsets are where a block of each type holds f16 scales.
+var scaleOffsets = map[tensor.DType][]int{
+	tensor.Q4_0: {0}, tensor.Q4_1: {0, 2}, tensor.Q5_0: {0}, tensor.Q5_1: {0, 2}, tensor.Q8_0: {0}, tensor.IQ4_NL: {0},
+	tensor.Q2_K: {80, 82}, tensor.Q3_K: {108}, tensor.Q4_K: {0, 2}, tensor.Q5_K: {0, 2}, tensor.Q6_K: {208},
+}
+
+// forLevels runs f at each level of this machine.
+func forLevels(t *testing.T, f func(t *testing.T, l cpu.Level)) {
+	t.Helper()
+	saved := active
+	defer func() { active = saved }()
+	for _, l := range cpu.Levels() {
+		active = choose(l)
+		t.Run(l.String(), func(t *testing.T) { f(t, l) })
+	}
+}
+
+// randomWeights returns rows of random blocks. Codes are any bits; wild scales
+// are any finite f16, others near 0.01.
+func randomWeights(rng *rand.Rand, d tensor.DType, rows, cols int, wild bool) [][]byte {
+	out := make([][]byte, rows)
+	for i := range out {
+		size, err := d.RowSize(cols)
+		if err != nil {
+			panic(err)
+		}
+		row := make([]byte, size)
+		for j := range row {
+			row[j] = byte(rng.Uint32())
+		}
+		for b := 0; b < size; b += d.BlockSize() {
+			for _, o := range scaleOffsets[d] {
+				h := tensor.F32ToF16(float32(rng.NormFloat64()) * 0.01)
+				for wild {
+					if h = uint16(rng.Uint32()); h&0x7c00 != 0x7c00 {
+						break
+					}
+				}
+				binary.LittleEndian.PutUint16(row[b+o:], h)
+			}
+			if d == tensor.NF4 {
+				v := float32(math.Abs(rng.NormFloat64())) * 0.1
+				if wild {
+					v = float32(math.Exp(rng.Float64()*120 - 70))
+				}
+				binary.LittleEndian.PutUint32(row[b:], math.Float32bits(v))
+			}
+		}
+		out[i] = row
+	}
+	return out
+}
+
+func pack(t testing.TB, d tensor.DType, rows [][]byte, cols int) *Packed {
+	t.Helper()
+	size, err := PackedSize(d, len(rows), cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := NewPacked(d, len(rows), cols, make([]byte, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Pack(func(i int) []byte { return rows[i] }, 0, w.Panels()); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func dequantise(t testing.TB, d tensor.DType, row []byte, cols int) []float32 {
+	t.Helper()
+	out := make([]float32, cols)
+	if err := quant.Dequantize(out, d, row); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// activations of several characters, one per row.
+func activations(rng *rand.Rand, m, k int) []float32 {
+	x := make([]float32, m*k)
+	for r := range m {
+		row := x[r*k:][:k]
+		for i := range row {
+			row[i] = float32(rng.NormFloat64())
+		}
+		switch r % 7 {
+		case 1: // outliers
+			for range 1 + k/100 {
+				row[rng.IntN(k)] *= 1000
+			}
+		case 2: // zeros and denormals
+			for i := range row {
+				switch i / 32 % 3 {
+				case 0:
+					row[i] = 0
+				case 1:
+					row[i] = math.Float32frombits(uint32(rng.IntN(1 << 23)))
+				}
+			}
+		case 3: // all at the limit of the range: the largest integer sums
+			for i := range row {
+				row[i] = 3
+			}
+		case 4:
+			for i := range row {
+				row[i] = -3
+			}
+		case 5:
+			for i := range row {
+				row[i] *= 1e15
+			}
+		}
+	}
+	return x
+}
+
+// checkProduct compares got with the product in f64. The bound is what the format
+// promises: half a step of the activations' scale per weight, plus rounding.
+func checkProduct(t *testing.T, d tensor.DType, rows [][]byte, x []float32, m, k int, got []float32) {
+	t.Helper()
+	for n, row := range rows {
+		w := dequantise(t, d, row, k)
+		for r := range m {
+			var want, bound float64
+			for b := 0; b < k; b += 32 {
+				var top, sum, prod, wmax float64
+				for i := b; i < b+32; i++ {
+					xv, wv := float64(x[r*k+i]), float64(w[i])
+					want += xv * wv
+					top = max(top, math.Abs(xv))
+					wmax = max(wmax, math.Abs(wv))
+					sum += math.Abs(wv)
+					prod += math.Abs(xv * wv)
+				}
+				bound += top/254*sum*1.0001 + 1e-30*sum
+				// f32 rounding of the terms; those of types with a minimum are
+				// larger than their difference.
+				bound += 32 * top * wmax * 3e-6
+				if d == tensor.NF4 {
+					bound += 2e-5 * top * 32 * math.Abs(float64(math.Float32frombits(binary.LittleEndian.Uint32(row[b/64*36:]))))
+				}
+			}
+			for b := 0; b < k; b += 32 {
+				top := 0.0
+				for i := b; i < b+32; i++ {
+					top = max(top, math.Abs(float64(x[r*k+i])))
+				}
+				bound += top * minTerm(d, row, b) * 32 * 3e-7
+			}
+			g := float64(got[r*len(rows)+n])
+			if math.IsNaN(g) || math.Abs(g-want) > bound+1e-37 {
+				t.Fatalf("row %d, output %d: got %g, want %g ± %g", r, n, g, want, bound)
+			}
+		}
+	}
+}
+
+// minTerm bounds |offset or minimum| of the block at element b.
+func minTerm(d tensor.DType, row []byte, b int) float64 {
+	blk := row[b/d.BlockLen()*d.BlockSize():]
+	worst := 0.0
+	for _, o := range scaleOffsets[d] {
+		worst = max(worst, math.Abs(float64(tensor.F16ToF32(binary.LittleEndian.Uint16(blk[o:])))))
+	}
+	if d.BlockLen() == 256 {
+		worst *= 64
+	}
+	return worst * 128
+}
+
+func product(w *Packed, x []float32, m int) []float32 {
+	var a Acts
+	a.Quantise(x, m, w.Cols)
+	out := make([]float32, m*w.Rows)
+	Mul(out, w.Rows, w, &a, 0, w.Panels(), 0, a.Tiles(), false)
+	return out
+}
+
+func TestProductAgainstF64(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ cpu.Level) {
+		for _, d := range allTypes {
+			t.Run(d.String(), func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(1, uint64(d)))
+				for _, s := range []struct{ m, n, blocks int }{{1, 16, 1}, {1, 37, 3}, {7, 33, 2}, {23, 20, 2}, {16, 16, 5}, {3, 1, 1}} {
+					k := s.blocks * max(32, d.BlockLen())
+					for _, wild := range []bool{false, true} {
+						rows := randomWeights(rng, d, s.n, k, wild)
+						x := activations(rng, s.m, k)
+						checkProduct(t, d, rows, x, s.m, k, product(pack(t, d, rows, k), x, s.m))
+					}
+				}
+			})
+		}
+	})
+}
+
+// Every output has the same bits alone, in any batch, and however the ranges are cut.
+func TestBatchInvariance(t *testing.T) {
+	forLevels(t, func(t *testing.T, l cpu.Level) {
+		for _, d := range allTypes {
+			t.Run(d.String(), func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(2, uint64(d)))
+				m, n, k := 67, 45, 512
+				if l == cpu.Generic {
+					m = 35
+				}
+				rows := randomWeights(rng, d, n, k, false)
+				w := pack(t, d, rows, k)
+				x := activations(rng, m, k)
+				want := make([]float32, 0, m*n)
+				for r := range m {
+					want = append(want, product(w, x[r*k:][:k], 1)...)
+				}
+				for batch := 1; batch <= m; batch += 1 + batch/20*7 {
+					same(t, fmt.Sprint("batch ", batch), product(w, x[:batch*k], batch), want[:batch*n])
+				}
+				var a Acts
+				a.Quantise(x, m, k)
+				for range 5 {
+					out := make([]float32, m*n)
+					p := rng.IntN(w.Panels() + 1)
+					q := rng.IntN(a.Tiles() + 1)
+					Mul(out, n, w, &a, p, w.Panels(), q, a.Tiles(), false)
+					Mul(out, n, w, &a, 0, p, 0, q, false)
+					Mul(out, n, w, &a, p, w.Panels(), 0, q, false)
+					Mul(out, n, w, &a, 0, p, q, a.Tiles(), false)
+					same(t, fmt.Sprint("cut at ", p, q), out, want)
+				}
+				// Adding.
+				out := make([]float32, m*n)
+				sum := make([]float32, m*n)
+				for i := range out {
+					out[i] = float32(rng.NormFloat64())
+					sum[i] = want[i] + out[i]
+				}
+				Mul(out, n, w, &a, 0, w.Panels(), 0, a.Tiles(), true)
+				same(t, "add", out, sum)
+			})
+		}
+	})
+}
+
+func same(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i := range want {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+			t.Fatalf("%s: element %d is %g (%#x), want %g (%#x)", what, i, got[i], math.Float32bits(got[i]), want[i], math.Float32bits(want[i]))
+		}
+	}
+}
+
+// Levels differ from the generic one in rare last bits only, and not among each other.
+func TestLevelsAgree(t *testing.T) {
+	saved := active
+	defer func() { active = saved }()
+	for _, d := range allTypes {
+		rng := rand.New(rand.NewPCG(3, uint64(d)))
+		m, n, k := 9, 40, 1024
+		w := pack(t, d, randomWeights(rng, d, n, k, false), k)
+		x := activations(rng, m, k)
+		active = &generic
+		ref := product(w, x, m)
+		var first []float32
+		for _, l := range cpu.Levels()[1:] {
+			if active = choose(l); active.sizes[d] == nil {
+				continue
+			}
+			got := product(w, x, m)
+			if first == nil {
+				first = got
+			}
+			same(t, fmt.Sprint(d, l), got, first)
+			differ := 0
+			for i, v := range got {
+				if v != ref[i] {
+					differ++
+				}
+			}
+			if differ > len(got)/20 {
+				t.Errorf("%v %v: %d of %d elements differ from the generic level", d, l, differ, len(got))
+			}
+		}
+	}
+}
+
+func TestDequantise(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ cpu.Level) {
+		for _, d := range allTypes {
+			rng := rand.New(rand.NewPCG(4, uint64(d)))
+			n, k := 21, 512
+			rows := randomWeights(rng, d, n, k, false)
+			w := pack(t, d, rows, k)
+			panel := make([]float32, PanelRows*k)
+			got := make([]float32, k)
+			for i, row := range rows {
+				want := dequantise(t, d, row, k)
+				w.DequantiseRow(got, i)
+				if i%PanelRows == 0 {
+					w.DequantisePanel(panel, i/PanelRows)
+				}
+				for j, v := range want {
+					tol := 1e-6 * math.Abs(float64(v))
+					if d == tensor.NF4 {
+						tol = 2e-5 * 2
+					}
+					if math.Abs(float64(got[j]-v)) > tol {
+						t.Fatalf("%v row %d element %d: %g, want %g", d, i, j, got[j], v)
+					}
+				}
+				same(t, fmt.Sprint(d, " panel"), panel[i%PanelRows*k:][:k], got)
+			}
+		}
+	})
+}
+
+func TestQuantiseLevelsAgree(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	m, k := 21, 96
+	x := activations(rng, m, k)
+	x[3], x[k+40], x[2*k+70] = float32(math.Inf(1)), float32(math.NaN()), -math.MaxFloat32
+	saved := active
+	defer func() { active = saved }()
+	active = &generic
+	var want Acts
+	want.Quantise(x, m, k)
+	for _, l := range cpu.Levels() {
+		active = choose(l)
+		got := Acts{data: make([]byte, 0, 1<<16)}
+		for i := range got.data[:cap(got.data)] {
+			got.data[:cap(got.data)][i] = 0xee
+		}
+		got.Quantise(x, m, k)
+		for i, v := range want.data {
+			if got.data[i] != v {
+				t.Fatalf("%v: record %d byte %d is %#x, want %#x", l, i/recordSize, i%recordSize, got.data[i], v)
+			}
+		}
+	}
+}
+
+func TestNonFiniteActivations(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ cpu.Level) {
+		for _, d := range allTypes {
+			rng := rand.New(rand.NewPCG(6, uint64(d)))
+			k := 512
+			w := pack(t, d, randomWeights(rng, d, 16, k, false), k)
+			for _, bad := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
+				x := make([]float32, k)
+				x[300] = float32(bad)
+				for i, v := range product(w, x, 1) {
+					if v == v {
+						t.Fatalf("%v: output %d of an input with %v is %g", d, i, bad, v)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestPackedSize(t *testing.T) {
+	for _, d := range allTypes {
+		size, err := PackedSize(d, 64, 512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, _ := d.RowSize(64 * 512)
+		if over := float64(size)/float64(src) - 1; over > 0.037 || d != tensor.Q3_K && over > 0.03 {
+			t.Errorf("%v: packed is %.1f %% larger than the source", d, over*100)
+		}
+	}
+	for _, c := range []struct {
+		d          tensor.DType
+		rows, cols int
+	}{{tensor.F32, 1, 32}, {tensor.Q4_0, 1, 33}, {tensor.Q4_0, -1, 32}, {tensor.Q4_K, 16, 128}, {tensor.Q8_0, math.MaxInt, 1 << 40 * 32}} {
+		if _, err := PackedSize(c.d, c.rows, c.cols); err == nil {
+			t.Errorf("PackedSize(%v, %d, %d) gives no error", c.d, c.rows, c.cols)
+		}
+	}
+	if _, err := NewPacked(tensor.Q4_0, 16, 32, make([]byte, 287)); err == nil {
+		t.Error("NewPacked takes too few bytes")
+	}
+	w, _ := NewPacked(tensor.Q4_0, 16, 32, make([]byte, 288))
+	if err := w.Pack(func(int) []byte { return make([]byte, 17) }, 0, 1); err == nil {
+		t.Error("Pack takes a short row")
+	}
+}
+
+// Any block bits and any activations stay within the bound, at every level.
+func FuzzProduct(f *testing.F) {
+	for i := range allTypes {
+		f.Add(uint8(i), uint64(i), uint8(1+i), uint8(5), true)
+	}
+	saved := active
+	f.Cleanup(func() { active = saved })
+	f.Fuzz(func(t *testing.T, typ uint8, seed uint64, m, n uint8, wild bool) {
+		d := allTypes[int(typ)%len(allTypes)]
+		rng := rand.New(rand.NewPCG(seed, 1))
+		rows := randomWeights(rng, d, int(n%40)+1, 256, wild)
+		w := pack(t, d, rows, 256)
+		x := activations(rng, int(m%40)+1, 256)
+		for _, l := range cpu.Levels() {
+			active = choose(l)
+			checkProduct(t, d, rows, x, int(m%40)+1, 256, product(w, x, int(m%40)+1))
+		}
+	})
+}
