@@ -5,6 +5,8 @@ import (
 	"math"
 	"os"
 	"strings"
+
+	"leolm/tensor"
 )
 
 // FormatError says what is wrong in a file of weights and where. Tensor and
@@ -38,6 +40,17 @@ func (e *FormatError) Error() string {
 }
 
 func (e *FormatError) Unwrap() error { return e.Err }
+
+// Stored is one tensor as its file describes it: the file's name for it and
+// the file's row order.
+type Stored struct {
+	Name   string
+	DType  tensor.DType
+	Shape  tensor.Shape // outermost first
+	File   string
+	Offset int64  // byte in File where Data starts
+	Data   []byte // into the memory map
+}
 
 // mapping is the whole content of one file, in memory or memory-mapped.
 type mapping struct {

@@ -52,24 +52,13 @@ type KV struct {
 	Value any
 }
 
-// GGUFTensor is one tensor as the file describes it: its own name and row
-// order, Shape outermost first (the file stores the reverse).
-type GGUFTensor struct {
-	Name   string
-	DType  tensor.DType
-	Shape  tensor.Shape
-	File   string
-	Offset int64  // byte in File where Data starts
-	Data   []byte // into the memory map
-}
-
 // GGUF is an open GGUF model: one file or all files of a split one. Its
 // metadata is the first file's.
 type GGUF struct {
 	Version   uint32
 	Alignment int
 	KV        []KV
-	Tensors   []GGUFTensor
+	Tensors   []Stored
 	Files     []string
 	byKey     map[string]int
 	maps      []*mapping
@@ -319,7 +308,7 @@ func parseGGUF(name string, data []byte) (*GGUF, error) {
 
 // tensors reads the table of tensors and places each in the data that follows it.
 func (p *ggufParser) tensors(g *GGUF, count uint64) error {
-	g.Tensors = make([]GGUFTensor, count)
+	g.Tensors = make([]Stored, count)
 	offsets := make([]uint64, count)
 	for i := range g.Tensors {
 		t := &g.Tensors[i]

@@ -293,7 +293,7 @@ func uniform(v any) (int, bool) {
 // by. Converted Llama-3 models have it; where the parameters of a known family
 // give the same factors, the configuration says "llama3" with them, so that it
 // can be written back as config.json.
-func (c *Config) ropeFactors(t *GGUFTensor) error {
+func (c *Config) ropeFactors(t *Stored) error {
 	fail := func(format string, args ...any) error {
 		return &FormatError{File: t.File, Tensor: t.Name, Offset: t.Offset, Msg: fmt.Sprintf(format, args...)}
 	}
@@ -347,7 +347,7 @@ func (c *Config) sameFactors(s RopeScaling, want []float32) bool {
 
 // vocab collects the tokenizer.ggml.* metadata.
 func (g *GGUF) vocab() (*tokenizer.GGUFVocab, error) {
-	v := &tokenizer.GGUFVocab{BOS: -1, EOS: -1, UNK: -1, PAD: -1, EOT: -1}
+	v := &tokenizer.GGUFVocab{BOS: -1, EOS: -1, UNK: -1, PAD: -1}
 	v.Model, _ = g.Get("tokenizer.ggml.model").(string)
 	v.Pre, _ = g.Get("tokenizer.ggml.pre").(string)
 	for key, dst := range map[string]any{
@@ -384,29 +384,42 @@ func (g *GGUF) vocab() (*tokenizer.GGUFVocab, error) {
 	if n := len(v.Tokens); v.Scores != nil && len(v.Scores) != n || v.Types != nil && len(v.Types) != n {
 		return nil, fmt.Errorf("tokenizer.ggml has %d tokens, %d scores, %d types", n, len(v.Scores), len(v.Types))
 	}
-	for key, dst := range map[string]*int{
-		"bos_token_id": &v.BOS, "eos_token_id": &v.EOS, "unknown_token_id": &v.UNK, "padding_token_id": &v.PAD, "eot_token_id": &v.EOT,
-	} {
-		// 0xffffffff stands for "none" in files of 2023.
-		if n, ok := asInt(g.Get("tokenizer.ggml." + key)); ok && n < len(v.Tokens) {
-			*dst = max(n, -1)
-		}
-	}
-	for key, dst := range map[string]**bool{
-		"add_bos_token": &v.AddBOS, "add_eos_token": &v.AddEOS, "add_space_prefix": &v.AddSpacePrefix,
+	v.BOS, v.EOS, v.UNK, v.PAD = g.tokenID("bos"), g.tokenID("eos"), g.tokenID("unknown"), g.tokenID("padding")
+	// What llama.cpp takes absent keys to be.
+	v.AddBOS, v.AddSpacePrefix = v.Model == "llama", v.Model == "llama"
+	for key, dst := range map[string]*bool{
+		"add_bos_token": &v.AddBOS, "add_eos_token": &v.AddEOS, "add_space_prefix": &v.AddSpacePrefix, "remove_extra_whitespaces": &v.RemoveExtra,
 	} {
 		if b, ok := g.Get("tokenizer.ggml." + key).(bool); ok {
-			*dst = &b
+			*dst = b
+		}
+	}
+	switch m := g.Get("tokenizer.ggml.precompiled_charsmap").(type) {
+	case []uint8:
+		v.Charsmap = m
+	case []int8:
+		for _, b := range m {
+			v.Charsmap = append(v.Charsmap, byte(b))
 		}
 	}
 	return v, nil
+}
+
+// tokenID reads tokenizer.ggml.NAME_token_id, -1 where it is absent or names no
+// token (files of 2023 say 0xffffffff for "none").
+func (g *GGUF) tokenID(name string) int {
+	tokens, _ := g.Get("tokenizer.ggml.tokens").([]string)
+	if n, ok := asInt(g.Get("tokenizer.ggml." + name + "_token_id")); ok && n >= 0 && n < len(tokens) {
+		return n
+	}
+	return -1
 }
 
 // vocabIDs fills the configuration's special ids from the vocabulary.
 func (c *Checkpoint) vocabIDs() {
 	v := c.Vocab
 	c.Config.BOS, c.Config.PAD = v.BOS, v.PAD
-	c.Config.EOS = addIDs(nil, v.EOS, v.EOT)
+	c.Config.EOS = addIDs(nil, v.EOS, c.GGUF.tokenID("eot"))
 	c.vocabStops(v.Tokens)
 }
 
@@ -429,7 +442,7 @@ func (c *Checkpoint) vocabStops(tokens []string) {
 	if len(tokens) > 32006 {
 		for i, name := range []string{"<|im_start|>", "<|im_end|>"} {
 			if id := 32005 + i; tokens[id] == fmt.Sprintf("<dummy%d>", id) {
-				c.note("Token %d is called %s, an old converter's name for LeoLM's %s; it was given its own name back.", id, tokens[id], name)
+				c.note("Token %d is called %s, an old converter's name for LeoLM's %s; package tokenizer gives it its own name back.", id, tokens[id], name)
 				if id == 32006 {
 					c.Config.EOS = addIDs(c.Config.EOS, id)
 				}

@@ -1,0 +1,491 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// A PyTorch file describes its tensors in Python's pickle language, whose
+// programs may call anything. This machine runs only the instructions that
+// torch.save emits, and knows a closed list of names (pickleNames): everything
+// else is an error that says what was asked for. No instruction allocates more
+// than its own length in the file implies.
+
+// The instructions, as Python's pickletools names them.
+const (
+	opMark            = '('
+	opStop            = '.'
+	opPop             = '0'
+	opPopMark         = '1'
+	opBinFloat        = 'G'
+	opBinInt          = 'J'
+	opBinInt1         = 'K'
+	opBinInt2         = 'M'
+	opNone            = 'N'
+	opBinPersID       = 'Q'
+	opReduce          = 'R'
+	opBinUnicode      = 'X'
+	opShortBinUnicode = 0x8c
+	opEmptyList       = ']'
+	opAppend          = 'a'
+	opBuild           = 'b'
+	opGlobal          = 'c'
+	opAppends         = 'e'
+	opBinGet          = 'h'
+	opLongBinGet      = 'j'
+	opBinPut          = 'q'
+	opLongBinPut      = 'r'
+	opSetItem         = 's'
+	opTuple           = 't'
+	opEmptyTuple      = ')'
+	opSetItems        = 'u'
+	opEmptyDict       = '}'
+	opProto           = 0x80
+	opTuple1          = 0x85
+	opTuple2          = 0x86
+	opTuple3          = 0x87
+	opNewTrue         = 0x88
+	opNewFalse        = 0x89
+	opLong1           = 0x8a
+	opStackGlobal     = 0x93
+	opMemoize         = 0x94
+	opFrame           = 0x95
+)
+
+// pickleGlobal is a name that a pickle may refer to.
+type pickleGlobal string
+
+// pickleTuple and pickleDict are Python's; a list is a *pickleList, for it is
+// filled after it was stored.
+type (
+	pickleTuple []any
+	pickleList  struct{ items []any }
+	pickleDict  struct{ items []pickleItem }
+	pickleItem  struct{ key, value any }
+	pickleMark  struct{}
+	// pickleStorage is what a persistent id stands for: the bytes of one file in the archive.
+	pickleStorage struct {
+		typ  pickleGlobal
+		key  string
+		size int // elements
+	}
+	// pickleTensor is the result of torch._utils._rebuild_tensor_v2.
+	pickleTensor struct {
+		storage pickleStorage
+		offset  int // elements
+		shape   []int
+		stride  []int
+	}
+)
+
+// pickleNames is the closed list. The storages carry their element type; the
+// functions are run by pickleMachine.reduce.
+var pickleNames = map[pickleGlobal]bool{
+	"collections.OrderedDict":                    true,
+	"torch._utils._rebuild_tensor_v2":            true,
+	"torch._utils._rebuild_parameter":            true,
+	"torch._utils._rebuild_parameter_with_state": true,
+	"torch._tensor._rebuild_from_type_v2":        true,
+	"torch.Tensor":                               true,
+	"torch.nn.parameter.Parameter":               true,
+	"torch.Size":                                 true,
+	"torch.FloatStorage":                         true,
+	"torch.HalfStorage":                          true,
+	"torch.BFloat16Storage":                      true,
+	"torch.DoubleStorage":                        true,
+	"torch.LongStorage":                          true,
+	"torch.IntStorage":                           true,
+	"torch.ShortStorage":                         true,
+	"torch.CharStorage":                          true,
+	"torch.ByteStorage":                          true,
+	"torch.BoolStorage":                          true,
+}
+
+// pickleError is an error at a byte of the pickle.
+type pickleError struct {
+	at  int
+	msg string
+}
+
+func (e *pickleError) Error() string { return fmt.Sprintf("pickle byte %d: %s", e.at, e.msg) }
+
+type pickleMachine struct {
+	data  []byte
+	at    int
+	op    int // where the current instruction starts
+	stack []any
+	memo  map[uint32]any
+}
+
+// runPickle runs a program and returns the object it leaves.
+func runPickle(data []byte) (any, error) {
+	m := &pickleMachine{data: data, memo: map[uint32]any{}}
+	for {
+		m.op = m.at
+		op, err := m.take(1)
+		if err != nil {
+			return nil, err
+		}
+		if op[0] == opStop {
+			return m.pop()
+		}
+		if err := m.step(op[0]); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (m *pickleMachine) fail(format string, args ...any) error {
+	return &pickleError{m.op, fmt.Sprintf(format, args...)}
+}
+
+func (m *pickleMachine) take(n int) ([]byte, error) {
+	if n < 0 || n > len(m.data)-m.at {
+		return nil, m.fail("needs %d bytes, %d are left: truncated or damaged", n, len(m.data)-m.at)
+	}
+	b := m.data[m.at : m.at+n]
+	m.at += n
+	return b, nil
+}
+
+func (m *pickleMachine) line() (string, error) {
+	i := bytes.IndexByte(m.data[m.at:], '\n')
+	if i < 0 || i > 1000 {
+		return "", m.fail("a name without end")
+	}
+	s := string(m.data[m.at : m.at+i])
+	m.at += i + 1
+	return s, nil
+}
+
+func (m *pickleMachine) push(v any) error {
+	m.stack = append(m.stack, v)
+	return nil
+}
+
+func (m *pickleMachine) pop() (any, error) {
+	if len(m.stack) == 0 {
+		return nil, m.fail("takes from an empty stack")
+	}
+	v := m.stack[len(m.stack)-1]
+	m.stack = m.stack[:len(m.stack)-1]
+	return v, nil
+}
+
+func (m *pickleMachine) popN(n int) ([]any, error) {
+	if len(m.stack) < n {
+		return nil, m.fail("takes %d values from a stack of %d", n, len(m.stack))
+	}
+	v := append([]any(nil), m.stack[len(m.stack)-n:]...)
+	m.stack = m.stack[:len(m.stack)-n]
+	return v, nil
+}
+
+// popMark takes everything above the last mark, and the mark.
+func (m *pickleMachine) popMark() ([]any, error) {
+	for i := len(m.stack) - 1; i >= 0; i-- {
+		if _, ok := m.stack[i].(pickleMark); ok {
+			v, err := m.popN(len(m.stack) - i)
+			if err != nil {
+				return nil, err
+			}
+			return v[1:], nil
+		}
+	}
+	return nil, m.fail("no mark on the stack")
+}
+
+func (m *pickleMachine) top() (any, error) {
+	if len(m.stack) == 0 {
+		return nil, m.fail("looks at an empty stack")
+	}
+	return m.stack[len(m.stack)-1], nil
+}
+
+func (m *pickleMachine) global(name pickleGlobal) error {
+	if !pickleNames[name] {
+		return m.fail("asks for %q, which no file of weights needs; refused", string(name))
+	}
+	return m.push(name)
+}
+
+func (m *pickleMachine) step(op byte) error {
+	// The operand's length by instruction; text and names are read below.
+	width := map[byte]int{opProto: 1, opFrame: 8, opBinInt: 4, opBinInt1: 1, opBinInt2: 2, opBinFloat: 8, opBinGet: 1, opLongBinGet: 4, opBinPut: 1, opLongBinPut: 4, opLong1: 1, opBinUnicode: 4, opShortBinUnicode: 1}[op]
+	b, err := m.take(width)
+	if err != nil {
+		return err
+	}
+	number := uint32(0)
+	for i := min(width, 4) - 1; i >= 0; i-- {
+		number = number<<8 | uint32(b[i])
+	}
+	switch op {
+	case opProto:
+		if b[0] > 5 {
+			return m.fail("pickle protocol %d; 2 to 5 are known", b[0])
+		}
+	case opFrame:
+	case opMark:
+		return m.push(pickleMark{})
+	case opNone:
+		return m.push(nil)
+	case opNewTrue:
+		return m.push(true)
+	case opNewFalse:
+		return m.push(false)
+	case opBinInt:
+		return m.push(int(int32(number)))
+	case opBinInt1, opBinInt2:
+		return m.push(int(number))
+	case opLong1:
+		b, err := m.take(int(number))
+		if err != nil {
+			return err
+		}
+		if len(b) > 8 {
+			return m.fail("a number of %d bytes", len(b))
+		}
+		var n uint64
+		for i := len(b) - 1; i >= 0; i-- {
+			n = n<<8 | uint64(b[i])
+		}
+		shift := 64 - 8*len(b)
+		return m.push(int(int64(n<<shift) >> shift))
+	case opBinFloat:
+		return m.push(math.Float64frombits(binary.BigEndian.Uint64(b)))
+	case opBinUnicode, opShortBinUnicode:
+		if uint64(number) > uint64(len(m.data)) {
+			return m.fail("a text of %d bytes: truncated or damaged", number)
+		}
+		b, err := m.take(int(number))
+		if err != nil {
+			return err
+		}
+		return m.push(string(b))
+	case opEmptyTuple:
+		return m.push(pickleTuple{})
+	case opTuple1, opTuple2, opTuple3:
+		v, err := m.popN(int(op-opTuple1) + 1)
+		if err != nil {
+			return err
+		}
+		return m.push(pickleTuple(v))
+	case opTuple:
+		v, err := m.popMark()
+		if err != nil {
+			return err
+		}
+		return m.push(pickleTuple(v))
+	case opEmptyList:
+		return m.push(&pickleList{})
+	case opEmptyDict:
+		return m.push(&pickleDict{})
+	case opPop:
+		_, err := m.pop()
+		return err
+	case opPopMark:
+		_, err := m.popMark()
+		return err
+	case opBinPut, opLongBinPut:
+		v, err := m.top()
+		if err != nil {
+			return err
+		}
+		m.memo[number] = v
+	case opMemoize:
+		v, err := m.top()
+		if err != nil {
+			return err
+		}
+		m.memo[uint32(len(m.memo))] = v
+	case opBinGet, opLongBinGet:
+		v, ok := m.memo[number]
+		if !ok {
+			return m.fail("recalls value %d, which was never stored", number)
+		}
+		return m.push(v)
+	case opGlobal:
+		module, err := m.line()
+		if err != nil {
+			return err
+		}
+		name, err := m.line()
+		if err != nil {
+			return err
+		}
+		return m.global(pickleGlobal(module + "." + name))
+	case opStackGlobal:
+		v, err := m.popN(2)
+		if err != nil {
+			return err
+		}
+		module, ok1 := v[0].(string)
+		name, ok2 := v[1].(string)
+		if !ok1 || !ok2 {
+			return m.fail("a name that is no text")
+		}
+		return m.global(pickleGlobal(module + "." + name))
+	case opAppend, opAppends:
+		return m.append(op)
+	case opSetItem, opSetItems:
+		return m.setItems(op)
+	case opBuild:
+		// The state of an OrderedDict (its _metadata) is not needed.
+		v, err := m.popN(2)
+		if err != nil {
+			return err
+		}
+		if _, ok := v[0].(*pickleDict); !ok {
+			return m.fail("sets the state of a %T", v[0])
+		}
+		return m.push(v[0])
+	case opBinPersID:
+		return m.storage()
+	case opReduce:
+		return m.reduce()
+	default:
+		return m.fail("instruction %#02x is none that torch.save writes; refused", op)
+	}
+	return nil
+}
+
+func (m *pickleMachine) append(op byte) error {
+	var v []any
+	var err error
+	if op == opAppend {
+		v, err = m.popN(1)
+	} else {
+		v, err = m.popMark()
+	}
+	if err != nil {
+		return err
+	}
+	t, err := m.top()
+	if err != nil {
+		return err
+	}
+	l, ok := t.(*pickleList)
+	if !ok {
+		return m.fail("appends to a %T", t)
+	}
+	l.items = append(l.items, v...)
+	return nil
+}
+
+func (m *pickleMachine) setItems(op byte) error {
+	var v []any
+	var err error
+	if op == opSetItem {
+		v, err = m.popN(2)
+	} else {
+		v, err = m.popMark()
+	}
+	if err != nil {
+		return err
+	}
+	if len(v)%2 != 0 {
+		return m.fail("a key without a value")
+	}
+	t, err := m.top()
+	if err != nil {
+		return err
+	}
+	d, ok := t.(*pickleDict)
+	if !ok {
+		return m.fail("sets items of a %T", t)
+	}
+	for i := 0; i < len(v); i += 2 {
+		d.items = append(d.items, pickleItem{v[i], v[i+1]})
+	}
+	return nil
+}
+
+// storage turns the persistent id ('storage', type, key, device, elements).
+func (m *pickleMachine) storage() error {
+	v, err := m.pop()
+	if err != nil {
+		return err
+	}
+	t, _ := v.(pickleTuple)
+	if len(t) != 5 || t[0] != "storage" {
+		return m.fail("a persistent id that is no storage")
+	}
+	typ, ok1 := t[1].(pickleGlobal)
+	key, ok2 := t[2].(string)
+	n, ok3 := t[4].(int)
+	if !ok1 || !ok2 || !ok3 || n < 0 {
+		return m.fail("a storage described by wrong values")
+	}
+	return m.push(pickleStorage{typ, key, n})
+}
+
+// reduce calls one of the known functions.
+func (m *pickleMachine) reduce() error {
+	v, err := m.popN(2)
+	if err != nil {
+		return err
+	}
+	return m.call(v[0], v[1])
+}
+
+func (m *pickleMachine) call(function, arguments any) error {
+	name, ok1 := function.(pickleGlobal)
+	args, ok2 := arguments.(pickleTuple)
+	if !ok1 || !ok2 {
+		return m.fail("calls a %T with a %T", function, arguments)
+	}
+	switch name {
+	case "collections.OrderedDict":
+		if len(args) == 0 {
+			return m.push(&pickleDict{})
+		}
+	case "torch.Size":
+		if len(args) == 1 {
+			return m.push(args[0])
+		}
+	case "torch._tensor._rebuild_from_type_v2":
+		// (function, type, its arguments, attributes): a tensor with Python
+		// attributes, which don't matter here.
+		if len(args) == 4 && args[0] == pickleGlobal("torch._utils._rebuild_tensor_v2") && (args[1] == pickleGlobal("torch.Tensor") || args[1] == pickleGlobal("torch.nn.parameter.Parameter")) {
+			return m.call(args[0], args[2])
+		}
+	case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state":
+		if len(args) >= 1 {
+			if t, ok := args[0].(pickleTensor); ok {
+				return m.push(t)
+			}
+		}
+	case "torch._utils._rebuild_tensor_v2":
+		if len(args) < 4 {
+			break
+		}
+		s, ok1 := args[0].(pickleStorage)
+		off, ok2 := args[1].(int)
+		shape, ok3 := wholeNumbers(args[2])
+		stride, ok4 := wholeNumbers(args[3])
+		if ok1 && ok2 && ok3 && ok4 && off >= 0 && len(shape) == len(stride) && len(shape) <= 8 {
+			return m.push(pickleTensor{s, off, shape, stride})
+		}
+	}
+	return m.fail("calls %s with arguments it doesn't take", string(name))
+}
+
+// wholeNumbers reads a tuple of numbers that are not negative.
+func wholeNumbers(v any) ([]int, bool) {
+	t, ok := v.(pickleTuple)
+	if !ok {
+		return nil, false
+	}
+	out := make([]int, len(t))
+	for i, e := range t {
+		n, ok := e.(int)
+		if !ok || n < 0 {
+			return nil, false
+		}
+		out[i] = n
+	}
+	return out, true
+}

@@ -1,0 +1,230 @@
+package checkpoint
+
+import (
+	"archive/zip"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"leolm/tensor"
+)
+
+var torchStorages = map[pickleGlobal]tensor.DType{
+	"torch.FloatStorage": tensor.F32, "torch.HalfStorage": tensor.F16, "torch.BFloat16Storage": tensor.BF16,
+	"torch.DoubleStorage": tensor.F64, "torch.LongStorage": tensor.I64, "torch.IntStorage": tensor.I32,
+	"torch.ShortStorage": tensor.I16, "torch.CharStorage": tensor.I8, "torch.ByteStorage": tensor.U8, "torch.BoolStorage": tensor.Bool,
+}
+
+// PyTorch is one open file of torch.save that holds a dictionary of tensors.
+type PyTorch struct {
+	File    string
+	Tensors []Stored
+	Ignored []string // entries that are no tensors
+	m       *mapping
+}
+
+// maxPickle bounds data.pkl; a model of a thousand layers has a few MB.
+const maxPickle = 256 << 20
+
+// OpenPyTorch maps a file that torch.save has written (the zip format of
+// PyTorch 1.6 and later, zip64 included) and finds its tensors by running its
+// pickle in a machine that can do nothing else. Data stays in the map.
+func OpenPyTorch(name string) (*PyTorch, error) {
+	m, err := openMapping(name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := ParsePyTorch(name, m.data)
+	if err != nil {
+		_ = m.close()
+		return nil, err
+	}
+	p.m = m
+	return p, nil
+}
+
+// Close unmaps the file; no Data may be used afterwards.
+func (p *PyTorch) Close() error {
+	if p.m == nil {
+		return nil
+	}
+	return p.m.close()
+}
+
+// ParsePyTorch reads a file of torch.save that is in memory; name stands for
+// the file in errors.
+func ParsePyTorch(name string, data []byte) (*PyTorch, error) {
+	fail := func(format string, args ...any) error {
+		return &FormatError{File: name, Offset: -1, Msg: fmt.Sprintf(format, args...)}
+	}
+	if !bytes.HasPrefix(data, []byte("PK")) {
+		if bytes.HasPrefix(data, []byte("version https://git-lfs")) {
+			return nil, fail("a Git LFS pointer, not the weights themselves; fetch them with git lfs pull or leo pull")
+		}
+		return nil, fail("not a zip archive: damaged, or written by a PyTorch before 1.6 (load and save it there once)")
+	}
+	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, &FormatError{File: name, Offset: -1, Msg: "broken zip archive: truncated or damaged", Err: err}
+	}
+	files := make(map[string]*zip.File, len(z.File))
+	root := ""
+	for _, f := range z.File {
+		if files[f.Name] != nil {
+			return nil, fail("the archive holds %q twice", f.Name)
+		}
+		files[f.Name] = f
+		if path.Base(f.Name) == "data.pkl" && strings.Count(f.Name, "/") <= 1 {
+			if root != "" {
+				return nil, fail("the archive holds two data.pkl")
+			}
+			root = path.Dir(f.Name) + "/"
+		}
+	}
+	if root == "" {
+		return nil, fail("the archive holds no data.pkl: not a file of torch.save")
+	}
+	// place finds the bytes of a stored (uncompressed) file of the archive.
+	place := func(f *zip.File) (int64, []byte, error) {
+		if f.Method != zip.Store {
+			return 0, nil, fail("%q is compressed, which torch.save never does", f.Name)
+		}
+		at, err := f.DataOffset()
+		if err != nil {
+			return 0, nil, &FormatError{File: name, Offset: -1, Msg: fmt.Sprintf("broken entry %q", f.Name), Err: err}
+		}
+		if at < 0 || at > int64(len(data)) || f.UncompressedSize64 > uint64(int64(len(data))-at) {
+			return 0, nil, &FormatError{File: name, Offset: at, Msg: fmt.Sprintf("%q reaches beyond the end of the file: truncated or damaged", f.Name)}
+		}
+		return at, data[at : at+int64(f.UncompressedSize64) : at+int64(f.UncompressedSize64)], nil
+	}
+	if f := files[root+"byteorder"]; f != nil {
+		if _, b, err := place(f); err != nil {
+			return nil, err
+		} else if string(b) != "little" {
+			return nil, fail("byte order %q; Leo reads little-endian files", abbreviate(b))
+		}
+	}
+	pkl := files[root+"data.pkl"]
+	at, program, err := place(pkl)
+	if err != nil {
+		return nil, err
+	}
+	if len(program) > maxPickle {
+		return nil, &FormatError{File: name, Offset: at, Msg: fmt.Sprintf("data.pkl of %d bytes; %d are allowed", len(program), maxPickle)}
+	}
+	// The pickle is small and everything hangs on it: hold it against its checksum.
+	if r, err := pkl.Open(); err != nil {
+		return nil, &FormatError{File: name, Offset: at, Msg: "data.pkl", Err: err}
+	} else if _, err := io.Copy(io.Discard, r); err != nil {
+		return nil, &FormatError{File: name, Offset: at, Msg: "data.pkl is damaged", Err: err}
+	}
+	obj, err := runPickle(program)
+	if err != nil {
+		var pe *pickleError
+		if errors.As(err, &pe) {
+			return nil, &FormatError{File: name, Offset: at + int64(pe.at), Msg: "data.pkl: " + pe.msg}
+		}
+		return nil, &FormatError{File: name, Offset: at, Err: err}
+	}
+	dict, ok := obj.(*pickleDict)
+	if !ok {
+		return nil, &FormatError{File: name, Offset: at, Msg: fmt.Sprintf("holds a %T instead of a dictionary of tensors", obj)}
+	}
+	p := &PyTorch{File: name}
+	seen := map[string]bool{}
+	for _, item := range dict.items {
+		key, ok := item.key.(string)
+		if !ok {
+			return nil, &FormatError{File: name, Offset: at, Msg: fmt.Sprintf("a tensor's name is a %T", item.key)}
+		}
+		if seen[key] {
+			return nil, &FormatError{File: name, Tensor: key, Offset: at, Msg: "appears twice"}
+		}
+		seen[key] = true
+		t, ok := item.value.(pickleTensor)
+		if !ok {
+			p.Ignored = append(p.Ignored, key)
+			continue
+		}
+		f := files[root+"data/"+t.storage.key]
+		if f == nil {
+			return nil, &FormatError{File: name, Tensor: key, Offset: at, Msg: fmt.Sprintf("its storage %q is not in the archive", t.storage.key)}
+		}
+		where, bytes, err := place(f)
+		if err != nil {
+			return nil, err
+		}
+		s, err := t.stored(where, bytes)
+		if err != nil {
+			return nil, &FormatError{File: name, Tensor: key, Offset: where, Err: err}
+		}
+		s.Name, s.File = key, name
+		p.Tensors = append(p.Tensors, s)
+	}
+	return p, nil
+}
+
+// stored finds the tensor's elements in its storage, which is at byte `where`
+// of the file. Row-major tensors stay where they are; others (transposed before
+// saving) are copied into order, never more than the storage holds.
+func (t *pickleTensor) stored(where int64, storage []byte) (Stored, error) {
+	d, ok := torchStorages[t.storage.typ]
+	if !ok {
+		return Stored{}, fmt.Errorf("a storage of %s", string(t.storage.typ))
+	}
+	w := d.BlockSize()
+	if have := len(storage) / w; t.storage.size > have {
+		return Stored{}, fmt.Errorf("its storage is said to hold %d elements of %v and holds %d: truncated or damaged", t.storage.size, d, have)
+	}
+	n, err := tensor.Shape(t.shape).Elements()
+	if err != nil {
+		return Stored{}, err
+	}
+	s := Stored{DType: d, Shape: t.shape}
+	if n == 0 {
+		return s, nil
+	}
+	limit := t.storage.size
+	if n > limit || t.offset > limit {
+		return Stored{}, fmt.Errorf("shape %v at element %d doesn't fit its storage of %d elements", t.shape, t.offset, limit)
+	}
+	last, contiguous, step := t.offset, true, 1
+	for i := len(t.shape) - 1; i >= 0; i-- {
+		if t.shape[i] > 1 {
+			if t.stride[i] > limit || (t.shape[i]-1) > limit/max(t.stride[i], 1) {
+				return Stored{}, fmt.Errorf("strides %v of shape %v leave its storage of %d elements", t.stride, t.shape, limit)
+			}
+			last += (t.shape[i] - 1) * t.stride[i]
+			contiguous = contiguous && t.stride[i] == step
+		}
+		step *= t.shape[i]
+	}
+	if last >= limit {
+		return Stored{}, fmt.Errorf("shape %v with strides %v at element %d ends beyond its storage of %d elements", t.shape, t.stride, t.offset, limit)
+	}
+	s.Offset = where + int64(t.offset*w)
+	if contiguous {
+		s.Data = storage[t.offset*w : (t.offset+n)*w : (t.offset+n)*w]
+		return s, nil
+	}
+	s.Data = make([]byte, 0, n*w)
+	index := make([]int, len(t.shape))
+	for range n {
+		at := t.offset
+		for i, x := range index {
+			at += x * t.stride[i]
+		}
+		s.Data = append(s.Data, storage[at*w:(at+1)*w]...)
+		for i := len(index) - 1; i >= 0; i-- {
+			if index[i]++; index[i] < t.shape[i] {
+				break
+			}
+			index[i] = 0
+		}
+	}
+	return s, nil
+}
