@@ -112,10 +112,7 @@ type KVCache interface {
 // per position (Su et al. 2021), in the rotate-half layout of Hugging Face.
 type Rope struct {
 	HeadDim int
-	InvFreq []float64 // HeadDim/2, scaling included
-
-	// AttentionFactor multiplies cos and sin (1 for Llama).
-	AttentionFactor float64
+	InvFreq []float32 // HeadDim/2, scaling included: angle(pos, i) = pos·InvFreq[i]
 
 	cos, sin []float32 // [positions, HeadDim/2], grown on demand by the device
 }

@@ -1,0 +1,236 @@
+package device
+
+import (
+	"fmt"
+	"math/bits"
+	"runtime"
+
+	"leolm/internal/kernel/cpu"
+	"leolm/internal/kernel/qmat"
+	"leolm/internal/pool"
+	"leolm/tensor"
+)
+
+// CPU runs operations on the resident workers of this process. It is used by
+// one goroutine at a time.
+type CPU struct {
+	pool    *pool.Pool
+	compute tensor.DType // of products with trainable weights: F32 or BF16
+
+	free32 map[int][][]float32 // by capacity
+	free16 map[int][][]uint16
+	live   int // bytes of tensors now
+	peak   int
+	// tops are the buffers that operations use inside: they only grow.
+	packed, head, headBack panels
+	dense                  []float32
+	scratch                [][]float32 // one per worker
+
+	jobs []productJob
+	acts qmat.Acts
+
+	attnJobs    []attnJob
+	attnWorkers []attnWorker
+	partials    []float32
+}
+
+var _ Device = (*CPU)(nil)
+
+// NewCPU returns a device on p.
+func NewCPU(p *pool.Pool) *CPU {
+	return &CPU{
+		pool: p, compute: tensor.F32,
+		free32: map[int][][]float32{}, free16: map[int][][]uint16{},
+		scratch: make([][]float32, p.Workers()), attnWorkers: make([]attnWorker, p.Workers()),
+	}
+}
+
+// Name implements Device.
+func (d *CPU) Name() string {
+	return fmt.Sprintf("cpu (%s, %s, %d workers)", runtime.GOARCH, cpu.Active, d.pool.Workers())
+}
+
+// SetCompute implements Device.
+func (d *CPU) SetCompute(dt tensor.DType) error {
+	if dt != tensor.F32 && dt != tensor.BF16 {
+		return fmt.Errorf("compute type %v: the CPU trains in f32 or bf16", dt)
+	}
+	d.compute = dt
+	return nil
+}
+
+// class rounds a length up so that buffers of similar sizes are shared: four steps per power of two.
+func class(n int) int {
+	if n <= 64 {
+		return 64
+	}
+	step := 1 << max(bits.Len(uint(n-1))-3, 0)
+	return (n + step - 1) &^ (step - 1)
+}
+
+func (d *CPU) take32(n int) []float32 {
+	c := class(n)
+	d.account(4 * c)
+	if l := d.free32[c]; len(l) > 0 {
+		b := l[len(l)-1]
+		d.free32[c] = l[:len(l)-1]
+		return b[:n]
+	}
+	return make([]float32, c)[:n]
+}
+
+func (d *CPU) take16(n int) []uint16 {
+	c := class(n)
+	d.account(2 * c)
+	if l := d.free16[c]; len(l) > 0 {
+		b := l[len(l)-1]
+		d.free16[c] = l[:len(l)-1]
+		return b[:n]
+	}
+	return make([]uint16, c)[:n]
+}
+
+func (d *CPU) give32(b []float32) {
+	if b == nil {
+		return
+	}
+	c := cap(b)
+	d.free32[c] = append(d.free32[c], b)
+	d.live -= 4 * c
+}
+
+func (d *CPU) give16(b []uint16) {
+	if b == nil {
+		return
+	}
+	c := cap(b)
+	d.free16[c] = append(d.free16[c], b)
+	d.live -= 2 * c
+}
+
+func (d *CPU) account(n int) {
+	d.live += n
+	d.peak = max(d.peak, d.live)
+}
+
+// ArenaBytes implements Device.
+func (d *CPU) ArenaBytes() int {
+	n := 4 * cap(d.dense)
+	for _, p := range []*panels{&d.packed, &d.head, &d.headBack} {
+		n += 4*cap(p.f32) + 2*cap(p.bf16)
+	}
+	for _, s := range d.scratch {
+		n += 4 * cap(s)
+	}
+	return d.peak + n
+}
+
+// ResetPeak implements Device. Buffers that nobody holds go back to the collector.
+func (d *CPU) ResetPeak() {
+	clear(d.free32)
+	clear(d.free16)
+	d.peak = d.live
+}
+
+// New implements Device.
+func (d *CPU) New(rows, cols int) *Tensor {
+	return &Tensor{Rows: rows, Cols: cols, refs: 1, f32: d.take32(rows * cols)}
+}
+
+// FromSlice implements Device.
+func (d *CPU) FromSlice(rows, cols int, values []float32) *Tensor {
+	if len(values) != rows*cols {
+		panic(fmt.Sprintf("device: %d values for a tensor [%d, %d]", len(values), rows, cols))
+	}
+	t := d.New(rows, cols)
+	copy(t.f32, values)
+	return t
+}
+
+// Read implements Device.
+func (d *CPU) Read(t *Tensor, dst []float32) { copy(dst[:t.Rows*t.Cols], d.values(t)) }
+
+// Retain implements Device.
+func (d *CPU) Retain(t *Tensor) *Tensor {
+	t.refs++
+	return t
+}
+
+// Release implements Ops.
+func (d *CPU) Release(ts ...*Tensor) {
+	for _, t := range ts {
+		if t == nil {
+			continue
+		}
+		if t.refs--; t.refs > 0 {
+			continue
+		}
+		if t.refs < 0 {
+			panic("device: tensor released twice")
+		}
+		d.give32(t.f32)
+		d.give16(t.h)
+		t.f32, t.h = nil, nil
+	}
+}
+
+// Demote implements Derivatives: in bf16 training what is saved for the backward pass is saved in bf16.
+func (d *CPU) Demote(t *Tensor) {
+	if d.compute != tensor.BF16 || t.f32 == nil {
+		return
+	}
+	d.half(t)
+	d.give32(t.f32)
+	t.f32 = nil
+}
+
+// values returns the float32 values of t, widening a demoted tensor for good.
+func (d *CPU) values(t *Tensor) []float32 {
+	if t.refs <= 0 {
+		panic("device: use of a released tensor")
+	}
+	if t.f32 == nil {
+		t.f32 = d.take32(t.Rows * t.Cols)
+		d.rows(t.Rows, t.Cols, func(lo, hi int) { widenBF16(t.f32[lo*t.Cols:hi*t.Cols], t.h[lo*t.Cols:hi*t.Cols]) })
+	}
+	return t.f32
+}
+
+// half returns the values of t rounded to bf16.
+func (d *CPU) half(t *Tensor) []uint16 {
+	if t.refs <= 0 {
+		panic("device: use of a released tensor")
+	}
+	if t.h == nil {
+		t.h = d.take16(t.Rows * t.Cols)
+		d.rows(t.Rows, t.Cols, func(lo, hi int) { narrowBF16(t.h[lo*t.Cols:hi*t.Cols], t.f32[lo*t.Cols:hi*t.Cols]) })
+	}
+	return t.h
+}
+
+// elementsPerChunk is the work below which splitting an elementwise operation over workers costs more than
+// it brings.
+const elementsPerChunk = 1 << 14
+
+// rows splits n rows of width cols over the workers.
+func (d *CPU) rows(n, cols int, f func(lo, hi int)) {
+	per := max(1, elementsPerChunk/max(cols, 1))
+	chunks := (n + per - 1) / per
+	if chunks <= 1 {
+		f(0, n)
+		return
+	}
+	chunks = min(chunks, 16*d.pool.Workers())
+	d.pool.Run(chunks, func(_, c int) { f(c*n/chunks, (c+1)*n/chunks) })
+}
+
+// worker returns scratch memory of n elements for a worker; its contents are undefined.
+func (d *CPU) worker(w, n int) []float32 {
+	if cap(d.scratch[w]) < n {
+		d.scratch[w] = make([]float32, class(n))
+	}
+	return d.scratch[w][:n]
+}
+
+// LiveTensors returns the bytes of tensors that have not been released: for tests of leaks.
+func (d *CPU) LiveTensors() int { return d.live }

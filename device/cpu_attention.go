@@ -1,0 +1,323 @@
+package device
+
+import (
+	"fmt"
+	"unsafe"
+
+	"leolm/internal/kernel/attn"
+	"leolm/internal/kernel/vec"
+	"leolm/tensor"
+)
+
+// pages is the KVCache of the CPU. A page is allocated when it is first used
+// and then kept. Within a page, per layer: keys of all heads, values of all heads; per
+// head PageLen rows.
+type pages struct {
+	layers, kvHeads, headDim int
+	dt                       tensor.DType
+	rowBytes                 int // one head of one position
+	refs                     []int32
+	data                     [][]byte
+	free                     []int32
+	used                     int
+}
+
+// NewCache implements Device.
+func (d *CPU) NewCache(layers, kvHeads, headDim int, dt tensor.DType, n int) (KVCache, error) {
+	switch dt {
+	case tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0:
+	default:
+		return nil, fmt.Errorf("cache type %v: choose f32, f16, bf16 or q8_0", dt)
+	}
+	row, err := dt.RowSize(headDim)
+	if err != nil {
+		return nil, fmt.Errorf("cache type %v with heads of %d elements: %w", dt, headDim, err)
+	}
+	return &pages{layers: layers, kvHeads: kvHeads, headDim: headDim, dt: dt, rowBytes: row, refs: make([]int32, n), data: make([][]byte, n)}, nil
+}
+
+func (c *pages) DType() tensor.DType { return c.dt }
+
+func (c *pages) pageBytes() int { return c.layers * 2 * c.kvHeads * PageLen * c.rowBytes }
+
+func (c *pages) Bytes() int { return c.used * c.pageBytes() }
+
+func (c *pages) Alloc() (int32, error) {
+	if n := len(c.free); n > 0 {
+		p := c.free[n-1]
+		c.free = c.free[:n-1]
+		c.refs[p] = 1
+		return p, nil
+	}
+	if c.used == len(c.data) {
+		return 0, fmt.Errorf("the key/value cache is full: %d pages of %d tokens are in use; close sessions or raise the cache size", c.used, PageLen)
+	}
+	p := int32(c.used)
+	c.used++
+	// float32 memory, so that every element type is aligned.
+	words := make([]float32, (c.pageBytes()+3)/4)
+	c.data[p] = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), c.pageBytes())
+	c.refs[p] = 1
+	return p, nil
+}
+
+func (c *pages) Retain(p int32) { c.refs[p]++ }
+
+func (c *pages) Free(p int32) {
+	if c.refs[p]--; c.refs[p] == 0 {
+		c.free = append(c.free, p)
+	}
+}
+
+func (c *pages) CopyPage(dst, src int32, n int) {
+	head := PageLen * c.rowBytes
+	for at := 0; at < c.pageBytes(); at += head {
+		copy(c.data[dst][at:at+n*c.rowBytes], c.data[src][at:])
+	}
+}
+
+func (c *pages) PageBytes(p int32) []byte { return c.data[p] }
+
+// head returns the PageLen rows of one head's keys (kv 0) or values (kv 1).
+func (c *pages) head(page int32, layer, kv, h int) []byte {
+	n := PageLen * c.rowBytes
+	at := ((layer*2+kv)*c.kvHeads + h) * n
+	return c.data[page][at : at+n]
+}
+
+func view[T any](b []byte) []T {
+	var t T
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(t)))
+}
+
+// rowsOf describes a head of a page to the attention kernel.
+func (c *pages) rowsOf(b []byte) attn.Rows {
+	r := attn.Rows{Type: c.dt, Stride: c.headDim}
+	switch c.dt {
+	case tensor.F32:
+		r.F32 = view[float32](b)
+	case tensor.F16, tensor.BF16:
+		r.Half = view[uint16](b)
+	default:
+		r.Bytes, r.Stride = b, c.rowBytes
+	}
+	return r
+}
+
+// store rounds one head of one position to the cache type.
+func (c *pages) store(b []byte, at int, x []float32) {
+	b = b[at*c.rowBytes : (at+1)*c.rowBytes]
+	switch c.dt {
+	case tensor.F32:
+		copy(view[float32](b), x)
+	case tensor.F16:
+		vec.F16FromF32(view[uint16](b), x)
+	case tensor.BF16:
+		vec.BF16FromF32(view[uint16](b), x)
+	default:
+		vec.QuantizeQ8(b, x)
+	}
+}
+
+// attnWorker is what one worker needs for attention.
+type attnWorker struct {
+	scratch attn.Scratch
+	runs    []attn.Run
+}
+
+// attnJob is a range of the queries of one key/value head of one sequence or, in a
+// long context with few queries, a range of key splits.
+type attnJob struct {
+	seq, head      int
+	lo, hi         int // queries
+	partial        int // index into partials, -1 for a whole job
+	splitLo, split int
+}
+
+// Queries per job: many enough to share widened keys, few enough to balance the causal triangle.
+const (
+	jobQueries = 128
+	jobSplits  = 4
+)
+
+// Attention implements Ops.
+func (d *CPU) Attention(q, k, v *Tensor, spec *AttentionSpec) *Tensor {
+	out := d.New(q.Rows, q.Cols)
+	d.attend(q, k, v, out, nil, spec)
+	return out
+}
+
+// AttentionTrain implements Derivatives.
+func (d *CPU) AttentionTrain(q, k, v *Tensor, spec *AttentionSpec) (out, lse *Tensor) {
+	out, lse = d.New(q.Rows, q.Cols), d.New(q.Rows, spec.Heads)
+	d.attend(q, k, v, out, lse, spec)
+	return out, lse
+}
+
+func (d *CPU) attend(q, k, v, out, lse *Tensor, spec *AttentionSpec) {
+	checkAttention(q, k, v, spec)
+	qf, kf, vf := d.values(q), d.values(k), d.values(v)
+	covered := 0
+	for i := range spec.Seqs {
+		covered += spec.Seqs[i].Len
+	}
+	if covered < q.Rows {
+		clear(out.f32)
+		if lse != nil {
+			clear(lse.f32)
+		}
+	}
+	cache, _ := spec.Cache.(*pages)
+	if cache != nil {
+		d.storeKV(cache, kf, vf, spec)
+	}
+	// Jobs and the space of partial results.
+	d.attnJobs = d.attnJobs[:0]
+	group := spec.Heads / spec.KVHeads
+	space := 0
+	for si := range spec.Seqs {
+		s := &spec.Seqs[si]
+		splits := attn.Splits(s.Past + s.Len)
+		for h := range spec.KVHeads {
+			if s.Len <= 8 && splits > 2*jobSplits {
+				part := s.Len * group * (2 + spec.HeadDim)
+				for sp := 0; sp < splits; sp += jobSplits {
+					d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, hi: s.Len, partial: space + sp*part, splitLo: sp, split: min(sp+jobSplits, splits)})
+				}
+				space += splits * part
+				continue
+			}
+			// Late queries see more keys: start with them, so that the last jobs are short.
+			for hi := s.Len; hi > 0; hi -= jobQueries {
+				d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, lo: max(hi-jobQueries, 0), hi: hi, partial: -1})
+			}
+		}
+	}
+	d.partials = grow(d.partials, space)
+	d.pool.Run(len(d.attnJobs), func(worker, i int) {
+		j := &d.attnJobs[i]
+		w := &d.attnWorkers[worker]
+		b := d.block(w, j, qf, kf, vf, cache, spec)
+		var err error
+		if j.partial >= 0 {
+			err = b.Partials(d.partials[j.partial:], j.splitLo, j.split, &w.scratch)
+		} else {
+			o := outputOf(out, lse, j, spec)
+			err = b.Forward(&o, &w.scratch)
+		}
+		if err != nil {
+			panic(err)
+		}
+	})
+	if space == 0 {
+		return
+	}
+	d.pool.Run(len(d.attnJobs), func(worker, i int) {
+		j := &d.attnJobs[i]
+		if j.partial < 0 || j.splitLo != 0 {
+			return
+		}
+		w := &d.attnWorkers[worker]
+		b := d.block(w, j, qf, kf, vf, cache, spec)
+		o := outputOf(out, lse, j, spec)
+		s := &spec.Seqs[j.seq]
+		if err := b.Combine(&o, d.partials[j.partial:], attn.Splits(s.Past+s.Len)); err != nil {
+			panic(err)
+		}
+	})
+}
+
+func checkAttention(q, k, v *Tensor, spec *AttentionSpec) {
+	if q.Cols != spec.Heads*spec.HeadDim || k.Cols != spec.KVHeads*spec.HeadDim || v.Cols != k.Cols || k.Rows != q.Rows || v.Rows != q.Rows {
+		panic(fmt.Sprintf("device: attention of q %v, k %v, v %v with %d/%d heads of %d", q, k, v, spec.Heads, spec.KVHeads, spec.HeadDim))
+	}
+}
+
+// block describes job j to the kernel.
+func (d *CPU) block(w *attnWorker, j *attnJob, q, k, v []float32, cache *pages, spec *AttentionSpec) attn.Block {
+	s := &spec.Seqs[j.seq]
+	dim, group := spec.HeadDim, spec.Heads/spec.KVHeads
+	width := spec.Heads * dim
+	w.runs = w.runs[:0]
+	last := s.Past + j.hi // keys that the last query sees
+	if cache == nil {
+		kvWidth := spec.KVHeads * dim
+		at := s.Row*kvWidth + j.head*dim
+		w.runs = append(w.runs, attn.Run{
+			K: attn.Rows{Type: tensor.F32, F32: k[at:], Stride: kvWidth},
+			V: attn.Rows{Type: tensor.F32, F32: v[at:], Stride: kvWidth}, N: last,
+		})
+	} else {
+		for p := 0; p*PageLen < last; p++ {
+			page := s.Pages[p]
+			w.runs = append(w.runs, attn.Run{
+				K: cache.rowsOf(cache.head(page, spec.Layer, 0, j.head)),
+				V: cache.rowsOf(cache.head(page, spec.Layer, 1, j.head)), N: min(PageLen, last-p*PageLen),
+			})
+		}
+	}
+	return attn.Block{
+		Dim: dim, Scale: spec.Scale, Window: spec.Window,
+		Q: q[(s.Row+j.lo)*width+j.head*group*dim:], QToken: width, QHead: dim,
+		N: j.hi - j.lo, Heads: group, Pos: s.Past + j.lo, Runs: w.runs,
+	}
+}
+
+func outputOf(out, lse *Tensor, j *attnJob, spec *AttentionSpec) attn.Output {
+	row, group := spec.Seqs[j.seq].Row+j.lo, spec.Heads/spec.KVHeads
+	o := attn.Output{O: out.f32[row*out.Cols+j.head*group*spec.HeadDim:], Token: out.Cols, Head: spec.HeadDim}
+	if lse != nil {
+		o.LSE, o.LSEToken = lse.f32[row*spec.Heads+j.head*group:], spec.Heads
+	}
+	return o
+}
+
+// storeKV writes the new keys and values into the cache.
+func (d *CPU) storeKV(c *pages, k, v []float32, spec *AttentionSpec) {
+	dim, width := spec.HeadDim, spec.KVHeads*spec.HeadDim
+	for si := range spec.Seqs {
+		s := &spec.Seqs[si]
+		d.rows(s.Len, 2*width, func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				pos := s.Past + i
+				page, at := s.Pages[pos/PageLen], pos%PageLen
+				for h := range spec.KVHeads {
+					x := (s.Row+i)*width + h*dim
+					c.store(c.head(page, spec.Layer, 0, h), at, k[x:x+dim])
+					c.store(c.head(page, spec.Layer, 1, h), at, v[x:x+dim])
+				}
+			}
+		})
+	}
+}
+
+// AttentionGrad implements Derivatives. Work divides by sequence and key/value head.
+func (d *CPU) AttentionGrad(q, k, v, out, lse, dout *Tensor, spec *AttentionSpec) (dq, dk, dv *Tensor) {
+	checkAttention(q, k, v, spec)
+	if spec.Cache != nil {
+		panic("device: attention through a cache has no derivative")
+	}
+	qf, kf, vf := d.values(q), d.values(k), d.values(v)
+	of, df := d.values(out), d.values(dout)
+	dq, dk, dv = d.New(q.Rows, q.Cols), d.New(k.Rows, k.Cols), d.New(v.Rows, v.Cols)
+	clear(dq.f32)
+	clear(dk.f32)
+	clear(dv.f32)
+	dim, group := spec.HeadDim, spec.Heads/spec.KVHeads
+	d.pool.Run(len(spec.Seqs)*spec.KVHeads, func(worker, i int) {
+		w := &d.attnWorkers[worker]
+		s := &spec.Seqs[i/spec.KVHeads]
+		j := attnJob{seq: i / spec.KVHeads, head: i % spec.KVHeads, hi: s.Len, partial: -1}
+		b := d.block(w, &j, qf, kf, vf, nil, spec)
+		qAt := s.Row*q.Cols + j.head*group*dim
+		kAt := s.Row*k.Cols + j.head*dim
+		g := attn.Grad{
+			Output: attn.Output{O: of[qAt:], Token: q.Cols, Head: dim, LSE: lse.f32[s.Row*spec.Heads+j.head*group:], LSEToken: spec.Heads},
+			DO:     df[qAt:], DQ: dq.f32[qAt:], DK: dk.f32[kAt:], DV: dv.f32[kAt:], DKStride: k.Cols,
+		}
+		if err := b.Backward(&g, &w.scratch); err != nil {
+			panic(err)
+		}
+	})
+	return dq, dk, dv
+}

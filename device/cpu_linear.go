@@ -1,0 +1,243 @@
+package device
+
+import (
+	"fmt"
+
+	"leolm/internal/kernel/gemm"
+	"leolm/internal/kernel/qmat"
+	"leolm/tensor"
+)
+
+// productJob is one range of one product, run by one worker.
+type productJob struct {
+	w                *weight
+	dst              []float32
+	rowLo, rowHi     int
+	panelLo, panelHi int
+}
+
+// Linear implements Ops.
+func (d *CPU) Linear(x *Tensor, w Weight) *Tensor { return d.Linears(x, w)[0] }
+
+// Linears implements Ops. All products on one input are one parallel section.
+func (d *CPU) Linears(x *Tensor, ws ...Weight) []*Tensor {
+	ys := make([]*Tensor, len(ws))
+	d.jobs = d.jobs[:0]
+	var needHalf, needActs bool
+	for i, w := range ws {
+		c := of(w)
+		if c.cols != x.Cols {
+			panic(fmt.Sprintf("device: input [%d, %d] times %s [%d, %d]", x.Rows, x.Cols, c.name, c.rows, c.cols))
+		}
+		ys[i] = d.New(x.Rows, c.rows)
+		switch {
+		case c.vec != nil:
+			// Trainable: packed anew, since the values change between steps.
+			d.packForward(&d.packed, c)
+			d.multiply(ys[i].f32, x.Rows, x, x.Cols, 1, &d.packed, false)
+			continue
+		case c.bf16 != nil:
+			needHalf = true
+		case c.q != nil:
+			needActs = true
+		}
+		d.addJobs(c, ys[i].f32, x.Rows)
+	}
+	if len(d.jobs) == 0 {
+		return ys
+	}
+	if needHalf {
+		d.half(x)
+	}
+	var v []float32
+	if x.f32 != nil || needActs {
+		v = d.values(x)
+	}
+	if needActs {
+		d.quantise(v, x.Rows, x.Cols)
+	}
+	d.pool.Run(len(d.jobs), func(_, i int) {
+		j := &d.jobs[i]
+		w := j.w
+		switch {
+		case w.f32 != nil:
+			gemm.MulF32(j.dst, w.rows, v, w.cols, 1, w.f32, w.rows, w.cols, j.rowLo, j.rowHi, j.panelLo, j.panelHi, false)
+		case w.f16 != nil:
+			gemm.MulF16(j.dst, w.rows, v, w.cols, 1, w.f16, w.rows, w.cols, j.rowLo, j.rowHi, j.panelLo, j.panelHi, false)
+		case w.bf16 != nil:
+			gemm.MulBF16(j.dst, w.rows, x.h, w.cols, 1, w.bf16, w.rows, w.cols, j.rowLo, j.rowHi, j.panelLo, j.panelHi, false)
+		default:
+			tileHi := (j.rowHi + qmat.TileRows - 1) / qmat.TileRows
+			qmat.Mul(j.dst, w.rows, w.q, &d.acts, j.panelLo, j.panelHi, j.rowLo/qmat.TileRows, tileHi, false)
+		}
+	})
+	return ys
+}
+
+// quantise fills d.acts from x [m, k].
+func (d *CPU) quantise(x []float32, m, k int) {
+	d.acts.Reset(m, k)
+	tiles := d.acts.Tiles()
+	d.rows(tiles, qmat.TileRows*k, func(lo, hi int) {
+		d.acts.Rows(x, k, lo*qmat.TileRows, min(hi*qmat.TileRows, m))
+	})
+}
+
+// Work per job: enough to make claiming a chunk cheap, little enough that
+// the workers finish together.
+const (
+	jobBytes  = 1 << 17 // of weights, when few rows make the product memory-bound
+	jobRows   = 14 * 16 // when many rows make it compute-bound; whole tiles of gemm (14) and qmat (16)
+	jobPanels = 16
+)
+
+// addJobs cuts the product with w into ranges.
+func (d *CPU) addJobs(w *weight, dst []float32, rows int) {
+	panels, panelBytes := gemm.Panels(w.rows), 0
+	switch {
+	case w.q != nil:
+		panels = w.q.Panels()
+		panelBytes = len(w.q.Data) / panels
+	case w.f32 != nil:
+		panelBytes = 4 * gemm.PanelWidth * w.cols
+	default:
+		panelBytes = 2 * gemm.PanelWidth * w.cols
+	}
+	perJob := jobPanels
+	if rows <= 32 {
+		perJob = max(1, jobBytes/panelBytes)
+		// At least four jobs per worker, if there are panels enough.
+		perJob = max(1, min(perJob, panels/(4*d.pool.Workers())))
+	}
+	for r := 0; r < rows; r += jobRows {
+		hi := min(r+jobRows, rows)
+		for p := 0; p < panels; p += perJob {
+			d.jobs = append(d.jobs, productJob{w: w, dst: dst, rowLo: r, rowHi: hi, panelLo: p, panelHi: min(p+perJob, panels)})
+		}
+	}
+}
+
+// panels is a right-hand side packed in the compute type.
+type panels struct {
+	n, k int
+	f32  []float32
+	bf16 []uint16
+}
+
+// pack fills p with B(k,j) = b[k·ks+j·js] of k rows and n columns; bh, if not nil, holds b rounded to bf16 already.
+func (d *CPU) pack(p *panels, n, k int, b []float32, bh []uint16, ks, js int) {
+	p.n, p.k = n, k
+	half := d.compute == tensor.BF16
+	if half {
+		p.bf16 = grow(p.bf16, gemm.PackedLenBF16(n, k))
+	} else {
+		p.f32 = grow(p.f32, gemm.PackedLenF32(n, k))
+	}
+	d.rows(gemm.Panels(n), gemm.PanelWidth*k, func(lo, hi int) {
+		switch {
+		case !half:
+			gemm.PackF32(p.f32, b, ks, js, n, k, lo, hi)
+		case bh != nil:
+			gemm.PackBF16(p.bf16, bh, ks, js, n, k, lo, hi)
+		default:
+			gemm.PackBF16FromF32(p.bf16, b, ks, js, n, k, lo, hi)
+		}
+	})
+}
+
+// multiply computes c [m, b.n] = A·B, or adds it, where A(i,k) = a[i·am+k·ak].
+func (d *CPU) multiply(c []float32, m int, a *Tensor, am, ak int, b *panels, add bool) {
+	half := d.compute == tensor.BF16
+	var ah []uint16
+	var af []float32
+	if half {
+		ah = d.half(a)
+	} else {
+		af = d.values(a)
+	}
+	n, k, panels := b.n, b.k, gemm.Panels(b.n)
+	rowChunks := (m + jobRows - 1) / jobRows
+	panelChunks := (panels + jobPanels - 1) / jobPanels
+	d.pool.Run(rowChunks*panelChunks, func(_, i int) {
+		// Consecutive chunks share panels, which stay in cache.
+		r, g := i%rowChunks, i/rowChunks
+		rowLo, rowHi := r*jobRows, min((r+1)*jobRows, m)
+		panelLo, panelHi := g*jobPanels, min((g+1)*jobPanels, panels)
+		if half {
+			gemm.MulBF16(c, n, ah, am, ak, b.bf16, n, k, rowLo, rowHi, panelLo, panelHi, add)
+		} else {
+			gemm.MulF32(c, n, af, am, ak, b.f32, n, k, rowLo, rowHi, panelLo, panelHi, add)
+		}
+	})
+}
+
+// packForward packs w for x·wᵀ, packBackward for dy·w.
+func (d *CPU) packForward(p *panels, w *weight) {
+	d.pack(p, w.rows, w.cols, w.vec, nil, 1, w.cols)
+}
+
+func (d *CPU) packBackward(p *panels, w *weight) {
+	d.pack(p, w.cols, w.rows, d.dense32(w), nil, w.cols, 1)
+}
+
+// dense32 returns the row-major float32 values of w; those of a frozen weight are unpacked into scratch memory.
+func (d *CPU) dense32(w *weight) []float32 {
+	if w.vec != nil {
+		return w.vec
+	}
+	d.dense = grow(d.dense, w.rows*w.cols)
+	d.ReadWeight(w, d.dense)
+	return d.dense
+}
+
+// LinearGradInput implements Derivatives.
+func (d *CPU) LinearGradInput(dy *Tensor, w Weight, acc *Tensor) *Tensor {
+	d.packBackward(&d.packed, of(w))
+	return d.gradInput(dy, &d.packed, acc)
+}
+
+func (d *CPU) gradInput(dy *Tensor, w *panels, acc *Tensor) *Tensor {
+	acc = d.own(acc)
+	add := acc != nil
+	if !add {
+		acc = d.New(dy.Rows, w.n)
+	}
+	d.multiply(d.values(acc), dy.Rows, dy, dy.Cols, 1, w, add)
+	return acc
+}
+
+// LinearGradWeight implements Derivatives.
+func (d *CPU) LinearGradWeight(x, dy *Tensor, w Weight) {
+	c := of(w)
+	var xf []float32
+	if d.compute == tensor.BF16 {
+		d.half(x)
+	} else {
+		xf = d.values(x)
+	}
+	d.pack(&d.packed, c.cols, x.Rows, xf, x.h, x.Cols, 1)
+	d.multiply(c.grad, c.rows, dy, 1, dy.Cols, &d.packed, true)
+}
+
+// own returns t for changing in place: t itself if the caller is its only holder, else a copy. It takes ownership of t.
+func (d *CPU) own(t *Tensor) *Tensor {
+	if t == nil || t.refs == 1 {
+		if t != nil && t.h != nil {
+			d.values(t)
+			d.give16(t.h)
+			t.h = nil
+		}
+		return t
+	}
+	c := d.New(t.Rows, t.Cols)
+	copy(c.f32, d.values(t))
+	d.Release(t)
+	return c
+}
+
+func grow[T any](b []T, n int) []T {
+	if cap(b) < n {
+		return make([]T, n)
+	}
+	return b[:n]
+}

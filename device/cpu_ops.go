@@ -1,0 +1,250 @@
+package device
+
+import (
+	"fmt"
+	"math"
+
+	"leolm/internal/kernel/vec"
+)
+
+func widenBF16(dst []float32, src []uint16)  { vec.F32FromBF16(dst, src) }
+func narrowBF16(dst []uint16, src []float32) { vec.BF16FromF32(dst, src) }
+func sumSquares(x []float32) float64         { return float64(vec.SumSquares(x)) }
+
+// Embed implements Ops.
+func (d *CPU) Embed(table Weight, ids []int32) *Tensor {
+	w := of(table)
+	y := d.New(len(ids), w.cols)
+	d.rows(len(ids), w.cols, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			w.row(y.f32[i*w.cols:(i+1)*w.cols], int(ids[i]))
+		}
+	})
+	return y
+}
+
+// EmbedGrad implements Derivatives. Rows are added in the order of ids.
+func (d *CPU) EmbedGrad(table Weight, ids []int32, dy *Tensor) {
+	w := of(table)
+	g, v := w.grad, d.values(dy)
+	// Columns are split, not rows, so that repeated ids need no lock and the order is fixed.
+	d.rows(w.cols, len(ids), func(lo, hi int) {
+		for i, id := range ids {
+			vec.Add(g[int(id)*w.cols+lo:int(id)*w.cols+hi], g[int(id)*w.cols+lo:int(id)*w.cols+hi], v[i*w.cols+lo:i*w.cols+hi])
+		}
+	})
+}
+
+// RMSNorm implements Ops.
+func (d *CPU) RMSNorm(x *Tensor, gain Weight, eps float32) *Tensor {
+	y, g, v, n := d.New(x.Rows, x.Cols), of(gain).vec, d.values(x), x.Cols
+	d.rows(x.Rows, n, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			vec.RMSNorm(y.f32[i*n:(i+1)*n], v[i*n:(i+1)*n], g, eps)
+		}
+	})
+	return y
+}
+
+// RMSNormGrad implements Derivatives.
+func (d *CPU) RMSNormGrad(x *Tensor, gain Weight, eps float32, dy *Tensor, needX bool) *Tensor {
+	w, v, g, n := of(gain), d.values(x), d.values(dy), x.Cols
+	dx, inv := d.New(x.Rows, n), d.New(1, x.Rows)
+	d.rows(x.Rows, n, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			row, at := v[i*n:(i+1)*n], dx.f32[i*n:(i+1)*n]
+			inv.f32[i] = vec.RMSNorm(at, row, w.vec, eps)
+			clear(at)
+			vec.RMSNormBackward(at, g[i*n:(i+1)*n], row, w.vec, inv.f32[i])
+		}
+	})
+	if w.grad != nil {
+		// Columns are split, so that every element sums over the rows in order.
+		d.rows(n, x.Rows, func(lo, hi int) {
+			vec.RMSNormGainBackward(w.grad[lo:hi], g[lo:], v[lo:], n, inv.f32)
+		})
+	}
+	d.Release(inv)
+	if !needX {
+		d.Release(dx)
+		return nil
+	}
+	return dx
+}
+
+// AddBias implements Ops.
+func (d *CPU) AddBias(x *Tensor, b Weight) *Tensor {
+	v, bias, n := d.values(x), of(b).vec, x.Cols
+	d.rows(x.Rows, n, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			vec.Add(v[i*n:(i+1)*n], v[i*n:(i+1)*n], bias)
+		}
+	})
+	return x
+}
+
+// AddBiasGrad implements Derivatives.
+func (d *CPU) AddBiasGrad(b Weight, dy *Tensor) {
+	g, v, n := of(b).grad, d.values(dy), dy.Cols
+	for i := range dy.Rows {
+		vec.Add(g, g, v[i*n:(i+1)*n])
+	}
+}
+
+// tables makes sure that r covers the positions.
+func (r *Rope) tables(positions []int32) {
+	half := len(r.InvFreq)
+	top := int32(-1)
+	for _, p := range positions {
+		top = max(top, p)
+	}
+	if have := len(r.cos) / half; int(top) >= have {
+		for p := have; p < max(int(top)+1, 2*have, 512); p++ {
+			for _, f := range r.InvFreq {
+				// The angle is rounded to float32 first, as Hugging Face's tables are.
+				s, c := math.Sincos(float64(float32(p) * f))
+				r.cos = append(r.cos, float32(c))
+				r.sin = append(r.sin, float32(s))
+			}
+		}
+	}
+}
+
+// Rope implements Ops.
+func (d *CPU) Rope(x *Tensor, r *Rope, positions []int32) *Tensor {
+	d.rotate(x, r, positions, vec.Rope)
+	return x
+}
+
+// RopeGrad implements Derivatives.
+func (d *CPU) RopeGrad(dy *Tensor, r *Rope, positions []int32) *Tensor {
+	dy = d.own(dy)
+	d.rotate(dy, r, positions, vec.RopeBackward)
+	return dy
+}
+
+func (d *CPU) rotate(x *Tensor, r *Rope, positions []int32, f func(x, cos, sin []float32)) {
+	if len(positions) != x.Rows {
+		panic(fmt.Sprintf("device: %d positions for %d rows", len(positions), x.Rows))
+	}
+	r.tables(positions)
+	v, half := d.values(x), len(r.InvFreq)
+	d.rows(x.Rows, x.Cols, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			p := int(positions[i]) * half
+			cos, sin := r.cos[p:p+half], r.sin[p:p+half]
+			row := v[i*x.Cols : (i+1)*x.Cols]
+			for h := 0; h < x.Cols; h += r.HeadDim {
+				f(row[h:h+r.HeadDim], cos, sin)
+			}
+		}
+	})
+}
+
+// SwiGLU implements Ops.
+func (d *CPU) SwiGLU(gate, up *Tensor) *Tensor {
+	y, g, u, n := d.New(gate.Rows, gate.Cols), d.values(gate), d.values(up), gate.Cols
+	d.rows(gate.Rows, n, func(lo, hi int) { vec.SwiGLU(y.f32[lo*n:hi*n], g[lo*n:hi*n], u[lo*n:hi*n]) })
+	return y
+}
+
+// SwiGLUGrad implements Derivatives.
+func (d *CPU) SwiGLUGrad(gate, up, dy *Tensor) (dgate, dup *Tensor) {
+	g, u, v, n := d.values(gate), d.values(up), d.values(dy), gate.Cols
+	dgate, dup = d.New(gate.Rows, n), d.New(gate.Rows, n)
+	d.rows(gate.Rows, n, func(lo, hi int) {
+		vec.SwiGLUBackward(dgate.f32[lo*n:hi*n], dup.f32[lo*n:hi*n], v[lo*n:hi*n], g[lo*n:hi*n], u[lo*n:hi*n])
+	})
+	return dgate, dup
+}
+
+// Add implements Ops.
+func (d *CPU) Add(x, y *Tensor, s float32) *Tensor {
+	z, a, b, n := d.New(x.Rows, x.Cols), d.values(x), d.values(y), x.Cols
+	d.rows(x.Rows, n, func(lo, hi int) {
+		if s == 1 {
+			vec.Add(z.f32[lo*n:hi*n], a[lo*n:hi*n], b[lo*n:hi*n])
+			return
+		}
+		copy(z.f32[lo*n:hi*n], a[lo*n:hi*n])
+		vec.Axpy(z.f32[lo*n:hi*n], s, b[lo*n:hi*n])
+	})
+	return z
+}
+
+// Accumulate implements Derivatives.
+func (d *CPU) Accumulate(x, y *Tensor) *Tensor {
+	x = d.own(x)
+	a, b, n := d.values(x), d.values(y), x.Cols
+	d.rows(x.Rows, n, func(lo, hi int) { vec.Add(a[lo*n:hi*n], a[lo*n:hi*n], b[lo*n:hi*n]) })
+	return x
+}
+
+// Dropout implements Ops. Element i is kept by a hash of (seed, i), so the mask
+// does not depend on how the work is split.
+func (d *CPU) Dropout(x *Tensor, p float32, seed uint64) *Tensor {
+	y, v, n := d.New(x.Rows, x.Cols), d.values(x), x.Cols
+	limit := uint64(float64(p) * (1 << 32))
+	scale := 1 / (1 - p)
+	d.rows(x.Rows, n, func(lo, hi int) {
+		for i := lo * n; i < hi*n; i++ {
+			if mix(seed+uint64(i))>>32 < limit {
+				y.f32[i] = 0
+			} else {
+				y.f32[i] = v[i] * scale
+			}
+		}
+	})
+	return y
+}
+
+// mix is the finaliser of SplitMix64 (Steele et al. 2014) over its golden-ratio sequence.
+func mix(x uint64) uint64 {
+	x *= 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// Rows implements Ops.
+func (d *CPU) Rows(x *Tensor, rows []int32) *Tensor {
+	y, v, n := d.New(len(rows), x.Cols), d.values(x), x.Cols
+	for i, r := range rows {
+		copy(y.f32[i*n:(i+1)*n], v[int(r)*n:(int(r)+1)*n])
+	}
+	return y
+}
+
+// RowsGrad implements Derivatives.
+func (d *CPU) RowsGrad(dy *Tensor, rows []int32, total int) *Tensor {
+	dx, v, n := d.New(total, dy.Cols), d.values(dy), dy.Cols
+	clear(dx.f32)
+	for i, r := range rows {
+		at := dx.f32[int(r)*n : (int(r)+1)*n]
+		vec.Add(at, at, v[i*n:(i+1)*n])
+	}
+	return dx
+}
+
+// AdamW implements Device.
+func (d *CPU) AdamW(w Weight, m, v Moment, h AdamW) {
+	c := of(w)
+	p := vec.AdamParams{
+		LR: float32(h.LR), Beta1: float32(h.Beta1), Beta2: float32(h.Beta2), Eps: float32(h.Eps),
+		WeightDecay: float32(h.WeightDecay), Step: h.Step, GradScale: float32(h.GradScale),
+	}
+	mm, vv := m.(stateBlock), v.(stateBlock)
+	n := len(c.vec)
+	blocks := (n + momentBlock - 1) / momentBlock
+	d.pool.Run(blocks, func(worker, b int) {
+		lo, hi := b*momentBlock, min((b+1)*momentBlock, n)
+		buf := d.worker(worker, 2*momentBlock)
+		m, v := mm.open(buf[:momentBlock], lo, hi), vv.open(buf[momentBlock:], lo, hi)
+		vec.AdamW(c.vec[lo:hi], c.grad[lo:hi], m, v, nil, p)
+		mm.close(m, lo, hi)
+		vv.close(v, lo, hi)
+	})
+}
+
+// Segment implements Ops: running at once, there is nothing to forget.
+func (d *CPU) Segment(x *Tensor, f func(ops Ops, x *Tensor) *Tensor) *Tensor { return f(d, x) }

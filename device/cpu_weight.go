@@ -1,0 +1,238 @@
+package device
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"leolm/internal/kernel/gemm"
+	"leolm/internal/kernel/qmat"
+	"leolm/internal/kernel/quant"
+	"leolm/tensor"
+)
+
+// weight is a Weight of the CPU device: exactly one of the layouts is set.
+type weight struct {
+	name       string
+	rows, cols int
+	dt         tensor.DType
+
+	vec  []float32    // a vector, or the row-major values of a trainable weight
+	grad []float32    // row-major; not nil for trainable weights
+	f32  []float32    // gemm panels
+	bf16 []uint16     // gemm panels of bf16 pairs
+	f16  []uint16     // gemm panels
+	q    *qmat.Packed // quantised panels
+}
+
+func (w *weight) Rows() int           { return w.rows }
+func (w *weight) Cols() int           { return w.cols }
+func (w *weight) DType() tensor.DType { return w.dt }
+func (w *weight) Trainable() bool     { return w.grad != nil }
+
+func (w *weight) Bytes() int {
+	n := 4*(len(w.vec)+len(w.grad)+len(w.f32)) + 2*(len(w.bf16)+len(w.f16))
+	if w.q != nil {
+		n += len(w.q.Data)
+	}
+	return n
+}
+
+// of returns the CPU's own view of w.
+func of(w Weight) *weight {
+	c, ok := w.(*weight)
+	if !ok {
+		panic(fmt.Sprintf("device: weight of type %T belongs to another device", w))
+	}
+	return c
+}
+
+// NewWeight implements Device. The values are repacked once into the layout of the products.
+func (d *CPU) NewWeight(s WeightSpec) (Weight, error) {
+	rowBytes, err := s.DType.RowSize(s.Cols)
+	if err != nil {
+		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
+	}
+	if s.Rows < 1 || s.Cols < 1 {
+		return nil, fmt.Errorf("weight %s: empty shape [%d, %d]", s.Name, s.Rows, s.Cols)
+	}
+	for _, i := range []int{0, s.Rows - 1} {
+		if n := len(s.Row(i)); n != rowBytes {
+			return nil, fmt.Errorf("weight %s: row %d has %d bytes, want %d for %d elements of %v", s.Name, i, n, rowBytes, s.Cols, s.DType)
+		}
+	}
+	w := &weight{name: s.Name, rows: s.Rows, cols: s.Cols, dt: s.DType}
+	if s.Use&Vector != 0 {
+		w.vec = make([]float32, s.Rows*s.Cols)
+		for i := range s.Rows {
+			if err := quant.Dequantize(w.vec[i*s.Cols:(i+1)*s.Cols], s.DType, s.Row(i)); err != nil {
+				return nil, fmt.Errorf("weight %s: %w", s.Name, err)
+			}
+		}
+		return w, nil
+	}
+	switch s.DType {
+	case tensor.F32, tensor.F64:
+		w.f32 = make([]float32, gemm.PackedLenF32(s.Rows, s.Cols))
+		return w, d.packPanels(s, func(rows []float32, lo, hi int) { w.packRowsF32(rows, lo, hi) })
+	case tensor.F16:
+		w.f16 = make([]uint16, gemm.PackedLenF16(s.Rows, s.Cols))
+		d.packHalves(s, w.f16, gemm.PackF16)
+		return w, nil
+	case tensor.BF16:
+		w.bf16 = make([]uint16, gemm.PackedLenBF16(s.Rows, s.Cols))
+		d.packHalves(s, w.bf16, gemm.PackBF16)
+		return w, nil
+	}
+	if !qmat.Supported(s.DType) {
+		return nil, fmt.Errorf("weight %s: products with %v are not supported", s.Name, s.DType)
+	}
+	size, err := qmat.PackedSize(s.DType, s.Rows, s.Cols)
+	if err != nil {
+		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
+	}
+	if w.q, err = qmat.NewPacked(s.DType, s.Rows, s.Cols, make([]byte, size)); err != nil {
+		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
+	}
+	panels := w.q.Panels()
+	chunks := min(panels, 64)
+	errs := make([]error, chunks)
+	d.pool.Run(chunks, func(_, c int) { errs[c] = w.q.Pack(s.Row, c*panels/chunks, (c+1)*panels/chunks) })
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
+	}
+	return w, nil
+}
+
+// packPanels reads the rows of every panel as float32 and hands them to pack.
+func (d *CPU) packPanels(s WeightSpec, pack func(rows []float32, lo, hi int)) error {
+	panels := gemm.Panels(s.Rows)
+	errs := make([]error, panels)
+	d.pool.Run(panels, func(worker, p int) {
+		lo, hi := p*gemm.PanelWidth, min((p+1)*gemm.PanelWidth, s.Rows)
+		buf := d.worker(worker, (hi-lo)*s.Cols)
+		for i := lo; i < hi; i++ {
+			if err := quant.Dequantize(buf[(i-lo)*s.Cols:(i-lo+1)*s.Cols], s.DType, s.Row(i)); err != nil {
+				errs[p] = fmt.Errorf("weight %s, row %d: %w", s.Name, i, err)
+				return
+			}
+		}
+		pack(buf, lo, hi)
+	})
+	return errors.Join(errs...)
+}
+
+// packRowsF32 packs rows [lo, hi) of the weight, which are one panel, from row-major values.
+func (w *weight) packRowsF32(rows []float32, lo, hi int) {
+	at := lo * w.cols
+	gemm.PackF32(w.f32[at:at+gemm.PackedLenF32(hi-lo, w.cols)], rows, 1, w.cols, hi-lo, w.cols, 0, 1)
+}
+
+// packHalves packs 16-bit rows panel by panel.
+func (d *CPU) packHalves(s WeightSpec, dst []uint16, pack func(dst, src []uint16, ks, js, n, k, panelLo, panelHi int)) {
+	panels := gemm.Panels(s.Rows)
+	panelLen := len(dst) / panels
+	d.pool.Run(panels, func(worker, p int) {
+		lo, hi := p*gemm.PanelWidth, min((p+1)*gemm.PanelWidth, s.Rows)
+		buf := halves(d.worker(worker, (hi-lo)*s.Cols))[:(hi-lo)*s.Cols]
+		for i := lo; i < hi; i++ {
+			row := s.Row(i)
+			for j := range s.Cols {
+				buf[(i-lo)*s.Cols+j] = binary.LittleEndian.Uint16(row[2*j:])
+			}
+		}
+		pack(dst[p*panelLen:(p+1)*panelLen], buf, 1, s.Cols, hi-lo, s.Cols, 0, 1)
+	})
+}
+
+// halves views float32 memory as twice as many 16-bit words.
+func halves(f []float32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(f))), 2*len(f))
+}
+
+// NewParam implements Device.
+func (d *CPU) NewParam(name string, rows, cols int) Weight {
+	return &weight{name: name, rows: rows, cols: cols, dt: tensor.F32, vec: make([]float32, rows*cols), grad: make([]float32, rows*cols)}
+}
+
+// row writes row i as float32.
+func (w *weight) row(dst []float32, i int) {
+	const pw = gemm.PanelWidth
+	p, lane := i/pw, i%pw
+	switch {
+	case w.vec != nil:
+		copy(dst, w.vec[i*w.cols:(i+1)*w.cols])
+	case w.f32 != nil:
+		src := w.f32[p*pw*w.cols+lane:]
+		for k := range dst {
+			dst[k] = src[k*pw]
+		}
+	case w.f16 != nil:
+		src := w.f16[p*pw*w.cols+lane:]
+		for k := range dst {
+			dst[k] = tensor.F16ToF32(src[k*pw])
+		}
+	case w.bf16 != nil:
+		src := w.bf16[p*pw*(w.cols+w.cols&1)+2*lane:]
+		for k := range dst {
+			dst[k] = tensor.BF16ToF32(src[k>>1*2*pw+k&1])
+		}
+	default:
+		w.q.DequantiseRow(dst, i)
+	}
+}
+
+// ReadWeight implements Device.
+func (d *CPU) ReadWeight(w Weight, dst []float32) {
+	c := of(w)
+	d.rows(c.rows, c.cols, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			c.row(dst[i*c.cols:(i+1)*c.cols], i)
+		}
+	})
+}
+
+// WriteWeight implements Device.
+func (d *CPU) WriteWeight(w Weight, src []float32) error {
+	c := of(w)
+	if len(src) != c.rows*c.cols {
+		return fmt.Errorf("weight %s is [%d, %d], got %d values", c.name, c.rows, c.cols, len(src))
+	}
+	if c.vec == nil {
+		return fmt.Errorf("weight %s is frozen and cannot be written", c.name)
+	}
+	copy(c.vec, src)
+	return nil
+}
+
+// ReadGrad implements Device.
+func (d *CPU) ReadGrad(w Weight, dst []float32) { copy(dst, of(w).grad) }
+
+// WriteGrad implements Device.
+func (d *CPU) WriteGrad(w Weight, src []float32) { copy(of(w).grad, src) }
+
+// ZeroGrad implements Device.
+func (d *CPU) ZeroGrad(ws ...Weight) {
+	for _, w := range ws {
+		g := of(w).grad
+		d.rows(len(g), 1, func(lo, hi int) { clear(g[lo:hi]) })
+	}
+}
+
+// gradBlock is the run of gradient elements that is summed by itself, so that the sum
+// does not depend on the number of workers.
+const gradBlock = 1 << 16
+
+// GradSquares implements Device.
+func (d *CPU) GradSquares(w Weight) float64 {
+	g := of(w).grad
+	n := (len(g) + gradBlock - 1) / gradBlock
+	sums := make([]float64, n)
+	d.pool.Run(n, func(_, b int) { sums[b] = sumSquares(g[b*gradBlock : min((b+1)*gradBlock, len(g))]) })
+	var s float64
+	for _, x := range sums {
+		s += x
+	}
+	return s
+}

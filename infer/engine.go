@@ -1,0 +1,374 @@
+// Package infer owns running a model for text: sessions over a key/value
+// cache, mixed batches of them, prefix reuse, scoring, and generation with
+// sampling, constraints, beams and speculation. It does not know chat
+// formats (package chat) or model files (package catalog).
+package infer
+
+import (
+	"context"
+	"fmt"
+
+	"leolm/device"
+	"leolm/llama"
+	"leolm/tensor"
+)
+
+// Engine runs one model. It is used by one goroutine at a time.
+type Engine struct {
+	dev   device.Device
+	model *llama.Model
+	cache device.KVCache
+	opt   Options
+
+	batch  llama.Batch
+	rows   []int32
+	logits []float32
+}
+
+// Options of an engine.
+type Options struct {
+	// Context is the largest number of tokens of a session; 0 means the model's own limit.
+	Context int
+	// CacheType is how keys and values are stored: F16, BF16, F32 or Q8_0.
+	CacheType tensor.DType
+	// CachePages limits the pages of all sessions together; 0 means as many as
+	// Sessions sessions of Context tokens need.
+	CachePages int
+	// Sessions is how many full-length sessions the cache has room for (default 1).
+	Sessions int
+	// PrefillChunk is the most tokens in one forward pass (default 512).
+	PrefillChunk int
+}
+
+// NewEngine makes an engine for m on dev.
+func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) {
+	if opt.Context == 0 {
+		opt.Context = m.Config.MaxPositions
+	}
+	if opt.Context < 1 {
+		return nil, fmt.Errorf("context length %d: must be at least 1", opt.Context)
+	}
+	if opt.CacheType == tensor.Invalid {
+		opt.CacheType = tensor.F16
+	}
+	if opt.PrefillChunk == 0 {
+		opt.PrefillChunk = 512
+	}
+	opt.Sessions = max(opt.Sessions, 1)
+	pages := opt.CachePages
+	if pages == 0 {
+		pages = opt.Sessions * ((opt.Context + device.PageLen - 1) / device.PageLen)
+	}
+	c := &m.Config
+	cache, err := dev.NewCache(c.Layers, c.KVHeads, c.HeadDim, opt.CacheType, pages)
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{dev: dev, model: m, cache: cache, opt: opt}, nil
+}
+
+// Model returns the model that the engine runs.
+func (e *Engine) Model() *llama.Model { return e.model }
+
+// Context is the largest number of tokens of a session.
+func (e *Engine) Context() int { return e.opt.Context }
+
+// CacheBytes is the memory that keys and values take now.
+func (e *Engine) CacheBytes() int { return e.cache.Bytes() }
+
+// ContextError says that a sequence does not fit.
+type ContextError struct{ Tokens, Limit int }
+
+func (e *ContextError) Error() string {
+	return fmt.Sprintf("%d tokens do not fit into the context of %d; shorten the input, or raise --context if the model allows it", e.Tokens, e.Limit)
+}
+
+// Session is one sequence of tokens whose keys and values are cached.
+type Session struct {
+	e     *Engine
+	ids   []int32 // tokens in the cache
+	pages []int32
+}
+
+// NewSession returns an empty session.
+func (e *Engine) NewSession() *Session { return &Session{e: e} }
+
+// Len is the number of cached tokens.
+func (s *Session) Len() int { return len(s.ids) }
+
+// Tokens returns the cached tokens; do not change them.
+func (s *Session) Tokens() []int32 { return s.ids }
+
+// Truncate forgets all but the first n tokens.
+func (s *Session) Truncate(n int) {
+	if n >= len(s.ids) {
+		return
+	}
+	s.ids = s.ids[:n]
+	keep := (n + device.PageLen - 1) / device.PageLen
+	for _, p := range s.pages[keep:] {
+		s.e.cache.Free(p)
+	}
+	s.pages = s.pages[:keep]
+}
+
+// Close gives the session's pages back.
+func (s *Session) Close() { s.Truncate(0) }
+
+// Fork returns a session with the same tokens. Full pages are shared, the last one is copied.
+func (s *Session) Fork() (*Session, error) {
+	n := device.PageLen
+	f := &Session{e: s.e, ids: append([]int32(nil), s.ids...)}
+	for i, p := range s.pages {
+		if (i+1)*n <= len(s.ids) {
+			s.e.cache.Retain(p)
+			f.pages = append(f.pages, p)
+			continue
+		}
+		q, err := s.e.cache.Alloc()
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		s.e.cache.CopyPage(q, p, len(s.ids)-i*n)
+		f.pages = append(f.pages, q)
+	}
+	return f, nil
+}
+
+// Reuse truncates the session to the longest prefix it shares with ids, but
+// leaves at least one token to be fed, so that there are logits to go on from.
+// It returns how many of ids are cached.
+func (s *Session) Reuse(ids []int32) int {
+	n := 0
+	for n < len(s.ids) && n < len(ids) && s.ids[n] == ids[n] {
+		n++
+	}
+	if n == len(ids) && n > 0 {
+		n--
+	}
+	s.Truncate(n)
+	return n
+}
+
+// grow makes room for n more tokens.
+func (s *Session) grow(n int) error {
+	need := len(s.ids) + n
+	if need > s.e.opt.Context {
+		return &ContextError{Tokens: need, Limit: s.e.opt.Context}
+	}
+	for len(s.pages)*device.PageLen < need {
+		p, err := s.e.cache.Alloc()
+		if err != nil {
+			return err
+		}
+		s.pages = append(s.pages, p)
+	}
+	return nil
+}
+
+// Want says which rows of a feed need logits.
+type Want uint8
+
+// What a feed wants.
+const (
+	WantNone Want = iota
+	WantLast
+	WantAll
+)
+
+// Feed is a run of new tokens for one session.
+type Feed struct {
+	Session *Session
+	IDs     []int32
+	Want    Want
+}
+
+// hidden runs one forward pass over the feeds and returns the hidden states
+// of all rows. Sessions advance.
+func (e *Engine) hidden(feeds []Feed) (*device.Tensor, error) {
+	b := &e.batch
+	b.IDs, b.Positions, b.Seqs = b.IDs[:0], b.Positions[:0], b.Seqs[:0]
+	b.Cache = e.cache
+	for _, f := range feeds {
+		for i, id := range f.IDs {
+			if id < 0 || int(id) >= e.model.Config.VocabSize {
+				return nil, fmt.Errorf("token id %d at position %d is outside the vocabulary of %d", id, f.Session.Len()+i, e.model.Config.VocabSize)
+			}
+		}
+		if err := f.Session.grow(len(f.IDs)); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range feeds {
+		s := f.Session
+		b.Seqs = append(b.Seqs, device.Sequence{Row: len(b.IDs), Len: len(f.IDs), Past: len(s.ids), Pages: s.pages})
+		for i := range f.IDs {
+			b.Positions = append(b.Positions, int32(len(s.ids)+i))
+		}
+		b.IDs = append(b.IDs, f.IDs...)
+	}
+	h := e.model.Forward(e.dev, b)
+	for _, f := range feeds {
+		f.Session.ids = append(f.Session.ids, f.IDs...)
+	}
+	return h, nil
+}
+
+// Step runs one forward pass over several sessions at once and returns the
+// wanted logits, [rows][Vocab], in the order of the feeds. The slice is valid
+// until the next call. Logits do not depend on which other sessions are in the batch.
+func (e *Engine) Step(feeds []Feed) ([]float32, error) {
+	h, err := e.hidden(feeds)
+	if err != nil {
+		return nil, err
+	}
+	e.rows = e.rows[:0]
+	at := int32(0)
+	for _, f := range feeds {
+		n := int32(len(f.IDs))
+		switch f.Want {
+		case WantLast:
+			e.rows = append(e.rows, at+n-1)
+		case WantAll:
+			for i := range n {
+				e.rows = append(e.rows, at+i)
+			}
+		}
+		at += n
+	}
+	defer e.dev.Release(h)
+	return e.head(h), nil
+}
+
+// head computes the logits of e.rows.
+func (e *Engine) head(h *device.Tensor) []float32 {
+	if len(e.rows) == 0 {
+		return nil
+	}
+	picked := e.dev.Rows(h, e.rows)
+	y := e.dev.Linear(picked, e.model.Head)
+	e.dev.Release(picked)
+	n := y.Rows * y.Cols
+	if cap(e.logits) < n {
+		e.logits = make([]float32, n)
+	}
+	e.logits = e.logits[:n]
+	e.dev.Read(y, e.logits)
+	e.dev.Release(y)
+	v := e.model.Vocab
+	if v < y.Cols {
+		// Rows above the vocabulary are padding: close the gaps.
+		for i := 1; i < y.Rows; i++ {
+			copy(e.logits[i*v:(i+1)*v], e.logits[i*y.Cols:])
+		}
+	}
+	return e.logits[:y.Rows*v]
+}
+
+// Prefill feeds ids in chunks and returns the logits after the last one.
+func (e *Engine) Prefill(ctx context.Context, s *Session, ids []int32, progress func(done, total int)) ([]float32, error) {
+	if n := s.Len() + len(ids); n > e.opt.Context {
+		return nil, &ContextError{Tokens: n, Limit: e.opt.Context}
+	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("nothing to feed: the prompt has no tokens")
+	}
+	for at := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n := min(e.opt.PrefillChunk, len(ids)-at)
+		want := WantNone
+		if at+n == len(ids) {
+			want = WantLast
+		}
+		logits, err := e.Step([]Feed{{s, ids[at : at+n], want}})
+		if err != nil {
+			return nil, err
+		}
+		at += n
+		if progress != nil {
+			progress(at, len(ids))
+		}
+		if at == len(ids) {
+			return logits, nil
+		}
+	}
+}
+
+// Score feeds ids to s and returns log p(ids[i] | what precedes it) for every
+// i; the first is 0 when the session was empty. Keys and values pass through the
+// same cache as in generation, so the numbers are those that generation sees.
+func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32, error) {
+	out := make([]float32, len(ids))
+	var prev []float32 // logits after the last token so far, when the session was not empty
+	if s.Len() > 0 && len(ids) > 0 {
+		last := s.ids[len(s.ids)-1]
+		s.Truncate(len(s.ids) - 1)
+		lg, err := e.Step([]Feed{{s, []int32{last}, WantLast}})
+		if err != nil {
+			return nil, err
+		}
+		prev = lg
+		out[0] = LogProb(prev, ids[0])
+	}
+	for at := 0; at < len(ids); {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n := min(e.opt.PrefillChunk, len(ids)-at)
+		h, err := e.hidden([]Feed{{s, ids[at : at+n], WantNone}})
+		if err != nil {
+			return nil, err
+		}
+		targets := make([]int32, n)
+		weights := make([]float32, n)
+		for i := range n {
+			if at+i+1 < len(ids) {
+				targets[i], weights[i] = ids[at+i+1], 1
+			}
+		}
+		ce := e.dev.LinearCrossEntropy(h, e.model.Head, targets, weights, e.model.Vocab)
+		e.dev.Release(h)
+		for i, w := range weights {
+			if w != 0 {
+				out[at+i+1] = ce.LogProbs[i]
+			}
+		}
+		at += n
+	}
+	return out, nil
+}
+
+// Embed returns the mean over tokens of the hidden states after the final norm, scaled to
+// length 1: a sentence embedding.
+func (e *Engine) Embed(ctx context.Context, ids []int32) ([]float32, error) {
+	s := e.NewSession()
+	defer s.Close()
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("nothing to embed: the text has no tokens")
+	}
+	if len(ids) > e.opt.Context {
+		return nil, &ContextError{Tokens: len(ids), Limit: e.opt.Context}
+	}
+	sum := make([]float64, e.model.Config.HiddenSize)
+	for at := 0; at < len(ids); {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n := min(e.opt.PrefillChunk, len(ids)-at)
+		h, err := e.hidden([]Feed{{s, ids[at : at+n], WantNone}})
+		if err != nil {
+			return nil, err
+		}
+		v := make([]float32, h.Rows*h.Cols)
+		e.dev.Read(h, v)
+		e.dev.Release(h)
+		for i, x := range v {
+			sum[i%len(sum)] += float64(x)
+		}
+		at += n
+	}
+	return unit(sum), nil
+}

@@ -1,0 +1,151 @@
+// Package llama owns the Llama architecture: the parameters of a model and its
+// one forward pass, which training, scoring, prefill and decoding share. It
+// knows no file format (package checkpoint), no device (package device) and no
+// sampling (package infer).
+//
+// Covered: Llama 1 to 3, Mistral and their relatives: RMSNorm, rotary
+// embedding (linear and Llama-3 scaling), grouped key/value heads, SwiGLU, tied
+// embeddings, attention and MLP bias, sliding windows, LoRA adapters.
+package llama
+
+import (
+	"math"
+
+	"leolm/checkpoint"
+	"leolm/device"
+)
+
+// Linear is a weight [out, in] with an optional bias and low-rank adapters.
+type Linear struct {
+	Name     string // canonical name without ".weight"
+	W        device.Weight
+	Bias     device.Weight // nil for none
+	Adapters []*Adapter
+}
+
+// Adapter is a LoRA update of a Linear (Hu et al. 2021): y += Scale · B·A·dropout(x).
+type Adapter struct {
+	A, B    device.Weight // [rank, in], [out, rank]
+	Scale   float32       // alpha/rank, or alpha/√rank for rsLoRA
+	Dropout float32       // on the input of A, when the batch carries a dropout seed
+}
+
+// Layer is one decoder block.
+type Layer struct {
+	AttnNorm, MLPNorm device.Weight
+	Q, K, V, O        Linear
+	Gate, Up, Down    Linear
+}
+
+// Model is a Llama on a device.
+type Model struct {
+	Config checkpoint.Config
+	Embed  device.Weight // [vocab, hidden]
+	Layers []Layer
+	Norm   device.Weight
+	Head   device.Weight // [vocab, hidden]; Embed itself when tied
+
+	// Vocab is the number of output rows that may be sampled; rows above are padding.
+	Vocab int
+
+	rope *device.Rope
+}
+
+// Batch is the input of one forward pass.
+type Batch struct {
+	IDs       []int32
+	Positions []int32 // position of each token in its sequence
+	Seqs      []device.Sequence
+	Cache     device.KVCache // nil in training
+	// DropoutSeed switches dropout of adapters on when not 0.
+	DropoutSeed uint64
+}
+
+// Forward runs the decoder and returns the hidden states after the final
+// norm, [len(IDs), hidden]. Logits are ops.Linear(hidden, m.Head); losses
+// ops.LinearCrossEntropy.
+func (m *Model) Forward(ops device.Ops, b *Batch) *device.Tensor {
+	x := ops.Embed(m.Embed, b.IDs)
+	for i := range m.Layers {
+		y := ops.Segment(x, func(ops device.Ops, x *device.Tensor) *device.Tensor {
+			return m.layer(ops, i, x, b)
+		})
+		ops.Release(x)
+		x = y
+	}
+	h := ops.RMSNorm(x, m.Norm, m.eps())
+	ops.Release(x)
+	return h
+}
+
+func (m *Model) eps() float32 { return float32(m.Config.RMSEps) }
+
+// layer is one decoder block: x + attention(norm(x)), then + mlp(norm(·)).
+func (m *Model) layer(ops device.Ops, i int, x *device.Tensor, b *Batch) *device.Tensor {
+	c, l := &m.Config, &m.Layers[i]
+
+	h := ops.RMSNorm(x, l.AttnNorm, m.eps())
+	qkv := project(ops, h, b, &l.Q, &l.K, &l.V)
+	ops.Release(h)
+	q := ops.Rope(qkv[0], m.rope, b.Positions)
+	k := ops.Rope(qkv[1], m.rope, b.Positions)
+	a := ops.Attention(q, k, qkv[2], &device.AttentionSpec{
+		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
+		Scale:  float32(1 / math.Sqrt(float64(c.HeadDim))),
+		Window: c.SlidingWindow, Seqs: b.Seqs, Cache: b.Cache, Layer: i,
+	})
+	ops.Release(q, k, qkv[2])
+	o := project(ops, a, b, &l.O)[0]
+	ops.Release(a)
+	x = ops.Add(x, o, 1)
+	ops.Release(o)
+
+	h = ops.RMSNorm(x, l.MLPNorm, m.eps())
+	gu := project(ops, h, b, &l.Gate, &l.Up)
+	ops.Release(h)
+	s := ops.SwiGLU(gu[0], gu[1])
+	ops.Release(gu...)
+	d := project(ops, s, b, &l.Down)[0]
+	ops.Release(s)
+	y := ops.Add(x, d, 1)
+	ops.Release(x, d)
+	return y
+}
+
+// project applies linears to one input: the plain products together, then bias and adapters.
+func project(ops device.Ops, x *device.Tensor, b *Batch, ls ...*Linear) []*device.Tensor {
+	ws := make([]device.Weight, len(ls))
+	for i, l := range ls {
+		ws[i] = l.W
+	}
+	ys := ops.Linears(x, ws...)
+	for i, l := range ls {
+		if l.Bias != nil {
+			ys[i] = ops.AddBias(ys[i], l.Bias)
+		}
+		for n, ad := range l.Adapters {
+			in := x
+			if ad.Dropout > 0 && b.DropoutSeed != 0 {
+				in = ops.Dropout(x, ad.Dropout, dropoutSeed(b.DropoutSeed, l.Name, n))
+			}
+			u := ops.Linear(in, ad.A)
+			v := ops.Linear(u, ad.B)
+			y := ops.Add(ys[i], v, ad.Scale)
+			ops.Release(u, v, ys[i])
+			if in != x {
+				ops.Release(in)
+			}
+			ys[i] = y
+		}
+	}
+	return ys
+}
+
+// dropoutSeed gives every adapter of every step its own mask (FNV-1a over the name).
+func dropoutSeed(seed uint64, name string, n int) uint64 {
+	h := uint64(14695981039346656037) ^ seed
+	for i := 0; i < len(name); i++ {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	return (h ^ uint64(n)) * 1099511628211
+}

@@ -1,0 +1,243 @@
+package llama
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+
+	"leolm/checkpoint"
+	"leolm/device"
+	"leolm/internal/kernel/quant"
+	"leolm/tensor"
+)
+
+// Param is a weight with its canonical (Hugging Face) name.
+type Param struct {
+	Name   string
+	Weight device.Weight
+	// Vector tells norms and biases from matrices.
+	Vector bool
+}
+
+// LoadOptions choose what becomes of the stored weights.
+type LoadOptions struct {
+	// Train tells whether the weight of that canonical name becomes a trainable parameter; nil: none does.
+	Train func(name string) bool
+	// Convert, if set, returns the type that a frozen matrix is stored as (such as NF4 for QLoRA);
+	// Invalid keeps the stored type.
+	Convert func(name string, stored tensor.DType) tensor.DType
+	// Progress is told the bytes loaded so far, and of how many.
+	Progress func(done, total int64)
+}
+
+// builder makes the weights of a model one by one.
+type builder func(name string, rows, cols int, use device.Use) (device.Weight, error)
+
+// Load puts the weights of c on dev.
+func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model, error) {
+	total, done := c.Size(), int64(0)
+	return build(c.Config, dev, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
+		t, ok := c.Tensor(name)
+		if !ok {
+			return nil, fmt.Errorf("%s: tensor %q is missing", c.Path, name)
+		}
+		if t.Shape.Rows() != rows || t.Shape.Cols() != cols {
+			return nil, fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for [%d %d]", c.Path, name, t.Shape, rows, cols)
+		}
+		w, err := loadOne(dev, t, use, opt)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Path, err)
+		}
+		if n, err := t.Shape.Size(t.DType); err == nil {
+			done += int64(n)
+		}
+		if opt.Progress != nil {
+			opt.Progress(done, total)
+		}
+		return w, nil
+	})
+}
+
+func loadOne(dev device.Device, t *checkpoint.Tensor, use device.Use, opt LoadOptions) (device.Weight, error) {
+	rows, cols := t.Shape.Rows(), t.Shape.Cols()
+	spec := device.WeightSpec{Name: t.Name, DType: t.DType, Rows: rows, Cols: cols, Row: t.Row, Use: use}
+	if opt.Train != nil && opt.Train(t.Name) {
+		values, err := t.Float32()
+		if err != nil {
+			return nil, err
+		}
+		w := dev.NewParam(t.Name, rows, cols)
+		return w, dev.WriteWeight(w, values)
+	}
+	if opt.Convert != nil && use&device.Vector == 0 {
+		if to := opt.Convert(t.Name, t.DType); to != tensor.Invalid && to != t.DType {
+			spec.DType, spec.Row = to, converted(t, to)
+		}
+	}
+	return dev.NewWeight(spec)
+}
+
+// converted returns the rows of t re-encoded as to. It is called from several goroutines.
+func converted(t *checkpoint.Tensor, to tensor.DType) func(i int) []byte {
+	return func(i int) []byte {
+		values := make([]float32, t.Cols())
+		n, err := to.RowSize(len(values))
+		if err != nil {
+			return nil // NewWeight reports the wrong size
+		}
+		row := make([]byte, n)
+		if t.ReadRow(values, i) != nil || quant.Quantize(row, to, values, nil) != nil {
+			return nil
+		}
+		return row
+	}
+}
+
+// New makes a model with random trainable weights: normal with standard
+// deviation std, std/√(2·layers) for the projections into the residual stream (GPT-2's
+// scaled initialisation), norms 1, biases 0. Each weight depends on seed and its name only.
+func New(dev device.Device, cfg checkpoint.Config, std float64, seed uint64) (*Model, error) {
+	return build(cfg, dev, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
+		values := make([]float32, rows*cols)
+		initialise(values, name, use, std, cfg.Layers, seed)
+		w := dev.NewParam(name, rows, cols)
+		return w, dev.WriteWeight(w, values)
+	})
+}
+
+func initialise(values []float32, name string, use device.Use, std float64, layers int, seed uint64) {
+	if use&device.Vector != 0 {
+		one := float32(1)
+		if hasSuffix(name, ".bias") {
+			one = 0
+		}
+		for i := range values {
+			values[i] = one
+		}
+		return
+	}
+	if hasSuffix(name, "o_proj.weight") || hasSuffix(name, "down_proj.weight") {
+		std /= math.Sqrt(2 * float64(layers))
+	}
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	rng := rand.New(rand.NewPCG(seed, h.Sum64()))
+	for i := range values {
+		values[i] = float32(std * rng.NormFloat64())
+	}
+}
+
+func hasSuffix(s, suffix string) bool {
+	return len(s) >= len(suffix) && s[len(s)-len(suffix):] == suffix
+}
+
+// build asks make for every weight of cfg by its canonical name.
+func build(cfg checkpoint.Config, dev device.Device, make builder) (*Model, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	m := &Model{Config: cfg, Vocab: cfg.VocabSize, Layers: newLayers(cfg.Layers)}
+	m.rope = &device.Rope{HeadDim: cfg.HeadDim, InvFreq: cfg.InvFreq()}
+	var err error
+	get := func(name string, rows, cols int, use device.Use) device.Weight {
+		if err != nil {
+			return nil
+		}
+		var w device.Weight
+		w, err = make(name, rows, cols, use)
+		return w
+	}
+	linear := func(name string, rows, cols int, bias bool) Linear {
+		l := Linear{Name: name, W: get(name+".weight", rows, cols, device.Product)}
+		if bias {
+			l.Bias = get(name+".bias", 1, rows, device.Vector)
+		}
+		return l
+	}
+	hidden, q, kv := cfg.HiddenSize, cfg.Heads*cfg.HeadDim, cfg.KVHeads*cfg.HeadDim
+	use := device.Lookup
+	if cfg.TieEmbeddings {
+		use |= device.Product
+	}
+	m.Embed = get("model.embed_tokens.weight", cfg.VocabSize, hidden, use)
+	for i := range m.Layers {
+		p := fmt.Sprintf("model.layers.%d.", i)
+		l := &m.Layers[i]
+		l.AttnNorm = get(p+"input_layernorm.weight", 1, hidden, device.Vector)
+		l.Q = linear(p+"self_attn.q_proj", q, hidden, cfg.AttentionBias)
+		l.K = linear(p+"self_attn.k_proj", kv, hidden, cfg.AttentionBias)
+		l.V = linear(p+"self_attn.v_proj", kv, hidden, cfg.AttentionBias)
+		l.O = linear(p+"self_attn.o_proj", hidden, q, cfg.AttentionBias)
+		l.MLPNorm = get(p+"post_attention_layernorm.weight", 1, hidden, device.Vector)
+		l.Gate = linear(p+"mlp.gate_proj", cfg.IntermediateSize, hidden, cfg.MLPBias)
+		l.Up = linear(p+"mlp.up_proj", cfg.IntermediateSize, hidden, cfg.MLPBias)
+		l.Down = linear(p+"mlp.down_proj", hidden, cfg.IntermediateSize, cfg.MLPBias)
+	}
+	m.Norm = get("model.norm.weight", 1, hidden, device.Vector)
+	m.Head = m.Embed
+	if !cfg.TieEmbeddings {
+		m.Head = get("lm_head.weight", cfg.VocabSize, hidden, device.Product)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func newLayers(n int) []Layer { return make([]Layer, n) }
+
+// Params lists the weights in the order of checkpoint.Config.TensorShapes; tied ones once. Adapters are not among
+// them.
+func (m *Model) Params() []Param {
+	ps := []Param{{Name: "model.embed_tokens.weight", Weight: m.Embed}}
+	for i := range m.Layers {
+		l := &m.Layers[i]
+		p := fmt.Sprintf("model.layers.%d.", i)
+		ps = append(ps, Param{p + "input_layernorm.weight", l.AttnNorm, true})
+		for _, lin := range []*Linear{&l.Q, &l.K, &l.V, &l.O} {
+			ps = appendLinear(ps, lin)
+		}
+		ps = append(ps, Param{p + "post_attention_layernorm.weight", l.MLPNorm, true})
+		for _, lin := range []*Linear{&l.Gate, &l.Up, &l.Down} {
+			ps = appendLinear(ps, lin)
+		}
+	}
+	ps = append(ps, Param{"model.norm.weight", m.Norm, true})
+	if m.Head != m.Embed {
+		ps = append(ps, Param{Name: "lm_head.weight", Weight: m.Head})
+	}
+	return ps
+}
+
+func appendLinear(ps []Param, l *Linear) []Param {
+	ps = append(ps, Param{Name: l.Name + ".weight", Weight: l.W})
+	if l.Bias != nil {
+		ps = append(ps, Param{l.Name + ".bias", l.Bias, true})
+	}
+	return ps
+}
+
+// Linears lists the projections of all layers.
+func (m *Model) Linears() []*Linear {
+	var ls []*Linear
+	for i := range m.Layers {
+		l := &m.Layers[i]
+		ls = append(ls, &l.Q, &l.K, &l.V, &l.O, &l.Gate, &l.Up, &l.Down)
+	}
+	return ls
+}
+
+// WeightBytes is the memory of all weights.
+func (m *Model) WeightBytes() int {
+	n := 0
+	for _, p := range m.Params() {
+		n += p.Weight.Bytes()
+	}
+	for _, l := range m.Linears() {
+		for _, a := range l.Adapters {
+			n += a.A.Bytes() + a.B.Bytes()
+		}
+	}
+	return n
+}
