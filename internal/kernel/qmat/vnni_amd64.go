@@ -6,9 +6,18 @@ import "leolm/tensor"
 
 // vnniSizes are the numbers of activation rows that a type has kernels for.
 var vnniSizes = map[tensor.DType][]int{
-	tensor.Q4_0: {1, 2, 3, 4, 6, 8, 12, 16},
-	tensor.Q4_1: {1, 2, 3, 4, 6, 8, 12, 16},
-	tensor.Q8_0: {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.Q4_0:   {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.Q4_1:   {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.Q5_0:   {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.Q5_1:   {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.Q8_0:   {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.IQ4_NL: {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.Q2_K:   {1, 2, 3, 4, 6, 8, 12},
+	tensor.Q3_K:   {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.Q4_K:   {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.Q5_K:   {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.Q6_K:   {1, 2, 3, 4, 6, 8, 12, 16},
+	tensor.NF4:    {1, 2, 3, 4, 6, 8, 12, 16},
 }
 
 func vnniCall(k kernelID, a *args) {
@@ -45,6 +54,38 @@ func vnniCall(k kernelID, a *args) {
 		mulQ4_1VNNI12(a)
 	case kernel(tensor.Q4_1, 16):
 		mulQ4_1VNNI16(a)
+	case kernel(tensor.Q5_0, 1):
+		mulQ5_0VNNI1(a)
+	case kernel(tensor.Q5_0, 2):
+		mulQ5_0VNNI2(a)
+	case kernel(tensor.Q5_0, 3):
+		mulQ5_0VNNI3(a)
+	case kernel(tensor.Q5_0, 4):
+		mulQ5_0VNNI4(a)
+	case kernel(tensor.Q5_0, 6):
+		mulQ5_0VNNI6(a)
+	case kernel(tensor.Q5_0, 8):
+		mulQ5_0VNNI8(a)
+	case kernel(tensor.Q5_0, 12):
+		mulQ5_0VNNI12(a)
+	case kernel(tensor.Q5_0, 16):
+		mulQ5_0VNNI16(a)
+	case kernel(tensor.Q5_1, 1):
+		mulQ5_1VNNI1(a)
+	case kernel(tensor.Q5_1, 2):
+		mulQ5_1VNNI2(a)
+	case kernel(tensor.Q5_1, 3):
+		mulQ5_1VNNI3(a)
+	case kernel(tensor.Q5_1, 4):
+		mulQ5_1VNNI4(a)
+	case kernel(tensor.Q5_1, 6):
+		mulQ5_1VNNI6(a)
+	case kernel(tensor.Q5_1, 8):
+		mulQ5_1VNNI8(a)
+	case kernel(tensor.Q5_1, 12):
+		mulQ5_1VNNI12(a)
+	case kernel(tensor.Q5_1, 16):
+		mulQ5_1VNNI16(a)
 	case kernel(tensor.Q8_0, 1):
 		mulQ8_0VNNI1(a)
 	case kernel(tensor.Q8_0, 2):
@@ -61,6 +102,116 @@ func vnniCall(k kernelID, a *args) {
 		mulQ8_0VNNI12(a)
 	case kernel(tensor.Q8_0, 16):
 		mulQ8_0VNNI16(a)
+	case kernel(tensor.IQ4_NL, 1):
+		mulIQ4_NLVNNI1(a)
+	case kernel(tensor.IQ4_NL, 2):
+		mulIQ4_NLVNNI2(a)
+	case kernel(tensor.IQ4_NL, 3):
+		mulIQ4_NLVNNI3(a)
+	case kernel(tensor.IQ4_NL, 4):
+		mulIQ4_NLVNNI4(a)
+	case kernel(tensor.IQ4_NL, 6):
+		mulIQ4_NLVNNI6(a)
+	case kernel(tensor.IQ4_NL, 8):
+		mulIQ4_NLVNNI8(a)
+	case kernel(tensor.IQ4_NL, 12):
+		mulIQ4_NLVNNI12(a)
+	case kernel(tensor.IQ4_NL, 16):
+		mulIQ4_NLVNNI16(a)
+	case kernel(tensor.Q2_K, 1):
+		mulQ2_KVNNI1(a)
+	case kernel(tensor.Q2_K, 2):
+		mulQ2_KVNNI2(a)
+	case kernel(tensor.Q2_K, 3):
+		mulQ2_KVNNI3(a)
+	case kernel(tensor.Q2_K, 4):
+		mulQ2_KVNNI4(a)
+	case kernel(tensor.Q2_K, 6):
+		mulQ2_KVNNI6(a)
+	case kernel(tensor.Q2_K, 8):
+		mulQ2_KVNNI8(a)
+	case kernel(tensor.Q2_K, 12):
+		mulQ2_KVNNI12(a)
+	case kernel(tensor.Q3_K, 1):
+		mulQ3_KVNNI1(a)
+	case kernel(tensor.Q3_K, 2):
+		mulQ3_KVNNI2(a)
+	case kernel(tensor.Q3_K, 3):
+		mulQ3_KVNNI3(a)
+	case kernel(tensor.Q3_K, 4):
+		mulQ3_KVNNI4(a)
+	case kernel(tensor.Q3_K, 6):
+		mulQ3_KVNNI6(a)
+	case kernel(tensor.Q3_K, 8):
+		mulQ3_KVNNI8(a)
+	case kernel(tensor.Q3_K, 12):
+		mulQ3_KVNNI12(a)
+	case kernel(tensor.Q3_K, 16):
+		mulQ3_KVNNI16(a)
+	case kernel(tensor.Q4_K, 1):
+		mulQ4_KVNNI1(a)
+	case kernel(tensor.Q4_K, 2):
+		mulQ4_KVNNI2(a)
+	case kernel(tensor.Q4_K, 3):
+		mulQ4_KVNNI3(a)
+	case kernel(tensor.Q4_K, 4):
+		mulQ4_KVNNI4(a)
+	case kernel(tensor.Q4_K, 6):
+		mulQ4_KVNNI6(a)
+	case kernel(tensor.Q4_K, 8):
+		mulQ4_KVNNI8(a)
+	case kernel(tensor.Q4_K, 12):
+		mulQ4_KVNNI12(a)
+	case kernel(tensor.Q4_K, 16):
+		mulQ4_KVNNI16(a)
+	case kernel(tensor.Q5_K, 1):
+		mulQ5_KVNNI1(a)
+	case kernel(tensor.Q5_K, 2):
+		mulQ5_KVNNI2(a)
+	case kernel(tensor.Q5_K, 3):
+		mulQ5_KVNNI3(a)
+	case kernel(tensor.Q5_K, 4):
+		mulQ5_KVNNI4(a)
+	case kernel(tensor.Q5_K, 6):
+		mulQ5_KVNNI6(a)
+	case kernel(tensor.Q5_K, 8):
+		mulQ5_KVNNI8(a)
+	case kernel(tensor.Q5_K, 12):
+		mulQ5_KVNNI12(a)
+	case kernel(tensor.Q5_K, 16):
+		mulQ5_KVNNI16(a)
+	case kernel(tensor.Q6_K, 1):
+		mulQ6_KVNNI1(a)
+	case kernel(tensor.Q6_K, 2):
+		mulQ6_KVNNI2(a)
+	case kernel(tensor.Q6_K, 3):
+		mulQ6_KVNNI3(a)
+	case kernel(tensor.Q6_K, 4):
+		mulQ6_KVNNI4(a)
+	case kernel(tensor.Q6_K, 6):
+		mulQ6_KVNNI6(a)
+	case kernel(tensor.Q6_K, 8):
+		mulQ6_KVNNI8(a)
+	case kernel(tensor.Q6_K, 12):
+		mulQ6_KVNNI12(a)
+	case kernel(tensor.Q6_K, 16):
+		mulQ6_KVNNI16(a)
+	case kernel(tensor.NF4, 1):
+		mulNF4VNNI1(a)
+	case kernel(tensor.NF4, 2):
+		mulNF4VNNI2(a)
+	case kernel(tensor.NF4, 3):
+		mulNF4VNNI3(a)
+	case kernel(tensor.NF4, 4):
+		mulNF4VNNI4(a)
+	case kernel(tensor.NF4, 6):
+		mulNF4VNNI6(a)
+	case kernel(tensor.NF4, 8):
+		mulNF4VNNI8(a)
+	case kernel(tensor.NF4, 12):
+		mulNF4VNNI12(a)
+	case kernel(tensor.NF4, 16):
+		mulNF4VNNI16(a)
 	}
 }
 
@@ -113,6 +264,54 @@ func mulQ4_1VNNI12(a *args)
 func mulQ4_1VNNI16(a *args)
 
 //go:noescape
+func mulQ5_0VNNI1(a *args)
+
+//go:noescape
+func mulQ5_0VNNI2(a *args)
+
+//go:noescape
+func mulQ5_0VNNI3(a *args)
+
+//go:noescape
+func mulQ5_0VNNI4(a *args)
+
+//go:noescape
+func mulQ5_0VNNI6(a *args)
+
+//go:noescape
+func mulQ5_0VNNI8(a *args)
+
+//go:noescape
+func mulQ5_0VNNI12(a *args)
+
+//go:noescape
+func mulQ5_0VNNI16(a *args)
+
+//go:noescape
+func mulQ5_1VNNI1(a *args)
+
+//go:noescape
+func mulQ5_1VNNI2(a *args)
+
+//go:noescape
+func mulQ5_1VNNI3(a *args)
+
+//go:noescape
+func mulQ5_1VNNI4(a *args)
+
+//go:noescape
+func mulQ5_1VNNI6(a *args)
+
+//go:noescape
+func mulQ5_1VNNI8(a *args)
+
+//go:noescape
+func mulQ5_1VNNI12(a *args)
+
+//go:noescape
+func mulQ5_1VNNI16(a *args)
+
+//go:noescape
 func mulQ8_0VNNI1(a *args)
 
 //go:noescape
@@ -135,3 +334,168 @@ func mulQ8_0VNNI12(a *args)
 
 //go:noescape
 func mulQ8_0VNNI16(a *args)
+
+//go:noescape
+func mulIQ4_NLVNNI1(a *args)
+
+//go:noescape
+func mulIQ4_NLVNNI2(a *args)
+
+//go:noescape
+func mulIQ4_NLVNNI3(a *args)
+
+//go:noescape
+func mulIQ4_NLVNNI4(a *args)
+
+//go:noescape
+func mulIQ4_NLVNNI6(a *args)
+
+//go:noescape
+func mulIQ4_NLVNNI8(a *args)
+
+//go:noescape
+func mulIQ4_NLVNNI12(a *args)
+
+//go:noescape
+func mulIQ4_NLVNNI16(a *args)
+
+//go:noescape
+func mulQ2_KVNNI1(a *args)
+
+//go:noescape
+func mulQ2_KVNNI2(a *args)
+
+//go:noescape
+func mulQ2_KVNNI3(a *args)
+
+//go:noescape
+func mulQ2_KVNNI4(a *args)
+
+//go:noescape
+func mulQ2_KVNNI6(a *args)
+
+//go:noescape
+func mulQ2_KVNNI8(a *args)
+
+//go:noescape
+func mulQ2_KVNNI12(a *args)
+
+//go:noescape
+func mulQ3_KVNNI1(a *args)
+
+//go:noescape
+func mulQ3_KVNNI2(a *args)
+
+//go:noescape
+func mulQ3_KVNNI3(a *args)
+
+//go:noescape
+func mulQ3_KVNNI4(a *args)
+
+//go:noescape
+func mulQ3_KVNNI6(a *args)
+
+//go:noescape
+func mulQ3_KVNNI8(a *args)
+
+//go:noescape
+func mulQ3_KVNNI12(a *args)
+
+//go:noescape
+func mulQ3_KVNNI16(a *args)
+
+//go:noescape
+func mulQ4_KVNNI1(a *args)
+
+//go:noescape
+func mulQ4_KVNNI2(a *args)
+
+//go:noescape
+func mulQ4_KVNNI3(a *args)
+
+//go:noescape
+func mulQ4_KVNNI4(a *args)
+
+//go:noescape
+func mulQ4_KVNNI6(a *args)
+
+//go:noescape
+func mulQ4_KVNNI8(a *args)
+
+//go:noescape
+func mulQ4_KVNNI12(a *args)
+
+//go:noescape
+func mulQ4_KVNNI16(a *args)
+
+//go:noescape
+func mulQ5_KVNNI1(a *args)
+
+//go:noescape
+func mulQ5_KVNNI2(a *args)
+
+//go:noescape
+func mulQ5_KVNNI3(a *args)
+
+//go:noescape
+func mulQ5_KVNNI4(a *args)
+
+//go:noescape
+func mulQ5_KVNNI6(a *args)
+
+//go:noescape
+func mulQ5_KVNNI8(a *args)
+
+//go:noescape
+func mulQ5_KVNNI12(a *args)
+
+//go:noescape
+func mulQ5_KVNNI16(a *args)
+
+//go:noescape
+func mulQ6_KVNNI1(a *args)
+
+//go:noescape
+func mulQ6_KVNNI2(a *args)
+
+//go:noescape
+func mulQ6_KVNNI3(a *args)
+
+//go:noescape
+func mulQ6_KVNNI4(a *args)
+
+//go:noescape
+func mulQ6_KVNNI6(a *args)
+
+//go:noescape
+func mulQ6_KVNNI8(a *args)
+
+//go:noescape
+func mulQ6_KVNNI12(a *args)
+
+//go:noescape
+func mulQ6_KVNNI16(a *args)
+
+//go:noescape
+func mulNF4VNNI1(a *args)
+
+//go:noescape
+func mulNF4VNNI2(a *args)
+
+//go:noescape
+func mulNF4VNNI3(a *args)
+
+//go:noescape
+func mulNF4VNNI4(a *args)
+
+//go:noescape
+func mulNF4VNNI6(a *args)
+
+//go:noescape
+func mulNF4VNNI8(a *args)
+
+//go:noescape
+func mulNF4VNNI12(a *args)
+
+//go:noescape
+func mulNF4VNNI16(a *args)

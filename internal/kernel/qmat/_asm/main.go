@@ -25,49 +25,90 @@ import (
 const (
 	argDst, argW, argX, argLdd, argStep, argPanels, argRecs, argAdd, argTable = 0, 8, 16, 24, 32, 40, 48, 56, 64
 
-	record                              = 64
-	actScale, actSum8, actSum128        = 32, 36, 40
-	actSumD, actHalf0, actHalf1, act16  = 44, 48, 52, 56
-	none                                = -1
-	tableNone, tableOne, tableHighLow   = 0, 1, 2
-	scaleHalf, scaleFloat, scaleSmall   = 0, 1, 2
-	minNone, minHalf, minSmall, minPair = 0, 1, 2, 3
+	record    = 64
+	actScale  = 32
+	actSum8   = 36
+	actSum128 = 40
+	actSumD   = 44
+	actHalf0  = 48
+	actHalf1  = 52
+	actSum16  = 56
+
+	none = -1 // no such part in the block
 )
 
-// wtype describes a weight type's record; the fields follow format.go.
+// How codes lie in a block (see format.go), and where a scale comes from.
+type (
+	codes int
+	scale int
+)
+
+const (
+	nibbles codes = iota
+	bytes8        // one byte per code
+	pairs         // two bits per code
+
+	half     scale = iota // f16 per row in the block; minimum: f16, added
+	small                 // f16 in the header times unsigned byte; minimum too, subtracted
+	signed                // f16 in the header times signed byte, per half block
+	quarters              // f16 in the header times four bits, per half block; minimum: the other four
+	float                 // f32 in the header: NF4
+)
+
+// wtype describes a weight type's record; the offsets are those of format.go.
 type wtype struct {
 	name   string
 	header int // bytes before the first block
 	block  int // bytes of a block
 	blocks int // blocks per record
 
-	codes   string // how codes lie: nibbles, bytes, pairs
-	bits    int    // offset of the bit plane in the block, 0 if none
-	bitVal  int    // what a bit adds
-	pairs   int    // offset of the pair plane, none if there is none
-	shift   int    // where the pair lands in the code
-	table   int
-	wide    bool // codes reach 255: products of two do not fit 16 bits signed
-	max     int  // largest code otherwise
-	offset  int  // activation field that starts the integer sum, none for zero
-	halves  bool
-	scale   int
-	scaleAt int // offset in the block, in the header for NF4
-	factor  float32
-	min     int
+	codes   codes
+	pairsAt int // two-bit plane, added at bit pairTo
+	pairTo  int
+	bitsAt  int // one-bit plane; a bit adds bitAdds
+	bitAdds int
+	table   bool // codes index a table of bytes
+	max     int  // largest code
+	offset  int  // activation field that starts the integer sum
+	scale   scale
+	scaleAt int
 	minAt   int
 	rows    []int // tile rows of the VNNI kernels
 }
 
+// halves tells whether the two halves of a block have scales of their own.
+func (t wtype) halves() bool { return t.scale == signed || t.scale == quarters }
+
 var (
-	rows16 = []int{1, 2, 3, 4, 6, 8, 12, 16}
-	rows12 = []int{1, 2, 3, 4, 6, 8, 12}
+	upTo16 = []int{1, 2, 3, 4, 6, 8, 12, 16}
+	upTo12 = []int{1, 2, 3, 4, 6, 8, 12}
 )
 
 var types = []wtype{
-	{name: "Q4_0", block: 288, blocks: 1, codes: "nibbles", pairs: none, max: 15, offset: actSum8, scaleAt: 256, rows: rows16},
-	{name: "Q4_1", block: 320, blocks: 1, codes: "nibbles", pairs: none, max: 15, offset: none, scaleAt: 256, min: minHalf, minAt: 288, rows: rows16},
-	{name: "Q8_0", block: 544, blocks: 1, codes: "bytes", pairs: none, wide: true, offset: actSum128, scaleAt: 512, rows: rows16},
+	{name: "Q4_0", block: 288, blocks: 1, codes: nibbles, max: 15, offset: actSum8, scale: half, scaleAt: 256,
+		pairsAt: none, bitsAt: none, minAt: none, rows: upTo16},
+	{name: "Q4_1", block: 320, blocks: 1, codes: nibbles, max: 15, offset: none, scale: half, scaleAt: 256,
+		pairsAt: none, bitsAt: none, minAt: 288, rows: upTo16},
+	{name: "Q5_0", block: 352, blocks: 1, codes: nibbles, max: 31, offset: actSum16, scale: half, scaleAt: 320,
+		pairsAt: none, bitsAt: 256, bitAdds: 16, minAt: none, rows: upTo16},
+	{name: "Q5_1", block: 384, blocks: 1, codes: nibbles, max: 31, offset: none, scale: half, scaleAt: 320,
+		pairsAt: none, bitsAt: 256, bitAdds: 16, minAt: 352, rows: upTo16},
+	{name: "Q8_0", block: 544, blocks: 1, codes: bytes8, max: 255, offset: actSum128, scale: half, scaleAt: 512,
+		pairsAt: none, bitsAt: none, minAt: none, rows: upTo16},
+	{name: "IQ4_NL", block: 288, blocks: 1, codes: nibbles, table: true, max: 241, offset: actSum128, scale: half, scaleAt: 256,
+		pairsAt: none, bitsAt: none, minAt: none, rows: upTo16},
+	{name: "Q2_K", header: 64, block: 160, blocks: 8, codes: pairs, max: 3, offset: none, scale: quarters, scaleAt: 128,
+		pairsAt: 0, bitsAt: none, minAt: 128, rows: upTo12},
+	{name: "Q3_K", header: 32, block: 224, blocks: 8, codes: pairs, max: 56, offset: actHalf0, scale: signed, scaleAt: 192,
+		pairsAt: 0, pairTo: 3, bitsAt: 128, bitAdds: 32, minAt: none, rows: upTo16},
+	{name: "Q4_K", header: 64, block: 288, blocks: 8, codes: nibbles, max: 15, offset: none, scale: small, scaleAt: 256,
+		pairsAt: none, bitsAt: none, minAt: 272, rows: upTo16},
+	{name: "Q5_K", header: 64, block: 352, blocks: 8, codes: nibbles, max: 31, offset: none, scale: small, scaleAt: 320,
+		pairsAt: none, bitsAt: 256, bitAdds: 16, minAt: 336, rows: upTo16},
+	{name: "Q6_K", header: 32, block: 416, blocks: 8, codes: nibbles, max: 63, offset: actHalf0, scale: signed, scaleAt: 384,
+		pairsAt: 256, pairTo: 4, bitsAt: none, minAt: none, rows: upTo16},
+	{name: "NF4", header: 64, block: 256, blocks: 2, codes: nibbles, table: true, max: 255, offset: actSum128, scale: float,
+		pairsAt: none, bitsAt: none, minAt: none, rows: upTo16},
 }
 
 func main() {
@@ -158,7 +199,7 @@ func begin(name string) *frame {
 		return r
 	}
 	f.w, f.dst, f.step, f.panels = get(argW), get(argDst), get(argStep), get(argPanels)
-	f.x, f.recs, f.head = GP64(), GP64(), GP64()
+	f.x, f.recs, f.head = GP64(), GP64(), f.w
 	return f
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -16,10 +18,15 @@ var zmm = []VecPhysical{
 var (
 	codesZ = zmm[16:24] // decoded codes
 	scaleZ = zmm[24]    // scale of the block, or of its first half
-	extraZ = zmm[25]    // minimum, or scale of the second half
-	intZ   = zmm[26:30] // integer sums
-	maskZ  = zmm[30]    // 0x0f bytes
-	constZ = zmm[31]    // second constant of the type
+	extraZ = zmm[25]    // minimum, or scale of the second half; NF4: table of low bytes
+	intZ   = zmm[26:30] // integer sums, and temporaries before them
+	maskZ  = zmm[30]    // mask of the codes
+	constZ = zmm[31]    // what a bit adds, the mask of a pair above a nibble, or a table
+
+	// Q2_K's kernels stop at 12 rows.
+	minZ   = zmm[12:14] // minimum of each half
+	fourZ  = zmm[14]    // 15 in each 32-bit lane
+	shareZ = zmm[15]    // 1/32
 )
 
 // prefetch is how far ahead of the current block the next weights are asked for.
@@ -28,7 +35,7 @@ const prefetch = 2048
 // vnni writes the kernel of a type for n activation rows with VPDPBUSD.
 func vnni(t wtype, n int) {
 	f := begin(kernelName("VNNI", t, n))
-	constants(t)
+	constants(t, f)
 	Label("panel")
 	MOVQ(at(f.arg, argX), f.x)
 	MOVQ(at(f.arg, argRecs), f.recs)
@@ -36,7 +43,8 @@ func vnni(t wtype, n int) {
 		VPXORD(zmm[c], zmm[c], zmm[c])
 	}
 	Label("record")
-	if t.blocks > 1 {
+	if t.header > 0 {
+		f.head = GP64()
 		MOVQ(f.w, f.head)
 		ADDQ(Imm(uint64(t.header)), f.w)
 	}
@@ -51,10 +59,23 @@ func vnni(t wtype, n int) {
 			PREFETCHT0(at(f.w, prefetch+l))
 		}
 	}
-	decode(t, f)
 	scales(t, f)
-	for c := 0; c < n; c += 4 {
-		columns(t, f, c, min(4, n-c))
+	step := 4
+	if t.halves() {
+		step = 2
+	}
+	if t.scale != float {
+		decode(t, f, constZ)
+	}
+	for c := 0; c < n; c += step {
+		switch {
+		case t.halves():
+			columnsHalves(t, f, c, min(step, n-c))
+		case t.scale == float:
+			columnsNF4(t, f, c, min(step, n-c))
+		default:
+			columns(t, f, c, min(step, n-c))
+		}
 	}
 	ADDQ(U32(uint32(t.block)), f.w)
 	ADDQ(f.step, f.x)
@@ -85,27 +106,51 @@ func vnni(t wtype, n int) {
 	RET()
 }
 
-// fill sets all bytes of a register.
-func fill(b uint8, z VecPhysical) {
+// fill sets all 32-bit lanes of a register.
+func fill(v uint32, z VecPhysical) {
 	r := GP32()
-	MOVL(U32(uint32(b)*0x01010101), r)
+	MOVL(U32(v), r)
 	VPBROADCASTD(r, z)
 }
 
-func constants(t wtype) {
-	if t.codes == "nibbles" {
-		fill(15, maskZ)
+// fillBytes sets all bytes of a register.
+func fillBytes(v int, z VecPhysical) { fill(uint32(v)*0x01010101, z) }
+
+func constants(t wtype, f *frame) {
+	if t.codes == nibbles {
+		fillBytes(15, maskZ)
+		if t.pairsAt != none {
+			fillBytes(3<<t.pairTo, constZ)
+		}
+	}
+	if t.codes == pairs {
+		fillBytes(3<<t.pairTo, maskZ)
+	}
+	if t.bitsAt != none {
+		fillBytes(t.bitAdds, constZ)
+	}
+	if t.table {
+		r := GP64()
+		MOVQ(at(f.arg, argTable), r)
+		VMOVDQU32(at(r, 0), constZ)
+		if t.scale == float {
+			VMOVDQU32(at(r, 64), extraZ)
+		}
+	}
+	if t.scale == quarters {
+		fill(15, fourZ)
+		fill(math.Float32bits(1.0/32), shareZ)
 	}
 }
 
 // decode fills codesZ with the unsigned codes of the block at f.w.
-func decode(t wtype, f *frame) {
+func decode(t wtype, f *frame, table VecPhysical) {
 	switch t.codes {
-	case "bytes":
+	case bytes8:
 		for g := range 8 {
 			VMOVDQU32(at(f.w, 64*g), codesZ[g])
 		}
-	case "nibbles":
+	case nibbles:
 		for i := range 4 {
 			VMOVDQU32(at(f.w, 64*i), codesZ[i])
 			VPSRLW(Imm(4), codesZ[i], codesZ[i+4])
@@ -113,31 +158,128 @@ func decode(t wtype, f *frame) {
 			VPANDD(maskZ, codesZ[i+4], codesZ[i+4])
 		}
 	}
+	if t.pairsAt != none {
+		for j := range 2 {
+			VMOVDQU32(at(f.w, t.pairsAt+64*j), intZ[0])
+			for i := range 4 {
+				tmp, to := intZ[0], codesZ[4*j+i]
+				switch by := t.pairTo - 2*i; {
+				case by > 0:
+					tmp = intZ[1+i%3]
+					VPSLLW(Imm(uint64(by)), intZ[0], tmp)
+				case by < 0:
+					tmp = intZ[1+i%3]
+					VPSRLW(Imm(uint64(-by)), intZ[0], tmp)
+				}
+				if t.codes == pairs {
+					VPANDD(maskZ, tmp, to)
+				} else {
+					VPTERNLOGD(Imm(0xf8), constZ, tmp, to) // to |= tmp & mask
+				}
+			}
+		}
+	}
+	if t.bitsAt != none {
+		for g := range 8 {
+			addBits(at(f.w, t.bitsAt+8*g), codesZ[g])
+		}
+	}
+	if t.table {
+		for g := range 8 {
+			VPSHUFB(codesZ[g], table, codesZ[g])
+		}
+	}
 }
 
-// scales loads the scale and minimum of the block.
+// addBits adds constZ to the bytes of to whose bit is set in memory.
+func addBits(bits Mem, to VecPhysical) {
+	KMOVQ(bits, K2)
+	VPADDB(constZ, to, K2, to)
+}
+
+// scales loads the scales and minima of the block.
 func scales(t wtype, f *frame) {
-	VCVTPH2PS(at(f.w, t.scaleAt), scaleZ)
-	if t.min == minHalf {
-		VCVTPH2PS(at(f.w, t.minAt), extraZ)
+	// headTimes multiplies z with the f16 at off in the header.
+	headTimes := func(off int, z, tmp VecPhysical) {
+		VCVTPH2PS(at(f.head, off), tmp)
+		VMULPS(tmp, z, z)
+	}
+	switch t.scale {
+	case half:
+		VCVTPH2PS(at(f.w, t.scaleAt), scaleZ)
+		if t.minAt != none {
+			VCVTPH2PS(at(f.w, t.minAt), extraZ)
+		}
+	case small:
+		VPMOVZXBD(at(f.w, t.scaleAt), scaleZ)
+		VCVTDQ2PS(scaleZ, scaleZ)
+		headTimes(0, scaleZ, intZ[0])
+		VPMOVZXBD(at(f.w, t.minAt), extraZ)
+		VCVTDQ2PS(extraZ, extraZ)
+		headTimes(32, extraZ, intZ[1])
+	case signed:
+		VCVTPH2PS(at(f.head, 0), intZ[0])
+		if t.pairTo == 3 { // Q3_K uses its codes times 8
+			fill(math.Float32bits(1.0/8), intZ[1])
+			VMULPS(intZ[1], intZ[0], intZ[0])
+		}
+		for h, z := range []VecPhysical{scaleZ, extraZ} {
+			VPMOVSXBD(at(f.w, t.scaleAt+16*h), z)
+			VCVTDQ2PS(z, z)
+			VMULPS(intZ[0], z, z)
+		}
+	case quarters:
+		for h, z := range []VecPhysical{scaleZ, extraZ} {
+			VPMOVZXBD(at(f.w, t.scaleAt+16*h), intZ[2])
+			VPANDD(fourZ, intZ[2], z)
+			VCVTDQ2PS(z, z)
+			headTimes(0, z, intZ[0])
+			VPSRLD(Imm(4), intZ[2], minZ[h])
+			VCVTDQ2PS(minZ[h], minZ[h])
+			headTimes(32, minZ[h], intZ[1])
+			VMULPS(shareZ, minZ[h], minZ[h])
+		}
+	case float:
+		fill(math.Float32bits(1.0/(127*256)), intZ[0])
+		VMULPS(at(f.head, 0), intZ[0], scaleZ)
+	}
+}
+
+func (f *frame) field(c, off int) Mem { return at(f.x, c*record+off) }
+
+// start begins the integer sum of row c.
+func (f *frame) start(c, offset int, z VecPhysical) {
+	if offset == none {
+		VPXORD(z, z, z)
+	} else {
+		VPBROADCASTD(f.field(c, offset), z)
 	}
 }
 
 // columns multiplies the block with activation rows c … c+n−1, n ≤ 4.
 func columns(t wtype, f *frame, c, n int) {
-	field := func(i, off int) Mem { return at(f.x, (c+i)*record+off) }
 	for i := range n {
-		if t.offset != none {
-			VPBROADCASTD(field(i, t.offset), intZ[i])
-		} else {
-			VPXORD(intZ[i], intZ[i], intZ[i])
-		}
+		f.start(c+i, t.offset, intZ[i])
 	}
 	for g := range 8 {
 		for i := range n {
-			VPDPBUSD_BCST(field(i, 4*g), codesZ[g], intZ[i])
+			VPDPBUSD_BCST(f.field(c+i, 4*g), codesZ[g], intZ[i])
 		}
 	}
+	f.addScaled(c, n)
+	for i := range n {
+		switch {
+		case t.minAt == none:
+		case t.scale == small:
+			VFNMADD231PS_BCST(f.field(c+i, actSumD), extraZ, zmm[c+i])
+		default:
+			VFMADD231PS_BCST(f.field(c+i, actSumD), extraZ, zmm[c+i])
+		}
+	}
+}
+
+// addScaled adds the integer sums times both scales to the accumulators.
+func (f *frame) addScaled(c, n int) {
 	for i := range n {
 		VCVTDQ2PS(intZ[i], intZ[i])
 	}
@@ -145,11 +287,70 @@ func columns(t wtype, f *frame, c, n int) {
 		VMULPS(scaleZ, intZ[i], intZ[i])
 	}
 	for i := range n {
-		VFMADD231PS_BCST(field(i, actScale), intZ[i], zmm[c+i])
+		VFMADD231PS_BCST(f.field(c+i, actScale), intZ[i], zmm[c+i])
 	}
-	if t.min != minNone {
+}
+
+// columnsHalves is columns for n ≤ 2 and types with a scale per half block.
+func columnsHalves(t wtype, f *frame, c, n int) {
+	first, second := intZ[0:2], intZ[2:4]
+	for i := range n {
+		second0 := t.offset
+		if second0 != none {
+			second0 = actHalf1
+		}
+		f.start(c+i, t.offset, first[i])
+		f.start(c+i, second0, second[i])
+	}
+	for g := range 4 {
 		for i := range n {
-			VFMADD231PS_BCST(field(i, actSumD), extraZ, zmm[c+i])
+			VPDPBUSD_BCST(f.field(c+i, 4*g), codesZ[g], first[i])
+			VPDPBUSD_BCST(f.field(c+i, 16+4*g), codesZ[4+g], second[i])
 		}
 	}
+	for i := range n {
+		VCVTDQ2PS(first[i], first[i])
+		VCVTDQ2PS(second[i], second[i])
+	}
+	for i := range n {
+		VMULPS(scaleZ, first[i], first[i])
+	}
+	for i := range n {
+		VFMADD231PS(second[i], extraZ, first[i])
+	}
+	for i := range n {
+		VFMADD231PS_BCST(f.field(c+i, actScale), first[i], zmm[c+i])
+	}
+	if t.minAt == none {
+		return
+	}
+	for h, off := range []int{actHalf0, actHalf1} {
+		for i := range n {
+			VCVTDQ2PS_BCST(f.field(c+i, off), first[i])
+			VMULPS_BCST(f.field(c+i, actScale), first[i], first[i])
+			VFMADD231PS(first[i], minZ[h], zmm[c+i])
+		}
+	}
+}
+
+// columnsNF4 is columns for codes of 16 bits: the high bytes first, then the low ones.
+func columnsNF4(t wtype, f *frame, c, n int) {
+	decode(t, f, constZ)
+	for i := range n {
+		f.start(c+i, t.offset, intZ[i])
+	}
+	dot := func() {
+		for g := range 8 {
+			for i := range n {
+				VPDPBUSD_BCST(f.field(c+i, 4*g), codesZ[g], intZ[i])
+			}
+		}
+	}
+	dot()
+	for i := range n {
+		VPSLLD(Imm(8), intZ[i], intZ[i])
+	}
+	decode(t, f, extraZ)
+	dot()
+	f.addScaled(c, n)
 }
