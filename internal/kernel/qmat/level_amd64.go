@@ -2,6 +2,7 @@ package qmat
 
 import "leolm/internal/kernel/cpu"
 
+//go:generate sh -c "cd _asm && go run . -level acts -pkg qmat -out ../acts_amd64.s"
 //go:generate sh -c "cd _asm && go run . -level vnni -pkg qmat -out ../vnni_amd64.s -calls ../vnni_amd64.go"
 
 var vnni = newLevel(cpu.VNNI, vnniSizes)
@@ -23,4 +24,14 @@ func call(l *level, k kernelID, a *args) {
 	}
 }
 
-func quantise(dst []byte, step int, x []float32) { quantiseGeneric(dst, step, x) }
+// quantise rounds a row; every level above generic has AVX2.
+func quantise(dst []byte, step int, x []float32) {
+	if active.isa == cpu.Generic || len(x) == 0 {
+		quantiseGeneric(dst, step, x)
+		return
+	}
+	quantiseAVX2(&dst[0], step, &x[0], len(x)/32)
+}
+
+//go:noescape
+func quantiseAVX2(dst *byte, step int, x *float32, blocks int)

@@ -33,6 +33,7 @@ const (
 	actHalf0  = 48
 	actHalf1  = 52
 	actSum16  = 56
+	actSum    = 60
 
 	none = -1 // no such part in the block
 )
@@ -112,7 +113,7 @@ var types = []wtype{
 }
 
 func main() {
-	level := flag.String("level", "vnni", "vnni, avx512 or avx2")
+	level := flag.String("level", "vnni", "vnni, avx512, avx2 or acts")
 	stubs := flag.String("calls", "", "Go file for the declarations and the table of kernels")
 	// avo's own flags (-out, -pkg) are on the default set.
 	flag.Parse()
@@ -125,6 +126,10 @@ func main() {
 				vnni(t, n)
 			}
 		}
+	case "acts":
+		acts()
+		Generate()
+		return
 	default:
 		fmt.Fprintln(os.Stderr, "unknown level", *level)
 		os.Exit(2)
