@@ -4,13 +4,19 @@ import "leolm/internal/kernel/cpu"
 
 //go:generate sh -c "cd _asm && go run . -level acts -pkg qmat -out ../acts_amd64.s"
 //go:generate sh -c "cd _asm && go run . -level vnni -pkg qmat -out ../vnni_amd64.s -calls ../vnni_amd64.go"
+//go:generate sh -c "cd _asm && go run . -level avx512 -pkg qmat -out ../avx512_amd64.s -calls ../avx512_amd64.go"
 
-var vnni = newLevel(cpu.VNNI, vnniSizes)
+var (
+	vnni   = newLevel(cpu.VNNI, vnniSizes)
+	avx512 = newLevel(cpu.AVX512, avx512Sizes)
+)
 
 func choose(l cpu.Level) *level {
 	switch {
 	case l >= cpu.VNNI && l != cpu.NEON:
 		return vnni
+	case l == cpu.AVX512:
+		return avx512
 	}
 	return &generic
 }
@@ -21,6 +27,8 @@ func call(l *level, k kernelID, a *args) {
 	switch l.isa {
 	case cpu.VNNI:
 		vnniCall(k, a)
+	case cpu.AVX512:
+		avx512Call(k, a)
 	}
 }
 

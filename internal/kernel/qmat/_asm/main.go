@@ -81,6 +81,7 @@ type wtype struct {
 func (t wtype) halves() bool { return t.scale == signed || t.scale == quarters }
 
 var (
+	upTo8  = []int{1, 2, 4, 8}
 	upTo16 = []int{1, 2, 3, 4, 6, 8, 12, 16}
 	upTo12 = []int{1, 2, 3, 4, 6, 8, 12}
 )
@@ -123,7 +124,15 @@ func main() {
 		for _, t := range types {
 			for _, n := range t.rows {
 				d.add("VNNI", t, n)
-				vnni(t, n)
+				kernelZ("VNNI", t, n)
+			}
+		}
+	case "avx512":
+		for _, t := range types {
+			t.rows = upTo8
+			for _, n := range t.rows {
+				d.add("AVX512", t, n)
+				kernelZ("AVX512", t, n)
 			}
 		}
 	case "acts":
@@ -190,6 +199,7 @@ func %[1]sCall(k kernelID, a *args) {
 type frame struct {
 	arg, w, x, dst, step, recs, panels GPVirtual
 	head                               GPVirtual // header of the record
+	vnni                               bool
 }
 
 // begin opens the function and loads the arguments.

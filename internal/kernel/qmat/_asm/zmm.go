@@ -23,6 +23,11 @@ var (
 	maskZ  = zmm[30]    // mask of the codes
 	constZ = zmm[31]    // what a bit adds, the mask of a pair above a nibble, or a table
 
+	// Temporaries and constants of the kernels without VPDPBUSD.
+	tempZ  = zmm[8:11]
+	onesZ  = zmm[11]
+	sevenZ = zmm[15]
+
 	// Q2_K's kernels stop at 12 rows.
 	minZ   = zmm[12:14] // minimum of each half
 	fourZ  = zmm[14]    // 15 in each 32-bit lane
@@ -32,9 +37,12 @@ var (
 // prefetch is how far ahead of the current block the next weights are asked for.
 const prefetch = 2048
 
-// vnni writes the kernel of a type for n activation rows with VPDPBUSD.
-func vnni(t wtype, n int) {
-	f := begin(kernelName("VNNI", t, n))
+// kernelZ writes the kernel of a type for n activation rows with 512-bit
+// registers. Without VPDPBUSD its work is done by VPMADDUBSW and VPMADDWD, and n is at
+// most 8, because their temporaries live in Z8–Z11.
+func kernelZ(level string, t wtype, n int) {
+	f := begin(kernelName(level, t, n))
+	f.vnni = level == "VNNI"
 	constants(t, f)
 	Label("panel")
 	MOVQ(at(f.arg, argX), f.x)
@@ -117,6 +125,12 @@ func fill(v uint32, z VecPhysical) {
 func fillBytes(v int, z VecPhysical) { fill(uint32(v)*0x01010101, z) }
 
 func constants(t wtype, f *frame) {
+	if !f.vnni {
+		fill(0x00010001, onesZ)
+		if t.max > 127 {
+			fillBytes(127, sevenZ)
+		}
+	}
 	if t.codes == nibbles {
 		fillBytes(15, maskZ)
 		if t.pairsAt != none {
@@ -256,6 +270,29 @@ func (f *frame) start(c, offset int, z VecPhysical) {
 	}
 }
 
+// dot adds to acc the products of unsigned bytes with four activations.
+func (f *frame) dot(t wtype, x Mem, u, acc VecPhysical) {
+	if f.vnni {
+		VPDPBUSD_BCST(x, u, acc)
+		return
+	}
+	VPBROADCASTD(x, tempZ[0])
+	if t.max <= 127 { // two products fit 16 bits
+		VPMADDUBSW(tempZ[0], u, tempZ[0])
+		VPMADDWD(onesZ, tempZ[0], tempZ[0])
+		VPADDD(tempZ[0], acc, acc)
+		return
+	}
+	// The eighth bit apart from the other seven: VPMADDUBSW saturates.
+	VPANDND(u, sevenZ, tempZ[2]) // u and not seven bits
+	VPANDD(sevenZ, u, tempZ[1])
+	for _, z := range tempZ[1:3] {
+		VPMADDUBSW(tempZ[0], z, z)
+		VPMADDWD(onesZ, z, z)
+		VPADDD(z, acc, acc)
+	}
+}
+
 // columns multiplies the block with activation rows c … c+n−1, n ≤ 4.
 func columns(t wtype, f *frame, c, n int) {
 	for i := range n {
@@ -263,7 +300,7 @@ func columns(t wtype, f *frame, c, n int) {
 	}
 	for g := range 8 {
 		for i := range n {
-			VPDPBUSD_BCST(f.field(c+i, 4*g), codesZ[g], intZ[i])
+			f.dot(t, f.field(c+i, 4*g), codesZ[g], intZ[i])
 		}
 	}
 	f.addScaled(c, n)
@@ -304,8 +341,8 @@ func columnsHalves(t wtype, f *frame, c, n int) {
 	}
 	for g := range 4 {
 		for i := range n {
-			VPDPBUSD_BCST(f.field(c+i, 4*g), codesZ[g], first[i])
-			VPDPBUSD_BCST(f.field(c+i, 16+4*g), codesZ[4+g], second[i])
+			f.dot(t, f.field(c+i, 4*g), codesZ[g], first[i])
+			f.dot(t, f.field(c+i, 16+4*g), codesZ[4+g], second[i])
 		}
 	}
 	for i := range n {
@@ -342,7 +379,7 @@ func columnsNF4(t wtype, f *frame, c, n int) {
 	dot := func() {
 		for g := range 8 {
 			for i := range n {
-				VPDPBUSD_BCST(f.field(c+i, 4*g), codesZ[g], intZ[i])
+				f.dot(t, f.field(c+i, 4*g), codesZ[g], intZ[i])
 			}
 		}
 	}
