@@ -126,7 +126,7 @@ func BenchmarkStream(b *testing.B) {
 		b.ReportMetric(float64(len(p32)*4)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 		b.ReportMetric(0, "ns/op")
 	})
-	for _, m := range []int{1, 2, 4, 8} {
+	for _, m := range []int{1, 2, 4, 8, 14} {
 		a, c, a16 := make([]float32, m*k), make([]float32, m*n), make([]uint16, m*k)
 		for _, x := range []struct {
 			name  string

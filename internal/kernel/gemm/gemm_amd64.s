@@ -131,10 +131,20 @@ start14:
 	ADDQ SI, R9
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k14
+
+next14:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k14:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -184,6 +194,10 @@ k14:
 	ADDQ         R8, R9
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k14
+	JEQ          next14
+	TESTQ        R12, R12
 	JNZ          k14
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -330,10 +344,20 @@ start13:
 	ADDQ SI, R9
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k13
+
+next13:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k13:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -380,6 +404,10 @@ k13:
 	ADDQ         R8, R9
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k13
+	JEQ          next13
+	TESTQ        R12, R12
 	JNZ          k13
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -516,10 +544,20 @@ start12:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k12
+
+next12:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k12:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -562,6 +600,10 @@ k12:
 	ADDQ         R8, DX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k12
+	JEQ          next12
+	TESTQ        R12, R12
 	JNZ          k12
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -690,10 +732,20 @@ start11:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k11
+
+next11:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k11:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -733,6 +785,10 @@ k11:
 	ADDQ         R8, DX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k11
+	JEQ          next11
+	TESTQ        R12, R12
 	JNZ          k11
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -853,10 +909,20 @@ start10:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k10
+
+next10:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k10:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -893,6 +959,10 @@ k10:
 	ADDQ         R8, DX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k10
+	JEQ          next10
+	TESTQ        R12, R12
 	JNZ          k10
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -1003,10 +1073,20 @@ start9:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k9
+
+next9:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k9:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -1039,6 +1119,10 @@ k9:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k9
+	JEQ          next9
+	TESTQ        R12, R12
 	JNZ          k9
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -1141,10 +1225,20 @@ start8:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k8
+
+next8:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k8:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -1174,6 +1268,10 @@ k8:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k8
+	JEQ          next8
+	TESTQ        R12, R12
 	JNZ          k8
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -1268,10 +1366,20 @@ start7:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k7
+
+next7:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k7:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -1298,6 +1406,10 @@ k7:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k7
+	JEQ          next7
+	TESTQ        R12, R12
 	JNZ          k7
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -1382,10 +1494,20 @@ start6:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k6
+
+next6:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k6:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -1408,6 +1530,10 @@ k6:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k6
+	JEQ          next6
+	TESTQ        R12, R12
 	JNZ          k6
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -1484,10 +1610,20 @@ start5:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k5
+
+next5:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k5:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -1507,6 +1643,10 @@ k5:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k5
+	JEQ          next5
+	TESTQ        R12, R12
 	JNZ          k5
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -1575,12 +1715,20 @@ start4:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -1597,6 +1745,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -1655,12 +1807,20 @@ start3:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -1673,6 +1833,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -1723,12 +1887,20 @@ start2:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 1536(R10), R15
+	CMPQ R12, $0x0c
+	JGE  k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -1738,6 +1910,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x0c
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -1780,18 +1956,30 @@ start1:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 1536(R10), R15
+	CMPQ R12, $0x0c
+	JGE  k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x0c
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -3295,10 +3483,19 @@ start14:
 	ADDQ SI, R9
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k14
+
+next14:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k14:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -3348,6 +3545,10 @@ k14:
 	ADDQ         R8, R9
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k14
+	JEQ          next14
+	TESTQ        R12, R12
 	JNZ          k14
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -3494,10 +3695,19 @@ start13:
 	ADDQ SI, R9
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k13
+
+next13:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k13:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -3544,6 +3754,10 @@ k13:
 	ADDQ         R8, R9
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k13
+	JEQ          next13
+	TESTQ        R12, R12
 	JNZ          k13
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -3680,10 +3894,19 @@ start12:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k12
+
+next12:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k12:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -3726,6 +3949,10 @@ k12:
 	ADDQ         R8, DX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k12
+	JEQ          next12
+	TESTQ        R12, R12
 	JNZ          k12
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -3854,10 +4081,19 @@ start11:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k11
+
+next11:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k11:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -3897,6 +4133,10 @@ k11:
 	ADDQ         R8, DX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k11
+	JEQ          next11
+	TESTQ        R12, R12
 	JNZ          k11
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -4017,10 +4257,19 @@ start10:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k10
+
+next10:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k10:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -4057,6 +4306,10 @@ k10:
 	ADDQ         R8, DX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k10
+	JEQ          next10
+	TESTQ        R12, R12
 	JNZ          k10
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -4167,10 +4420,19 @@ start9:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k9
+
+next9:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k9:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -4203,6 +4465,10 @@ k9:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k9
+	JEQ          next9
+	TESTQ        R12, R12
 	JNZ          k9
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -4305,10 +4571,19 @@ start8:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k8
+
+next8:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k8:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -4338,6 +4613,10 @@ k8:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k8
+	JEQ          next8
+	TESTQ        R12, R12
 	JNZ          k8
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -4432,10 +4711,19 @@ start7:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k7
+
+next7:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k7:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -4462,6 +4750,10 @@ k7:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k7
+	JEQ          next7
+	TESTQ        R12, R12
 	JNZ          k7
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -4546,10 +4838,19 @@ start6:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k6
+
+next6:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k6:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -4572,6 +4873,10 @@ k6:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k6
+	JEQ          next6
+	TESTQ        R12, R12
 	JNZ          k6
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -4648,10 +4953,19 @@ start5:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k5
+
+next5:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k5:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -4671,6 +4985,10 @@ k5:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k5
+	JEQ          next5
+	TESTQ        R12, R12
 	JNZ          k5
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -4739,11 +5057,19 @@ start4:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
-	PREFETCHT0   2048(R10)
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -4760,6 +5086,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -4818,11 +5148,19 @@ start3:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 6144(R10), R15
+	CMPQ R12, $0x60
+	JGE  k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
-	PREFETCHT0   2048(R10)
+	PREFETCHT2   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -4835,6 +5173,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -4885,11 +5227,19 @@ start2:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 768(R10), R15
+	CMPQ R12, $0x0c
+	JGE  k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
-	PREFETCHT0   2048(R10)
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -4899,6 +5249,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x0c
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -4941,17 +5295,29 @@ start1:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 768(R10), R15
+	CMPQ R12, $0x0c
+	JGE  k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
-	PREFETCHT0   2048(R10)
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x0c
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -5094,10 +5460,20 @@ start14:
 	ADDQ SI, R9
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k14
+
+next14:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k14:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -5343,6 +5719,10 @@ k14:
 	ADDQ    R8, R9
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k14
+	JEQ     next14
+	TESTQ   R12, R12
 	JNZ     k14
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -5489,10 +5869,20 @@ start13:
 	ADDQ SI, R9
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k13
+
+next13:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k13:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -5721,6 +6111,10 @@ k13:
 	ADDQ    R8, R9
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k13
+	JEQ     next13
+	TESTQ   R12, R12
 	JNZ     k13
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -5857,10 +6251,20 @@ start12:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k12
+
+next12:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k12:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -6071,6 +6475,10 @@ k12:
 	ADDQ    R8, DX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k12
+	JEQ     next12
+	TESTQ   R12, R12
 	JNZ     k12
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -6199,10 +6607,20 @@ start11:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k11
+
+next11:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k11:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -6396,6 +6814,10 @@ k11:
 	ADDQ    R8, DX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k11
+	JEQ     next11
+	TESTQ   R12, R12
 	JNZ     k11
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -6516,10 +6938,20 @@ start10:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k10
+
+next10:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k10:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -6696,6 +7128,10 @@ k10:
 	ADDQ    R8, DX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k10
+	JEQ     next10
+	TESTQ   R12, R12
 	JNZ     k10
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -6806,10 +7242,20 @@ start9:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k9
+
+next9:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k9:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -6968,6 +7414,10 @@ k9:
 	ADDQ    R8, CX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k9
+	JEQ     next9
+	TESTQ   R12, R12
 	JNZ     k9
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -7070,10 +7520,20 @@ start8:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k8
+
+next8:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k8:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -7215,6 +7675,10 @@ k8:
 	ADDQ    R8, CX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k8
+	JEQ     next8
+	TESTQ   R12, R12
 	JNZ     k8
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -7309,10 +7773,20 @@ start7:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k7
+
+next7:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k7:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -7437,6 +7911,10 @@ k7:
 	ADDQ    R8, CX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k7
+	JEQ     next7
+	TESTQ   R12, R12
 	JNZ     k7
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -7521,10 +7999,20 @@ start6:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k6
+
+next6:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k6:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -7631,6 +8119,10 @@ k6:
 	ADDQ    R8, BX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k6
+	JEQ     next6
+	TESTQ   R12, R12
 	JNZ     k6
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -7707,10 +8199,20 @@ start5:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k5
+
+next5:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k5:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -7800,6 +8302,10 @@ k5:
 	ADDQ    R8, BX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k5
+	JEQ     next5
+	TESTQ   R12, R12
 	JNZ     k5
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -7868,12 +8374,20 @@ start4:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -7946,6 +8460,10 @@ k4:
 	ADDQ    R8, BX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k4
+	JEQ     next4
+	TESTQ   R12, R12
 	JNZ     k4
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -8004,12 +8522,20 @@ start3:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -8064,6 +8590,10 @@ k3:
 	ADDQ    R8, AX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x60
+	JGT     k3
+	JEQ     next3
+	TESTQ   R12, R12
 	JNZ     k3
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -8114,12 +8644,20 @@ start2:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 1536(R10), R15
+	CMPQ R12, $0x0c
+	JGE  k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -8157,6 +8695,10 @@ k2:
 	ADDQ    R8, AX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x0c
+	JGT     k2
+	JEQ     next2
+	TESTQ   R12, R12
 	JNZ     k2
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -8199,12 +8741,20 @@ start1:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 1536(R10), R15
+	CMPQ R12, $0x0c
+	JGE  k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 
 	// VDPBF16PS Z29, Z31, Z0
@@ -8225,6 +8775,10 @@ k1:
 	ADDQ    R8, AX
 	ADDQ    R11, R10
 	DECQ    R12
+	CMPQ    R12, $0x0c
+	JGT     k1
+	JEQ     next1
+	TESTQ   R12, R12
 	JNZ     k1
 	MOVQ    (DI), R13
 	MOVQ    24(DI), R12
@@ -8353,12 +8907,22 @@ start12:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k12
+
+next12:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k12:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -8449,6 +9013,10 @@ k12:
 	ADDQ         R8, DX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k12
+	JEQ          next12
+	TESTQ        R12, R12
 	JNZ          k12
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -8579,12 +9147,22 @@ start11:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k11
+
+next11:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k11:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -8668,6 +9246,10 @@ k11:
 	ADDQ         R8, DX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k11
+	JEQ          next11
+	TESTQ        R12, R12
 	JNZ          k11
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -8790,12 +9372,22 @@ start10:
 	ADDQ SI, DX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k10
+
+next10:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k10:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -8872,6 +9464,10 @@ k10:
 	ADDQ         R8, DX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k10
+	JEQ          next10
+	TESTQ        R12, R12
 	JNZ          k10
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -8984,12 +9580,22 @@ start9:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k9
+
+next9:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k9:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -9058,6 +9664,10 @@ k9:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k9
+	JEQ          next9
+	TESTQ        R12, R12
 	JNZ          k9
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -9162,12 +9772,22 @@ start8:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k8
+
+next8:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k8:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -9229,6 +9849,10 @@ k8:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k8
+	JEQ          next8
+	TESTQ        R12, R12
 	JNZ          k8
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -9325,12 +9949,22 @@ start7:
 	ADDQ SI, CX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k7
+
+next7:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k7:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -9385,6 +10019,10 @@ k7:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k7
+	JEQ          next7
+	TESTQ        R12, R12
 	JNZ          k7
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -9471,12 +10109,22 @@ start6:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k6
+
+next6:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k6:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -9523,6 +10171,10 @@ k6:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k6
+	JEQ          next6
+	TESTQ        R12, R12
 	JNZ          k6
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -9601,12 +10253,22 @@ start5:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k5
+
+next5:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k5:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -9646,6 +10308,10 @@ k5:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k5
+	JEQ          next5
+	TESTQ        R12, R12
 	JNZ          k5
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -9716,14 +10382,22 @@ start4:
 	ADDQ SI, BX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -9756,6 +10430,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -9816,14 +10494,22 @@ start3:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 12288(R10), R15
+	CMPQ R12, $0x60
+	JGE  k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT2   (R15)
+	PREFETCHT2   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -9848,6 +10534,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x60
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -9900,14 +10590,22 @@ start2:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 1536(R10), R15
+	CMPQ R12, $0x0c
+	JGE  k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -9925,6 +10623,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x0c
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -9969,14 +10671,22 @@ start1:
 	MOVQ 8(DI), AX
 	MOVQ 16(DI), R10
 	MOVQ 64(DI), R12
+	LEAQ 1536(R10), R15
+	CMPQ R12, $0x0c
+	JGE  k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VPANDD       (R10), Z31, Z29
 	VPSLLD       $0x10, (R10), Z30
 	VPANDD       64(R10), Z31, Z27
 	VPSLLD       $0x10, 64(R10), Z28
-	PREFETCHT0   2048(R10)
-	PREFETCHT0   2112(R10)
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z25
 	VPSLLD       $0x10, Z25, Z26
 	VPANDD       Z25, Z31, Z25
@@ -9987,6 +10697,10 @@ k1:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x0c
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12

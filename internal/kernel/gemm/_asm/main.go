@@ -24,7 +24,7 @@ const (
 	offPanels, offAdd, offCPanel = 80, 88, 96
 )
 
-// Fixed registers. BP, R14 and R15 stay untouched.
+// Fixed registers. BP and R14 stay untouched.
 var (
 	args  = RDI
 	rowsA = []GPPhysical{RAX, RBX, RCX, RDX, R9} // rows 0, 3, 6, 9, 12 of A
@@ -34,6 +34,7 @@ var (
 	bk    = R11
 	steps = R12 // also ldc outside the loop
 	c     = R13
+	ahead = R15 // what to prefetch
 )
 
 var zmm = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15,
@@ -52,8 +53,8 @@ type flavour struct {
 	loadB func(f *flavour)
 	mul   func(f *flavour, i int, mem Mem)
 	setup func(f *flavour)
-	ahead int // bytes of B to prefetch ahead when few rows leave memory the limit
-	bytes int // bytes of B per step
+	fetch bool // prefetch B, on into the next panel
+	bytes int  // bytes of B per step
 }
 
 func (f *flavour) acc(i, j int) VecPhysical { return f.regs[i*f.cols+j] }
@@ -66,11 +67,11 @@ func field(off int) Mem { return Mem{Base: args, Disp: off} }
 func main() {
 	ConstraintExpr("amd64")
 
-	kernel(&flavour{name: "tileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulF32, bytes: 128, ahead: 2048})
+	kernel(&flavour{name: "tileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulF32, bytes: 128, fetch: true})
 	kernel(&flavour{name: "halfTileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 1, loadB: loadF32, mul: mulF32, bytes: 64})
-	kernel(&flavour{name: "tileF16AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF16, mul: mulF32, bytes: 64, ahead: 2048})
-	kernel(&flavour{name: "tileBF16", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulBF16, bytes: 128, ahead: 2048})
-	kernel(&flavour{name: "tileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 128, ahead: 2048})
+	kernel(&flavour{name: "tileF16AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF16, mul: mulF32, bytes: 64, fetch: true})
+	kernel(&flavour{name: "tileBF16", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulBF16, bytes: 128, fetch: true})
+	kernel(&flavour{name: "tileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 128, fetch: true})
 
 	kernel(&flavour{name: "tileF32AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF32, mul: mulF32, bytes: 64})
 	kernel(&flavour{name: "tileF16AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF16, mul: mulF32, bytes: 32})
@@ -104,7 +105,15 @@ func (f *flavour) zero(r VecPhysical) {
 }
 
 // body is the kernel for exactly m rows, ending in RET.
+//
+// Prefetching, measured on Zen 4 with B in memory: few rows want near lines in
+// the first-level cache (27 GB/s against 20 without), many rows want far lines
+// in the second (8 rows: 20 GB/s against 12 with near ones).
 func (f *flavour) body(m int) {
+	fetch, prefetch := 96, PREFETCHT2
+	if m <= 2 {
+		fetch, prefetch = 12, PREFETCHT0
+	}
 	label := func(s string) string { return fmt.Sprintf("%s%d", s, m) }
 	MOVQ(field(offAm), am)
 	MOVQ(field(offAk), ak)
@@ -142,12 +151,22 @@ func (f *flavour) body(m int) {
 	MOVQ(field(offB), b)
 	MOVQ(field(offSteps), steps)
 
+	if f.fetch {
+		LEAQ(Mem{Base: b, Disp: fetch * f.bytes}, ahead)
+		CMPQ(steps, U8(fetch))
+		JGE(LabelRef(label("k")))
+		Label(label("next"))
+		MOVQ(field(offB), ahead)
+		ADDQ(field(offBPanel), ahead)
+	}
+
 	Label(label("k"))
 	f.loadB(f)
-	if f.ahead > 0 && m <= 4 {
+	if f.fetch {
 		for o := 0; o < f.bytes; o += 64 {
-			PREFETCHT0(Mem{Base: b, Disp: f.ahead + o})
+			prefetch(Mem{Base: ahead, Disp: o})
 		}
+		ADDQ(bk, ahead)
 	}
 	for i := range m {
 		mem := Mem{Base: rowsA[i/3]}
@@ -161,6 +180,12 @@ func (f *flavour) body(m int) {
 	}
 	ADDQ(bk, b)
 	DECQ(steps)
+	if f.fetch {
+		CMPQ(steps, U8(fetch))
+		JGT(LabelRef(label("k")))
+		JEQ(LabelRef(label("next")))
+		TESTQ(steps, steps)
+	}
 	JNZ(LabelRef(label("k")))
 
 	MOVQ(field(offC), c)
