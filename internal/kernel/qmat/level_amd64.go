@@ -5,10 +5,12 @@ import "leolm/internal/kernel/cpu"
 //go:generate sh -c "cd _asm && go run . -level acts -pkg qmat -out ../acts_amd64.s"
 //go:generate sh -c "cd _asm && go run . -level vnni -pkg qmat -out ../vnni_amd64.s -calls ../vnni_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx512 -pkg qmat -out ../avx512_amd64.s -calls ../avx512_amd64.go"
+//go:generate sh -c "cd _asm && go run . -level avx2 -pkg qmat -out ../avx2_amd64.s -calls ../avx2_amd64.go"
 
 var (
 	vnni   = newLevel(cpu.VNNI, vnniSizes)
 	avx512 = newLevel(cpu.AVX512, avx512Sizes)
+	avx2   = newLevel(cpu.AVX2, avx2Sizes)
 )
 
 func choose(l cpu.Level) *level {
@@ -17,6 +19,8 @@ func choose(l cpu.Level) *level {
 		return vnni
 	case l == cpu.AVX512:
 		return avx512
+	case l == cpu.AVX2:
+		return avx2
 	}
 	return &generic
 }
@@ -29,6 +33,8 @@ func call(l *level, k kernelID, a *args) {
 		vnniCall(k, a)
 	case cpu.AVX512:
 		avx512Call(k, a)
+	case cpu.AVX2:
+		avx2Call(k, a)
 	}
 }
 

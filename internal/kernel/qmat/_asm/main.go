@@ -135,6 +135,17 @@ func main() {
 				kernelZ("AVX512", t, n)
 			}
 		}
+	case "avx2":
+		for _, t := range types {
+			t.rows = []int{1, 2, 4}
+			if t.halves() {
+				t.rows = []int{1, 2}
+			}
+			for _, n := range t.rows {
+				d.add("AVX2", t, n)
+				kernelY(t, n)
+			}
+		}
 	case "acts":
 		acts()
 		Generate()
