@@ -36,6 +36,8 @@ type Options struct {
 	CachePages int
 	// Sessions is how many full-length sessions the cache has room for (default 1).
 	Sessions int
+	// Fingerprint identifies the model in saved sessions.
+	Fingerprint string
 	// PrefillChunk is the most tokens in one forward pass (default 512).
 	PrefillChunk int
 }

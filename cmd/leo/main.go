@@ -58,7 +58,10 @@ func newRootCmd() *cobra.Command {
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
+		newGenerateCmd(),
 		newVersionCmd(),
+		newDataCmd(),
+		newTokenizerCmd(),
 	)
 	return root
 }

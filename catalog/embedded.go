@@ -1,0 +1,61 @@
+package catalog
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"leolm/checkpoint"
+)
+
+// DefaultName is the embedded model that answers when none is named.
+const DefaultName = "leo-mini"
+
+// embedded holds the models inside the binary, by name; a build without them leaves it empty.
+var embedded = map[string][]byte{}
+
+func openEmbedded(name string) (*checkpoint.Checkpoint, string, error) {
+	data, ok := embedded[name]
+	if !ok {
+		if name == DefaultName {
+			return nil, "", ErrNoModel
+		}
+		return nil, "", fmt.Errorf("no embedded model %q", name)
+	}
+	c, err := checkpoint.OpenBytes(name, data)
+	return c, name, err
+}
+
+// cached finds a Hugging Face id in the local cache, as huggingface_hub lays it out.
+func cached(id string) (string, error) {
+	if strings.Count(id, "/") != 1 {
+		return "", fmt.Errorf("%q is not a Hugging Face id", id)
+	}
+	root := os.Getenv("HF_HUB_CACHE")
+	if root == "" {
+		home := os.Getenv("HF_HOME")
+		if home == "" {
+			user, err := os.UserHomeDir()
+			if err != nil {
+				return "", err
+			}
+			home = filepath.Join(user, ".cache", "huggingface")
+		}
+		root = filepath.Join(home, "hub")
+	}
+	repo := filepath.Join(root, "models--"+strings.ReplaceAll(id, "/", "--"))
+	ref, err := os.ReadFile(filepath.Join(repo, "refs", "main"))
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(repo, "snapshots", strings.TrimSpace(string(ref)))
+	if _, err := os.Stat(dir); err != nil {
+		return "", err
+	}
+	// A snapshot with a single GGUF file is that file.
+	if files, _ := filepath.Glob(filepath.Join(dir, "*.gguf")); len(files) == 1 {
+		return files[0], nil
+	}
+	return dir, nil
+}

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"leolm/infer"
+	"leolm/sample"
+)
+
+type generateFlags struct {
+	modelFlags
+	samplingFlags
+	constraintFlags
+	asJSON, stats, specials bool
+	logprobs                int
+	beams, nBest            int
+	lookup                  int
+	draft                   string
+	file                    string
+}
+
+func newGenerateCmd() *cobra.Command {
+	f := &generateFlags{}
+	cmd := &cobra.Command{
+		Use:   "generate [PROMPT]",
+		Short: "Continue a text",
+		Long: `Continue a text as it stands, without a chat template. The prompt is the
+argument, the file of --file, or standard input.`,
+		Example: `  leo generate --model model.gguf --max-new-tokens 64 "Es war einmal"`,
+		Args:    usageArgs(cobra.MaximumNArgs(1)),
+		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	f.modelFlags.register(cmd)
+	f.samplingFlags.register(cmd)
+	f.constraintFlags.register(cmd)
+	fl := cmd.Flags()
+	fl.StringVarP(&f.file, "file", "f", "", "read the prompt from a file (- for standard input)")
+	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of streaming text")
+	fl.BoolVar(&f.stats, "stats", false, "print tokens per second and time to first token to standard error")
+	fl.BoolVar(&f.specials, "specials", false, "recognise control tokens such as <|im_start|> in the prompt")
+	fl.IntVar(&f.logprobs, "logprobs", -1, "with --json: log-probabilities of each token and of its N best alternatives")
+	fl.IntVar(&f.beams, "beams", 0, "beam search with so many beams")
+	fl.IntVar(&f.nBest, "n", 1, "so many answers (the best of the beams, or samples with consecutive seeds)")
+	fl.IntVar(&f.lookup, "lookup", 0, "speculate up to N tokens by looking them up in the text so far")
+	fl.StringVar(&f.draft, "draft", "", "speculate with this smaller model of the same vocabulary")
+	return cmd
+}
+
+// answer is the JSON form of one generated text.
+type answer struct {
+	Prompt     string         `json:"prompt"`
+	Text       string         `json:"text"`
+	Finish     infer.Finish   `json:"finish_reason"`
+	StopString string         `json:"stop_string,omitempty"`
+	Tokens     []int32        `json:"tokens"`
+	Score      *float64       `json:"score,omitempty"`
+	LogProbs   []tokenLogProb `json:"logprobs,omitempty"`
+	Stats      map[string]any `json:"stats,omitempty"`
+	Notes      []string       `json:"notes,omitempty"`
+}
+
+type tokenLogProb struct {
+	Token   string         `json:"token"`
+	ID      int32          `json:"id"`
+	LogProb float64        `json:"logprob"`
+	Top     []tokenLogProb `json:"top_logprobs,omitempty"`
+}
+
+func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
+	preset, err := f.resolve()
+	if err != nil {
+		return err
+	}
+	prompt, err := readPrompt(cmd.InOrStdin(), args, f.file)
+	if err != nil {
+		return err
+	}
+	l, err := f.modelFlags.load(cmd.ErrOrStderr(), max(1, f.beams))
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	ids := l.promptIDs(prompt, f.specials)
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	if f.beams > 0 {
+		return f.beam(ctx, l, ids, prompt, preset, out)
+	}
+	req := infer.Request{Prompt: ids, Params: preset.Params, MaxNewTokens: preset.MaxNewTokens, StopIDs: l.StopIDs, Stops: f.stops, TopLogProbs: -1}
+	if preset.MaxLength > 0 {
+		req.MaxNewTokens = max(1, min(preset.MaxLength, l.engine.Context())-len(ids))
+	}
+	if f.asJSON {
+		req.TopLogProbs = f.logprobs
+	}
+	if req.Constraint, err = f.constraintFlags.build(l.Tokenizer, l.StopIDs); err != nil {
+		return err
+	}
+	if err := f.speculation(cmd.ErrOrStderr(), l, &req); err != nil {
+		return err
+	}
+	var answers []answer
+	for i := range max(f.nBest, 1) {
+		req.Params.Seed = preset.Seed + uint64(i)
+		s := l.engine.NewSession()
+		a := answer{Prompt: prompt}
+		w := bufio.NewWriter(out)
+		if preset.RepeatPrompt && !f.asJSON {
+			w.WriteString(prompt)
+		}
+		res, err := l.engine.Generate(ctx, s, l.Tokenizer.NewDecoder(true), &req, func(t infer.Token) error {
+			if f.asJSON {
+				if req.TopLogProbs >= 0 && t.ID >= 0 {
+					a.LogProbs = append(a.LogProbs, l.logprob(t))
+				}
+				return nil
+			}
+			w.WriteString(t.Text)
+			return w.Flush()
+		})
+		s.Close()
+		if !f.asJSON {
+			fmt.Fprintln(w)
+			if ferr := w.Flush(); err == nil {
+				err = ferr
+			}
+		}
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+		if f.stats {
+			printStats(cmd.ErrOrStderr(), &res.Stats)
+		}
+		if err != nil {
+			return errSilent
+		}
+		a.Text, a.Finish, a.StopString, a.Tokens, a.Notes = res.Text, res.Finish, res.StopString, res.IDs, l.Notes
+		if preset.RepeatPrompt {
+			a.Text = prompt + a.Text
+		}
+		a.Stats = statsJSON(&res.Stats)
+		answers = append(answers, a)
+	}
+	if !f.asJSON {
+		return nil
+	}
+	return printJSON(out, answers)
+}
+
+// beam prints the best answers of a beam search.
+func (f *generateFlags) beam(ctx context.Context, l *loaded, ids []int32, prompt string, p sample.Preset, out io.Writer) error {
+	found, err := l.engine.Beam(ctx, ids, sample.BeamParams{Beams: f.beams, LengthPenalty: 1, MaxNewTokens: p.MaxNewTokens, StopIDs: l.StopIDs})
+	if err != nil {
+		return err
+	}
+	var answers []answer
+	for _, b := range found[:min(max(f.nBest, 1), len(found))] {
+		score := b.Score
+		answers = append(answers, answer{Prompt: prompt, Text: l.Tokenizer.Decode(b.IDs, true), Tokens: b.IDs, Score: &score, Finish: infer.FinishStop})
+	}
+	if f.asJSON {
+		return printJSON(out, answers)
+	}
+	for _, a := range answers {
+		fmt.Fprintln(out, a.Text)
+	}
+	return nil
+}
+
+// speculation sets up look-up or draft-model speculation.
+func (f *generateFlags) speculation(stderr io.Writer, l *loaded, req *infer.Request) error {
+	switch {
+	case f.draft != "":
+		df := f.modelFlags
+		df.model, df.tokenizer, df.template = f.draft, "", ""
+		d, err := df.load(stderr, 1)
+		if err != nil {
+			return fmt.Errorf("draft model: %w", err)
+		}
+		if d.Tokenizer.Vocab() != l.Tokenizer.Vocab() {
+			return fmt.Errorf("draft model %s has %d tokens, the model %d: they need the same vocabulary", d.Name, d.Tokenizer.Vocab(), l.Tokenizer.Vocab())
+		}
+		req.Draft, req.Speculate = infer.NewDraftModel(d.engine), max(f.lookup, 4)
+	case f.lookup > 0:
+		req.Draft, req.Speculate = &infer.Lookup{}, f.lookup
+	}
+	return nil
+}
+
+// promptIDs turns a plain prompt into ids, with BOS if the tokenizer asks for it.
+func (l *loaded) promptIDs(prompt string, specials bool) []int32 {
+	var ids []int32
+	if t := l.Tokenizer; t.AddBOS() && t.BOS() >= 0 {
+		ids = append(ids, t.BOS())
+	}
+	if !specials {
+		return l.Tokenizer.AppendTokens(ids, prompt)
+	}
+	ids, _ = l.Tokenizer.EncodeTrusted(ids, nil, prompt, trustAll(prompt))
+	return ids
+}
+
+func (l *loaded) logprob(t infer.Token) tokenLogProb {
+	lp := tokenLogProb{Token: l.Tokenizer.Piece(t.ID), ID: t.ID, LogProb: t.LogProb}
+	for _, x := range t.Top {
+		lp.Top = append(lp.Top, tokenLogProb{Token: l.Tokenizer.Piece(x.ID), ID: x.ID, LogProb: x.LogProb})
+	}
+	return lp
+}
+
+// readPrompt takes the argument, the file or standard input.
+func readPrompt(stdin io.Reader, args []string, file string) (string, error) {
+	switch {
+	case len(args) == 1 && file != "":
+		return "", usageError{errors.New("give the prompt as argument or with --file, not both")}
+	case len(args) == 1:
+		return args[0], nil
+	case file != "" && file != "-":
+		b, err := os.ReadFile(file)
+		return string(b), err
+	}
+	b, err := io.ReadAll(stdin)
+	return strings.TrimSuffix(string(b), "\n"), err
+}
+
+func printStats(w io.Writer, s *infer.Stats) {
+	fmt.Fprintf(w, "prompt %d tokens (%d cached), %.1f tokens/s; first token after %s; %d new tokens, %.1f tokens/s",
+		s.PromptTokens, s.CachedTokens, s.PrefillRate(), s.FirstTokenLag.Round(time.Millisecond/10), s.NewTokens, s.DecodeRate())
+	if s.Proposed > 0 {
+		fmt.Fprintf(w, "; %d of %d guesses right", s.Accepted, s.Proposed)
+	}
+	fmt.Fprintln(w)
+}
+
+func statsJSON(s *infer.Stats) map[string]any {
+	return map[string]any{
+		"prompt_tokens": s.PromptTokens, "cached_tokens": s.CachedTokens, "new_tokens": s.NewTokens,
+		"prefill_tokens_per_second": s.PrefillRate(), "decode_tokens_per_second": s.DecodeRate(),
+		"time_to_first_token_seconds": s.FirstTokenLag.Seconds(), "proposed": s.Proposed, "accepted": s.Accepted,
+	}
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"leolm/catalog"
+	"leolm/device"
+	"leolm/infer"
+	"leolm/internal/kernel/cpu"
+	"leolm/internal/pool"
+	"leolm/llama"
+	"leolm/tensor"
+)
+
+// modelFlags choose a model and how it is run.
+type modelFlags struct {
+	model, tokenizer, template string
+	cacheType                  string
+	context, threads           int
+	quiet                      bool
+}
+
+func (f *modelFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVarP(&f.model, "model", "m", "", "folder, .gguf file or Hugging Face id (default: the embedded model)")
+	fl.StringVar(&f.tokenizer, "tokenizer", "", "tokenizer file or folder instead of the model's own")
+	fl.StringVar(&f.template, "template", "", "chat template by name, or a file with a Jinja template, instead of the model's own")
+	fl.StringVar(&f.cacheType, "cache-type", "f16", "type of the key/value cache: f32, f16, bf16 or q8_0")
+	fl.IntVarP(&f.context, "context", "c", 0, "context length in tokens (default: the model's own, at most 8192)")
+	fl.IntVarP(&f.threads, "threads", "t", 0, "workers (default: the processors that this process may use)")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress and no notes")
+}
+
+// loaded is a model ready to run.
+type loaded struct {
+	*catalog.Model
+	dev    *device.CPU
+	engine *infer.Engine
+}
+
+// defaultContext bounds the context that is used without being asked for.
+const defaultContext = 8192
+
+// load opens the model and puts it on the CPU.
+func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
+	if err := cpu.Check(); err != nil {
+		return nil, usageError{err}
+	}
+	cache, err := tensor.ParseDType(f.cacheType)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--cache-type: %w", err)}
+	}
+	if f.context < 0 || f.threads < 0 {
+		return nil, usageError{fmt.Errorf("--context and --threads must not be negative")}
+	}
+	m, err := catalog.Open(f.model, catalog.Options{Template: f.template, Tokenizer: f.tokenizer})
+	if err != nil {
+		return nil, err
+	}
+	l := &loaded{Model: m}
+	if !f.quiet {
+		for _, n := range m.Notes {
+			fmt.Fprintln(stderr, "note:", n)
+		}
+	}
+	workers := pool.Default()
+	if f.threads > 0 {
+		workers = pool.New(f.threads)
+	}
+	l.dev = device.NewCPU(workers)
+	p := newLoadProgress(stderr, f.quiet)
+	lm, err := m.Load(l.dev, llama.LoadOptions{Progress: p.update})
+	p.clear()
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	ctx := f.context
+	if ctx == 0 {
+		ctx = min(m.Checkpoint.Config.MaxPositions, defaultContext)
+	}
+	l.engine, err = infer.NewEngine(l.dev, lm, infer.Options{Context: ctx, CacheType: cache, Sessions: sessions, Fingerprint: m.Fingerprint()})
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// loadProgress shows a line while a large model is loaded, on a terminal only.
+type loadProgress struct {
+	w     io.Writer
+	start time.Time
+	shown time.Time
+}
+
+func newLoadProgress(w io.Writer, quiet bool) *loadProgress {
+	p := &loadProgress{start: time.Now()}
+	if f, ok := w.(*os.File); ok && !quiet && term.IsTerminal(int(f.Fd())) {
+		p.w = w
+	}
+	return p
+}
+
+func (p *loadProgress) update(done, total int64) {
+	// Models that load in a blink need no line.
+	if p.w == nil || total == 0 || time.Since(p.start) < 300*time.Millisecond || time.Since(p.shown) < 100*time.Millisecond {
+		return
+	}
+	p.shown = time.Now()
+	fmt.Fprintf(p.w, "\rloading %3d %% of %s", 100*done/total, bytesText(total))
+}
+
+func (p *loadProgress) clear() {
+	if p.w != nil && !p.shown.IsZero() {
+		fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", 40))
+	}
+}
+
+// bytesText writes a size for people.
+func bytesText(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%d KiB", (n+1023)/1024)
+}

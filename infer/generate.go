@@ -1,0 +1,342 @@
+package infer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"leolm/sample"
+)
+
+// Text turns ids into text piece by piece; tokenizer.Decoder is one.
+type Text interface {
+	Append(dst []byte, id int32) []byte
+	Flush(dst []byte) []byte
+}
+
+// Constraint limits which tokens may come next.
+type Constraint interface {
+	// Mask returns one bit per token, set where it is allowed; valid until Accept.
+	Mask() []uint64
+	// Accept moves on by a token that the mask allowed.
+	Accept(id int32) error
+	// Done tells that nothing but the end may follow.
+	Done() bool
+}
+
+// Proposer guesses how a sequence goes on, so that several tokens can be checked in one pass.
+type Proposer interface {
+	// Propose returns at most n tokens that may follow ids.
+	Propose(ctx context.Context, ids []int32, n int) ([]int32, error)
+}
+
+// Request is one answer to be generated.
+type Request struct {
+	Prompt       []int32
+	Params       sample.Params
+	MaxNewTokens int // 0: as many as the context holds
+	StopIDs      []int32
+	Stops        []string // stop strings, in the text of the answer
+	Constraint   Constraint
+	// TopLogProbs asks for the log-probabilities of each token and its so many most
+	// probable alternatives; -1 for none at all.
+	TopLogProbs int
+	// Draft proposes Speculate tokens per pass; the answer is the same with and without.
+	Draft     Proposer
+	Speculate int
+	// Progress is told how much of the prompt has been read.
+	Progress func(done, total int)
+}
+
+// Token is a generated token and the text that became certain with it.
+type Token struct {
+	ID      int32
+	Text    string
+	LogProb float64
+	Top     []sample.LogProb
+}
+
+// Finish says why an answer ended.
+type Finish string
+
+// The reasons. A stop is a stop id, a stop string or the end of a constraint.
+const (
+	FinishStop   Finish = "stop"
+	FinishLength Finish = "length"
+	// FinishContext: prompt and answer fill the context.
+	FinishContext Finish = "context"
+)
+
+// Result is what Generate made. IDs include the stop id, Text does not.
+type Result struct {
+	IDs        []int32
+	Text       string
+	Finish     Finish
+	StopString string
+	Stats      Stats
+}
+
+// Stats are the timings of one answer.
+type Stats struct {
+	PromptTokens  int           // of the prompt
+	CachedTokens  int           // of those, already in the session
+	NewTokens     int           // generated
+	Proposed      int           // by speculation
+	Accepted      int           // of those
+	PrefillTime   time.Duration // until the first logits
+	DecodeTime    time.Duration // after them
+	FirstTokenLag time.Duration // from the call to the first token
+}
+
+// DecodeRate is generated tokens per second, the first one apart: its time is the prefill's.
+func (s *Stats) DecodeRate() float64 {
+	if s.DecodeTime <= 0 || s.NewTokens < 2 {
+		return 0
+	}
+	return float64(s.NewTokens-1) / s.DecodeTime.Seconds()
+}
+
+// PrefillRate is prompt tokens read per second.
+func (s *Stats) PrefillRate() float64 {
+	if s.PrefillTime <= 0 {
+		return 0
+	}
+	return float64(s.PromptTokens-s.CachedTokens) / s.PrefillTime.Seconds()
+}
+
+// run is the state of one Generate.
+type run struct {
+	req     *Request
+	text    Text
+	sampler *sample.Sampler
+	stops   *sample.StopMatcher
+	emit    func(Token) error
+	buf     []byte
+	scratch []float32
+	res     Result
+	done    bool
+	start   time.Time
+}
+
+// Generate answers req in s, whose cached prefix is reused. emit, if not nil, is called for every token as
+// soon as its text is certain; an error from it ends the answer. On error (cancellation included) the result
+// holds what was generated so far.
+func (e *Engine) Generate(ctx context.Context, s *Session, text Text, req *Request, emit func(Token) error) (*Result, error) {
+	r := &run{req: req, text: text, emit: emit, stops: sample.NewStopMatcher(req.Stops), start: time.Now()}
+	p := req.Params
+	p.StopIDs = req.StopIDs
+	p.Vocab = e.model.Vocab
+	var err error
+	if r.sampler, err = sample.New(p, e.model.Vocab); err != nil {
+		return &r.res, err
+	}
+	r.sampler.Prompt(req.Prompt)
+	if len(req.Prompt) == 0 {
+		return &r.res, errors.New("the prompt has no tokens; a model needs at least one (its BOS token, for example)")
+	}
+	// Room for one new token, or the request makes no sense.
+	if n := len(req.Prompt) + 1; n > e.opt.Context {
+		return &r.res, &ContextError{Tokens: n, Limit: e.opt.Context}
+	}
+	limit := e.opt.Context - len(req.Prompt)
+	full := FinishContext
+	if req.MaxNewTokens > 0 && req.MaxNewTokens <= limit {
+		limit, full = req.MaxNewTokens, FinishLength
+	}
+	st := &r.res.Stats
+	st.PromptTokens = len(req.Prompt)
+	st.CachedTokens = s.Reuse(req.Prompt)
+	logits, err := e.Prefill(ctx, s, req.Prompt[st.CachedTokens:], req.Progress)
+	if err != nil {
+		return &r.res, err
+	}
+	st.PrefillTime = time.Since(r.start)
+	decode := time.Now()
+	defer func() { st.DecodeTime = time.Since(decode) }()
+
+	id, err := r.next(logits)
+	st.FirstTokenLag = time.Since(r.start)
+	for err == nil && !r.done {
+		if len(r.res.IDs) >= limit {
+			r.res.Finish = full
+			break
+		}
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		id, err = r.pass(ctx, e, s, id, limit)
+	}
+	if ferr := r.flush(); err == nil {
+		err = ferr
+	}
+	return &r.res, err
+}
+
+// pass feeds id and what is proposed to follow it, and samples from every row as long as
+// the proposals come true. It returns the last token sampled, which is not fed yet.
+func (r *run) pass(ctx context.Context, e *Engine, s *Session, id int32, limit int) (int32, error) {
+	feed := []int32{id}
+	if r.req.Draft != nil && r.req.Speculate > 0 {
+		room := min(r.req.Speculate, limit-len(r.res.IDs)-1, e.opt.Context-s.Len()-1)
+		if room > 0 {
+			seq := append(slices.Clone(s.Tokens()), id)
+			guess, err := r.req.Draft.Propose(ctx, seq, room)
+			if err != nil {
+				return 0, err
+			}
+			r.res.Stats.Proposed += len(guess)
+			feed = append(feed, guess...)
+		}
+	}
+	base := s.Len()
+	logits, err := e.Step([]Feed{{s, feed, WantAll}})
+	if err != nil {
+		return 0, err
+	}
+	v := e.model.Vocab
+	for row := 0; ; row++ {
+		next, err := r.next(logits[row*v : (row+1)*v])
+		if err != nil || r.done || row+1 == len(feed) || next != feed[row+1] || len(r.res.IDs) >= limit {
+			s.Truncate(base + row + 1)
+			return next, err
+		}
+		r.res.Stats.Accepted++
+	}
+}
+
+// next samples one token and deals with it.
+func (r *run) next(logits []float32) (int32, error) {
+	var mask []uint64
+	if c := r.req.Constraint; c != nil {
+		mask = c.Mask()
+	}
+	tok := Token{}
+	// The sampler works in its own copy: log-probabilities are those of the model, and the other rows stay.
+	r.scratch = append(r.scratch[:0], logits...)
+	id, err := r.sampler.Sample(r.scratch, mask)
+	if err != nil {
+		return 0, err
+	}
+	tok.ID = id
+	if r.req.TopLogProbs >= 0 {
+		tok.Top, tok.LogProb = sample.LogProbs(nil, logits, id, r.req.TopLogProbs)
+	}
+	r.sampler.Accept(id)
+	r.res.IDs = append(r.res.IDs, id)
+	r.res.Stats.NewTokens++
+	if slices.Contains(r.req.StopIDs, id) {
+		r.done, r.res.Finish = true, FinishStop
+		return id, r.send(tok)
+	}
+	if c := r.req.Constraint; c != nil {
+		if err := c.Accept(id); err != nil {
+			return id, err
+		}
+		if c.Done() {
+			r.done, r.res.Finish = true, FinishStop
+		}
+	}
+	r.buf = r.text.Append(r.buf[:0], id)
+	emit, stopped := r.stops.Push(string(r.buf))
+	if stopped {
+		r.done, r.res.Finish, r.res.StopString = true, FinishStop, r.stops.Matched()
+	}
+	tok.Text = emit
+	return id, r.send(tok)
+}
+
+func (r *run) send(t Token) error {
+	r.res.Text += t.Text
+	if r.emit == nil {
+		return nil
+	}
+	return r.emit(t)
+}
+
+// flush shows what was held back.
+func (r *run) flush() error {
+	if r.res.StopString != "" {
+		return nil
+	}
+	text, _ := r.stops.Push(string(r.text.Flush(nil)))
+	text += r.stops.Flush()
+	if text == "" {
+		return nil
+	}
+	r.res.Text += text
+	if r.emit == nil {
+		return nil
+	}
+	return r.emit(Token{ID: -1, Text: text})
+}
+
+// Lookup proposes what followed the last occurrence of the sequence's last few
+// tokens (prompt look-up decoding, Saxena 2023).
+type Lookup struct {
+	// MaxNGram is the longest run of last tokens that is looked for, default 3.
+	MaxNGram int
+}
+
+// Propose implements Proposer.
+func (l *Lookup) Propose(_ context.Context, ids []int32, n int) ([]int32, error) {
+	size := l.MaxNGram
+	if size == 0 {
+		size = 3
+	}
+	for ; size > 0; size-- {
+		if len(ids) <= size {
+			continue
+		}
+		tail := ids[len(ids)-size:]
+		for at := len(ids) - size - 1; at >= 0; at-- {
+			if slices.Equal(ids[at:at+size], tail) {
+				from := at + size
+				return ids[from:min(from+n, len(ids))], nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// DraftModel proposes with a smaller model of the same vocabulary, greedily.
+type DraftModel struct {
+	e *Engine
+	s *Session
+}
+
+// NewDraftModel returns a proposer on e.
+func NewDraftModel(e *Engine) *DraftModel { return &DraftModel{e: e, s: e.NewSession()} }
+
+// Propose implements Proposer.
+func (d *DraftModel) Propose(ctx context.Context, ids []int32, n int) ([]int32, error) {
+	if len(ids)+n > d.e.opt.Context {
+		return nil, nil
+	}
+	logits, err := d.e.Prefill(ctx, d.s, ids[d.s.Reuse(ids):], nil)
+	if err != nil {
+		return nil, fmt.Errorf("draft model: %w", err)
+	}
+	var out []int32
+	for {
+		out = append(out, argMax(logits))
+		if len(out) == n {
+			return out, nil
+		}
+		if logits, err = d.e.Step([]Feed{{d.s, out[len(out)-1:], WantLast}}); err != nil {
+			return nil, fmt.Errorf("draft model: %w", err)
+		}
+	}
+}
+
+// argMax returns the index of the largest element, the first of equals.
+func argMax(v []float32) int32 {
+	best := 0
+	for i, x := range v {
+		if x > v[best] {
+			best = i
+		}
+	}
+	return int32(best)
+}

@@ -1,0 +1,95 @@
+package infer
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"leolm/device"
+)
+
+// sessionMagic begins a saved session.
+const sessionMagic = "LEOSES01"
+
+// sessionHeader is JSON behind the magic and its length (uint32, little
+// endian). Then come the token ids (int32) and the pages.
+type sessionHeader struct {
+	Model   string `json:"model"` // Options.Fingerprint of the engine
+	Cache   string `json:"cache"`
+	Layers  int    `json:"layers"`
+	KVHeads int    `json:"kv_heads"`
+	HeadDim int    `json:"head_dim"`
+	PageLen int    `json:"page_len"`
+	Tokens  int    `json:"tokens"`
+}
+
+func (e *Engine) header(tokens int) sessionHeader {
+	c := &e.model.Config
+	return sessionHeader{
+		Model: e.opt.Fingerprint, Cache: e.cache.DType().String(), Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
+		PageLen: device.PageLen, Tokens: tokens,
+	}
+}
+
+// Save writes the session's tokens, keys and values.
+func (s *Session) Save(w io.Writer) error {
+	bw := bufio.NewWriterSize(w, 1<<20)
+	head, err := json.Marshal(s.e.header(len(s.ids)))
+	if err != nil {
+		return err
+	}
+	bw.WriteString(sessionMagic)
+	binary.Write(bw, binary.LittleEndian, uint32(len(head)))
+	bw.Write(head)
+	binary.Write(bw, binary.LittleEndian, s.ids)
+	for _, p := range s.pages {
+		bw.Write(s.e.cache.PageBytes(p))
+	}
+	return bw.Flush()
+}
+
+// LoadSession reads a session that was saved by an engine of the same model and cache type.
+func (e *Engine) LoadSession(r io.Reader) (*Session, error) {
+	br := bufio.NewReaderSize(r, 1<<20)
+	magic := make([]byte, len(sessionMagic)+4)
+	if _, err := io.ReadFull(br, magic); err != nil || string(magic[:len(sessionMagic)]) != sessionMagic {
+		return nil, fmt.Errorf("not a saved session (it should begin with %q)", sessionMagic)
+	}
+	n := binary.LittleEndian.Uint32(magic[len(sessionMagic):])
+	if n > 1<<16 {
+		return nil, fmt.Errorf("saved session: a header of %d bytes; the file is damaged", n)
+	}
+	head := make([]byte, n)
+	if _, err := io.ReadFull(br, head); err != nil {
+		return nil, fmt.Errorf("saved session: header: %w", err)
+	}
+	var h sessionHeader
+	if err := json.Unmarshal(head, &h); err != nil {
+		return nil, fmt.Errorf("saved session: header: %w", err)
+	}
+	if want := e.header(h.Tokens); h != want {
+		return nil, fmt.Errorf("saved session is of %+v, this model needs %+v", h, want)
+	}
+	if h.Tokens < 0 || h.Tokens > e.opt.Context {
+		return nil, &ContextError{Tokens: h.Tokens, Limit: e.opt.Context}
+	}
+	ids := make([]int32, h.Tokens)
+	if err := binary.Read(br, binary.LittleEndian, ids); err != nil {
+		return nil, fmt.Errorf("saved session: tokens: %w", err)
+	}
+	s := e.NewSession()
+	if err := s.grow(len(ids)); err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.ids = ids
+	for i, p := range s.pages {
+		if _, err := io.ReadFull(br, e.cache.PageBytes(p)); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("saved session: page %d of %d: %w", i, len(s.pages), err)
+		}
+	}
+	return s, nil
+}
