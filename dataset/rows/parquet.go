@@ -1,0 +1,189 @@
+package rows
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
+)
+
+// startParquet reads a Parquet file; one that is compressed as a whole is
+// unpacked into a temporary file first, because the format needs to seek.
+func (r *Reader) startParquet(f *os.File, opt Options) (err error) {
+	defer func() {
+		// The library panics on some damaged files.
+		if p := recover(); p != nil {
+			err = &Error{File: r.path, What: fmt.Sprintf("damaged Parquet file: %v", p), Fatal: true}
+		}
+	}()
+	if f, err = r.unpack(f); err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	pf, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return &Error{File: r.path, What: "not a whole Parquet file; fetch it again", Fatal: true, Err: err}
+	}
+	reader := parquet.NewGenericReader[any](pf, pf.Schema())
+	r.close = append(r.close, reader.Close)
+	columns := fieldNames(pf.Schema())
+	batch := make([]any, 64)
+	at, n := 0, 0
+	var end error
+	r.next = func(row *Row) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = r.fatal(row, "damaged Parquet file: %v", p)
+			}
+		}()
+		for at == n {
+			if end == io.EOF {
+				return io.EOF
+			}
+			if end != nil {
+				e := row.Errorf("", "damaged Parquet file; fetch it again")
+				e.Fatal, e.Err = true, end
+				return e
+			}
+			at = 0
+			clear(batch)
+			n, end = reader.Read(batch)
+		}
+		row.value = fromParquet(batch[at], columns)
+		at++
+		return nil
+	}
+	return nil
+}
+
+func fieldNames(schema *parquet.Schema) []string {
+	var names []string
+	for _, f := range schema.Fields() {
+		names = append(names, f.Name())
+	}
+	return names
+}
+
+// fromParquet converts what the library hands over for a row of any schema.
+// Order is the order of the columns, for the top level.
+func fromParquet(x any, order []string) Value {
+	switch x := x.(type) {
+	case nil:
+		return Value{}
+	case string:
+		return Value{Kind: String, Text: x}
+	case []byte:
+		if utf8.Valid(x) {
+			return Value{Kind: String, Text: string(x)}
+		}
+		return Value{Kind: String, Text: base64.StdEncoding.EncodeToString(x)}
+	case bool:
+		return Value{Kind: Bool, Text: strconv.FormatBool(x)}
+	case map[string]any:
+		if inner, ok := rawList(x); ok {
+			return fromParquet(inner, nil)
+		}
+		names := order
+		if names == nil {
+			for name := range x {
+				names = append(names, name)
+			}
+			slices.Sort(names)
+		}
+		v := Value{Kind: Object, Names: names, Items: make([]Value, len(names))}
+		for i, name := range names {
+			v.Items[i] = fromParquet(x[name], nil)
+		}
+		return v
+	case []any:
+		v := Value{Kind: List, Items: make([]Value, len(x))}
+		for i, item := range x {
+			if m, ok := item.(map[string]any); ok && len(m) == 1 {
+				for _, name := range [...]string{"element", "item", "array_element"} {
+					if inner, ok := m[name]; ok {
+						item = inner
+					}
+				}
+			}
+			v.Items[i] = fromParquet(item, nil)
+		}
+		return v
+	case []string:
+		v := Value{Kind: List, Items: make([]Value, len(x))}
+		for i, item := range x {
+			v.Items[i] = Value{Kind: String, Text: item}
+		}
+		return v
+	case float64:
+		return Value{Kind: Number, Text: strconv.FormatFloat(x, 'g', -1, 64)}
+	case float32:
+		return Value{Kind: Number, Text: strconv.FormatFloat(float64(x), 'g', -1, 32)}
+	}
+	return Value{Kind: Number, Text: fmt.Sprint(x)}
+}
+
+// rawList recognises the group {list: [...]} that writers put around lists
+// and that the library leaves in place when it is not annotated.
+func rawList(m map[string]any) (any, bool) {
+	if len(m) != 1 {
+		return nil, false
+	}
+	for _, name := range [...]string{"list", "bag", "array"} {
+		if inner, ok := m[name].([]any); ok {
+			return inner, true
+		}
+	}
+	return nil, false
+}
+
+// unpack returns f itself, or a temporary file with its decompressed content.
+func (r *Reader) unpack(f *os.File) (*os.File, error) {
+	magic := make([]byte, 4)
+	if _, err := io.ReadFull(f, magic); err != nil {
+		return nil, &Error{File: r.path, What: "too short for a Parquet file; fetch it again", Fatal: true, Err: err}
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	var src io.Reader
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			return nil, &Error{File: r.path, What: "the gzip header is damaged; fetch the file again", Fatal: true, Err: err}
+		}
+		src = z
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(256<<20))
+		if err != nil {
+			return nil, &Error{File: r.path, What: "the zstd header is damaged; fetch the file again", Fatal: true, Err: err}
+		}
+		defer z.Close()
+		src = z
+	default:
+		return f, nil
+	}
+	tmp, err := os.CreateTemp("", "leo-parquet-*")
+	if err != nil {
+		return nil, err
+	}
+	r.close = append(r.close, func() error {
+		tmp.Close()
+		return os.Remove(tmp.Name())
+	})
+	if _, err := io.Copy(tmp, src); err != nil {
+		return nil, &Error{File: r.path, What: "cannot unpack the file", Fatal: true, Err: err}
+	}
+	return tmp, nil
+}

@@ -1,0 +1,109 @@
+// Package rows reads the rows of data files: Parquet, JSON, JSON lines, CSV,
+// TSV and YAML, each also compressed with gzip or zstd.
+//
+// It owns: finding a file's format and compression, cutting the file into
+// rows with bounded memory, decoding a row into a Value, and saying exactly
+// where something is wrong. Cutting is sequential and cheap; decoding
+// (Row.Value) may run in any goroutine. It does not own what a row means:
+// that is package dataset.
+package rows
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Kind is the type of a Value.
+type Kind uint8
+
+// The kinds of values.
+const (
+	Null Kind = iota
+	Bool
+	Number
+	String
+	List
+	Object
+)
+
+// String names the kind with its article, as error messages need it.
+func (k Kind) String() string {
+	return [...]string{"nothing", "a truth value", "a number", "text", "a list", "an object"}[k]
+}
+
+// Value is a decoded cell, list or row.
+type Value struct {
+	Kind  Kind
+	Text  string   // String: the text; Number and Bool: as written
+	Names []string // Object: the names of Items, in file order
+	Items []Value  // List and Object
+}
+
+// Get returns the field of an object. Of fields with the same name the last
+// one counts, as in Python's json.
+func (v *Value) Get(name string) (*Value, bool) {
+	for i := len(v.Names) - 1; i >= 0; i-- {
+		if v.Names[i] == name {
+			return &v.Items[i], true
+		}
+	}
+	return nil, false
+}
+
+// Row is one row of a file, not yet decoded where that takes time.
+type Row struct {
+	File   string
+	Number int64 // from 1, within the file
+	Line   int64 // line of the file where the row starts, from 1; 0 if the format has none
+
+	text   string
+	decode func(*Row) (Value, error)
+	value  Value
+}
+
+// Value decodes the row. It may be called from any goroutine. An error is an
+// *Error that names the row.
+func (r *Row) Value() (Value, error) {
+	if r.decode == nil {
+		return r.value, nil
+	}
+	return r.decode(r)
+}
+
+// Errorf returns an error about this row. Column may be empty.
+func (r *Row) Errorf(column, format string, args ...any) *Error {
+	return &Error{File: r.File, Row: r.Number, Line: r.Line, Column: column, What: fmt.Sprintf(format, args...)}
+}
+
+// Error says what is wrong with a file, and where.
+type Error struct {
+	File   string
+	Row    int64  // from 1; 0 if the whole file is meant
+	Line   int64  // from 1; 0 if unknown
+	Column string // name of the column or path inside the row, or ""
+	What   string // what was found and what was expected
+	Fatal  bool   // the rows that follow cannot be read
+	Err    error  // underlying error, or nil
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Row > 0 {
+		fmt.Fprintf(&b, ": row %d", e.Row)
+	}
+	if e.Line > 0 {
+		fmt.Fprintf(&b, " (line %d)", e.Line)
+	}
+	if e.Column != "" {
+		fmt.Fprintf(&b, ", column %q", e.Column)
+	}
+	b.WriteString(": ")
+	b.WriteString(e.What)
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
