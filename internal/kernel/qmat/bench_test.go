@@ -2,23 +2,27 @@ package qmat
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 	"unsafe"
 
+	"leolm/internal/kernel/limits"
 	"leolm/internal/pool"
 	"leolm/tensor"
 )
 
 // BenchmarkProduct reports GB/s of packed weights and GOP/s (a multiplication and an
-// addition count as two) over all workers. The weights of the small-M rows are
-// larger than the third-level cache, so that they come from memory.
+// addition count as two) over all workers, and which share that is of the read
+// bandwidth and of the int8 peak, measured right before each run of the product
+// (medians over the iterations: use -benchtime 9x or more). The weights of the small-M rows
+// are larger than the third-level cache, so that they come from memory.
 func BenchmarkProduct(b *testing.B) {
 	p := pool.New(pool.Processors())
 	defer p.Close()
 	const k = 4096
 	for _, d := range benchTypes() {
-		const n = 32768
-		w := benchWeights(b, d, n, k)
+		w := benchWeights(b, d, 32768, k)
 		for _, m := range []int{1, 2, 4, 8, 16} {
 			benchProduct(b, p, w, m)
 		}
@@ -63,14 +67,33 @@ func benchProduct(b *testing.B, p *pool.Pool, w *Packed, m int) {
 		var a Acts
 		a.Quantise(x, m, w.Cols)
 		t := Product{Dst: make([]float32, m*w.Rows), LDD: w.Rows, W: w, A: &a}
-		b.ReportAllocs()
+		reader := limits.NewReader(p.Workers())
+		var read, ops, readShare, opsShare []float64
 		for b.Loop() {
-			p.Do(t.Chunks(p.Workers()), &t)
+			bandwidth := reader.GBps(0)
+			peak := limits.Int8Peak(p.Workers(), time.Millisecond)
+			const runs = 3
+			start := time.Now()
+			for range runs {
+				p.Do(t.Chunks(p.Workers()), &t)
+			}
+			s := time.Since(start).Seconds() / runs * 1e9
+			read = append(read, float64(len(w.Data))/s)
+			ops = append(ops, 2*float64(m)*float64(w.Rows)*float64(w.Cols)/s)
+			readShare = append(readShare, read[len(read)-1]/bandwidth)
+			opsShare = append(opsShare, ops[len(ops)-1]/peak)
 		}
-		s := b.Elapsed().Seconds() / float64(b.N)
-		b.ReportMetric(float64(len(w.Data))/s/1e9, "GB/s")
-		b.ReportMetric(2*float64(m)*float64(w.Rows)*float64(w.Cols)/s/1e9, "GOP/s")
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(median(read), "GB/s")
+		b.ReportMetric(median(ops), "GOP/s")
+		b.ReportMetric(median(readShare)*100, "%read")
+		b.ReportMetric(median(opsShare)*100, "%int8")
 	})
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
 }
 
 func BenchmarkQuantise(b *testing.B) {
