@@ -217,6 +217,10 @@ func (g *GGUF) llamaConfig() (Config, error) {
 	c.MaxPositions = num("context_length", -1)
 	tokens, _ := g.Get("tokenizer.ggml.tokens").([]string)
 	c.VocabSize = num("vocab_size", max(len(tokens), 1))
+	if c.SlidingWindow = num("attention.sliding_window", 0); c.SlidingWindow > 0 {
+		// GGUF has one architecture for both; only Mistral has a window.
+		c.Architecture, c.TransformersModel = "mistral", "MistralForCausalLM"
+	}
 	c.RMSEps = float("attention.layer_norm_rms_epsilon", 1e-5)
 	c.RopeTheta = float("rope.freq_base", 10000)
 	if err != nil {

@@ -189,9 +189,9 @@ func ParseSafetensors(name string, data []byte) (*Safetensors, error) {
 	return s, nil
 }
 
-// SafetensorsTensor is a tensor to be written: Write gives exactly the bytes
+// Output is a tensor to be written: Write gives exactly the bytes
 // that Shape and DType imply.
-type SafetensorsTensor struct {
+type Output struct {
 	Name  string
 	DType tensor.DType
 	Shape tensor.Shape
@@ -200,7 +200,7 @@ type SafetensorsTensor struct {
 
 // WriteSafetensors writes a file atomically, one tensor after the other, never
 // holding more than one tensor's row in memory itself.
-func WriteSafetensors(path string, metadata map[string]string, tensors []SafetensorsTensor) error {
+func WriteSafetensors(path string, metadata map[string]string, tensors []Output) error {
 	header, total, err := safetensorsHeader(metadata, tensors)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -225,7 +225,7 @@ func WriteSafetensors(path string, metadata map[string]string, tensors []Safeten
 
 // safetensorsHeader returns the length field and JSON, padded to 8 bytes, and
 // the size of the data.
-func safetensorsHeader(metadata map[string]string, tensors []SafetensorsTensor) ([]byte, int64, error) {
+func safetensorsHeader(metadata map[string]string, tensors []Output) ([]byte, int64, error) {
 	var b bytes.Buffer
 	b.Write(make([]byte, 8))
 	b.WriteByte('{')

@@ -199,7 +199,7 @@ func checkSources(cfg *Config, sources []Source) error {
 
 // writeShards returns the names of the files it wrote.
 func writeShards(dir string, sources []Source, opt HFOptions) (map[string]bool, error) {
-	var shards [][]SafetensorsTensor
+	var shards [][]Output
 	var total, size int64
 	sizes := map[string]int64{}
 	for i := range sources {
@@ -215,7 +215,7 @@ func writeShards(dir string, sources []Source, opt HFOptions) (map[string]bool, 
 		total += int64(n)
 		sizes[s.Name] = int64(n)
 		last := &shards[len(shards)-1]
-		*last = append(*last, SafetensorsTensor{Name: s.Name, DType: opt.DType, Shape: s.Shape, Write: func(w io.Writer) error {
+		*last = append(*last, Output{Name: s.Name, DType: opt.DType, Shape: s.Shape, Write: func(w io.Writer) error {
 			return s.writeAs(w, opt.DType, 0)
 		}})
 	}

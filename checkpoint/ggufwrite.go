@@ -1,0 +1,452 @@
+package checkpoint
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"leolm/internal/durable"
+	"leolm/tensor"
+)
+
+var ggmlNumbers = func() map[tensor.DType]uint32 {
+	m := map[tensor.DType]uint32{}
+	for n, d := range ggmlTypes {
+		m[d] = n
+	}
+	return m
+}()
+
+const ggufWriteAlignment = 32
+
+// writeGGUF writes a version 3 file atomically. Tensors' Write gives exactly
+// the bytes that Shape and DType imply, in the file's row order.
+func writeGGUF(path string, kv []KV, tensors []Output) error {
+	var b bytes.Buffer
+	u32 := func(v uint32) { b.Write(binary.LittleEndian.AppendUint32(nil, v)) }
+	u64 := func(v uint64) { b.Write(binary.LittleEndian.AppendUint64(nil, v)) }
+	str := func(s string) {
+		u64(uint64(len(s)))
+		b.WriteString(s)
+	}
+	b.WriteString("GGUF")
+	u32(3)
+	u64(uint64(len(tensors)))
+	u64(uint64(len(kv)))
+	for _, e := range kv {
+		str(e.Key)
+		typ, ok := ggufTypeOf(e.Value)
+		if !ok {
+			return fmt.Errorf("%s: metadata %q: a %T can't be stored", path, e.Key, e.Value)
+		}
+		u32(typ)
+		if err := putGGUFValue(&b, e.Value); err != nil {
+			return fmt.Errorf("%s: metadata %q: %w", path, e.Key, err)
+		}
+	}
+	pad := func(n int64) int64 { return (n + ggufWriteAlignment - 1) / ggufWriteAlignment * ggufWriteAlignment }
+	var at int64
+	for _, t := range tensors {
+		number, ok := ggmlNumbers[t.DType]
+		if !ok {
+			return fmt.Errorf("%s: tensor %q: GGUF can't hold %v", path, t.Name, t.DType)
+		}
+		size, err := t.Shape.Size(t.DType)
+		if err != nil {
+			return fmt.Errorf("%s: tensor %q: %w", path, t.Name, err)
+		}
+		str(t.Name)
+		u32(uint32(len(t.Shape)))
+		for i := len(t.Shape) - 1; i >= 0; i-- {
+			u64(uint64(t.Shape[i]))
+		}
+		u32(number)
+		u64(uint64(at))
+		at += pad(int64(size))
+	}
+	header := b.Bytes()
+	header = append(header, make([]byte, pad(int64(len(header)))-int64(len(header)))...)
+	if err := durable.Need(path, at+int64(len(header))); err != nil {
+		return err
+	}
+	return durable.WriteTo(path, func(file io.Writer) error {
+		w := bufio.NewWriterSize(file, 1<<20)
+		if _, err := w.Write(header); err != nil {
+			return err
+		}
+		for _, t := range tensors {
+			size, _ := t.Shape.Size(t.DType)
+			if err := writeExactly(w, int64(size), t.Write); err != nil {
+				return fmt.Errorf("%s: tensor %q: %w", path, t.Name, err)
+			}
+			if _, err := w.Write(make([]byte, pad(int64(size))-int64(size))); err != nil {
+				return err
+			}
+		}
+		return w.Flush()
+	})
+}
+
+// ggufTypeOf returns the metadata type number of a Go value.
+func ggufTypeOf(v any) (uint32, bool) {
+	switch v.(type) {
+	case uint8:
+		return ggufU8, true
+	case int8:
+		return ggufI8, true
+	case uint16:
+		return ggufU16, true
+	case int16:
+		return ggufI16, true
+	case uint32:
+		return ggufU32, true
+	case int32:
+		return ggufI32, true
+	case float32:
+		return ggufF32, true
+	case bool:
+		return ggufBool, true
+	case string:
+		return ggufString, true
+	case uint64:
+		return ggufU64, true
+	case int64:
+		return ggufI64, true
+	case float64:
+		return ggufF64, true
+	case []uint8, []int8, []uint16, []int16, []uint32, []int32, []float32, []bool, []string, []uint64, []int64, []float64, []any:
+		return ggufArray, true
+	}
+	return 0, false
+}
+
+func putGGUFValue(b *bytes.Buffer, v any) error {
+	head := func(typ uint32, n int) {
+		b.Write(binary.LittleEndian.AppendUint32(nil, typ))
+		b.Write(binary.LittleEndian.AppendUint64(nil, uint64(n)))
+	}
+	str := func(s string) {
+		b.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(s))))
+		b.WriteString(s)
+	}
+	switch v := v.(type) {
+	case string:
+		str(v)
+		return nil
+	case []string:
+		head(ggufString, len(v))
+		for _, s := range v {
+			str(s)
+		}
+		return nil
+	case []any:
+		head(ggufArray, len(v))
+		for _, e := range v {
+			if t, ok := ggufTypeOf(e); !ok || t != ggufArray {
+				return fmt.Errorf("a %T inside an array of arrays", e)
+			}
+			if err := putGGUFValue(b, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	case []uint8:
+		head(ggufU8, len(v))
+	case []int8:
+		head(ggufI8, len(v))
+	case []uint16:
+		head(ggufU16, len(v))
+	case []int16:
+		head(ggufI16, len(v))
+	case []uint32:
+		head(ggufU32, len(v))
+	case []int32:
+		head(ggufI32, len(v))
+	case []float32:
+		head(ggufF32, len(v))
+	case []bool:
+		head(ggufBool, len(v))
+	case []uint64:
+		head(ggufU64, len(v))
+	case []int64:
+		head(ggufI64, len(v))
+	case []float64:
+		head(ggufF64, len(v))
+	}
+	return binary.Write(b, binary.LittleEndian, v)
+}
+
+// GGUFOptions are the parts of a GGUF model beside configuration and weights.
+type GGUFOptions struct {
+	Type     FileType // which data type each tensor gets; see ParseFileType
+	Name     string   // general.name; "" leaves it out
+	Metadata []KV     // tokenizer.* and further entries; see Checkpoint.TokenizerMetadata
+	Imatrix  *Imatrix // importance of input columns for block types, or nil
+	Progress func(tensor string, done, total int64)
+}
+
+// WriteGGUF writes a model that llama.cpp loads. Sources must be the tensors
+// that cfg implies, under their canonical names; Q and K rows are interleaved
+// on the way. Metadata entries replace Leo's own of the same key.
+func WriteGGUF(path string, cfg Config, sources []Source, opt GGUFOptions) error {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := checkSources(&cfg, sources); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	kv := cfg.ggufMetadata(opt)
+	var tensors []Output
+	if factors := cfg.ropeFreqs(); factors != nil {
+		tensors = append(tensors, Output{Name: "rope_freqs.weight", DType: tensor.F32, Shape: tensor.Shape{len(factors)},
+			Write: func(w io.Writer) error { return binary.Write(w, binary.LittleEndian, factors) }})
+	}
+	var total, done int64
+	for i := range sources {
+		s := sources[i]
+		name, ok := ggufName(s.Name)
+		if !ok {
+			return fmt.Errorf("%s: tensor %q has no name in GGUF", path, s.Name)
+		}
+		d := opt.Type.tensorType(&cfg, name, s.Shape, opt.Imatrix != nil)
+		if opt.Imatrix != nil && d.Quantised() {
+			var err error
+			if s.Importance, err = opt.Imatrix.importance(name, s.Shape.Cols()); err != nil {
+				return fmt.Errorf("%s: tensor %q: %w", path, name, err)
+			}
+		}
+		size, err := s.Shape.Size(d)
+		if err != nil {
+			return fmt.Errorf("%s: tensor %q: %w", path, name, err)
+		}
+		total += int64(size)
+		tensors = append(tensors, Output{Name: name, DType: d, Shape: s.Shape, Write: func(w io.Writer) error {
+			if opt.Progress != nil {
+				opt.Progress(name, done, total)
+			}
+			done += int64(size)
+			return s.writeAs(w, d, cfg.rotaryHeads(s.Name))
+		}})
+	}
+	if err := writeGGUF(path, kv, tensors); err != nil {
+		return err
+	}
+	if opt.Progress != nil {
+		opt.Progress("", total, total)
+	}
+	return nil
+}
+
+// ropeFreqs is the content of rope_freqs.weight, or nil if there is none.
+func (c *Config) ropeFreqs() []float32 {
+	switch c.RopeScaling.Type {
+	case "llama3":
+		return c.scalingFactors(c.RopeScaling)
+	case "factors":
+		return c.RopeScaling.Factors
+	}
+	return nil
+}
+
+func (c *Config) ggufMetadata(opt GGUFOptions) []KV {
+	kv := []KV{{"general.architecture", "llama"}, {"general.type", "model"}}
+	if opt.Name != "" {
+		kv = append(kv, KV{"general.name", opt.Name})
+	}
+	u := func(key string, v int) { kv = append(kv, KV{"llama." + key, uint32(v)}) }
+	u("block_count", c.Layers)
+	u("context_length", c.MaxPositions)
+	u("embedding_length", c.HiddenSize)
+	u("feed_forward_length", c.IntermediateSize)
+	u("attention.head_count", c.Heads)
+	u("attention.head_count_kv", c.KVHeads)
+	if c.HeadDim*c.Heads != c.HiddenSize {
+		u("attention.key_length", c.HeadDim)
+		u("attention.value_length", c.HeadDim)
+	}
+	u("rope.dimension_count", c.HeadDim)
+	u("vocab_size", c.VocabSize)
+	if c.SlidingWindow > 0 {
+		u("attention.sliding_window", c.SlidingWindow)
+	}
+	kv = append(kv, KV{"llama.rope.freq_base", float32(c.RopeTheta)}, KV{"llama.attention.layer_norm_rms_epsilon", float32(c.RMSEps)})
+	if c.RopeScaling.Type == "linear" {
+		kv = append(kv, KV{"llama.rope.scaling.type", "linear"}, KV{"llama.rope.scaling.factor", float32(c.RopeScaling.Factor)})
+	}
+	kv = append(kv, KV{"general.file_type", opt.Type.number}, KV{"general.quantization_version", uint32(2)})
+	own := map[string]int{}
+	for i, e := range kv {
+		own[e.Key] = i
+	}
+	for _, e := range opt.Metadata {
+		if i, ok := own[e.Key]; ok {
+			kv[i] = e
+			continue
+		}
+		kv = append(kv, e)
+	}
+	return kv
+}
+
+// KeptMetadata are the entries of a GGUF file that stay true when it is written
+// again with other data types: all but those about types, splits and shapes.
+func (g *GGUF) KeptMetadata() []KV {
+	var out []KV
+	for _, e := range g.KV {
+		switch {
+		case e.Key == "general.file_type", e.Key == "general.quantization_version", e.Key == "general.alignment",
+			strings.HasPrefix(e.Key, "split."), strings.HasPrefix(e.Key, "llama."), strings.HasPrefix(e.Key, "quantize."):
+		default:
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+var errNoType = errors.New("no file type")
+
+// FileType says which data type every tensor of a GGUF file gets: one for all
+// matrices, or a mix.
+type FileType struct {
+	name   string
+	number uint32 // llama.cpp's, for general.file_type
+	base   tensor.DType
+	mix    byte // 'S', 'M' or 'L' for llama.cpp's mixes, 0 for plain types
+}
+
+// The names and numbers are llama.cpp's; q4_K, q5_K and q6_K without a letter
+// are plain.
+var fileTypes = []FileType{
+	{"f32", 0, tensor.F32, 0}, {"f16", 1, tensor.F16, 0}, {"bf16", 32, tensor.BF16, 0},
+	{"q4_0", 2, tensor.Q4_0, 0}, {"q4_1", 3, tensor.Q4_1, 0}, {"q5_0", 8, tensor.Q5_0, 0}, {"q5_1", 9, tensor.Q5_1, 0},
+	{"q8_0", 7, tensor.Q8_0, 0}, {"iq4_nl", 25, tensor.IQ4_NL, 0},
+	{"q2_K", 10, tensor.Q2_K, 'M'}, {"q3_K_S", 11, tensor.Q3_K, 'S'}, {"q3_K_M", 12, tensor.Q3_K, 'M'}, {"q3_K_L", 13, tensor.Q3_K, 'L'},
+	{"q4_K", 14, tensor.Q4_K, 0}, {"q4_K_S", 14, tensor.Q4_K, 'S'}, {"q4_K_M", 15, tensor.Q4_K, 'M'},
+	{"q5_K", 16, tensor.Q5_K, 0}, {"q5_K_S", 16, tensor.Q5_K, 'S'}, {"q5_K_M", 17, tensor.Q5_K, 'M'},
+	{"q6_K", 18, tensor.Q6_K, 0},
+}
+
+// ParseFileType finds a type by name; upper and lower case are equal.
+func ParseFileType(name string) (FileType, error) {
+	var names []string
+	for _, t := range fileTypes {
+		if strings.EqualFold(t.name, name) {
+			return t, nil
+		}
+		names = append(names, t.name)
+	}
+	return FileType{}, fmt.Errorf("%w %q; there are %s", errNoType, name, strings.Join(names, ", "))
+}
+
+// String returns the name.
+func (f FileType) String() string { return f.name }
+
+// DType is the type that most matrices get.
+func (f FileType) DType() tensor.DType { return f.base }
+
+// tensorType chooses the data type of a tensor by its GGUF name, as llama.cpp's
+// llama_model_quantize does for the llama architecture: vectors in f32, the
+// output matrix better than the rest, and in the mixes the tensors that suffer
+// most from rounding (V and down projections of some layers) better too.
+func (f FileType) tensorType(c *Config, name string, shape tensor.Shape, imatrix bool) tensor.DType {
+	if len(shape) < 2 {
+		return tensor.F32
+	}
+	d := f.base
+	if !d.Quantised() {
+		return d
+	}
+	layer, part := -1, ""
+	if m := ggufLayer.FindStringSubmatch(name); m != nil {
+		fmt.Sscan(m[1], &layer)
+		part = m[2]
+	}
+	n := c.Layers
+	more := layer < n/8 || layer >= 7*n/8 || (layer-n/8)%3 == 2
+	grouped := c.Heads / c.KVHeads
+	is := func(base tensor.DType, mix byte) bool { return f.base == base && f.mix == mix }
+	switch {
+	case name == "output.weight" || name == "token_embd.weight" && c.TieEmbeddings:
+		if shape.Cols()%256 != 0 || d == tensor.Q8_0 {
+			d = tensor.Q8_0
+		} else {
+			d = tensor.Q6_K
+		}
+	case part == "attn_v":
+		switch {
+		case is(tensor.Q2_K, 'M'):
+			if d = tensor.Q3_K; grouped >= 4 {
+				d = tensor.Q4_K
+			}
+		case is(tensor.Q3_K, 'M'):
+			if d = tensor.Q4_K; layer < 2 {
+				d = tensor.Q5_K
+			}
+		case is(tensor.Q3_K, 'L'):
+			d = tensor.Q5_K
+		case (is(tensor.Q4_K, 'M') || is(tensor.Q5_K, 'M')) && more:
+			d = tensor.Q6_K
+		case is(tensor.Q4_K, 'S') && layer < 4, f.base == tensor.IQ4_NL && grouped >= 4:
+			d = tensor.Q5_K
+		}
+		// In Llama-2 70B eight query heads share one V, which is small: a
+		// better type costs little.
+		if f.mix != 0 && n == 80 && grouped > 1 && (d == tensor.Q3_K || d == tensor.Q4_K) {
+			d = tensor.Q5_K
+		}
+	case part == "ffn_down":
+		switch {
+		case is(tensor.Q2_K, 'M'):
+			d = tensor.Q3_K
+		case is(tensor.Q3_K, 'M'):
+			if d = tensor.Q4_K; layer < n/16 {
+				d = tensor.Q5_K
+			}
+		case is(tensor.Q3_K, 'L'):
+			d = tensor.Q5_K
+		case (is(tensor.Q4_K, 'M') || is(tensor.Q5_K, 'M')) && more:
+			d = tensor.Q6_K
+		case is(tensor.Q4_K, 'S') && layer < n/8, f.base == tensor.IQ4_NL && !imatrix && layer < n/8:
+			d = tensor.Q5_K
+		case f.base == tensor.Q4_0 && imatrix && layer < n/8:
+			d = tensor.Q4_1
+		case f.base == tensor.Q5_0 && imatrix && layer < n/8:
+			d = tensor.Q5_1
+		}
+	case part == "attn_output":
+		switch {
+		case is(tensor.Q2_K, 'M'):
+			d = tensor.Q3_K
+		case is(tensor.Q3_K, 'M'):
+			d = tensor.Q4_K
+		case is(tensor.Q3_K, 'L'):
+			d = tensor.Q5_K
+		}
+	}
+	return fallback(d, shape.Cols())
+}
+
+// fallback replaces types whose blocks don't divide a row, as llama.cpp does.
+func fallback(d tensor.DType, cols int) tensor.DType {
+	if cols%d.BlockLen() == 0 {
+		return d
+	}
+	switch d {
+	case tensor.Q2_K, tensor.Q3_K:
+		d = tensor.Q4_0
+	case tensor.Q4_K:
+		d = tensor.Q5_0
+	case tensor.Q5_K:
+		d = tensor.Q5_1
+	case tensor.Q6_K:
+		d = tensor.Q8_0
+	}
+	if cols%d.BlockLen() != 0 {
+		return tensor.F16
+	}
+	return d
+}
