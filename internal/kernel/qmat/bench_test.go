@@ -108,3 +108,61 @@ func BenchmarkQuantise(b *testing.B) {
 		a.Quantise(x, m, k)
 	}
 }
+
+// BenchmarkCore is what one core needs when the weights are in its second-level cache:
+// the best of many short runs, which other work on the machine disturbs least. Where
+// its GB/s exceed a core's share of the bandwidth, memory is the limit.
+func BenchmarkCore(b *testing.B) {
+	for _, d := range benchTypes() {
+		w := benchWeights(b, d, 64, 4096)
+		for _, m := range []int{1, 2, 4, 8, 16} {
+			b.Run(fmt.Sprintf("%v/M=%d", d, m), func(b *testing.B) {
+				var a Acts
+				a.Quantise(make([]float32, m*w.Cols), m, w.Cols)
+				dst := make([]float32, m*w.Rows)
+				best := time.Hour
+				for b.Loop() {
+					start := time.Now()
+					Mul(dst, w.Rows, w, &a, 0, w.Panels(), 0, a.Tiles(), false)
+					best = min(best, time.Since(start))
+				}
+				s := best.Seconds() * 1e9
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(float64(len(w.Data))/s, "GB/s")
+				b.ReportMetric(2*float64(m)*float64(w.Rows)*float64(w.Cols)/s, "GOP/s")
+			})
+		}
+	}
+}
+
+// BenchmarkPack is how fast one core packs, in bytes of the source.
+func BenchmarkPack(b *testing.B) {
+	for _, d := range allTypes {
+		const n, k = 256, 4096
+		w := benchWeights(b, d, n, k)
+		row, _ := d.RowSize(k)
+		src := make([]byte, n*row)
+		b.Run(d.String(), func(b *testing.B) {
+			b.SetBytes(int64(len(src)))
+			for b.Loop() {
+				if err := w.Pack(func(i int) []byte { return src[i*row:][:row] }, 0, w.Panels()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkDequantise is how fast one core expands panels to f32, in bytes written.
+func BenchmarkDequantise(b *testing.B) {
+	for _, d := range allTypes {
+		w := benchWeights(b, d, 64, 4096)
+		dst := make([]float32, PanelRows*w.Cols)
+		b.Run(d.String(), func(b *testing.B) {
+			b.SetBytes(int64(len(dst) * 4))
+			for b.Loop() {
+				w.DequantisePanel(dst, 1)
+			}
+		})
+	}
+}

@@ -63,19 +63,30 @@ var formats = [...]format{
 // Pairs, 128 bytes: two loads of 64; row r, byte t of load j holds at bits 2i
 // element 16j+4i+t.
 
-// putNibble and the others store the code of element k; the record starts as zeros.
-func putNibble(rec []byte, lane, k int, code byte) {
-	rec[k/4%4*64+lane*4+k%4] |= code << (k / 16 * 4)
+// putNibbles and the others store the codes of elements 4g…4g+3, one per byte of v; the
+// record starts as zeros.
+func putNibbles(rec []byte, lane, g int, v uint32) { or32(rec[g%4*64+lane*4:], v<<(g/4*4)) }
+
+func putPairs(rec []byte, lane, g int, v uint32) { or32(rec[g/4*64+lane*4:], v<<(g%4*2)) }
+
+// putBits takes the bits in the lowest bit of each byte.
+func putBits(rec []byte, lane, g int, v uint32) {
+	rec[g*8+lane/2] |= byte(v|v>>7|v>>14|v>>21) & 15 << (lane % 2 * 4)
 }
 
-func putBit(rec []byte, lane, k int, bit byte) {
-	i := lane*4 + k%4
-	rec[k/4*8+i/8] |= bit << (i % 8)
+func or32(b []byte, v uint32) {
+	binary.LittleEndian.PutUint32(b, binary.LittleEndian.Uint32(b)|v)
 }
 
-func putPair(rec []byte, lane, k int, code byte) {
-	rec[k/16*64+lane*4+k%4] |= code << (k / 4 % 4 * 2)
-}
+// at4 returns four bytes.
+func at4(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i:]) }
+
+// Masks for four codes at once.
+const (
+	low4 = 0x0f0f0f0f
+	low2 = 0x03030303
+	low1 = 0x01010101
+)
 
 func (b *block) nibbles(rec []byte) {
 	for i, v := range rec[:256] {
@@ -128,7 +139,7 @@ func (b *block) halfMins(rec []byte) {
 
 func packQ4_0(rec, src []byte, lane int) {
 	for i := range 4 {
-		copy(rec[i*64+lane*4:][:4], src[2+4*i:])
+		binary.LittleEndian.PutUint32(rec[i*64+lane*4:], at4(src, 2+4*i))
 	}
 	copy(rec[256+2*lane:][:2], src)
 }
@@ -166,8 +177,8 @@ func unpackQ4_1(b *block, rec []byte, _ int) {
 }
 
 func packFifth(rec []byte, high uint32, lane int) {
-	for k := range 32 {
-		putBit(rec, lane, k, byte(high>>k&1))
+	for g := range 8 {
+		rec[g*8+lane/2] |= byte(high>>(4*g)&15) << (lane % 2 * 4)
 	}
 }
 
@@ -222,15 +233,11 @@ func unpackQ8_0(b *block, rec []byte, _ int) {
 // The 256-element types: a header with the f16 scales of the 16 rows, then eight
 // blocks that each carry their own small scales.
 
-// codes64 calls put for the 256 elements of a K-quant whose codes lie in
-// nibbles as in q4_K: 64 elements per 32 bytes, the first 32 in the low nibbles.
-func codes64(qs []byte, put func(blk, k int, code byte)) {
-	for c := range 4 {
-		for l := range 32 {
-			q := qs[32*c+l]
-			put(2*c, l, q&15)
-			put(2*c+1, l, q>>4)
-		}
+// putCodes4 stores block j of a superblock whose codes lie as in q4_K: 64 elements
+// per 32 bytes, the first 32 in the low nibbles.
+func putCodes4(rec []byte, lane, j int, qs []byte) {
+	for g := range 8 {
+		putNibbles(rec, lane, g, at4(qs, j/2*32+4*g)>>(j%2*4)&low4)
 	}
 }
 
@@ -258,8 +265,8 @@ func packQ4K(rec, src []byte, lane int) {
 	for j := range 8 {
 		r := rec[64+j*288:]
 		r[256+lane], r[272+lane] = scaleMin4(src[4:16], j)
+		putCodes4(r, lane, j, src[16:])
 	}
-	codes64(src[16:], func(blk, k int, code byte) { putNibble(rec[64+blk*288:], lane, k, code) })
 }
 
 func unpackQ4K(b *block, rec []byte, k int) {
@@ -275,11 +282,11 @@ func packQ5K(rec, src []byte, lane int) {
 	for j := range 8 {
 		r := rec[64+j*352:]
 		r[320+lane], r[336+lane] = scaleMin4(src[4:16], j)
-		for l := range 32 {
-			putBit(r[256:], lane, l, qh[l]>>j&1)
+		putCodes4(r, lane, j, src[48:])
+		for g := range 8 {
+			putBits(r[256:], lane, g, at4(qh, 4*g)>>j&low1)
 		}
 	}
-	codes64(src[48:], func(blk, k int, code byte) { putNibble(rec[64+blk*352:], lane, k, code) })
 }
 
 func unpackQ5K(b *block, rec []byte, k int) {
@@ -295,9 +302,9 @@ func packQ6K(rec, src []byte, lane int) {
 	for j := range 8 {
 		r := rec[32+j*416:]
 		n, jj := j/4, j%4
-		for l := range 32 {
-			putNibble(r, lane, l, ql[64*n+32*(jj&1)+l]>>(jj>>1*4)&15)
-			putPair(r[256:], lane, l, qh[32*n+l]>>(2*jj)&3)
+		for g := range 8 {
+			putNibbles(r, lane, g, at4(ql, 64*n+32*(jj&1)+4*g)>>(jj>>1*4)&low4)
+			putPairs(r[256:], lane, g, at4(qh, 32*n+4*g)>>(2*jj)&low2)
 		}
 		r[384+lane], r[400+lane] = sc[2*j], sc[2*j+1]
 	}
@@ -327,8 +334,8 @@ func packQ2K(rec, src []byte, lane int) {
 	copy(rec[32+2*lane:][:2], src[82:])
 	for j := range 8 {
 		r := rec[64+j*160:]
-		for l := range 32 {
-			putPair(r, lane, l, qs[32*(j/4)+l]>>(j%4*2)&3)
+		for g := range 8 {
+			putPairs(r, lane, g, at4(qs, 32*(j/4)+4*g)>>(j%4*2)&low2)
 		}
 		r[128+lane], r[144+lane] = scales[2*j], scales[2*j+1]
 	}
@@ -356,9 +363,9 @@ func packQ3K(rec, src []byte, lane int) {
 	copy(rec[2*lane:][:2], src[108:])
 	for j := range 8 {
 		r := rec[32+j*224:]
-		for l := range 32 {
-			putPair(r, lane, l, qs[32*(j/4)+l]>>(j%4*2)&3)
-			putBit(r[128:], lane, l, hmask[l]>>j&1)
+		for g := range 8 {
+			putPairs(r, lane, g, at4(qs, 32*(j/4)+4*g)>>(j%4*2)&low2)
+			putBits(r[128:], lane, g, at4(hmask, 4*g)>>j&low1)
 		}
 		for h := range 2 {
 			i := 2*j + h
@@ -401,10 +408,10 @@ var nf4Codes = func() (c [16]uint16) {
 
 func packNF4(rec, src []byte, lane int) {
 	copy(rec[4*lane:][:4], src)
-	for i, q := range src[4:36] {
+	for g := range 16 {
 		// The earlier element is in the high nibble.
-		putNibble(rec[64+i/16*256:], lane, 2*i%32, q>>4)
-		putNibble(rec[64+i/16*256:], lane, 2*i%32+1, q&15)
+		b0, b1 := uint32(src[4+2*g]), uint32(src[5+2*g])
+		putNibbles(rec[64+g/8*256:], lane, g%8, b0>>4|b0&15<<8|b1>>4<<16|b1&15<<24)
 	}
 }
 

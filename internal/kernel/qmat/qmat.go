@@ -103,13 +103,18 @@ func (w *Packed) Pack(row func(i int) []byte, lo, hi int) error {
 	for p := lo; p < hi; p++ {
 		dst := w.panel(p)
 		clear(dst)
-		for lane := range min(PanelRows, w.Rows-p*PanelRows) {
-			b := row(p*PanelRows + lane)
-			if len(b) != blocks*src {
-				return fmt.Errorf("pack %v [%d, %d]: row %d has %d bytes, want %d", w.DType, w.Rows, w.Cols, p*PanelRows+lane, len(b), blocks*src)
+		var rows [PanelRows][]byte
+		n := min(PanelRows, w.Rows-p*PanelRows)
+		for lane := range n {
+			rows[lane] = row(p*PanelRows + lane)
+			if len(rows[lane]) != blocks*src {
+				return fmt.Errorf("pack %v [%d, %d]: row %d has %d bytes, want %d", w.DType, w.Rows, w.Cols, p*PanelRows+lane, len(rows[lane]), blocks*src)
 			}
-			for i := range blocks {
-				f.pack(dst[i*f.size:(i+1)*f.size], b[i*src:(i+1)*src], lane)
+		}
+		for i := range blocks {
+			rec := dst[i*f.size : (i+1)*f.size]
+			for lane, b := range rows[:n] {
+				f.pack(rec, b[i*src:(i+1)*src], lane)
 			}
 		}
 	}

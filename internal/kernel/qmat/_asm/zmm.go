@@ -35,7 +35,7 @@ var (
 )
 
 // prefetch is how far ahead of the current block the next weights are asked for.
-const prefetch = 2048
+const prefetch = 4096
 
 // kernelZ writes the kernel of a type for n activation rows with 512-bit
 // registers. Without VPDPBUSD its work is done by VPMADDUBSW and VPMADDWD, and n is at
@@ -62,10 +62,8 @@ func kernelZ(level string, t wtype, n int) {
 		MOVQ(U32(uint32(t.blocks)), inner)
 		Label("block")
 	}
-	if n <= 4 {
-		for l := 0; l < t.block; l += 64 {
-			PREFETCHT0(at(f.w, prefetch+l))
-		}
+	for l := 0; l < t.block; l += 64 {
+		PREFETCHT0(at(f.w, prefetch+l))
 	}
 	scales(t, f)
 	step := 4
