@@ -1,6 +1,9 @@
 package qmat
 
 import (
+	"encoding/binary"
+	"math"
+
 	"leolm/internal/kernel/cpu"
 	"leolm/tensor"
 )
@@ -43,11 +46,15 @@ func table(d tensor.DType) *byte {
 	return nil
 }
 
-var iq4Table, nf4Table = func() (iq [64]byte, nf [128]byte) {
+// NF4's third table holds the levels in fixed point as f32.
+var iq4Table, nf4Table = func() (iq [64]byte, nf [192]byte) {
 	for i := range 64 {
 		iq[i] = iq4Codes[i%16]
 		nf[i] = byte(nf4Codes[i%16] >> 8)
 		nf[64+i] = byte(nf4Codes[i%16])
+	}
+	for i, c := range nf4Codes {
+		binary.LittleEndian.PutUint32(nf[128+4*i:], math.Float32bits(float32(int(c)-32768)))
 	}
 	return iq, nf
 }()

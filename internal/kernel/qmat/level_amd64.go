@@ -1,11 +1,15 @@
 package qmat
 
-import "leolm/internal/kernel/cpu"
+import (
+	"leolm/internal/kernel/cpu"
+	"leolm/tensor"
+)
 
 //go:generate sh -c "cd _asm && go run . -level acts -pkg qmat -out ../acts_amd64.s"
 //go:generate sh -c "cd _asm && go run . -level vnni -pkg qmat -out ../vnni_amd64.s -calls ../vnni_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx512 -pkg qmat -out ../avx512_amd64.s -calls ../avx512_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx2 -pkg qmat -out ../avx2_amd64.s -calls ../avx2_amd64.go"
+//go:generate sh -c "cd _asm && go run . -level dequant -pkg qmat -out ../dequant_amd64.s -calls ../dequant_amd64.go"
 
 var (
 	vnni   = newLevel(cpu.VNNI, vnniSizes)
@@ -36,6 +40,15 @@ func call(l *level, k kernelID, a *args) {
 	case cpu.AVX2:
 		avx2Call(k, a)
 	}
+}
+
+// expand runs DequantisePanel's kernel, if the level has one.
+func expand(l *level, d tensor.DType, a *args) bool {
+	if l.isa < cpu.AVX512 {
+		return false
+	}
+	dequantCall(kernel(d, 0), a)
+	return true
 }
 
 // quantise rounds a row; every level above generic has AVX2.

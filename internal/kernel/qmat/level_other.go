@@ -2,10 +2,15 @@
 
 package qmat
 
-import "leolm/internal/kernel/cpu"
+import (
+	"leolm/internal/kernel/cpu"
+	"leolm/tensor"
+)
 
 func choose(cpu.Level) *level { return &generic }
 
 func call(*level, kernelID, *args) { panic("qmat: no kernels on this machine") }
+
+func expand(*level, tensor.DType, *args) bool { return false }
 
 func quantise(dst []byte, step int, x []float32) { quantiseGeneric(dst, step, x) }

@@ -140,6 +140,14 @@ func (w *Packed) DequantiseRow(dst []float32, i int) {
 func (w *Packed) DequantisePanel(dst []float32, panel int) {
 	f := &formats[w.DType]
 	data := w.panel(panel)
+	_ = dst[:PanelRows*w.Cols]
+	if len(data) == 0 {
+		return
+	}
+	a := args{dst: &dst[0], w: &data[0], ldd: uintptr(w.Cols) * 4, recs: w.Cols / (32 * f.blocks), table: table(w.DType)}
+	if expand(active, w.DType, &a) {
+		return
+	}
 	var b block
 	for r := 0; r < w.Cols/w.DType.BlockLen(); r++ {
 		rec := data[r*f.size : (r+1)*f.size]

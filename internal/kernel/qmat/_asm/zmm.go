@@ -249,7 +249,9 @@ func scales(t wtype, f *frame) {
 			VPSRLD(Imm(4), intZ[2], minZ[h])
 			VCVTDQ2PS(minZ[h], minZ[h])
 			headTimes(32, minZ[h], intZ[1])
-			VMULPS(shareZ, minZ[h], minZ[h])
+			if !f.expand {
+				VMULPS(shareZ, minZ[h], minZ[h])
+			}
 		}
 	case float:
 		fill(math.Float32bits(1.0/(127*256)), intZ[0])
