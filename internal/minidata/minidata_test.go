@@ -24,7 +24,7 @@ func TestBucketIsFrozen(t *testing.T) {
 func TestWork(t *testing.T) {
 	for in, want := range map[string]string{
 		"Auch Einer 2 : ELTeC ausgabe":                             "Auch Einer",
-		"Der grüne Heinrich2 [Zweite Fassung] : ELTeC ausgabe":     "Der grüne Heinrich2",
+		"Der grüne Heinrich2 [Zweite Fassung] : ELTeC ausgabe":     "Der grüne Heinrich",
 		"Ardistan und Dschinnistan II : ELTeC ausgabe":             "Ardistan und Dschinnistan",
 		"Problematische Naturen. Erste Abtheilung : ELTeC ausgabe": "Problematische Naturen",
 		"Größenwahn: ELTeC ausgabe":                                "Größenwahn",
