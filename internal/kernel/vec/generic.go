@@ -3,6 +3,7 @@ package vec
 import (
 	"encoding/binary"
 	"math"
+	"unsafe"
 
 	"leolm/tensor"
 )
@@ -12,8 +13,8 @@ import (
 // Constants of expf: e^x = 2^n · e^r with n = round(x/ln 2), |r| ≤ ln2/2, ln 2
 // split in two so that n·ln2Hi is exact, and a minimax polynomial of e^r.
 const (
-	expMin = -87.33654 // below, the result would be subnormal: 0
-	expMax = 88.72283  // above, it overflows: +Inf
+	expMin = -105 // below, every result rounds to 0
+	expMax = 89   // above, every result is +Inf
 	log2E  = 1.44269504088896341
 	ln2Hi  = 0.693359375
 	ln2Lo  = -2.12194440e-4
@@ -28,14 +29,10 @@ const (
 )
 
 func expf(x float32) float32 {
-	switch {
-	case x != x:
+	if x != x {
 		return x
-	case x < expMin:
-		return 0
-	case x > expMax:
-		return float32(math.Inf(1))
 	}
+	x = min(max(x, expMin), expMax)
 	n := float32(x*log2E+roundMagic) - roundMagic
 	r := x - n*ln2Hi
 	r -= n * ln2Lo
@@ -46,7 +43,7 @@ func expf(x float32) float32 {
 	p = p*r + expC3
 	p = p*r + expC2
 	p = p*(r*r) + r + 1
-	// 2^128 has no exponent of its own: scale in two steps.
+	// 2ⁿ may have no exponent of its own: scale in two steps.
 	e := int32(n)
 	half := e >> 1
 	return p * pow2(half) * pow2(e-half)
@@ -167,19 +164,24 @@ func genericScale(y, x []float32, s float32) {
 	}
 }
 
-func genericAxpy(y []float32, a float32, x []float32) {
+func genericAxpby(y, x []float32, a, b float32) {
 	for i, v := range x {
-		y[i] += a * v
+		y[i] = y[i]*b + v*a
 	}
 }
 
-func genericAllFinite(x []float32) bool {
-	for _, v := range x {
-		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {
-			return false
-		}
+func genericGradScores(d, p []float32, delta, s float32) {
+	for i, v := range p {
+		d[i] = (d[i] - delta) * v * s
 	}
-	return true
+}
+
+// genericZeroSum is Σ x·0, which is NaN exactly if an element is not finite.
+func genericZeroSum(x []float32) (s float32) {
+	for _, v := range x {
+		s += v * 0
+	}
+	return s
 }
 
 func genericBF16FromF32(dst []uint16, src []float32) {
@@ -213,13 +215,14 @@ func genericQuantizeQ8(dst []byte, src []float32) {
 			top = max(top, float32(math.Abs(float64(v))))
 		}
 		d := top / 127
+		half := tensor.F32ToF16(d)
 		var id float32
-		if d != 0 {
+		if half != 0 {
 			id = 1 / d
 		}
-		binary.LittleEndian.PutUint16(dst, tensor.F32ToF16(d))
+		binary.LittleEndian.PutUint16(dst, half)
 		for i, v := range src[:32] {
-			dst[2+i] = byte(int8(math.Round(float64(v * id))))
+			dst[2+i] = byte(int8(math.RoundToEven(float64(v * id))))
 		}
 	}
 }
@@ -233,7 +236,7 @@ func genericDequantizeQ8(dst []float32, src []byte) {
 	}
 }
 
-func genericAdamW(p, g, m, v []float32, half []uint16, k *adamConsts) {
+func genericAdamW(p, g, m, v []float32, k *adamConsts) {
 	for i := range p {
 		gi := g[i] * k.gradScale
 		m[i] += k.mix1 * (gi - m[i])
@@ -241,7 +244,27 @@ func genericAdamW(p, g, m, v []float32, half []uint16, k *adamConsts) {
 		d := float32(math.Sqrt(float64(v[i])))*k.root + k.eps
 		p[i] = p[i]*k.decay - k.step*m[i]/d
 	}
-	if half != nil {
-		genericBF16FromF32(half, p)
+}
+
+func genericZip16(dst, a, b []uint16) {
+	for i, v := range a {
+		dst[2*i], dst[2*i+1] = v, b[i]
+	}
+}
+
+func genericZipBF16(dst []uint16, a, b []float32) {
+	for i, v := range a {
+		dst[2*i], dst[2*i+1] = tensor.F32ToBF16(v), tensor.F32ToBF16(b[i])
+	}
+}
+
+// genericTranspose moves words: distances are in bytes.
+func genericTranspose(dst unsafe.Pointer, ldd int, src unsafe.Pointer, lds, rows, cols int) {
+	for i := range rows {
+		row := unsafe.Slice((*uint32)(unsafe.Add(src, i*lds)), cols)
+		d := unsafe.Add(dst, i*4)
+		for j, w := range row {
+			*(*uint32)(unsafe.Add(d, j*ldd)) = w
+		}
 	}
 }

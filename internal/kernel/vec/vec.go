@@ -114,7 +114,7 @@ func ArgMax(x []float32) int {
 }
 
 // ExpSum writes y = e^(x−shift) and returns the sum of y. y may be x.
-// Errors are at most 2 ulp per element; below −87.3 the result is 0.
+// Errors of normal results are at most 2 ulp per element.
 func ExpSum(y, x []float32, shift float32) float32 {
 	mustLen("ExpSum", len(x), len(y))
 	return expSum(y, x, shift)
@@ -171,7 +171,7 @@ func AddConst(y, x []float32, c float32) {
 // Mul writes y = a·b. y may be either.
 func Mul(y, a, b []float32) {
 	mustLen("Mul", len(y), len(a), len(b))
-	mulScaled(y, a, b, 1)
+	mulScaled(y, a, b, 1) // ×1 is exact
 }
 
 // Scale writes y = s·x. y may be x.
@@ -183,7 +183,20 @@ func Scale(y, x []float32, s float32) {
 // Axpy adds a·x to y.
 func Axpy(y []float32, a float32, x []float32) {
 	mustLen("Axpy", len(y), len(x))
-	axpy(y, a, x)
+	axpby(y, x, a, 1)
+}
+
+// Axpby writes y = a·x + b·y.
+func Axpby(y, x []float32, a, b float32) {
+	mustLen("Axpby", len(y), len(x))
+	axpby(y, x, a, b)
+}
+
+// MulShifted writes d = (d − shift)·p·s: the gradient of softmax from that of
+// its output.
+func MulShifted(d, p []float32, shift, s float32) {
+	mustLen("MulShifted", len(d), len(p))
+	gradScores(d, p, shift, s)
 }
 
 // Dot returns Σ a·b.
@@ -197,10 +210,10 @@ func SumSquares(x []float32) float32 { return dot(x, x) }
 
 // FirstNonFinite returns the index of the first NaN or infinity, or −1.
 func FirstNonFinite(x []float32) int {
-	const chunk = 4096
+	const chunk = 4096 // long enough to scan fast, short enough to look twice
 	for lo := 0; lo < len(x); lo += chunk {
 		part := x[lo:min(len(x), lo+chunk)]
-		if allFinite(part) {
+		if sum := zeroSum(part); sum == sum {
 			continue
 		}
 		for i, v := range part {
@@ -241,8 +254,8 @@ func F32FromF16(dst []float32, src []uint16) {
 const Q8Block = 34
 
 // QuantizeQ8 writes len(src)/32 q8_0 blocks: scale = max|x|/127 rounded to
-// f16, codes = round(x/(max|x|/127)), ties away from zero. len(src) must be a
-// multiple of 32.
+// f16, codes = x/(max|x|/127) rounded to nearest even; a block whose scale
+// rounds to zero is all zeros. len(src) must be a multiple of 32.
 func QuantizeQ8(dst []byte, src []float32) {
 	if len(src)%32 != 0 {
 		panic(fmt.Sprintf("vec: QuantizeQ8: %d elements are not whole blocks of 32", len(src)))
@@ -292,7 +305,14 @@ func AdamW(p, g, m, v []float32, half []uint16, h AdamParams) {
 		root:      float32(1 / math.Sqrt(1-math.Pow(float64(h.Beta2), n))),
 		eps:       h.Eps,
 	}
-	adamW(p, g, m, v, half, &k)
+	const chunk = 2048 // the new parameters are still in the first-level cache
+	for lo := 0; lo < len(p); lo += chunk {
+		hi := min(len(p), lo+chunk)
+		adamW(p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], &k)
+		if half != nil {
+			bf16FromF32(half[lo:hi], p[lo:hi])
+		}
+	}
 }
 
 // adamConsts are the per-step constants in the order the kernels read them.
