@@ -13,7 +13,7 @@ import (
 
 // eachLevel runs f once per CPU level of this machine.
 func eachLevel(t *testing.T, f func(t *testing.T)) {
-	defer use(cpu.Active)
+	defer use(level)
 	for _, l := range cpu.Levels() {
 		use(l)
 		t.Run(l.String(), f)

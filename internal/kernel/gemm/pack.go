@@ -3,6 +3,8 @@ package gemm
 import (
 	"fmt"
 	"unsafe"
+
+	"leolm/internal/kernel/vec"
 )
 
 // Packed layout of B, panel by panel of 32 columns (lanes), zero-padded:
@@ -34,6 +36,12 @@ func PackF16(dst, src []uint16, ks, js, n, k, panelLo, panelHi int) {
 		d := dst[p*PanelWidth*k : (p+1)*PanelWidth*k]
 		if w < PanelWidth {
 			clear(d)
+		}
+		if js == 1 {
+			for kk := range k {
+				copy(d[kk*PanelWidth:kk*PanelWidth+w], src[kk*ks+j0:])
+			}
+			continue
 		}
 		for j := range w {
 			s := src[(j0+j)*js:]
@@ -93,40 +101,72 @@ func packWords(d, src []uint32, off, ks, js, w, k int) {
 	if w < PanelWidth {
 		clear(d)
 	}
-	if js == 1 {
+	switch {
+	case js == 1:
 		for kk := range k {
 			copy(d[kk*PanelWidth:kk*PanelWidth+w], src[off+kk*ks:])
 		}
-		return
-	}
-	for j := range w {
-		s := src[off+j*js:]
-		for kk := range k {
-			d[kk*PanelWidth+j] = s[kk*ks]
+	case ks == 1:
+		vec.TransposeWords(unsafe.Pointer(&d[0]), PanelWidth*4, unsafe.Pointer(&src[off]), js*4, w, k)
+	default:
+		for j := range w {
+			s := src[off+j*js:]
+			for kk := range k {
+				d[kk*PanelWidth+j] = s[kk*ks]
+			}
 		}
 	}
 }
 
+// packPairs16 fills one panel of pairs: d[k/2][lane][k%2] = src[k*ks + lane*js].
 func packPairs16(d, src []uint16, ks, js, w, k int) {
 	if w < PanelWidth || k&1 == 1 {
 		clear(d)
 	}
+	done := 0
+	switch {
+	case k < 2:
+	case js == 1:
+		for ; done+1 < k; done += 2 {
+			vec.Zip16(d[done*PanelWidth:done*PanelWidth+2*w], src[done*ks:done*ks+w], src[(done+1)*ks:(done+1)*ks+w])
+		}
+	case ks == 1:
+		done = k &^ 1
+		vec.TransposeWords(unsafe.Pointer(&d[0]), PanelWidth*4, unsafe.Pointer(&src[0]), js*2, w, k/2)
+	}
 	for j := range w {
-		s := src[j*js:]
-		for kk := range k {
-			d[kk/2*2*PanelWidth+j*2+kk&1] = s[kk*ks]
+		for kk := done; kk < k; kk++ {
+			d[kk/2*2*PanelWidth+j*2+kk&1] = src[j*js+kk*ks]
 		}
 	}
 }
 
+// packPairs32 is packPairs16 with rounding to bf16.
 func packPairs32(d []uint16, src []float32, ks, js, w, k int) {
 	if w < PanelWidth || k&1 == 1 {
 		clear(d)
 	}
+	done := 0
+	switch {
+	case k < 2:
+	case js == 1:
+		for ; done+1 < k; done += 2 {
+			vec.ZipBF16(d[done*PanelWidth:done*PanelWidth+2*w], src[done*ks:done*ks+w], src[(done+1)*ks:(done+1)*ks+w])
+		}
+	case ks == 1:
+		const chunk = 256
+		var rows [PanelWidth * chunk]uint16
+		for ; done+1 < k; done += min(chunk, (k-done)&^1) {
+			n := min(chunk, (k-done)&^1)
+			for j := range w {
+				vec.BF16FromF32(rows[j*chunk:j*chunk+n], src[j*js+done:j*js+done+n])
+			}
+			vec.TransposeWords(unsafe.Pointer(&d[done*PanelWidth]), PanelWidth*4, unsafe.Pointer(&rows), chunk*2, w, n/2)
+		}
+	}
 	for j := range w {
-		s := src[j*js:]
-		for kk := range k {
-			d[kk/2*2*PanelWidth+j*2+kk&1] = roundBF16(s[kk*ks])
+		for kk := done; kk < k; kk++ {
+			d[kk/2*2*PanelWidth+j*2+kk&1] = roundBF16(src[j*js+kk*ks])
 		}
 	}
 }
@@ -166,7 +206,7 @@ func (p *product) packA(scratch []uint32, m0, mr, k0, ks int) (am, ak int) {
 			if p.a16 != nil {
 				copy(d[:kn], p.a16[off+i*p.am:])
 			} else {
-				convertBF16(d[:kn], p.a32[off+i*p.am:])
+				vec.BF16FromF32(d[:kn], p.a32[off+i*p.am:off+i*p.am+kn])
 			}
 			if kn < 2*ks {
 				d[kn] = 0
@@ -174,7 +214,26 @@ func (p *product) packA(scratch []uint32, m0, mr, k0, ks int) (am, ak int) {
 		}
 		return ld * 2, 4
 	}
-	for s := range ks {
+	s := 0
+	if p.am == 1 {
+		// Sixteen rows at a time, of which the next step overwrites what is too much.
+		for ; 2*s+1 < kn && s*mr*2+32 <= len(half); s++ {
+			at := off + 2*s*p.ak
+			d := half[s*mr*2 : s*mr*2+32]
+			if p.a16 != nil {
+				if at+p.ak+16 > len(p.a16) {
+					break
+				}
+				vec.Zip16(d, p.a16[at:at+16], p.a16[at+p.ak:at+p.ak+16])
+				continue
+			}
+			if at+p.ak+16 > len(p.a32) {
+				break
+			}
+			vec.ZipBF16(d, p.a32[at:at+16], p.a32[at+p.ak:at+p.ak+16])
+		}
+	}
+	for ; s < ks; s++ {
 		d := half[s*mr*2 : (s+1)*mr*2]
 		for i := range mr {
 			at := off + 2*s*p.ak + i*p.am
@@ -193,12 +252,4 @@ func (p *product) packA(scratch []uint32, m0, mr, k0, ks int) (am, ak int) {
 		}
 	}
 	return 4, mr * 4
-}
-
-// convertBF16 rounds len(dst) elements of src.
-func convertBF16(dst []uint16, src []float32) {
-	src = src[:len(dst)]
-	for i, f := range src {
-		dst[i] = roundBF16(f)
-	}
 }
