@@ -1,6 +1,7 @@
 package llama
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -27,6 +28,11 @@ type LoadOptions struct {
 	// Convert, if set, returns the type that a frozen matrix is stored as (such as NF4 for QLoRA);
 	// Invalid keeps the stored type.
 	Convert func(name string, stored tensor.DType) tensor.DType
+	// VocabSize, if larger than the model's, adds rows to the embedding and the
+	// output matrix: the mean of the old ones.
+	VocabSize int
+	// Config may change the configuration before the model is built.
+	Config func(*checkpoint.Config)
 	// Progress is told the bytes loaded so far, and of how many.
 	Progress func(done, total int64)
 }
@@ -37,15 +43,22 @@ type builder func(name string, rows, cols int, use device.Use) (device.Weight, e
 // Load puts the weights of c on dev.
 func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model, error) {
 	total, done := c.Size(), int64(0)
-	return build(c.Config, dev, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
+	cfg := c.Config
+	if opt.Config != nil {
+		opt.Config(&cfg)
+	}
+	stored := cfg.VocabSize
+	cfg.VocabSize = max(stored, opt.VocabSize)
+	return build(cfg, dev, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
 		t, ok := c.Tensor(name)
 		if !ok {
 			return nil, fmt.Errorf("%s: tensor %q is missing", c.Path, name)
 		}
-		if t.Shape.Rows() != rows || t.Shape.Cols() != cols {
+		grown := use&device.Vector == 0 && rows == cfg.VocabSize && t.Shape.Rows() == stored && rows > stored
+		if (t.Shape.Rows() != rows && !grown) || t.Shape.Cols() != cols {
 			return nil, fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for [%d %d]", c.Path, name, t.Shape, rows, cols)
 		}
-		w, err := loadOne(dev, t, use, opt)
+		w, err := loadOne(dev, t, rows, use, opt)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Path, err)
 		}
@@ -59,8 +72,9 @@ func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model,
 	})
 }
 
-func loadOne(dev device.Device, t *checkpoint.Tensor, use device.Use, opt LoadOptions) (device.Weight, error) {
-	rows, cols := t.Shape.Rows(), t.Shape.Cols()
+// loadOne makes one weight; rows beyond the stored ones are their mean.
+func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.Use, opt LoadOptions) (device.Weight, error) {
+	cols := t.Shape.Cols()
 	spec := device.WeightSpec{Name: t.Name, DType: t.DType, Rows: rows, Cols: cols, Row: t.Row, Use: use}
 	if opt.Train != nil && opt.Train(t.Name) {
 		values, err := t.Float32()
@@ -68,7 +82,16 @@ func loadOne(dev device.Device, t *checkpoint.Tensor, use device.Use, opt LoadOp
 			return nil, err
 		}
 		w := dev.NewParam(t.Name, rows, cols)
-		return w, dev.WriteWeight(w, values)
+		return w, dev.WriteWeight(w, withMeanRows(values, rows, cols))
+	}
+	if rows > t.Rows() {
+		values, err := t.Float32()
+		if err != nil {
+			return nil, err
+		}
+		values = withMeanRows(values, rows, cols)
+		spec.DType, spec.Row = tensor.F32, func(i int) []byte { return bytesOf(values[i*cols : (i+1)*cols]) }
+		return dev.NewWeight(spec)
 	}
 	if opt.Convert != nil && use&device.Vector == 0 {
 		if to := opt.Convert(t.Name, t.DType); to != tensor.Invalid && to != t.DType {
@@ -76,6 +99,33 @@ func loadOne(dev device.Device, t *checkpoint.Tensor, use device.Use, opt LoadOp
 		}
 	}
 	return dev.NewWeight(spec)
+}
+
+// withMeanRows appends the mean row of values [n, cols] until there are rows of them.
+func withMeanRows(values []float32, rows, cols int) []float32 {
+	n := len(values) / cols
+	if n >= rows {
+		return values
+	}
+	mean := make([]float64, cols)
+	for i, v := range values {
+		mean[i%cols] += float64(v)
+	}
+	for range rows - n {
+		for _, m := range mean {
+			values = append(values, float32(m/float64(n)))
+		}
+	}
+	return values
+}
+
+// bytesOf returns the little-endian bytes of row.
+func bytesOf(row []float32) []byte {
+	b := make([]byte, 0, 4*len(row))
+	for _, v := range row {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return b
 }
 
 // converted returns the rows of t re-encoded as to. It is called from several goroutines.

@@ -1,11 +1,13 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 
+	"leolm/internal/recipe"
 	"leolm/tensor"
 )
 
@@ -177,116 +179,108 @@ type DPOConfig struct {
 	Pairs string  `yaml:"pairs"` // JSONL with prompt, chosen, rejected
 }
 
-// SetDefaults fills what a recipe left out.
-func (c *Config) SetDefaults() {
-	def := func(p *float64, v float64) {
-		if *p == 0 {
-			*p = v
-		}
+// DefaultConfig returns the values of what a recipe leaves out.
+func DefaultConfig() Config {
+	return Config{
+		Data:       DataConfig{Loss: "all"},
+		Batch:      BatchConfig{Micro: 1, Average: "tokens", LastPartial: "drop"},
+		Optimizer:  OptimizerConfig{Betas: []float64{0.9, 0.95}, Eps: 1e-8, Bits: 32},
+		Schedule:   ScheduleConfig{Type: "cosine", DecayRatio: 0.2},
+		Compute:    ComputeConfig{DType: "f32"},
+		Eval:       EvalConfig{MaxTokens: 64},
+		Checkpoint: CheckpointConfig{Keep: 2},
+		Faults:     FaultsConfig{Action: "stop"},
 	}
-	defInt := func(p *int, v int) {
-		if *p == 0 {
-			*p = v
-		}
+}
+
+// Load reads a recipe with its --set changes.
+func Load(path string, sets []string) (*Config, error) {
+	c := DefaultConfig()
+	if err := recipe.Load(path, sets, &c); err != nil {
+		return nil, err
 	}
-	defStr := func(p *string, v string) {
-		if *p == "" {
-			*p = v
-		}
-	}
+	c.derive()
+	return &c, nil
+}
+
+// derive fills the defaults that depend on other values.
+func (c *Config) derive() {
 	if s := c.Model.Shape; s != nil {
-		defInt(&s.KVHeads, s.Heads)
-		if s.Heads > 0 {
-			defInt(&s.HeadDim, s.HiddenSize/s.Heads)
-		}
-		def(&s.RopeTheta, 10000)
-		def(&s.RMSEps, 1e-5)
-		def(&s.InitStd, 0.02)
-		defInt(&s.MaxPositions, c.Data.SequenceLength)
+		s.KVHeads = cmp.Or(s.KVHeads, s.Heads)
+		s.HeadDim = cmp.Or(s.HeadDim, s.HiddenSize/max(s.Heads, 1))
+		s.RopeTheta = cmp.Or(s.RopeTheta, 10000)
+		s.RMSEps = cmp.Or(s.RMSEps, 1e-5)
+		s.InitStd = cmp.Or(s.InitStd, 0.02)
+		s.MaxPositions = cmp.Or(s.MaxPositions, c.Data.SequenceLength)
 	}
 	if l := c.LoRA; l != nil {
-		defInt(&l.Rank, 16)
-		def(&l.Alpha, float64(2*l.Rank))
+		l.Rank = cmp.Or(l.Rank, 16)
+		l.Alpha = cmp.Or(l.Alpha, float64(2*l.Rank))
 		if len(l.Targets) == 0 {
 			l.Targets = slices.Clone(Projections)
 		}
 	}
 	if d := c.DPO; d != nil {
-		def(&d.Beta, 0.1)
+		d.Beta = cmp.Or(d.Beta, 0.1)
 	}
-	defStr(&c.Data.Loss, "all")
-	defStr(&c.Batch.Average, "tokens")
-	defStr(&c.Batch.LastPartial, "drop")
-	defInt(&c.Batch.Micro, 1)
-	defInt(&c.Batch.Global, c.Batch.Micro)
-	if len(c.Optimizer.Betas) == 0 {
-		c.Optimizer.Betas = []float64{0.9, 0.95}
-	}
-	def(&c.Optimizer.Eps, 1e-8)
-	defInt(&c.Optimizer.Bits, 32)
-	defStr(&c.Schedule.Type, "cosine")
-	def(&c.Schedule.DecayRatio, 0.2)
-	defStr(&c.Compute.DType, "f32")
-	defInt(&c.Eval.MaxTokens, 64)
-	defInt(&c.Checkpoint.Keep, 2)
-	defStr(&c.Faults.Action, "stop")
+	c.Batch.Global = cmp.Or(c.Batch.Global, c.Batch.Micro)
 }
 
 // Projections are the linear layers of a decoder block by their Hugging Face names.
 var Projections = []string{"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
-// Validate returns every contradiction in c, with the key's path.
-func (c *Config) Validate() error {
-	var bad []string
-	no := func(cond bool, format string, args ...any) {
+// Validate implements recipe.Validator: it reports every contradiction with the key's path.
+func (c *Config) Validate(fail func(key, format string, args ...any)) {
+	c.derive()
+	no := func(cond bool, key, format string, args ...any) {
 		if cond {
-			bad = append(bad, fmt.Sprintf(format, args...))
+			fail(key, format, args...)
 		}
 	}
 	oneOf := func(key, v string, allowed ...string) {
-		no(!slices.Contains(allowed, v), "%s: %q is not one of %s", key, v, strings.Join(allowed, ", "))
+		no(!slices.Contains(allowed, v), key, "%q is not one of %s", v, strings.Join(allowed, ", "))
 	}
-	no(c.Output == "", "output: name a folder for checkpoints and the finished model")
+	no(c.Output == "", "output", "name a folder for checkpoints and the finished model")
 	m := &c.Model
-	no((m.Base == "") == (m.Shape == nil), "model: give exactly one of base and shape")
+	no((m.Base == "") == (m.Shape == nil), "model", "give exactly one of base and shape")
 	if s := m.Shape; s != nil {
 		no(s.HiddenSize <= 0 || s.IntermediateSize <= 0 || s.Layers <= 0 || s.Heads <= 0 || s.VocabSize <= 0,
-			"model.shape: hidden_size, intermediate_size, layers, heads and vocab_size must be positive")
-		no(s.Heads > 0 && s.KVHeads > 0 && s.Heads%s.KVHeads != 0, "model.shape: heads %d is not a multiple of kv_heads %d", s.Heads, s.KVHeads)
-		no(s.HeadDim%2 != 0, "model.shape.head_dim: %d must be even", s.HeadDim)
-		no(m.Tokenizer == "", "model.tokenizer: a model from scratch needs a tokenizer")
+			"model.shape", "hidden_size, intermediate_size, layers, heads and vocab_size must be positive")
+		no(s.Heads > 0 && s.KVHeads > 0 && s.Heads%s.KVHeads != 0, "model.shape.kv_heads", "heads %d is not a multiple of kv_heads %d", s.Heads, s.KVHeads)
+		no(s.HeadDim%2 != 0, "model.shape.head_dim", "%d must be even", s.HeadDim)
+		no(m.Tokenizer == "", "model.tokenizer", "a model from scratch needs a tokenizer")
 	}
 	if l := c.LoRA; l != nil {
-		no(l.Rank < 1, "lora.rank: %d must be at least 1", l.Rank)
-		no(l.Dropout < 0 || l.Dropout >= 1, "lora.dropout: %v must be in [0, 1)", l.Dropout)
+		no(l.Rank < 1, "lora.rank", "%d must be at least 1", l.Rank)
+		no(l.Dropout < 0 || l.Dropout >= 1, "lora.dropout", "%v must be in [0, 1)", l.Dropout)
 		for _, t := range l.Targets {
 			oneOf("lora.targets", t, Projections...)
 		}
 		if l.BaseType != "" {
 			_, err := tensor.ParseDType(l.BaseType)
-			no(err != nil, "lora.base_type: %v", err)
+			no(err != nil, "lora.base_type", "%v", err)
 		}
-		no(m.Base == "", "lora: needs model.base")
+		no(m.Base == "", "lora", "adapters need model.base")
 	}
-	no(len(c.Data.Train) == 0 && c.DPO == nil, "data.train: name at least one set of shards")
+	no(len(c.Data.Train) == 0 && c.DPO == nil, "data.train", "name at least one set of shards")
 	for i, d := range c.Data.Train {
-		no(d.Shards == "", "data.train[%d].shards: missing", i)
-		no(d.Weight < 0, "data.train[%d].weight: %v must not be negative", i, d.Weight)
+		no(d.Shards == "", fmt.Sprintf("data.train[%d].shards", i), "missing")
+		no(d.Weight < 0, fmt.Sprintf("data.train[%d].weight", i), "%v must not be negative", d.Weight)
 	}
-	no(c.Data.SequenceLength < 1, "data.sequence_length: %d must be at least 1", c.Data.SequenceLength)
-	no(c.Data.HoldOut < 0 || c.Data.HoldOut >= 1, "data.hold_out: %v must be in [0, 1)", c.Data.HoldOut)
-	no(c.Data.CrossDocument && !c.Data.Packing, "data.cross_document: only packed windows hold several documents; set packing")
+	no(c.Data.SequenceLength < 1, "data.sequence_length", "%d must be at least 1", c.Data.SequenceLength)
+	no(c.Data.HoldOut < 0 || c.Data.HoldOut >= 1, "data.hold_out", "%v must be in [0, 1)", c.Data.HoldOut)
+	no(c.Data.CrossDocument && !c.Data.Packing, "data.cross_document", "only packed windows hold several documents; set packing")
 	oneOf("data.loss", c.Data.Loss, "all", "assistant", "roles")
-	no(c.Data.Loss == "roles" && len(c.Data.RoleWeights) == 0, "data.role_weights: loss \"roles\" needs a weight per role")
+	no(c.Data.Loss == "roles" && len(c.Data.RoleWeights) == 0, "data.role_weights", "loss \"roles\" needs a weight per role")
 	oneOf("batch.average", c.Batch.Average, "tokens", "microbatch")
 	oneOf("batch.last_partial", c.Batch.LastPartial, "drop", "keep")
 	no(c.Batch.Micro < 1 || c.Batch.Global < c.Batch.Micro || c.Batch.Global%max(c.Batch.Micro, 1) != 0,
-		"batch: global %d must be a positive multiple of micro %d", c.Batch.Global, c.Batch.Micro)
+		"batch.global", "%d must be a positive multiple of micro %d", c.Batch.Global, c.Batch.Micro)
 	o := &c.Optimizer
-	no(!(o.LR > 0) || math.IsInf(o.LR, 0), "optimizer.lr: %v must be positive", o.LR)
-	no(len(o.Betas) != 2 || o.Betas[0] < 0 || o.Betas[0] >= 1 || o.Betas[1] < 0 || o.Betas[1] >= 1, "optimizer.betas: %v must be two numbers in [0, 1)", o.Betas)
-	no(o.Eps <= 0, "optimizer.eps: %v must be positive", o.Eps)
-	no(o.Bits != 32 && o.Bits != 8, "optimizer.bits: %d is not 32 or 8", o.Bits)
+	no(!(o.LR > 0) || math.IsInf(o.LR, 0), "optimizer.lr", "%v must be positive", o.LR)
+	no(len(o.Betas) != 2 || o.Betas[0] < 0 || o.Betas[0] >= 1 || o.Betas[1] < 0 || o.Betas[1] >= 1, "optimizer.betas", "%v must be two numbers in [0, 1)", o.Betas)
+	no(o.Eps <= 0, "optimizer.eps", "%v must be positive", o.Eps)
+	no(o.Bits != 32 && o.Bits != 8, "optimizer.bits", "%d is not 32 or 8", o.Bits)
 	s := &c.Schedule
 	oneOf("schedule.type", s.Type, "cosine", "linear", "constant", "wsd")
 	n := 0
@@ -295,17 +289,13 @@ func (c *Config) Validate() error {
 			n++
 		}
 	}
-	no(n != 1, "schedule: give exactly one of steps, epochs and tokens")
-	no(s.WarmupSteps > 0 && s.WarmupRatio > 0, "schedule: give warmup_steps or warmup_ratio, not both")
-	no(s.WarmupRatio < 0 || s.WarmupRatio > 1, "schedule.warmup_ratio: %v must be in [0, 1]", s.WarmupRatio)
-	no(s.MinLR < 0 || s.MinLR > o.LR, "schedule.min_lr: %v must be between 0 and optimizer.lr %v", s.MinLR, o.LR)
+	no(n != 1, "schedule", "give exactly one of steps, epochs and tokens")
+	no(s.WarmupSteps > 0 && s.WarmupRatio > 0, "schedule.warmup_ratio", "give warmup_steps or warmup_ratio, not both")
+	no(s.WarmupRatio < 0 || s.WarmupRatio > 1, "schedule.warmup_ratio", "%v must be in [0, 1]", s.WarmupRatio)
+	no(s.MinLR < 0 || s.MinLR > o.LR, "schedule.min_lr", "%v must be between 0 and optimizer.lr %v", s.MinLR, o.LR)
 	oneOf("compute.dtype", c.Compute.DType, "f32", "bf16")
 	oneOf("faults.action", c.Faults.Action, "stop", "skip")
 	if d := c.DPO; d != nil {
-		no(d.Pairs == "", "dpo.pairs: name a JSONL file with prompt, chosen and rejected")
+		no(d.Pairs == "", "dpo.pairs", "name a JSONL file with prompt, chosen and rejected")
 	}
-	if len(bad) > 0 {
-		return fmt.Errorf("recipe %s:\n  %s", c.Name, strings.Join(bad, "\n  "))
-	}
-	return nil
 }

@@ -59,6 +59,7 @@ func newRootCmd() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newGenerateCmd(),
+		newTrainCmd(),
 		newVersionCmd(),
 		newDataCmd(),
 		newTokenizerCmd(),

@@ -1,0 +1,158 @@
+package train
+
+import (
+	"fmt"
+
+	"leolm/dataset"
+	"leolm/device"
+	"leolm/llama"
+)
+
+// feed is where batches come from.
+type feed struct {
+	batcher *dataset.Batcher
+	valid   []validSet
+	closers []*dataset.Shards
+}
+
+// validSet is one named set that validation loss is measured on.
+type validSet struct {
+	name string
+	set  dataset.Set
+}
+
+func (f *feed) Close() {
+	for _, c := range f.closers {
+		c.Close()
+	}
+}
+
+func (f *feed) open(d DataSet) (*dataset.Shards, error) {
+	s, err := dataset.OpenShards(d.Shards)
+	if err != nil {
+		return nil, err
+	}
+	f.closers = append(f.closers, s)
+	return s, nil
+}
+
+// lossWeights turns the recipe's loss into weights by role.
+func (c *DataConfig) lossWeights() (dataset.LossWeights, error) {
+	switch c.Loss {
+	case "assistant":
+		return dataset.AssistantLoss(), nil
+	case "roles":
+		return dataset.RoleLoss(c.RoleWeights)
+	}
+	return dataset.AllLoss(), nil
+}
+
+// holdOutSeed is the seed of scikit-learn's split in the original pipeline.
+const holdOutSeed = 666
+
+// openData opens the sets of a recipe.
+func openData(c *Config) (*feed, error) {
+	f := &feed{}
+	loss, err := c.Data.lossWeights()
+	if err != nil {
+		return nil, fmt.Errorf("data.role_weights: %w", err)
+	}
+	var sets []dataset.Set
+	var weights []float64
+	fail := func(err error) (*feed, error) {
+		f.Close()
+		return nil, err
+	}
+	for i, d := range c.Data.Train {
+		s, err := f.open(d)
+		if err != nil {
+			return fail(fmt.Errorf("data.train[%d]: %w", i, err))
+		}
+		var set dataset.Set = s
+		if c.Data.HoldOut > 0 {
+			train, held, err := dataset.HoldOut(s, c.Data.HoldOut, holdOutSeed)
+			if err != nil {
+				return fail(fmt.Errorf("data.train[%d]: %w", i, err))
+			}
+			set = train
+			f.valid = append(f.valid, validSet{nameOf(d, i), held})
+		}
+		sets, weights = append(sets, set), append(weights, d.Weight)
+	}
+	for i, d := range c.Data.Valid {
+		s, err := f.open(d)
+		if err != nil {
+			return fail(fmt.Errorf("data.valid[%d]: %w", i, err))
+		}
+		f.valid = append(f.valid, validSet{nameOf(d, i), s})
+	}
+	parts, err := dataset.Proportions(sets, weights)
+	if err != nil {
+		return fail(fmt.Errorf("data.train: %w", err))
+	}
+	blend, err := dataset.NewBlend(c.Seed, parts...)
+	if err != nil {
+		return fail(fmt.Errorf("data.train: %w", err))
+	}
+	f.batcher, err = dataset.NewBatcher(blend, dataset.BatchOptions{
+		Length: c.Data.SequenceLength, Batch: c.Batch.Global, Pack: c.Data.Packing, GroupByLength: c.Data.GroupByLength, Loss: loss,
+	})
+	if err != nil {
+		return fail(err)
+	}
+	return f, nil
+}
+
+func nameOf(d DataSet, i int) string {
+	if d.Name != "" {
+		return d.Name
+	}
+	return fmt.Sprintf("set%d", i)
+}
+
+// rows is one micro-batch ready for the model: windows behind each other, without padding.
+type rows struct {
+	batch   llama.Batch
+	targets []int32
+	weights []float32
+	loss    float64 // sum of the weights before scaling
+}
+
+// fill makes a micro-batch of ws. With cross, a window is one sequence whatever documents it holds.
+func (r *rows) fill(ws []dataset.Window, cross bool) {
+	b := &r.batch
+	b.IDs, b.Positions, b.Seqs = b.IDs[:0], b.Positions[:0], b.Seqs[:0]
+	r.targets, r.weights, r.loss = r.targets[:0], r.weights[:0], 0
+	for i := range ws {
+		w := &ws[i]
+		at := len(b.IDs)
+		if cross || len(w.Docs) == 0 {
+			b.Seqs = append(b.Seqs, device.Sequence{Row: at, Len: w.Len()})
+			for p := range w.Len() {
+				b.Positions = append(b.Positions, int32(p))
+			}
+		} else {
+			for d, start := range w.Docs {
+				end := int32(w.Len())
+				if d+1 < len(w.Docs) {
+					end = w.Docs[d+1]
+				}
+				if end > start {
+					b.Seqs = append(b.Seqs, device.Sequence{Row: at + int(start), Len: int(end - start)})
+				}
+			}
+			b.Positions = append(b.Positions, w.Positions()...)
+		}
+		b.IDs = append(b.IDs, w.IDs...)
+		r.targets = append(r.targets, w.Targets...)
+		r.weights = append(r.weights, w.Weights...)
+		r.loss += w.Loss()
+	}
+}
+
+// scale multiplies the weights, so that the loss of a step is a mean.
+func (r *rows) scale(s float64) {
+	for i, w := range r.weights {
+		r.weights[i] = float32(float64(w) * s)
+	}
+}

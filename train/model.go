@@ -1,0 +1,167 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path"
+	"strings"
+
+	"leolm/catalog"
+	"leolm/checkpoint"
+	"leolm/device"
+	"leolm/llama"
+	"leolm/tensor"
+	"leolm/tokenizer"
+)
+
+// subject is the model being trained with what belongs to it.
+type subject struct {
+	cfg    checkpoint.Config
+	model  *llama.Model
+	tok    *tokenizer.Tokenizer
+	base   *catalog.Model // nil when trained from scratch
+	params []llama.Param  // trainable, in a fixed order
+	stops  []int32
+}
+
+func (s *subject) Close() {
+	if s.base != nil {
+		s.base.Close()
+	}
+}
+
+// Shape's configuration.
+func (s *Shape) config() checkpoint.Config {
+	return checkpoint.Config{
+		Architecture: "llama", HiddenSize: s.HiddenSize, IntermediateSize: s.IntermediateSize, Layers: s.Layers, Heads: s.Heads,
+		KVHeads: s.KVHeads, HeadDim: s.HeadDim, VocabSize: s.VocabSize, MaxPositions: s.MaxPositions, RMSEps: s.RMSEps,
+		RopeTheta: s.RopeTheta, TieEmbeddings: s.TieEmbeddings, BOS: -1, PAD: -1,
+	}
+}
+
+// openModel makes the model of a recipe on dev.
+func openModel(c *Config, dev device.Device) (*subject, error) {
+	s := &subject{}
+	m := &c.Model
+	var err error
+	if m.Shape != nil {
+		if s.tok, err = tokenizer.Open(m.Tokenizer, tokenizer.Options{}); err != nil {
+			return nil, fmt.Errorf("model.tokenizer: %w", err)
+		}
+		s.cfg = m.Shape.config()
+		s.cfg.BOS, s.cfg.PAD = int(s.tok.BOS()), int(s.tok.PAD())
+		for _, name := range []string{"<|im_end|>", "</s>"} {
+			if id, ok := s.tok.ID(name); ok {
+				s.cfg.EOS = append(s.cfg.EOS, int(id))
+				s.stops = append(s.stops, id)
+			}
+		}
+		if s.tok.Vocab() > s.cfg.VocabSize {
+			return nil, fmt.Errorf("model.shape.vocab_size: %d rows are too few for a tokenizer of %d ids", s.cfg.VocabSize, s.tok.Vocab())
+		}
+		if s.model, err = llama.New(dev, s.cfg, m.Shape.InitStd, c.Seed); err != nil {
+			return nil, err
+		}
+		s.collect(c)
+		return s, nil
+	}
+	s.base, err = catalog.Open(m.Base, catalog.Options{Tokenizer: m.Tokenizer})
+	if err != nil {
+		return nil, fmt.Errorf("model.base: %w", err)
+	}
+	s.tok, s.stops = s.base.Tokenizer, s.base.StopIDs
+	opt := llama.LoadOptions{VocabSize: m.VocabSize, Config: func(cfg *checkpoint.Config) {
+		if m.RopeLinear > 0 {
+			cfg.RopeScaling = checkpoint.RopeScaling{Type: "linear", Factor: m.RopeLinear}
+		}
+		if m.MaxPositions > 0 {
+			cfg.MaxPositions = m.MaxPositions
+		}
+	}}
+	if c.LoRA == nil {
+		opt.Train = func(name string) bool { return trains(m.Train, name) }
+	} else if c.LoRA.BaseType != "" {
+		to, err := tensor.ParseDType(c.LoRA.BaseType)
+		if err != nil {
+			return nil, err
+		}
+		opt.Convert = func(name string, stored tensor.DType) tensor.DType { return to }
+	}
+	if s.model, err = llama.Load(dev, s.base.Checkpoint, opt); err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.cfg = s.model.Config
+	if c.LoRA != nil {
+		addAdapters(dev, s.model, c.LoRA, c.Seed)
+	}
+	s.collect(c)
+	if len(s.params) == 0 {
+		s.Close()
+		return nil, fmt.Errorf("model.train: no tensor matches %s; nothing would be trained", strings.Join(m.Train, ", "))
+	}
+	return s, nil
+}
+
+// trains tells whether one of the patterns (path.Match over the canonical name) matches; none means all.
+func trains(patterns []string, name string) bool {
+	for _, p := range patterns {
+		if ok, err := path.Match(p, name); ok && err == nil {
+			return true
+		}
+	}
+	return len(patterns) == 0
+}
+
+// addAdapters puts LoRA adapters on the chosen projections: A uniform in
+// ±1/√in (PyTorch's default for linear layers, as PEFT), B zero.
+func addAdapters(dev device.Device, m *llama.Model, l *LoRAConfig, seed uint64) {
+	scale := l.Alpha / float64(l.Rank)
+	if l.RSLoRA {
+		scale = l.Alpha / math.Sqrt(float64(l.Rank))
+	}
+	for i, lin := range m.Linears() {
+		if !targets(l.Targets, lin.Name) {
+			continue
+		}
+		in, out := lin.W.Cols(), lin.W.Rows()
+		a := dev.NewParam(lin.Name+".lora_A.weight", l.Rank, in)
+		b := dev.NewParam(lin.Name+".lora_B.weight", out, l.Rank)
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
+		values := make([]float32, l.Rank*in)
+		bound := 1 / math.Sqrt(float64(in))
+		for i := range values {
+			values[i] = float32((2*rng.Float64() - 1) * bound)
+		}
+		if err := dev.WriteWeight(a, values); err != nil {
+			panic(err) // a fresh parameter of this very shape
+		}
+		lin.Adapters = append(lin.Adapters, &llama.Adapter{A: a, B: b, Scale: float32(scale), Dropout: float32(l.Dropout)})
+	}
+}
+
+func targets(names []string, linear string) bool {
+	for _, n := range names {
+		if strings.HasSuffix(linear, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// collect lists the trainable parameters in a fixed order.
+func (s *subject) collect(c *Config) {
+	for _, p := range s.model.Params() {
+		if p.Weight.Trainable() {
+			s.params = append(s.params, p)
+		}
+	}
+	for _, l := range s.model.Linears() {
+		for _, a := range l.Adapters {
+			s.params = append(s.params,
+				llama.Param{Name: l.Name + ".lora_A.weight", Weight: a.A},
+				llama.Param{Name: l.Name + ".lora_B.weight", Weight: a.B})
+		}
+	}
+}

@@ -1,0 +1,379 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"leolm/dataset"
+	"leolm/device"
+	"leolm/grad"
+	"leolm/tensor"
+)
+
+// Step is what one optimiser step did.
+type Step struct {
+	Step         int     `json:"step"`
+	Total        int     `json:"total"`
+	Epoch        int     `json:"epoch"`
+	Loss         float64 `json:"loss"`
+	LR           float64 `json:"lr"`
+	GradNorm     float64 `json:"grad_norm"`
+	Tokens       int     `json:"tokens"`      // positions of this step
+	LossTokens   float64 `json:"loss_tokens"` // sum of loss weights
+	TokensSeen   int64   `json:"tokens_seen"` // in the whole run
+	Seconds      float64 `json:"seconds"`
+	TokensPerSec float64 `json:"tokens_per_second"`
+	TFLOPS       float64 `json:"tflops"` // model FLOPs of this step per second / 1e12
+	Skipped      bool    `json:"skipped,omitempty"`
+}
+
+// Eval is one validation.
+type Eval struct {
+	Step    int                `json:"step"`
+	Loss    float64            `json:"valid_loss"` // mean over the sets' tokens
+	Sets    map[string]float64 `json:"valid_sets,omitempty"`
+	Samples []Sample           `json:"samples,omitempty"`
+	Best    bool               `json:"best,omitempty"`
+}
+
+// Sample is a prompt and how the model went on.
+type Sample struct {
+	Prompt string `json:"prompt"`
+	Text   string `json:"text"`
+}
+
+// Observer is told what happens. Any field may be nil.
+type Observer struct {
+	Start func(Plan)
+	Step  func(Step)
+	Eval  func(Eval)
+	Note  func(format string, args ...any)
+}
+
+func (o *Observer) note(format string, args ...any) {
+	if o.Note != nil {
+		o.Note(format, args...)
+	}
+}
+
+// Result is the outcome of a run.
+type Result struct {
+	Steps       int
+	Loss        float64 // of the last step
+	ValidLoss   float64 // of the last evaluation; NaN if there was none
+	Interrupted bool    // stopped by a signal, with a checkpoint written
+	EarlyStop   bool
+	PeakBytes   int // weights, gradients, optimiser state and tensors
+}
+
+// FaultError stops a run at a step whose numbers went bad.
+type FaultError struct {
+	Step   int
+	Tensor string // whose gradient is not finite; "" for a bad loss
+	Loss   float64
+	Mean   float64 // running mean of the loss, for a spike
+}
+
+func (e *FaultError) Error() string {
+	switch {
+	case e.Tensor != "":
+		return fmt.Sprintf("step %d: the gradient of %s is not finite (loss %v); lower optimizer.lr, set optimizer.clip, or set faults.action: skip", e.Step, e.Tensor, e.Loss)
+	case math.IsNaN(e.Loss) || math.IsInf(e.Loss, 0):
+		return fmt.Sprintf("step %d: the loss is %v; lower optimizer.lr, or set faults.action: skip", e.Step, e.Loss)
+	}
+	return fmt.Sprintf("step %d: the loss jumped to %.4f from a mean of %.4f (faults.spike); lower optimizer.lr, or set faults.action: skip", e.Step, e.Loss, e.Mean)
+}
+
+// Trainer is a run in progress.
+type Trainer struct {
+	cfg  *Config
+	dev  device.Device
+	sub  *subject
+	data *feed
+	opt  *Optimizer
+	obs  Observer
+
+	total     int // steps of the whole run
+	seen      int64
+	mean      float64 // running mean of the loss
+	best      float64 // lowest validation loss so far
+	bad       int     // evaluations since
+	lastSaved time.Time
+	micro     rows
+	plan      Plan
+}
+
+// New prepares a run: opens model and data, and resumes from the newest
+// checkpoint in the output folder if there is one of the same recipe.
+func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
+	compute, err := tensor.ParseDType(cfg.Compute.DType)
+	if err != nil {
+		return nil, err
+	}
+	if err := dev.SetCompute(compute); err != nil {
+		return nil, err
+	}
+	t := &Trainer{cfg: cfg, dev: dev, obs: obs, best: math.Inf(1), lastSaved: time.Now()}
+	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
+		return nil, err
+	}
+	if t.data, err = openData(cfg); err != nil {
+		return nil, err
+	}
+	if t.sub, err = openModel(cfg, dev); err != nil {
+		t.Close()
+		return nil, err
+	}
+	if t.opt, err = NewOptimizer(dev, cfg.Optimizer, t.sub.params); err != nil {
+		t.Close()
+		return nil, err
+	}
+	t.total = t.steps()
+	if t.total < 1 {
+		t.Close()
+		return nil, fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
+	}
+	t.plan = makePlan(cfg, t.sub.cfg, t.total, t.adapterParams())
+	if err := t.resume(); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Trainer) adapterParams() int64 {
+	var n int64
+	if t.cfg.LoRA != nil {
+		for _, p := range t.sub.params {
+			n += int64(p.Weight.Rows()) * int64(p.Weight.Cols())
+		}
+	}
+	return n
+}
+
+// Close gives files back.
+func (t *Trainer) Close() {
+	if t.data != nil {
+		t.data.Close()
+	}
+	if t.sub != nil {
+		t.sub.Close()
+	}
+}
+
+// steps turns the schedule's length into optimiser steps. Epochs are
+// concatenated permutations: only the very end of the run may hold a partial
+// batch, which is dropped or kept. (The card's 131214 examples, 3 epochs and
+// batches of 256 make 1537.66: 1537 steps when it is dropped, 1538 when kept.)
+func (t *Trainer) steps() int {
+	s := &t.cfg.Schedule
+	switch {
+	case s.Steps > 0:
+		return s.Steps
+	case s.Epochs > 0:
+		whole := int(s.Epochs)
+		var windows float64
+		for e := range whole {
+			windows += float64(t.data.batcher.WindowCount(e))
+		}
+		if part := s.Epochs - float64(whole); part > 0 {
+			windows += part * float64(t.data.batcher.WindowCount(whole))
+		}
+		return wholeSteps(windows, t.cfg.Batch.Global, t.cfg.Batch.LastPartial)
+	}
+	return wholeSteps(s.Tokens/float64(t.cfg.Data.SequenceLength), t.cfg.Batch.Global, "keep")
+}
+
+func wholeSteps(windows float64, global int, lastPartial string) int {
+	n := windows / float64(global)
+	if lastPartial == "keep" {
+		return int(math.Ceil(n - 1e-9))
+	}
+	return int(n + 1e-9)
+}
+
+// Run trains until the schedule ends, ctx is cancelled (a checkpoint is written first), or a fault stops it.
+// save asks for a checkpoint at the next step border.
+func (t *Trainer) Run(ctx context.Context, save <-chan struct{}) (*Result, error) {
+	if t.obs.Start != nil {
+		t.obs.Start(t.plan)
+	}
+	res := &Result{ValidLoss: math.NaN(), Loss: math.NaN()}
+	finish := func(err error) (*Result, error) {
+		res.Steps, res.PeakBytes = t.opt.Step, t.PeakBytes()
+		return res, err
+	}
+	for t.opt.Step < t.total {
+		st, err := t.step()
+		if err != nil {
+			return finish(err)
+		}
+		res.Loss = st.Loss
+		if t.obs.Step != nil {
+			t.obs.Step(*st)
+		}
+		if every := t.cfg.Eval.Every; every > 0 && t.opt.Step%every == 0 && t.opt.Step < t.total {
+			ev, stop, err := t.evaluate(ctx)
+			if err != nil && !errors.Is(err, context.Canceled) {
+				return finish(err)
+			}
+			if err == nil {
+				res.ValidLoss = ev.Loss
+			}
+			if stop {
+				res.EarlyStop = true
+				break
+			}
+		}
+		asked := false
+		select {
+		case <-save:
+			asked = true
+		case <-ctx.Done():
+			asked, res.Interrupted = true, true
+		default:
+		}
+		if asked || t.due() {
+			if err := t.Save(); err != nil {
+				return finish(err)
+			}
+		}
+		if res.Interrupted {
+			t.obs.note("interrupted at step %d of %d; run the same command again to go on", t.opt.Step, t.total)
+			return finish(nil)
+		}
+	}
+	ev, _, err := t.evaluate(ctx)
+	if err != nil {
+		return finish(err)
+	}
+	if len(ev.Sets) > 0 {
+		res.ValidLoss = ev.Loss
+	}
+	if err := t.Save(); err != nil {
+		return finish(err)
+	}
+	return finish(t.Export(filepath.Join(t.cfg.Output, "model")))
+}
+
+// due tells whether the schedule asks for a checkpoint.
+func (t *Trainer) due() bool {
+	c := &t.cfg.Checkpoint
+	return c.Every > 0 && t.opt.Step%c.Every == 0 || c.Minutes > 0 && time.Since(t.lastSaved).Minutes() >= c.Minutes
+}
+
+// step takes one optimiser step.
+func (t *Trainer) step() (*Step, error) {
+	start := time.Now()
+	n := t.opt.Step + 1
+	windows := t.data.batcher.Next()
+	if t.cfg.Schedule.Epochs > 0 && t.cfg.Batch.LastPartial == "keep" && n == t.total {
+		windows = windows[:t.lastBatch(len(windows))]
+	}
+	st := &Step{Step: n, Total: t.total, Epoch: t.data.batcher.Position().Epoch, LR: t.cfg.Schedule.LR(t.cfg.Optimizer.LR, n, t.total)}
+	for i := range windows {
+		st.Tokens += windows[i].Len()
+		st.LossTokens += windows[i].Loss()
+	}
+	if st.LossTokens == 0 {
+		return nil, fmt.Errorf("step %d: no token of the batch carries loss; check data.loss against the roles in the shards", n)
+	}
+	micros := (len(windows) + t.cfg.Batch.Micro - 1) / t.cfg.Batch.Micro
+	for m := range micros {
+		part := windows[m*t.cfg.Batch.Micro : min((m+1)*t.cfg.Batch.Micro, len(windows))]
+		t.micro.fill(part, t.cfg.Data.CrossDocument)
+		if t.micro.loss == 0 {
+			continue
+		}
+		if t.cfg.Batch.Average == "microbatch" {
+			t.micro.scale(1 / (t.micro.loss * float64(micros)))
+		} else {
+			t.micro.scale(1 / st.LossTokens)
+		}
+		t.micro.batch.DropoutSeed = t.cfg.Seed ^ uint64(n)<<20 ^ uint64(m+1)
+		st.Loss += t.accumulate()
+	}
+	norm, bad := t.opt.GradNorm()
+	st.GradNorm = norm
+	if err := t.check(st, bad); err != nil {
+		if t.cfg.Faults.Action != "skip" {
+			return nil, err
+		}
+		t.obs.note("%v: skipped", err)
+		t.opt.Zero()
+		t.opt.Step++
+		st.Skipped = true
+	} else {
+		t.opt.Update(st.LR, norm)
+		if t.mean == 0 {
+			t.mean = st.Loss
+		}
+		t.mean += 0.05 * (st.Loss - t.mean)
+	}
+	t.seen += int64(st.Tokens)
+	st.TokensSeen = t.seen
+	st.Seconds = time.Since(start).Seconds()
+	st.TokensPerSec = float64(st.Tokens) / st.Seconds
+	st.TFLOPS = t.plan.FLOPsPerToken * st.TokensPerSec / 1e12
+	return st, nil
+}
+
+// lastBatch is the number of windows in the partial batch that ends the run.
+func (t *Trainer) lastBatch(full int) int {
+	var windows int
+	for e := range int(t.cfg.Schedule.Epochs) {
+		windows += t.data.batcher.WindowCount(e)
+	}
+	if rest := windows % t.cfg.Batch.Global; rest > 0 {
+		return min(rest, full)
+	}
+	return full
+}
+
+// check finds what is wrong with the numbers of a step.
+func (t *Trainer) check(st *Step, bad string) error {
+	switch {
+	case bad != "", math.IsNaN(st.Loss), math.IsInf(st.Loss, 0):
+		return &FaultError{Step: st.Step, Tensor: bad, Loss: st.Loss}
+	case t.cfg.Faults.Spike > 0 && t.mean > 0 && st.Loss > t.cfg.Faults.Spike*t.mean:
+		return &FaultError{Step: st.Step, Loss: st.Loss, Mean: t.mean}
+	}
+	return nil
+}
+
+// accumulate runs the micro-batch forward and backward and returns its loss.
+func (t *Trainer) accumulate() float64 {
+	m := t.sub.model
+	tape := grad.New(t.dev, t.cfg.Compute.Recompute)
+	h := m.Forward(tape, &t.micro.batch)
+	ce := tape.LinearCrossEntropy(h, m.Head, t.micro.targets, t.micro.weights, m.Vocab)
+	tape.Release(h)
+	tape.Backward(nil)
+	return ce.Loss
+}
+
+// PeakBytes is the memory that the run took at most: weights with gradients, optimiser state, tensors.
+func (t *Trainer) PeakBytes() int {
+	return t.sub.model.WeightBytes() + t.opt.Bytes() + t.dev.ArenaBytes()
+}
+
+// Plan returns the plan of the run.
+func (t *Trainer) Plan() Plan { return t.plan }
+
+// Step returns the number of steps taken.
+func (t *Trainer) Step() int { return t.opt.Step }
+
+// windowsOf cuts a validation set into windows.
+func windowsOf(set dataset.Set, length, i int, loss *dataset.LossWeights) []dataset.Window {
+	var w dataset.Window
+	w.Append(dataset.Ref{Index: i}, set.Sample(i), loss, length)
+	if w.Len() == 0 {
+		return nil
+	}
+	return []dataset.Window{w}
+}

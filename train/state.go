@@ -1,0 +1,278 @@
+package train
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"leolm/checkpoint"
+	"leolm/dataset"
+	"leolm/device"
+	"leolm/internal/durable"
+	"leolm/tensor"
+)
+
+// A checkpoint is a folder step-NNNNNNNN with weights.safetensors (float32
+// values of what is trained), optimizer.safetensors (AdamW's moments),
+// state.json and, written last, the marker COMMIT. A folder without the
+// marker is unfinished and never read.
+const (
+	weightsFile   = "weights.safetensors"
+	optimizerFile = "optimizer.safetensors"
+	stateFile     = "state.json"
+	commitMarker  = "COMMIT"
+	stepPrefix    = "step-"
+	bestFolder    = "best"
+)
+
+// state is what state.json holds.
+type state struct {
+	Recipe   string           `json:"recipe_sha256"`
+	Step     int              `json:"step"`
+	Total    int              `json:"total"`
+	Seen     int64            `json:"tokens_seen"`
+	Position dataset.Position `json:"data_position"`
+	Mean     float64          `json:"loss_mean"`
+	Best     *float64         `json:"best_valid_loss"`
+	Bad      int              `json:"evaluations_since_best"`
+}
+
+// identity is the hash of the parts of the recipe that must not change between a checkpoint and its resumption: all
+// that the sequence of updates depends on.
+func (c *Config) identity() string {
+	k := *c
+	k.Output, k.Name = "", ""
+	k.Eval, k.Checkpoint = EvalConfig{}, CheckpointConfig{}
+	b, err := json.Marshal(k)
+	if err != nil {
+		panic(err) // plain data
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func (t *Trainer) checkpoints() string { return filepath.Join(t.cfg.Output, "checkpoints") }
+
+// Save writes a checkpoint of the current step and removes the ones that are no longer kept.
+func (t *Trainer) Save() error {
+	t.lastSaved = time.Now()
+	dir := filepath.Join(t.checkpoints(), fmt.Sprintf("%s%08d", stepPrefix, t.opt.Step))
+	if durable.Marked(dir, commitMarker) {
+		return nil
+	}
+	if err := t.write(dir); err != nil {
+		return fmt.Errorf("checkpoint of step %d: %w", t.opt.Step, err)
+	}
+	done, err := committed(t.checkpoints())
+	if err != nil {
+		return err
+	}
+	keep := max(t.cfg.Checkpoint.Keep, t.cfg.Checkpoint.Average, 1)
+	for _, old := range done[:max(0, len(done)-keep)] {
+		if err := remove(filepath.Join(t.checkpoints(), old.name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// saveBest writes the weights of the lowest validation loss so far.
+func (t *Trainer) saveBest() error {
+	dir := filepath.Join(t.checkpoints(), bestFolder)
+	if err := remove(dir); err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(dir); err != nil {
+		return err
+	}
+	if err := t.writeWeights(filepath.Join(dir, weightsFile)); err != nil {
+		return err
+	}
+	return durable.Mark(dir, commitMarker, nil)
+}
+
+// remove takes the marker away first, so that a half-removed folder is never read.
+func remove(dir string) error {
+	if err := durable.Unmark(dir, commitMarker); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+func (t *Trainer) write(dir string) error {
+	if err := remove(dir); err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(dir); err != nil {
+		return err
+	}
+	if err := t.writeWeights(filepath.Join(dir, weightsFile)); err != nil {
+		return err
+	}
+	var moments []checkpoint.Output
+	err := t.opt.state(func(name string, m device.Moment) error {
+		moments = append(moments, checkpoint.Output{
+			Name: name, DType: tensor.U8, Shape: tensor.Shape{m.Bytes()},
+			Write: func(w io.Writer) error {
+				b := make([]byte, m.Bytes())
+				m.Save(b)
+				_, err := w.Write(b)
+				return err
+			},
+		})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := checkpoint.WriteSafetensors(filepath.Join(dir, optimizerFile), nil, moments); err != nil {
+		return err
+	}
+	s := state{Recipe: t.cfg.identity(), Step: t.opt.Step, Total: t.total, Seen: t.seen, Position: t.data.batcher.Position(), Mean: t.mean, Bad: t.bad}
+	if !math.IsInf(t.best, 0) {
+		s.Best = &t.best
+	}
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(filepath.Join(dir, stateFile), append(b, '\n')); err != nil {
+		return err
+	}
+	return durable.Mark(dir, commitMarker, nil)
+}
+
+func (t *Trainer) writeWeights(path string) error {
+	var ts []checkpoint.Output
+	for _, p := range t.sub.params {
+		rows, cols := p.Weight.Rows(), p.Weight.Cols()
+		shape := tensor.Shape{rows, cols}
+		if p.Vector {
+			shape = tensor.Shape{cols}
+		}
+		ts = append(ts, checkpoint.Output{Name: p.Name, DType: tensor.F32, Shape: shape, Write: func(w io.Writer) error {
+			values := make([]float32, rows*cols)
+			t.dev.ReadWeight(p.Weight, values)
+			b := make([]byte, 0, 4*len(values))
+			for _, v := range values {
+				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+			}
+			_, err := w.Write(b)
+			return err
+		}})
+	}
+	return checkpoint.WriteSafetensors(path, nil, ts)
+}
+
+type savedStep struct {
+	name string
+	step int
+}
+
+// committed lists the finished checkpoints in dir, oldest first.
+func committed(dir string) ([]savedStep, error) {
+	entries, err := os.ReadDir(dir)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []savedStep
+	for _, e := range entries {
+		n, err := strconv.Atoi(strings.TrimPrefix(e.Name(), stepPrefix))
+		if err != nil || !strings.HasPrefix(e.Name(), stepPrefix) || !durable.Marked(filepath.Join(dir, e.Name()), commitMarker) {
+			continue
+		}
+		out = append(out, savedStep{e.Name(), n})
+	}
+	slices.SortFunc(out, func(a, b savedStep) int { return a.step - b.step })
+	return out, nil
+}
+
+// resume goes on from the newest finished checkpoint.
+func (t *Trainer) resume() error {
+	done, err := committed(t.checkpoints())
+	if err != nil || len(done) == 0 {
+		return err
+	}
+	dir := filepath.Join(t.checkpoints(), done[len(done)-1].name)
+	if err := t.read(dir); err != nil {
+		return fmt.Errorf("resume from %s: %w", dir, err)
+	}
+	t.obs.note("resumed at step %d of %d", t.opt.Step, t.total)
+	return nil
+}
+
+func (t *Trainer) read(dir string) error {
+	b, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil {
+		return err
+	}
+	var s state
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("%s: %w", stateFile, err)
+	}
+	if s.Recipe != t.cfg.identity() || s.Total != t.total {
+		return fmt.Errorf("the checkpoint is of another recipe (step %d of %d); choose another output folder, or remove the checkpoints to start anew", s.Step, s.Total)
+	}
+	if err := t.readWeights(filepath.Join(dir, weightsFile)); err != nil {
+		return err
+	}
+	f, err := checkpoint.OpenSafetensors(filepath.Join(dir, optimizerFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = t.opt.state(func(name string, m device.Moment) error {
+		v, ok := f.Tensor(name)
+		if !ok {
+			return fmt.Errorf("%s: tensor %q is missing", optimizerFile, name)
+		}
+		return m.Load(v.Data)
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.data.batcher.Seek(s.Position); err != nil {
+		return err
+	}
+	t.opt.Step, t.seen, t.mean, t.bad = s.Step, s.Seen, s.Mean, s.Bad
+	if s.Best != nil {
+		t.best = *s.Best
+	}
+	return nil
+}
+
+func (t *Trainer) readWeights(path string) error {
+	f, err := checkpoint.OpenSafetensors(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, p := range t.sub.params {
+		v, ok := f.Tensor(p.Name)
+		n := p.Weight.Rows() * p.Weight.Cols()
+		if !ok || v.DType != tensor.F32 || len(v.Data) != 4*n {
+			return fmt.Errorf("%s: tensor %q is missing or has another shape", filepath.Base(path), p.Name)
+		}
+		values := make([]float32, n)
+		for i := range values {
+			values[i] = math.Float32frombits(binary.LittleEndian.Uint32(v.Data[4*i:]))
+		}
+		if err := t.dev.WriteWeight(p.Weight, values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
