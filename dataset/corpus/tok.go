@@ -1,0 +1,12 @@
+package corpus
+
+import "leolm/tokenizer"
+
+// OpenTokenizer opens a tokenizer file or folder with package tokenizer.
+func OpenTokenizer(path string) (*Tokenizer, error) {
+	t, err := tokenizer.Open(path, tokenizer.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return &Tokenizer{Append: t.AppendTokens, Vocab: t.Vocab(), BOS: t.BOS(), EOS: t.EOS()}, nil
+}

@@ -1,0 +1,205 @@
+package textcheck
+
+import (
+	"html"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// A Normalizer cleans text without changing what it says. The zero value does
+// nothing.
+type Normalizer struct {
+	// NFC composes letters and accents (Unicode normalisation form C).
+	NFC bool
+	// Whitespace turns every kind of space and tab into one space, CR LF, U+2028
+	// and U+2029 into line feeds, strips lines, and leaves at most one empty line
+	// in a row and none at the ends.
+	Whitespace bool
+	// Control removes control characters other than tab and line feed, byte order
+	// marks, zero-width spaces, direction marks and soft hyphens.
+	Control bool
+	// Entities resolves HTML character references ("d&#228;mpft", "&amp;").
+	Entities bool
+}
+
+// Normal is what a corpus wants: everything but Entities.
+var Normal = Normalizer{NFC: true, Whitespace: true, Control: true}
+
+// Apply returns the clean text; the same string when it was clean.
+func (z Normalizer) Apply(text string) string {
+	if z.Entities && strings.IndexByte(text, '&') >= 0 {
+		text = html.UnescapeString(text)
+	}
+	if !z.clean(text) {
+		text = z.rewrite(text)
+	}
+	if z.NFC && mayDecompose(text) { // last: what was between two characters is gone
+		text = norm.NFC.String(text)
+	}
+	return text
+}
+
+// mayDecompose: every rune below U+0300 is its own NFC form and none composes
+// with another, so most German text needs no table.
+func mayDecompose(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0xCC { // first byte of U+0300
+			return !norm.NFC.IsNormalString(s)
+		}
+	}
+	return false
+}
+
+const (
+	keep = iota
+	drop
+	space
+	newline
+)
+
+func (z Normalizer) class(r rune) int {
+	switch {
+	case r == '\n':
+		if z.Whitespace {
+			return newline
+		}
+	case r == ' ', r == '\t', r == '\v', r == '\f', r == 0xA0, r == 0x1680, r >= 0x2000 && r <= 0x200A, r == 0x202F, r == 0x205F, r == 0x3000:
+		if z.Whitespace {
+			return space
+		}
+		if z.Control && (r == '\v' || r == '\f') {
+			return drop
+		}
+	case r == 0x2028, r == 0x2029, r == 0x85:
+		if z.Whitespace {
+			return newline
+		}
+	case r < 0x20, r >= 0x7F && r < 0xA0, r == 0xAD, r == 0x200B, r == 0x200E, r == 0x200F, r >= 0x202A && r <= 0x202E, r >= 0x2060 && r <= 0x2064, r == 0xFEFF:
+		if z.Control {
+			return drop
+		}
+	}
+	return keep
+}
+
+// clean tells whether rewrite would change nothing.
+func (z Normalizer) clean(s string) bool {
+	lines, spaces := 2, true // as if at the start of the text
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c > ' ' && c < 0x7F {
+			lines, spaces = 0, false
+			i++
+			continue
+		}
+		r, n := rune(c), 1
+		if c >= utf8.RuneSelf {
+			r, n = utf8.DecodeRuneInString(s[i:])
+		}
+		switch z.class(r) {
+		case drop:
+			return false
+		case space:
+			if r != ' ' || spaces || lines > 0 {
+				return false
+			}
+			spaces = true
+		case newline:
+			if r != '\n' || spaces || lines >= 2 {
+				return false
+			}
+			lines++
+		default:
+			if r == '\r' && z.Whitespace {
+				return false
+			}
+			lines, spaces = 0, false
+		}
+		i += n
+	}
+	return !z.Whitespace || s == "" || !spaces && lines == 0
+}
+
+// rewrite cleans s.
+func (z Normalizer) rewrite(s string) string {
+	out := make([]byte, 0, len(s))
+	lines, spaces := 2, false // pending: newlines just written, a space not yet written
+	for k := 0; k < len(s); {
+		c := s[k]
+		if c > ' ' && c < 0x7F {
+			if spaces && lines == 0 {
+				out = append(out, ' ')
+			}
+			lines, spaces = 0, false
+			out = append(out, c)
+			k++
+			continue
+		}
+		r, n := rune(c), 1
+		if c >= utf8.RuneSelf {
+			r, n = utf8.DecodeRuneInString(s[k:])
+		}
+		class := z.class(r)
+		if r == '\r' && z.Whitespace {
+			class = newline
+			if k+1 < len(s) && s[k+1] == '\n' {
+				class = drop
+			}
+		}
+		switch class {
+		case drop:
+		case space:
+			spaces = true
+		case newline:
+			spaces = false
+			if lines < 2 {
+				out = append(out, '\n')
+				lines++
+			}
+		default:
+			if spaces && lines == 0 {
+				out = append(out, ' ')
+			}
+			lines, spaces = 0, false
+			out = append(out, s[k:k+n]...)
+		}
+		k += n
+	}
+	if z.Whitespace {
+		for len(out) > 0 && out[len(out)-1] == '\n' {
+			out = out[:len(out)-1]
+		}
+	}
+	return string(out)
+}
+
+// Letters is the share of letters among a text's characters other than space.
+func Letters(text string) float64 {
+	letters, all := 0, 0
+	for _, r := range text {
+		if r < utf8.RuneSelf {
+			switch {
+			case r <= ' ':
+				continue
+			case 'a' <= r|0x20 && r|0x20 <= 'z':
+				letters++
+			}
+			all++
+			continue
+		}
+		if unicode.IsSpace(r) {
+			continue
+		}
+		if unicode.IsLetter(r) {
+			letters++
+		}
+		all++
+	}
+	if all == 0 {
+		return 0
+	}
+	return float64(letters) / float64(all)
+}
