@@ -35,7 +35,7 @@ var (
 )
 
 // prefetch is how far ahead of the current block the next weights are asked for.
-const prefetch = 4096
+const prefetch = 2048
 
 // kernelZ writes the kernel of a type for n activation rows with 512-bit
 // registers. Without VPDPBUSD its work is done by VPMADDUBSW and VPMADDWD, and n is at
