@@ -1,0 +1,11 @@
+//go:build !unix
+
+package hub
+
+import "context"
+
+// lock does nothing where there is no flock: two programs that fetch one file
+// at one time may then both download it.
+func (c *Client) lock(context.Context, string) (unlock func(), err error) {
+	return func() {}, nil
+}
