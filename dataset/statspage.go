@@ -1,0 +1,146 @@
+package dataset
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"leolm/internal/pynum"
+)
+
+// ReadStats reads the statistics of finished shards: from PREFIX_stats.json,
+// or, if another tool wrote the shards, from the lengths in their index.
+func ReadStats(prefix string) ([]*Stats, error) {
+	shards, err := OpenShards(prefix)
+	if err != nil {
+		return nil, err
+	}
+	defer shards.Close()
+	file := prefix + "_stats.json"
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		s := NewStats(filepath.Base(prefix), shards.Len(), 1)
+		for i := range shards.Len() {
+			s.Add(shards.Length(i))
+		}
+		return []*Stats{s}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var doc struct{ Datasets []*Stats }
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("%s: not statistics of leo data prepare: %w", file, err)
+	}
+	samples := 0
+	for i, s := range doc.Datasets {
+		if s == nil {
+			return nil, fmt.Errorf("%s: dataset %d is null", file, i)
+		}
+		samples += s.Accepted
+	}
+	if samples != shards.Len() {
+		return nil, fmt.Errorf("%s: statistics of %d samples, the shards hold %d: they do not belong together", file, samples, shards.Len())
+	}
+	return doc.Datasets, nil
+}
+
+// WriteSkips prints how many samples of which dataset were skipped and why.
+func WriteSkips(w io.Writer, parts []*Stats) error {
+	var b strings.Builder
+	for _, s := range append(parts[:len(parts):len(parts)], Total(parts)) {
+		fmt.Fprintf(&b, "%s: %d skipped\n", s.Name, s.Skipped)
+		for _, why := range Reasons() {
+			if n := s.SkippedFor[why]; n > 0 {
+				fmt.Fprintf(&b, "  %6d  %s\n", n, why)
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// StatsPage is an HTML page with a histogram of lengths for each dataset and
+// in total. It needs nothing from the network.
+func StatsPage(prefix string, parts []*Stats) []byte {
+	var b strings.Builder
+	e := html.EscapeString
+	fmt.Fprintf(&b, `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>%s</title>
+<style>
+body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+h2{font-size:1.1rem;margin:2rem 0 .3rem}
+table{border-collapse:collapse}td,th{padding:.15rem .8rem .15rem 0;text-align:right;font-variant-numeric:tabular-nums}
+td:first-child,th:first-child{text-align:left}
+svg{display:block;width:100%%;height:auto}text{font:11px system-ui,sans-serif;fill:#555}rect{fill:#3b6ea5}rect:hover{fill:#d9822b}
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#1a1a1a}text{fill:#aaa}rect{fill:#6fa3d8}}
+</style></head><body>
+<h1>Tokens per sample: %s</h1>
+<table><tr><th>dataset<th>samples<th>skipped<th>tokens<th>min<th>median<th>90 %%<th>99 %%<th>max<th>avg</tr>
+`, e(prefix), e(prefix))
+	all := append(parts[:len(parts):len(parts)], Total(parts))
+	for _, s := range all {
+		fmt.Fprintf(&b, "<tr><td>%s<td>%d<td>%d<td>%d<td>%d<td>%d<td>%d<td>%d<td>%d<td>%.1f</tr>\n", e(s.Name), s.Accepted, s.Skipped, s.Tokens,
+			s.Min, s.Lengths.Quantile(.5), s.Lengths.Quantile(.9), s.Lengths.Quantile(.99), s.Max, s.Mean())
+	}
+	b.WriteString("</table>\n")
+	for _, s := range all {
+		fmt.Fprintf(&b, "<h2>%s</h2>\n", e(s.Name))
+		var notes []string
+		for _, why := range Reasons() {
+			if n := s.SkippedFor[why]; n > 0 {
+				notes = append(notes, fmt.Sprintf("%s: %d", why, n))
+			}
+		}
+		if notes != nil {
+			fmt.Fprintf(&b, "<p>Skipped: %s.</p>\n", e(strings.Join(notes, ", ")))
+		}
+		histogram(&b, s.Lengths)
+		if s.Tokens > 0 && len(s.RoleTokens) > 0 {
+			b.WriteString("<p>Tokens by role:")
+			for _, role := range [...]string{"system", "user", "assistant", "context", "tool"} {
+				if n := s.RoleTokens[role]; n > 0 {
+					fmt.Fprintf(&b, " %s %s", role, pynum.Percent(float64(n)/float64(s.Tokens)))
+				}
+			}
+			b.WriteString("</p>\n")
+		}
+	}
+	b.WriteString("</body></html>\n")
+	return []byte(b.String())
+}
+
+// histogram draws the lengths as bars of equal width.
+func histogram(b *strings.Builder, l Lengths) {
+	if len(l) == 0 {
+		b.WriteString("<p>No samples.</p>\n")
+		return
+	}
+	const width, height, left, bottom = 900, 220, 60, 24
+	step, counts := l.Bins(60)
+	top := 0
+	for _, n := range counts {
+		top = max(top, n)
+	}
+	bar := float64(width-left) / float64(len(counts))
+	fmt.Fprintf(b, `<svg viewBox="0 0 %d %d" role="img"><title>samples by tokens, %d tokens a bar</title>`+"\n", width, height+bottom, step)
+	fmt.Fprintf(b, `<text x="%d" y="12" text-anchor="end">%d</text><text x="%d" y="%d" text-anchor="end">0</text>`+"\n", left-6, top, left-6, height)
+	for i, n := range counts {
+		if n == 0 {
+			continue
+		}
+		h := max(float64(n)/float64(top)*(height-8), 1)
+		fmt.Fprintf(b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%d to %d tokens: %d samples</title></rect>`+"\n",
+			float64(left)+bar*float64(i), float64(height)-h, max(bar-1, .5), h, i*step, (i+1)*step-1, n)
+	}
+	for i := 0; i <= len(counts); i += max(1, len(counts)/6) {
+		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%d</text>`+"\n", float64(left)+bar*float64(i), height+16, i*step)
+	}
+	b.WriteString("</svg>\n")
+}
