@@ -21,7 +21,7 @@ func BenchmarkProduct(b *testing.B) {
 	p := pool.New(pool.Processors())
 	defer p.Close()
 	const k = 4096
-	for _, d := range benchTypes() {
+	for _, d := range allTypes {
 		w := benchWeights(b, d, 32768, k)
 		for _, m := range []int{1, 2, 4, 8, 16} {
 			benchProduct(b, p, w, m)
@@ -29,16 +29,6 @@ func BenchmarkProduct(b *testing.B) {
 		w = benchWeights(b, d, 4096, k)
 		benchProduct(b, p, w, 512)
 	}
-}
-
-func benchTypes() []tensor.DType {
-	var ds []tensor.DType
-	for _, d := range allTypes {
-		if active.sizes[d] != nil {
-			ds = append(ds, d)
-		}
-	}
-	return ds
 }
 
 func benchWeights(b *testing.B, d tensor.DType, n, k int) *Packed {
@@ -113,7 +103,7 @@ func BenchmarkQuantise(b *testing.B) {
 // the best of many short runs, which other work on the machine disturbs least. Where
 // its GB/s exceed a core's share of the bandwidth, memory is the limit.
 func BenchmarkCore(b *testing.B) {
-	for _, d := range benchTypes() {
+	for _, d := range allTypes {
 		w := benchWeights(b, d, 64, 4096)
 		for _, m := range []int{1, 2, 4, 8, 16} {
 			b.Run(fmt.Sprintf("%v/M=%d", d, m), func(b *testing.B) {

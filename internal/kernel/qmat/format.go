@@ -89,27 +89,33 @@ const (
 )
 
 func (b *block) nibbles(rec []byte) {
+	low, high := b.u[:256:256], b.u[256:512:512]
 	for i, v := range rec[:256] {
-		b.u[i] = uint16(v & 15)
-		b.u[256+i] = uint16(v >> 4)
+		low[i], high[i] = uint16(v&15), uint16(v>>4)
 	}
 }
 
-// bits adds value where the bit is set.
-func (b *block) bits(rec []byte, value uint16) {
-	for i := range 512 {
-		b.u[i] += uint16(rec[i/8]>>(i%8)&1) * value
+// bits adds 1<<to where the bit is set.
+func (b *block) bits(rec []byte, to int) {
+	for i, v := range rec[:64] {
+		u := (*[8]uint16)(b.u[i*8:])
+		w := uint16(v)
+		for t := range u {
+			u[t] += w >> t & 1 << to
+		}
 	}
 }
 
-// pairs adds the two-bit codes shifted left by shift.
-func (b *block) pairs(rec []byte, shift int) {
+// pairs adds the two-bit codes shifted left by to.
+func (b *block) pairs(rec []byte, to int) {
 	for j := range 2 {
-		for i := range 4 {
-			u := b.u[(4*j+i)*64:][:64]
-			for t, v := range rec[j*64:][:64] {
-				u[t] += uint16(v>>(2*i)&3) << shift
-			}
+		for t, v := range rec[j*64:][:64] {
+			w := uint16(v)
+			u := (*[256]uint16)(b.u[j*256:])
+			u[t] += w & 3 << to
+			u[64+t] += w >> 2 & 3 << to
+			u[128+t] += w >> 4 & 3 << to
+			u[192+t] += w >> 6 << to
 		}
 	}
 }
@@ -192,7 +198,7 @@ func packQ5_0(rec, src []byte, lane int) {
 
 func unpackQ5_0(b *block, rec []byte, _ int) {
 	b.nibbles(rec)
-	b.bits(rec[256:], 16)
+	b.bits(rec[256:], 4)
 	b.offset = 16
 	b.halfScales(rec[320:])
 }
@@ -208,7 +214,7 @@ func packQ5_1(rec, src []byte, lane int) {
 
 func unpackQ5_1(b *block, rec []byte, _ int) {
 	b.nibbles(rec)
-	b.bits(rec[256:], 16)
+	b.bits(rec[256:], 4)
 	b.halfScales(rec[320:])
 	b.halfMins(rec[352:])
 }
@@ -292,7 +298,7 @@ func packQ5K(rec, src []byte, lane int) {
 func unpackQ5K(b *block, rec []byte, k int) {
 	r := rec[64+k*352:]
 	b.nibbles(r)
-	b.bits(r[256:], 16)
+	b.bits(r[256:], 4)
 	b.mulScales(rec, r[320:], r[336:])
 }
 
@@ -380,7 +386,7 @@ func unpackQ3K(b *block, rec []byte, k int) {
 	r := rec[32+k*224:]
 	clear(b.u[:])
 	b.pairs(r, 3)
-	b.bits(r[128:], 32)
+	b.bits(r[128:], 5)
 	b.offset = 32
 	b.signedScales(rec, r[192:], 0.125)
 }
