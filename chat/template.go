@@ -3,19 +3,25 @@ package chat
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
+
+	"leolm/chat/internal/jinja"
 )
 
 // Template is one way of writing a conversation. It is immutable and safe for
 // concurrent use.
 type Template struct {
-	name   string
-	native *chatML
-	ends   []string // end-of-turn markers: a token if the vocabulary has it, else text
-	eos    []string // end-of-text tokens, never matched as text
-	texts  []string // texts that begin the next turn in templates without markers
-	isML   bool     // the prompt is ChatML
+	name string
+	// One of these two writes the text.
+	native  *chatML
+	jinja   *jinja.Template
+	special map[string]string // special tokens by the names templates use
+	ends    []string          // end-of-turn markers: a token if the vocabulary has it, else text
+	eos     []string          // end-of-text tokens, never matched as text
+	texts   []string          // texts that begin the next turn in templates without markers
+	isML    bool              // the prompt is ChatML
 }
 
 // Name is the template's name, or "jinja" for a checkpoint's own.
@@ -36,16 +42,26 @@ func TemplateNames() []string {
 	for n := range chatMLStyles {
 		names = append(names, n)
 	}
+	for n := range jinjaStyles {
+		names = append(names, n)
+	}
 	slices.Sort(names)
 	return names
 }
 
 // FindTemplate returns the named template: a rendering of LeoLM's
 // (card-template, card-run, card-sample, fasteval, fastchat, training; exact
-// strings in docs/chat.md) or the style of another family.
+// strings in docs/chat.md) or the style of another family. "chatml" is
+// card-template.
 func FindTemplate(name string) (*Template, error) {
+	if name == "chatml" {
+		name = "card-template"
+	}
 	if s, ok := chatMLStyles[name]; ok {
 		return &Template{name: name, native: &s, isML: true, ends: []string{imEnd}, eos: []string{"</s>"}}, nil
+	}
+	if t, err := newStyle(name); !errors.Is(err, fs.ErrNotExist) {
+		return t, err
 	}
 	return nil, fmt.Errorf("chat: no template named %q; known are %s", name, strings.Join(TemplateNames(), ", "))
 }
@@ -63,6 +79,9 @@ func (t *Template) Render(msgs []Message, opts Options) (*Rendered, error) {
 		if len(msgs) == 0 || msgs[len(msgs)-1].Role != Assistant {
 			return nil, errors.New("chat: nothing to continue: the last message is not the assistant's")
 		}
+	}
+	if t.jinja != nil {
+		return t.renderJinja(msgs, opts)
 	}
 	return t.native.render(t.name, msgs, opts)
 }

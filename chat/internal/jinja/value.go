@@ -1,0 +1,372 @@
+package jinja
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Value is a value of the template language: nil (none), bool, int64,
+// float64, Str, *List, *Dict, or one of the package's own kinds (undefined,
+// namespaces, functions, the loop variable).
+type Value any
+
+// Str is a string that knows where its bytes came from. M is nil if all of
+// them are the template's own.
+type Str struct {
+	S string
+	M []Mark
+}
+
+// Mark says of the bytes from the previous mark's end up to End what their
+// origin is (0: the template) and in which message's loop they were written
+// (0: none, or not written yet).
+type Mark struct {
+	End    int
+	Origin int32
+	Tag    int32
+}
+
+// String is a string of one origin.
+func String(s string, origin int32) Str {
+	if origin == 0 || s == "" {
+		return Str{S: s}
+	}
+	return Str{S: s, M: []Mark{{End: len(s), Origin: origin}}}
+}
+
+// builder assembles a Str.
+type strBuilder struct {
+	b []byte
+	m []Mark
+}
+
+func (b *strBuilder) add(s string, origin, tag int32) {
+	if s == "" {
+		return
+	}
+	b.b = append(b.b, s...)
+	if n := len(b.m); n > 0 && b.m[n-1].Origin == origin && b.m[n-1].Tag == tag {
+		b.m[n-1].End = len(b.b)
+		return
+	}
+	b.m = append(b.m, Mark{len(b.b), origin, tag})
+}
+
+func (b *strBuilder) lit(s string) { b.add(s, 0, 0) }
+
+// slice adds bytes i to j of s.
+func (b *strBuilder) slice(s Str, i, j int) {
+	if s.M == nil {
+		b.add(s.S[i:j], 0, 0)
+		return
+	}
+	k := sort.Search(len(s.M), func(k int) bool { return s.M[k].End > i })
+	for ; i < j; k++ {
+		end := min(s.M[k].End, j)
+		b.add(s.S[i:end], s.M[k].Origin, s.M[k].Tag)
+		i = end
+	}
+}
+
+func (b *strBuilder) str(s Str) { b.slice(s, 0, len(s.S)) }
+
+func (b *strBuilder) done() Str {
+	s := Str{S: string(b.b)}
+	if len(b.m) > 1 || len(b.m) == 1 && (b.m[0].Origin != 0 || b.m[0].Tag != 0) {
+		s.M = b.m
+	}
+	return s
+}
+
+// sub is bytes i to j of s.
+func (s Str) sub(i, j int) Str {
+	if s.M == nil {
+		return Str{S: s.S[i:j]}
+	}
+	var b strBuilder
+	b.slice(s, i, j)
+	return b.done()
+}
+
+// runes maps each character through f; what f returns has the origin of the
+// character it is for.
+func (s Str) runes(f func(at int, r rune) string) Str {
+	var b strBuilder
+	k := 0
+	for i := 0; i < len(s.S); {
+		r, n := utf8.DecodeRuneInString(s.S[i:])
+		out := ""
+		if r == utf8.RuneError && n == 1 {
+			out = s.S[i : i+1] // a broken byte passes through
+		} else {
+			out = f(i, r)
+		}
+		var m Mark
+		if s.M != nil {
+			for s.M[k].End <= i {
+				k++
+			}
+			m = s.M[k]
+		}
+		b.add(out, m.Origin, m.Tag)
+		i += n
+	}
+	return b.done()
+}
+
+// offsets are the byte offsets of the characters, with the length at the end.
+func (s Str) offsets() []int {
+	out := make([]int, 0, len(s.S)+1)
+	for i := range s.S {
+		out = append(out, i)
+	}
+	return append(out, len(s.S))
+}
+
+// listKind tells Python's sequence types apart where it can be seen.
+type listKind uint8
+
+const (
+	list listKind = iota
+	tuple
+	rangeObj
+	view      // dict_keys, dict_values, dict_items
+	generator // a second run finds it empty
+)
+
+// List is any sequence.
+type List struct {
+	items []Value
+	kind  listKind
+	name  string // of a view
+}
+
+// NewList is a list of values.
+func NewList(items ...Value) *List { return &List{items: items} }
+
+// Dict is an ordered dictionary.
+type Dict struct {
+	keys  []Value
+	vals  []Value
+	index map[any]int
+	tag   int32
+}
+
+// NewDict is an empty dictionary. tag, if not 0, makes a loop over a list
+// with this dictionary in it mark the text its body writes.
+func NewDict(tag int32) *Dict { return &Dict{index: map[any]int{}, tag: tag} }
+
+// Set adds or replaces a value under a string key of the template's origin.
+func (d *Dict) Set(key string, v Value) { d.set(Str{S: key}, v) }
+
+func (d *Dict) set(key, v Value) bool {
+	h, ok := hash(key)
+	if !ok {
+		return false
+	}
+	if i, ok := d.index[h]; ok {
+		d.vals[i] = v
+		return true
+	}
+	d.index[h] = len(d.keys)
+	d.keys, d.vals = append(d.keys, key), append(d.vals, v)
+	return true
+}
+
+func (d *Dict) get(key Value) (Value, bool) {
+	h, ok := hash(key)
+	if !ok {
+		return nil, false
+	}
+	i, ok := d.index[h]
+	if !ok {
+		return nil, false
+	}
+	return d.vals[i], true
+}
+
+type noneKey struct{}
+
+// hash makes keys that are equal in Python equal in Go; false if the value
+// can't be a key.
+func hash(v Value) (any, bool) {
+	switch v := v.(type) {
+	case nil:
+		return noneKey{}, true
+	case bool:
+		if v {
+			return int64(1), true
+		}
+		return int64(0), true
+	case int64:
+		return v, true
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<62 {
+			return int64(v), true
+		}
+		return v, true
+	case Str:
+		return v.S, true
+	case *List:
+		if v.kind == tuple {
+			// Rare: a tuple's representation stands for it.
+			return noneTuple(reprText(v)), true
+		}
+	}
+	return nil, false
+}
+
+type noneTuple string
+
+// namespace is the object of namespace().
+type namespace struct{ d *Dict }
+
+// undefined is what a missing name or attribute gives.
+type undefined struct{ what string }
+
+// function is something that can be called.
+type function struct {
+	name string
+	call func(ev *evaluator, line int, a *callArgs) Value
+}
+
+// macro is a macro with the scope it was defined in.
+type macro struct {
+	def   *nMacro
+	scope *scope
+}
+
+// loopVar is the variable "loop".
+type loopVar struct {
+	items   []Value
+	i       int
+	changed Value
+	started bool
+}
+
+// callArgs are the arguments of a call, evaluated.
+type callArgs struct {
+	pos   []Value
+	names []string
+	vals  []Value
+}
+
+// get is the argument at position i or under the name; ok is false if neither
+// was given.
+func (a *callArgs) get(i int, name string) (Value, bool) {
+	if i >= 0 && i < len(a.pos) {
+		return a.pos[i], true
+	}
+	for k, n := range a.names {
+		if n == name {
+			return a.vals[k], true
+		}
+	}
+	return nil, false
+}
+
+// FromJSON reads JSON, keeping the order of keys. Strings, keys too, get the
+// origin.
+func FromJSON(data []byte, origin int32) (Value, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	v, err := fromDecoder(dec, origin, 0)
+	if err != nil {
+		return nil, err
+	}
+	if dec.More() {
+		return nil, fmt.Errorf("more than one JSON value")
+	}
+	return v, nil
+}
+
+func fromDecoder(dec *json.Decoder, origin int32, depth int) (Value, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("JSON nested deeper than %d levels", maxDepth)
+	}
+	t, err := dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch t := t.(type) {
+	case json.Delim:
+		if t == '[' {
+			l := NewList()
+			for dec.More() {
+				v, err := fromDecoder(dec, origin, depth+1)
+				if err != nil {
+					return nil, err
+				}
+				l.items = append(l.items, v)
+			}
+			_, err := dec.Token()
+			return l, err
+		}
+		d := NewDict(0)
+		for dec.More() {
+			k, err := dec.Token()
+			if err != nil {
+				return nil, err
+			}
+			v, err := fromDecoder(dec, origin, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			d.set(String(k.(string), origin), v)
+		}
+		_, err := dec.Token()
+		return d, err
+	case string:
+		return String(t, origin), nil
+	case json.Number:
+		if !strings.ContainsAny(string(t), ".eE") {
+			n, err := strconv.ParseInt(string(t), 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("the integer %s does not fit 64 bits", t)
+			}
+			return n, nil
+		}
+		f, err := strconv.ParseFloat(string(t), 64)
+		if err != nil {
+			return nil, fmt.Errorf("the number %s is out of range", t)
+		}
+		return f, nil
+	case bool:
+		return t, nil
+	}
+	return nil, nil
+}
+
+// From converts Go values as encoding/json makes them (and ints) to template
+// values; keys of maps are sorted. Strings get the origin.
+func From(v any, origin int32) (Value, error) {
+	switch v := v.(type) {
+	case nil, bool, int64, float64, Str, *List, *Dict:
+		return v, nil
+	case int:
+		return int64(v), nil
+	case string:
+		return String(v, origin), nil
+	case json.RawMessage:
+		return FromJSON(v, origin)
+	case json.Number:
+		return FromJSON([]byte(v), origin)
+	case []string:
+		l := NewList()
+		for _, x := range v {
+			l.items = append(l.items, String(x, origin))
+		}
+		return l, nil
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("a value of type %T can't be used in a template", v)
+	}
+	return FromJSON(data, origin)
+}
