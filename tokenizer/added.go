@@ -27,6 +27,7 @@ type match struct {
 type matcher struct {
 	tokens []addedToken
 	trie   *trie
+	meta   bool // spaces are "▁" in truth, which is no white space
 }
 
 // newMatcher returns nil when there is nothing to find.
@@ -63,7 +64,7 @@ func (m *matcher) find(dst []match, text string, allowed func(t *addedToken, sta
 		if tok == nil {
 			continue
 		}
-		next := end
+		next := end // the search goes on here, even in space that rstrip takes
 		if tok.singleWord && (wordBefore(text[:i]) || wordAfter(text[end:])) {
 			i = next - 1
 			continue
@@ -72,7 +73,7 @@ func (m *matcher) find(dst []match, text string, allowed func(t *addedToken, sta
 		if tok.lstrip {
 			for start > from {
 				r, n := utf8.DecodeLastRuneInString(text[:start])
-				if !unicode.IsSpace(r) || start-n < from {
+				if !m.space(r) || start-n < from {
 					break
 				}
 				start -= n
@@ -81,7 +82,7 @@ func (m *matcher) find(dst []match, text string, allowed func(t *addedToken, sta
 		if tok.rstrip {
 			for end < len(text) {
 				r, n := utf8.DecodeRuneInString(text[end:])
-				if !unicode.IsSpace(r) {
+				if !m.space(r) {
 					break
 				}
 				end += n
@@ -89,10 +90,12 @@ func (m *matcher) find(dst []match, text string, allowed func(t *addedToken, sta
 		}
 		dst = append(dst, match{start, end, tok.id})
 		from = end
-		i = end - 1
+		i = next - 1
 	}
 	return dst
 }
+
+func (m *matcher) space(r rune) bool { return unicode.IsSpace(r) && !(m.meta && r == ' ') }
 
 func wordBefore(text string) bool {
 	r, n := utf8.DecodeLastRuneInString(text)

@@ -26,10 +26,11 @@ type decoding struct {
 type leadRule uint8
 
 const (
-	leadKeep     leadRule = iota
-	leadPiece             // one "▁" of the first piece with text (SentencePiece)
-	leadAllPiece          // of every piece until there is text (remove_extra_whitespaces)
-	leadText              // one space of the text as a whole (Hugging Face's Strip)
+	leadKeep       leadRule = iota
+	leadPiece               // one "▁" of the first piece with text (SentencePiece)
+	leadAllPiece            // of every piece until there is text (remove_extra_whitespaces)
+	leadText                // one space of the text as a whole (Hugging Face's Strip)
+	leadFirstToken          // every space of the first token (Hugging Face's Metaspace)
 )
 
 // extend returns a decoding that knows the tokens added to t.
@@ -123,6 +124,9 @@ func (d *Decoder) write(dst []byte, text string, piece bool) []byte {
 		if piece {
 			text = strings.TrimPrefix(text, " ")
 		}
+	case leadFirstToken:
+		text = strings.ReplaceAll(text, " ", "")
+		d.started = true
 	case leadText:
 		if text != "" {
 			text = strings.TrimPrefix(text, " ")

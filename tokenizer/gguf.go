@@ -198,12 +198,15 @@ func ggufBPE(v GGUFVocab, opt Options) (*Tokenizer, error) {
 	if pre.digits {
 		steps = append(steps, digitsStep{individual: true})
 	}
+	if v.AddSpacePrefix {
+		steps = append([]preStep{prefixStep{}}, steps...)
+	}
 	steps = append(steps, ruleStep{pre.rule})
-	t.engine = &hfEngine{pre: steps, model: model, prefixSpace: v.AddSpacePrefix}
+	t.engine = &hfEngine{pre: steps, model: model}
 	for _, a := range added {
 		t.addToken(a)
 	}
 	t.raw = newMatcher(t.added)
-	t.dec = byteLevelDecoding(t)
+	t.dec = byteLevelDecoding(t, t.pieces)
 	return t, nil
 }
