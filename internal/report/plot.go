@@ -213,7 +213,7 @@ func thin(x, y []float64) ([]float64, []float64) {
 	if n <= maxPoints {
 		return x[:n], y[:n]
 	}
-	groups := maxPoints / 2
+	groups := maxPoints/2 - 1
 	var ox, oy []float64
 	for g := range groups {
 		from, to := g*n/groups, (g+1)*n/groups
@@ -238,6 +238,9 @@ func thin(x, y []float64) ([]float64, []float64) {
 		if a != b {
 			ox, oy = append(ox, x[b]), append(oy, y[b])
 		}
+	}
+	if last := n - 1; ox[len(ox)-1] != x[last] { // the axis ends where the run does
+		ox, oy = append(ox, x[last]), append(oy, y[last])
 	}
 	return ox, oy
 }

@@ -80,9 +80,13 @@ func Training(title, lead string, facts [][2]string, rows []Row) *Page {
 		loss.Lines = append(loss.Lines, Line{Name: "validation", X: vx, Y: vy, Color: 1})
 	}
 	plots := []Block{loss}
-	one := func(name, title string, log bool) {
+	one := func(name, title string, noisy bool) {
 		if x, y := column(name); len(x) > 0 {
-			plots = append(plots, Lines{Title: title, XLabel: "step", LogY: log && wide(y), Lines: []Line{{X: x, Y: y}}})
+			lines := []Line{{X: x, Y: y}}
+			if noisy {
+				lines = []Line{{X: x, Y: y, Faint: true}, {X: x, Y: smooth(y, 20)}}
+			}
+			plots = append(plots, Lines{Title: title, XLabel: "step", LogY: noisy && wide(y), Lines: lines})
 		}
 	}
 	sets := map[string]bool{}
@@ -104,7 +108,7 @@ func Training(title, lead string, facts [][2]string, rows []Row) *Page {
 	}
 	one(LearningRate, "Learning rate", false)
 	one(GradNorm, "Gradient norm", true)
-	one(TokensPerSecond, "Tokens per second", false)
+	one(TokensPerSecond, "Tokens per second", true)
 	p := &Page{Title: title, Lead: lead, Facts: facts, Sections: []Section{{Blocks: plots}}}
 	p.Facts = append(slices.Clone(facts), summary(rows)...)
 	if other := others(rows, known); len(other) > 0 {
