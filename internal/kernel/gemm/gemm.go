@@ -24,6 +24,7 @@ package gemm
 
 import (
 	"fmt"
+	"sync"
 	"unsafe"
 
 	"leolm/tensor"
@@ -174,8 +175,6 @@ func (p *product) run(rowLo, rowHi, panelLo, panelHi int) {
 	}
 	rows := rowHi - rowLo
 	tiles := (rows + maxRows - 1) / maxRows
-	stepBytes := p.kind.bytesPerStep()
-	panelBytes := steps * stepBytes
 
 	// One tile of rows is the shape of decoding: B is read once, so it streams
 	// in storage order, and k is cut only as far as the scratch demands.
@@ -185,6 +184,10 @@ func (p *product) run(rowLo, rowHi, panelLo, panelHi int) {
 		if _, _, _, ok := p.inPlace(rowLo, 0); ok && rows == 1 {
 			kc = steps
 		}
+	}
+	if tiles > 1 && p.ak != 1 {
+		p.runTransposed(rowLo, rows, steps, panelLo, panelHi)
+		return
 	}
 	var scratch [scratchN]uint32
 	for g := panelLo; g < panelHi; g += group {
@@ -201,17 +204,53 @@ func (p *product) run(rowLo, rowHi, panelLo, panelHi int) {
 					am, ak = p.packA(scratch[:], m0, mr, k0, ks)
 					ap = unsafe.Pointer(&scratch)
 				}
-				b := unsafe.Add(p.b, g*panelBytes+k0*stepBytes)
-				full := min(gHi, p.n/PanelWidth) - g
-				if full > 0 {
-					runTile(p.kind, &tile{c: unsafe.Pointer(&p.c[m0*p.ldc+g*PanelWidth]), ldc: p.ldc * 4, cPanel: PanelWidth * 4,
-						a: ap, am: am, ak: ak, b: b, bk: stepBytes, bPanel: panelBytes, steps: ks, m: mr, panels: full, add: b2i(add)})
-				}
-				if full < gHi-g { // the last panel is part empty
-					p.edge(m0, mr, ap, am, ak, unsafe.Add(b, full*panelBytes), ks, add)
+				p.panels(m0, mr, ap, am, ak, g, gHi, k0, ks, steps, add)
+			}
+		}
+	}
+}
+
+// runTransposed is run for a tall A whose columns lie together in memory (dYᵀ):
+// several tiles are packed at once, so that whole cache lines are used.
+func (p *product) runTransposed(rowLo, rows, steps, panelLo, panelHi int) {
+	tiles := (rows + maxRows - 1) / maxRows
+	scratch := scratches.Get().(*[stripTiles * scratchN]uint32)
+	defer scratches.Put(scratch)
+	for g := panelLo; g < panelHi; g += groupLen {
+		gHi := min(g+groupLen, panelHi)
+		for k0 := 0; k0 < steps; k0 += kcSteps {
+			ks := min(kcSteps, steps-k0)
+			add := p.add || k0 > 0
+			for t0 := 0; t0 < tiles; t0 += stripTiles {
+				t1 := min(t0+stripTiles, tiles)
+				p.packStrip(scratch[:], rowLo, rows, tiles, t0, t1, k0, ks)
+				for t := t0; t < t1; t++ {
+					m0 := rowLo + t*rows/tiles
+					mr := rowLo + (t+1)*rows/tiles - m0
+					p.panels(m0, mr, unsafe.Pointer(&scratch[(t-t0)*scratchN]), 4, mr*4, g, gHi, k0, ks, steps, add)
 				}
 			}
 		}
+	}
+}
+
+// stripTiles tiles of A are packed together; five are 280 bytes of an f32 row.
+const stripTiles = 5
+
+var scratches = sync.Pool{New: func() any { return new([stripTiles * scratchN]uint32) }}
+
+// panels multiplies one tile of A with panels [g,gHi) over steps [k0,k0+ks).
+func (p *product) panels(m0, mr int, ap unsafe.Pointer, am, ak, g, gHi, k0, ks, steps int, add bool) {
+	stepBytes := p.kind.bytesPerStep()
+	panelBytes := steps * stepBytes
+	b := unsafe.Add(p.b, g*panelBytes+k0*stepBytes)
+	full := min(gHi, p.n/PanelWidth) - g
+	if full > 0 {
+		runTile(p.kind, &tile{c: unsafe.Pointer(&p.c[m0*p.ldc+g*PanelWidth]), ldc: p.ldc * 4, cPanel: PanelWidth * 4,
+			a: ap, am: am, ak: ak, b: b, bk: stepBytes, bPanel: panelBytes, steps: ks, m: mr, panels: full, add: b2i(add)})
+	}
+	if full < gHi-g { // the last panel is part empty
+		p.edge(m0, mr, ap, am, ak, unsafe.Add(b, full*panelBytes), ks, add)
 	}
 }
 

@@ -18,11 +18,10 @@ func PackF32(dst, src []float32, ks, js, n, k, panelLo, panelHi int) {
 	if !checkPack(len(dst), PackedLenF32(n, k), len(src), ks, js, n, k, panelLo, panelHi) {
 		return
 	}
-	for p := panelLo; p < panelHi; p++ {
-		j0 := p * PanelWidth
-		w := min(PanelWidth, n-j0)
-		packWords(asWords(dst[p*PanelWidth*k:(p+1)*PanelWidth*k]), asWords(src), j0*js, ks, js, w, k)
-	}
+	eachPart(ks, js, n, k, panelLo, panelHi, func(p, w, k0, kn int) {
+		d := dst[(p*k+k0)*PanelWidth:][:kn*PanelWidth]
+		packWords(asWords(d), asWords(src[p*PanelWidth*js+k0*ks:]), ks, js, w, kn)
+	})
 }
 
 // PackF16 packs an f16 B (bits kept) for MulF16; see PackF32.
@@ -58,11 +57,10 @@ func PackBF16(dst, src []uint16, ks, js, n, k, panelLo, panelHi int) {
 		return
 	}
 	k2 := k + k&1
-	for p := panelLo; p < panelHi; p++ {
-		j0 := p * PanelWidth
-		w := min(PanelWidth, n-j0)
-		packPairs16(dst[p*PanelWidth*k2:(p+1)*PanelWidth*k2], src[j0*js:], ks, js, w, k)
-	}
+	eachPart(ks, js, n, k, panelLo, panelHi, func(p, w, k0, kn int) {
+		d := dst[(p*k2+k0)*PanelWidth:][:(kn+kn&1)*PanelWidth]
+		packPairs16(d, src[p*PanelWidth*js+k0*ks:], ks, js, w, kn)
+	})
 }
 
 // PackBF16FromF32 rounds an f32 B to bf16 (nearest even) while packing; see PackF32.
@@ -71,10 +69,23 @@ func PackBF16FromF32(dst []uint16, src []float32, ks, js, n, k, panelLo, panelHi
 		return
 	}
 	k2 := k + k&1
-	for p := panelLo; p < panelHi; p++ {
-		j0 := p * PanelWidth
-		w := min(PanelWidth, n-j0)
-		packPairs32(dst[p*PanelWidth*k2:(p+1)*PanelWidth*k2], src[j0*js:], ks, js, w, k)
+	eachPart(ks, js, n, k, panelLo, panelHi, func(p, w, k0, kn int) {
+		d := dst[(p*k2+k0)*PanelWidth:][:(kn+kn&1)*PanelWidth]
+		packPairs32(d, src[p*PanelWidth*js+k0*ks:], ks, js, w, kn)
+	})
+}
+
+// eachPart walks a B in parts of one panel by some k so that memory is read in
+// order: f(panel, its columns, first k (even), number of k).
+func eachPart(ks, js, n, k, panelLo, panelHi int, f func(p, w, k0, kn int)) {
+	chunk := k
+	if js < ks { // rows of k lie together: finish a few rows in all panels first
+		chunk = 16
+	}
+	for k0 := 0; k0 < k; k0 += chunk {
+		for p := panelLo; p < panelHi; p++ {
+			f(p, min(PanelWidth, n-p*PanelWidth), k0, min(chunk, k-k0))
+		}
 	}
 }
 
@@ -96,29 +107,28 @@ func asWords(f []float32) []uint32 {
 	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(f))), len(f))
 }
 
-// packWords fills one panel of 32-bit lanes: d[k][lane] = src[off + k*ks + lane*js].
-func packWords(d, src []uint32, off, ks, js, w, k int) {
+// packWords fills part of a panel of 32-bit lanes: d[k][lane] = src[k*ks + lane*js].
+func packWords(d, src []uint32, ks, js, w, k int) {
 	if w < PanelWidth {
 		clear(d)
 	}
 	switch {
 	case js == 1:
 		for kk := range k {
-			copy(d[kk*PanelWidth:kk*PanelWidth+w], src[off+kk*ks:])
+			copy(d[kk*PanelWidth:kk*PanelWidth+w], src[kk*ks:])
 		}
 	case ks == 1:
-		vec.TransposeWords(unsafe.Pointer(&d[0]), PanelWidth*4, unsafe.Pointer(&src[off]), js*4, w, k)
+		vec.TransposeWords(unsafe.Pointer(&d[0]), PanelWidth*4, unsafe.Pointer(&src[0]), js*4, w, k)
 	default:
 		for j := range w {
-			s := src[off+j*js:]
 			for kk := range k {
-				d[kk*PanelWidth+j] = s[kk*ks]
+				d[kk*PanelWidth+j] = src[j*js+kk*ks]
 			}
 		}
 	}
 }
 
-// packPairs16 fills one panel of pairs: d[k/2][lane][k%2] = src[k*ks + lane*js].
+// packPairs16 fills part of a panel of pairs: d[k/2][lane][k%2] = src[k*ks + lane*js].
 func packPairs16(d, src []uint16, ks, js, w, k int) {
 	if w < PanelWidth || k&1 == 1 {
 		clear(d)
@@ -175,28 +185,18 @@ func packPairs32(d []uint16, src []float32, ks, js, w, k int) {
 // scratch and returns the byte strides of its rows and steps.
 func (p *product) packA(scratch []uint32, m0, mr, k0, ks int) (am, ak int) {
 	if p.kind != kindBF16 {
-		src := asWords(p.a32)[m0*p.am+k0*p.ak:]
 		if p.ak == 1 {
+			src := asWords(p.a32)[m0*p.am+k0:]
 			ld := ks + rowPad
 			for i := range mr {
 				copy(scratch[i*ld:i*ld+ks], src[i*p.am:])
 			}
 			return ld * 4, 4
 		}
-		for s := range ks {
-			row := src[s*p.ak:]
-			d := scratch[s*mr : s*mr+mr]
-			if p.am == 1 {
-				copy(d, row)
-				continue
-			}
-			for i := range d {
-				d[i] = row[i*p.am]
-			}
-		}
+		p.packSteps(scratch, m0, mr, k0, 0, ks)
 		return 4, mr * 4
 	}
-	half := unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(scratch))), 2*len(scratch))
+	half := halves(scratch)
 	kn := min(2*ks, p.k-2*k0) // elements of k; odd only at the very end
 	off := m0*p.am + 2*k0*p.ak
 	if p.ak == 1 {
@@ -214,7 +214,52 @@ func (p *product) packA(scratch []uint32, m0, mr, k0, ks int) (am, ak int) {
 		}
 		return ld * 2, 4
 	}
-	s := 0
+	p.packPairs(half, m0, mr, k0, 0, ks)
+	return 4, mr * 4
+}
+
+// packStrip packs tiles [t0,t1) of the rows, a few steps of all tiles at a time.
+func (p *product) packStrip(scratch []uint32, rowLo, rows, tiles, t0, t1, k0, ks int) {
+	const chunk = 8
+	for s := 0; s < ks; s += chunk {
+		for t := t0; t < t1; t++ {
+			m0 := rowLo + t*rows/tiles
+			mr := rowLo + (t+1)*rows/tiles - m0
+			d := scratch[(t-t0)*scratchN : (t-t0+1)*scratchN]
+			if p.kind != kindBF16 {
+				p.packSteps(d, m0, mr, k0, s, min(s+chunk, ks))
+			} else {
+				p.packPairs(halves(d), m0, mr, k0, s, min(s+chunk, ks))
+			}
+		}
+	}
+}
+
+// packSteps copies steps [lo,hi) after k0 of mr rows as d[step][row].
+func (p *product) packSteps(d []uint32, m0, mr, k0, lo, hi int) {
+	src := asWords(p.a32)[m0*p.am:]
+	for s := lo; s < hi; s++ {
+		row := src[(k0+s)*p.ak:]
+		to := d[s*mr : s*mr+mr]
+		if p.am == 1 {
+			copy(to, row)
+			continue
+		}
+		for i := range to {
+			to[i] = row[i*p.am]
+		}
+	}
+}
+
+func halves(w []uint32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(w))), 2*len(w))
+}
+
+// packPairs is packSteps for bf16: d[step][row][2].
+func (p *product) packPairs(half []uint16, m0, mr, k0, lo, hi int) {
+	off := m0*p.am + 2*k0*p.ak
+	kn := min(2*hi, p.k-2*k0)
+	s := lo
 	if p.am == 1 {
 		// Sixteen rows at a time, of which the next step overwrites what is too much.
 		for ; 2*s+1 < kn && s*mr*2+32 <= len(half); s++ {
@@ -233,7 +278,7 @@ func (p *product) packA(scratch []uint32, m0, mr, k0, ks int) (am, ak int) {
 			vec.ZipBF16(d, p.a32[at:at+16], p.a32[at+p.ak:at+p.ak+16])
 		}
 	}
-	for ; s < ks; s++ {
+	for ; s < hi; s++ {
 		d := half[s*mr*2 : (s+1)*mr*2]
 		for i := range mr {
 			at := off + 2*s*p.ak + i*p.am
@@ -251,5 +296,4 @@ func (p *product) packA(scratch []uint32, m0, mr, k0, ks int) (am, ak int) {
 			}
 		}
 	}
-	return 4, mr * 4
 }
