@@ -1,0 +1,453 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+
+	"leolm/internal/durable"
+	"leolm/internal/kernel/quant"
+	"leolm/tensor"
+)
+
+// Adapter is an open set of low-rank changes to a base model: a PEFT folder or
+// a GGUF adapter of llama.cpp. Like a Checkpoint it must be closed, and no
+// bytes of its tensors used afterwards.
+type Adapter struct {
+	Path      string
+	BaseModel string // as the adapter's author named it; "" if unknown
+	Targets   []LoRA // by name
+	// Saved are whole weights trained along with the adapter
+	// (modules_to_save); they replace the base model's.
+	Saved []*Tensor
+	Notes []string
+	close func() error
+}
+
+// LoRA is one low-rank change: W' = W + Scale·B·A. With a Magnitude (DoRA) the
+// sum is rescaled: row i of W' is Magnitude[i]·(W+Scale·B·A)[i] divided by that
+// row's length.
+type LoRA struct {
+	Name      string // canonical name of the weight, such as "model.layers.0.mlp.up_proj.weight"
+	Rank      int
+	Alpha     float64
+	RSLoRA    bool    // Scale = Alpha/√Rank instead of Alpha/Rank
+	Scale     float64 // as above
+	A         *Tensor // [Rank, in]
+	B         *Tensor // [out, Rank]
+	Magnitude *Tensor // [out], nil without DoRA
+}
+
+// Close unmaps the files.
+func (a *Adapter) Close() error {
+	if a.close == nil {
+		return nil
+	}
+	f := a.close
+	a.close = nil
+	return f()
+}
+
+// OpenAdapter reads a PEFT folder or a GGUF adapter made for a base model of
+// configuration base, and holds every shape against it.
+func OpenAdapter(path string, base Config) (*Adapter, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	var a *Adapter
+	if info.IsDir() {
+		a, err = openPEFT(path)
+	} else {
+		a, err = openGGUFAdapter(path, base)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := a.check(base); err != nil {
+		_ = a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// check completes scales and compares shapes with the base model's.
+func (a *Adapter) check(base Config) error {
+	if len(a.Targets)+len(a.Saved) == 0 {
+		return &FormatError{File: a.Path, Offset: -1, Msg: "the adapter changes nothing"}
+	}
+	shapes := map[string]tensor.Shape{}
+	for _, s := range base.TensorShapes() {
+		shapes[s.Name] = s.Shape
+	}
+	sort.Slice(a.Targets, func(i, j int) bool { return a.Targets[i].Name < a.Targets[j].Name })
+	for i := range a.Targets {
+		l := &a.Targets[i]
+		bad := func(t *Tensor, format string, args ...any) error {
+			return &FormatError{File: t.File, Tensor: t.Stored, Offset: t.Offset, Msg: fmt.Sprintf(format, args...)}
+		}
+		if l.A == nil || l.B == nil {
+			t := l.A
+			if t == nil {
+				t = l.B
+			}
+			if t == nil {
+				t = l.Magnitude
+			}
+			return bad(t, "the other half of the low-rank pair for %s is missing", l.Name)
+		}
+		w := shapes[l.Name]
+		if len(w) != 2 {
+			return bad(l.A, "the base model has no matrix %s", l.Name)
+		}
+		if len(l.A.Shape) != 2 || len(l.B.Shape) != 2 || l.A.Shape[0] != l.B.Shape[1] || l.A.Shape[0] < 1 {
+			return bad(l.A, "shapes %v and %v are no low-rank pair", l.A.Shape, l.B.Shape)
+		}
+		if l.A.Shape[1] != w[1] || l.B.Shape[0] != w[0] {
+			return bad(l.A, "a change of shape [%d %d] for the base model's %s of %v: made for another model", l.B.Shape[0], l.A.Shape[1], l.Name, w)
+		}
+		if l.Magnitude != nil {
+			if n, err := l.Magnitude.Shape.Elements(); err != nil || n != w[0] {
+				return bad(l.Magnitude, "%v magnitudes for %d rows", l.Magnitude.Shape, w[0])
+			}
+			// PEFT has stored it as a column, too.
+			l.Magnitude.Shape = tensor.Shape{w[0]}
+			l.Magnitude.rowSize = len(l.Magnitude.data)
+		}
+		for _, t := range []*Tensor{l.A, l.B, l.Magnitude} {
+			if t != nil && !quant.Supported(t.DType) {
+				return bad(t, "stored as %v, which is no type for weights", t.DType)
+			}
+		}
+		l.Rank = l.A.Shape[0]
+		if l.Alpha == 0 {
+			l.Alpha = float64(l.Rank)
+		}
+		if l.Scale = l.Alpha / float64(l.Rank); l.RSLoRA {
+			l.Scale = l.Alpha / math.Sqrt(float64(l.Rank))
+		}
+	}
+	for _, t := range a.Saved {
+		if w, ok := shapes[t.Name]; !ok || !w.Equal(t.Shape) || !quant.Supported(t.DType) {
+			return &FormatError{File: t.File, Tensor: t.Stored, Offset: t.Offset, Msg: fmt.Sprintf("replaces the base model's %s of %v with %v of %v", t.Name, w, t.Shape, t.DType)}
+		}
+	}
+	return nil
+}
+
+func newTensor(name string, s *Stored) (*Tensor, error) {
+	row, err := s.DType.RowSize(s.Shape.Cols())
+	if err != nil {
+		return nil, &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Err: err}
+	}
+	return &Tensor{Name: name, Stored: s.Name, DType: s.DType, Shape: s.Shape, File: s.File, Offset: s.Offset, data: s.Data, rowSize: row}, nil
+}
+
+// peftConfig is what adapter_config.json says that matters here.
+type peftConfig struct {
+	rank   int
+	alpha  float64
+	rslora bool
+
+	alphaPattern map[string]float64
+	base         string
+}
+
+func parsePEFT(data []byte) (peftConfig, error) {
+	o, err := parseObject(data)
+	if err != nil {
+		return peftConfig{}, err
+	}
+	o.need("peft_type", "r", "lora_alpha")
+	p := peftConfig{rank: o.int("r", 0), alpha: o.float("lora_alpha", 0), rslora: o.bool("use_rslora"), base: o.string("base_model_name_or_path")}
+	typ := o.string("peft_type")
+	o.get("alpha_pattern", "a map of numbers", &p.alphaPattern)
+	fan, bias := o.bool("fan_in_fan_out"), o.string("bias")
+	if o.err != nil {
+		return p, o.err
+	}
+	switch {
+	case typ != "LORA":
+		return p, fmt.Errorf("peft_type %q is not supported (LORA is)", typ)
+	case fan:
+		return p, fmt.Errorf("fan_in_fan_out is not supported: a Llama has no transposed layers")
+	case bias != "" && bias != "none":
+		return p, fmt.Errorf("bias %q is not supported (none is)", bias)
+	case p.rank < 1:
+		return p, fmt.Errorf("r is %d", p.rank)
+	case !(p.alpha > 0 && p.alpha < 1e9):
+		return p, fmt.Errorf("lora_alpha is %v", p.alpha)
+	}
+	return p, nil
+}
+
+// alphaOf applies alpha_pattern, whose keys are module names or expressions
+// that match the end of one.
+func (p *peftConfig) alphaOf(module string) (float64, error) {
+	for _, key := range sortedKeys(p.alphaPattern) {
+		re, err := regexp.Compile(`(^|.*\.)(` + key + `)$`)
+		if err != nil {
+			return 0, fmt.Errorf("alpha_pattern %q: %w", key, err)
+		}
+		if re.MatchString(module) {
+			return p.alphaPattern[key], nil
+		}
+	}
+	return p.alpha, nil
+}
+
+var loraName = regexp.MustCompile(`^(.+)\.(lora_A|lora_B|lora_magnitude_vector)(\.default)?(\.weight)?$`)
+
+func openPEFT(dir string) (_ *Adapter, err error) {
+	file := filepath.Join(dir, "adapter_config.json")
+	data, err := readSmall(file, maxJSON)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no adapter_config.json in this folder: not a PEFT adapter", dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := parsePEFT(data)
+	if err != nil {
+		return nil, jsonError(file, data, err)
+	}
+	a := &Adapter{Path: dir, BaseModel: cfg.base}
+	var stored []Stored
+	path := filepath.Join(dir, "adapter_model.safetensors")
+	if _, err := os.Stat(path); err == nil {
+		s, err := OpenSafetensors(path)
+		if err != nil {
+			return nil, err
+		}
+		stored, a.close = s.Tensors, s.Close
+	} else {
+		path = filepath.Join(dir, "adapter_model.bin")
+		p, err := OpenPyTorch(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: neither adapter_model.safetensors nor adapter_model.bin", dir)
+		}
+		if err != nil {
+			return nil, err
+		}
+		stored, a.close = p.Tensors, p.Close
+	}
+	defer func() {
+		if err != nil {
+			_ = a.Close()
+		}
+	}()
+	index := map[string]int{}
+	for i := range stored {
+		s := &stored[i]
+		name := strings.TrimPrefix(s.Name, "base_model.model.")
+		m := loraName.FindStringSubmatch(name)
+		if m == nil {
+			if strings.Contains(name, "lora_embedding_") {
+				return nil, &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: "a low-rank change of the embedding is not supported; train it as modules_to_save"}
+			}
+			name = strings.Replace(name, ".modules_to_save", "", 1)
+			name = strings.Replace(name, ".default", "", 1)
+			t, err := newTensor(name, s)
+			if err != nil {
+				return nil, err
+			}
+			a.Saved = append(a.Saved, t)
+			continue
+		}
+		target := m[1] + ".weight"
+		t, err := newTensor(target, s)
+		if err != nil {
+			return nil, err
+		}
+		at, ok := index[target]
+		if !ok {
+			alpha, err := cfg.alphaOf(m[1])
+			if err != nil {
+				return nil, jsonError(file, data, err)
+			}
+			at = len(a.Targets)
+			index[target] = at
+			a.Targets = append(a.Targets, LoRA{Name: target, Alpha: alpha, RSLoRA: cfg.rslora})
+		}
+		l := &a.Targets[at]
+		slot := map[string]**Tensor{"lora_A": &l.A, "lora_B": &l.B, "lora_magnitude_vector": &l.Magnitude}[m[2]]
+		if *slot != nil {
+			return nil, &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: fmt.Sprintf("a second %s for %s", m[2], target)}
+		}
+		*slot = t
+	}
+	return a, nil
+}
+
+func openGGUFAdapter(path string, base Config) (_ *Adapter, err error) {
+	g, err := OpenGGUF(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = g.Close()
+		}
+	}()
+	fail := func(format string, args ...any) error {
+		return &FormatError{File: path, Offset: -1, Msg: fmt.Sprintf(format, args...)}
+	}
+	if t, _ := g.Get("general.type").(string); t != "adapter" {
+		return nil, fail("general.type is %q: a model, not an adapter", t)
+	}
+	if t, _ := g.Get("adapter.type").(string); t != "lora" {
+		return nil, fail("adapter.type %q is not supported (lora is)", t)
+	}
+	if arch, _ := g.Get("general.architecture").(string); arch != "llama" {
+		return nil, fail("an adapter for architecture %q", arch)
+	}
+	alpha, _ := asFloat(g.Get("adapter.lora.alpha"))
+	if !(alpha >= 0 && alpha < 1e9) {
+		return nil, fail("adapter.lora.alpha is %v", alpha)
+	}
+	a := &Adapter{Path: path, close: g.Close}
+	a.BaseModel, _ = g.Get("general.base_model.0.name").(string)
+	index := map[string]int{}
+	for i := range g.Tensors {
+		s := &g.Tensors[i]
+		bad := func(format string, args ...any) error {
+			return &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: fmt.Sprintf(format, args...)}
+		}
+		half := ""
+		stored, ok := strings.CutSuffix(s.Name, ".lora_a")
+		if ok {
+			half = "a"
+		} else if stored, ok = strings.CutSuffix(s.Name, ".lora_b"); ok {
+			half = "b"
+		}
+		name, known := canonicalName(stored)
+		if half == "" && known {
+			t, err := newTensor(name, s)
+			if err != nil {
+				return nil, err
+			}
+			if t.heads = base.rotaryHeads(name); t.heads > 0 {
+				return nil, bad("replaces rotary weights, which no adapter writer does")
+			}
+			a.Saved = append(a.Saved, t)
+			continue
+		}
+		if half == "" || !known {
+			return nil, bad("is no part of an adapter for a Llama")
+		}
+		if name == "model.embed_tokens.weight" {
+			return nil, bad("a low-rank change of the embedding is not supported")
+		}
+		t, err := newTensor(name, s)
+		if err != nil {
+			return nil, err
+		}
+		at, ok := index[name]
+		if !ok {
+			at = len(a.Targets)
+			index[name] = at
+			a.Targets = append(a.Targets, LoRA{Name: name, Alpha: alpha})
+		}
+		if half == "a" {
+			a.Targets[at].A = t
+			continue
+		}
+		// Rows of B are rows of W: interleaved where W's are.
+		if h := base.rotaryHeads(name); h > 0 {
+			if t.Rows() != h*base.HeadDim {
+				return nil, bad("shape %v doesn't fit %d heads of %d", t.Shape, h, base.HeadDim)
+			}
+			t.heads = h
+		}
+		a.Targets[at].B = t
+	}
+	return a, nil
+}
+
+// LoRAWeights is one low-rank change to be written.
+type LoRAWeights struct {
+	Name string // canonical name of the weight
+	A    Rows   // [Rank, In]
+	B    Rows   // [Out, Rank]
+	In   int
+	Out  int
+}
+
+// PEFTOptions describe an adapter to be written.
+type PEFTOptions struct {
+	BaseModel string
+	Rank      int
+	Alpha     float64
+	RSLoRA    bool
+	Dropout   float64
+	Saved     []Source     // whole weights trained along
+	DType     tensor.DType // f32, f16 or bf16; Invalid: f32
+}
+
+// WritePEFT writes a folder that PEFT and transformers load as an adapter:
+// adapter_model.safetensors, then adapter_config.json.
+func WritePEFT(dir string, targets []LoRAWeights, opt PEFTOptions) error {
+	if opt.DType == tensor.Invalid {
+		opt.DType = tensor.F32
+	}
+	if opt.Rank < 1 || !(opt.Alpha > 0) || len(targets) == 0 {
+		return fmt.Errorf("%s: an adapter of rank %d with alpha %v for %d matrices", dir, opt.Rank, opt.Alpha, len(targets))
+	}
+	var out []Output
+	add := func(name string, shape tensor.Shape, from Rows) {
+		s := Source{Name: name, Shape: shape, From: from}
+		out = append(out, Output{Name: "base_model.model." + name, DType: opt.DType, Shape: shape,
+			Write: func(w io.Writer) error { return s.writeAs(w, opt.DType, 0) }})
+	}
+	modules := map[string]bool{}
+	for _, t := range targets {
+		module, ok := strings.CutSuffix(t.Name, ".weight")
+		if !ok {
+			return fmt.Errorf("%s: %q is no weight", dir, t.Name)
+		}
+		modules[module[strings.LastIndex(module, ".")+1:]] = true
+		add(module+".lora_A.weight", tensor.Shape{opt.Rank, t.In}, t.A)
+		add(module+".lora_B.weight", tensor.Shape{t.Out, opt.Rank}, t.B)
+	}
+	saved := map[string]bool{}
+	for _, s := range opt.Saved {
+		module := strings.TrimSuffix(s.Name, ".weight")
+		saved[module[strings.LastIndex(module, ".")+1:]] = true
+		add(s.Name, s.Shape, s.From)
+	}
+	var modulesToSave any
+	if len(saved) > 0 {
+		modulesToSave = sortedKeys(saved)
+	}
+	alpha := any(opt.Alpha)
+	if opt.Alpha == math.Trunc(opt.Alpha) {
+		alpha = int64(opt.Alpha)
+	}
+	config, err := indentJSON(map[string]any{
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": opt.BaseModel, "inference_mode": true,
+		"r": opt.Rank, "lora_alpha": alpha, "lora_dropout": opt.Dropout, "use_rslora": opt.RSLoRA, "use_dora": false,
+		"target_modules": sortedKeys(modules), "modules_to_save": modulesToSave, "bias": "none", "fan_in_fan_out": false,
+		"rank_pattern": map[string]int{}, "alpha_pattern": map[string]float64{}, "init_lora_weights": true,
+	})
+	if err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(dir); err != nil {
+		return err
+	}
+	file := filepath.Join(dir, "adapter_config.json")
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := WriteSafetensors(filepath.Join(dir, "adapter_model.safetensors"), map[string]string{"format": "pt"}, out); err != nil {
+		return err
+	}
+	return durable.WriteFile(file, config)
+}
