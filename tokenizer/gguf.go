@@ -91,6 +91,7 @@ func FromGGUF(v GGUFVocab, opt Options) (*Tokenizer, error) {
 	t.notes = append(t.notes, notes...)
 	t.bos, t.eos, t.unk, t.pad = id(v.BOS), id(v.EOS), id(v.UNK), id(v.PAD)
 	t.addBOS, t.addEOS = v.AddBOS, v.AddEOS
+	t.checkBOS()
 	return t, nil
 }
 

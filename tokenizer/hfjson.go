@@ -263,6 +263,16 @@ func (t *Tokenizer) applyConfig(cfg fileConfig) {
 	if cfg.addEOS != nil {
 		t.addEOS = *cfg.addEOS
 	}
+	t.checkBOS()
+}
+
+// checkBOS keeps a chat marker that the files call BOS from being put in front of
+// everything: a ChatML prompt begins with one already.
+func (t *Tokenizer) checkBOS() {
+	if t.bos >= 0 && t.addBOS && t.pieces[t.bos] == "<|im_start|>" {
+		t.addBOS = false
+		t.notes = append(t.notes, "the files name <|im_start|> as BOS; it isn't put in front of text")
+	}
 }
 
 // jsonError adds the place to an error of encoding/json.

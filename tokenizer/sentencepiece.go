@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // FromSentencePiece makes a tokenizer of a SentencePiece model file (BPE or
@@ -139,6 +140,13 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 	}
 	e.model = newSPBPE(m.pieces, form, unk, bytes)
 	t.engine = e
+	converted := opt.Legacy == LegacyOff && !gguf && m.modelType == modelBPE && bytes != nil && len(m.charsmap) == 0 &&
+		m.dummyPrefix && !m.removeExtra && m.escape && !m.suffix && e.marks == nil
+	if converted {
+		if t.engine, err = convertedLlama(m); err != nil {
+			return nil, fmt.Errorf("tokenizer: SentencePiece model: %w", err)
+		}
+	}
 
 	for i, p := range m.pieces {
 		if p.kind == Control || p.kind == Unknown && gguf {
@@ -156,6 +164,8 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 		surface: make([]string, len(texts)), bytes: make([]bool, len(texts)), special: make([]bool, len(texts)),
 	}
 	switch {
+	case converted:
+		t.dec.lead, t.dec.replaceRun = leadText, true
 	case m.removeExtra:
 		t.dec.lead = leadAllPiece
 	case m.dummyPrefix:
@@ -176,4 +186,33 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 		}
 	}
 	return t, nil
+}
+
+// convertedLlama is what Hugging Face makes of a Llama vocabulary for
+// legacy=false: BPE by merges instead of scores, which cuts runs of spaces
+// differently. The merges of a piece rank by its id, then by the length of their
+// left part.
+func convertedLlama(m *spModel) (*hfEngine, error) {
+	model := &hfModel{Vocab: make(map[string]int32, len(m.pieces)), FuseUnk: true, ByteFallback: true}
+	for i, p := range m.pieces {
+		model.Vocab[p.text] = int32(i)
+	}
+	var merges [][2]string
+	for _, p := range m.pieces {
+		for k := 1; k < len(p.text); k++ {
+			if !utf8.RuneStart(p.text[k]) {
+				continue
+			}
+			_, left := model.Vocab[p.text[:k]]
+			_, right := model.Vocab[p.text[k:]]
+			if left && right {
+				merges = append(merges, [2]string{p.text[:k], p.text[k:]})
+			}
+		}
+	}
+	c, err := newCharBPE(model, merges, true)
+	if err != nil {
+		return nil, err
+	}
+	return &hfEngine{spaces: true, meta: &metaStep{first: true}, model: c, split: c.split}, nil
 }

@@ -44,7 +44,11 @@ func (e *spEngine) encode(s *scratch, seg string, base int) {
 	}
 	s.base, s.align, s.pos, s.glue = base, nil, 0, false
 	e.model.begin(s)
-	dummy := e.dummy && (!e.firstOnly || base == 0)
+	dummy := e.dummy
+	if e.firstOnly {
+		// Hugging Face's legacy=false: Metaspace with prepend_scheme "first".
+		dummy = dummy && base == 0 && seg[0] != ' ' && !strings.HasPrefix(seg, meta)
+	}
 	if e.split == splitBefore && e.marks == nil && e.norm.plain(seg) {
 		if dummy {
 			end := wordEnd(seg, 0)
