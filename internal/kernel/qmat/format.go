@@ -21,18 +21,25 @@ type format struct {
 // block is 16 rows × 32 elements in the common form of all types:
 // w = scale·(u − offset) + min, scale and min per half block of 16 elements.
 type block struct {
-	u          [512]uint16 // [k/4][row][k%4], the order in vector registers
-	offset     int32
-	halves     bool // the two halves have scales of their own
-	mins       bool
+	u      [512]uint8 // [k/4][row][k%4], the order in vector registers
+	offset int32
+	halves bool // the two halves have scales of their own
+	mins   bool
+	// With wide the codes are high<<8 + u.
+	wide       bool
+	high       [512]uint8
 	scale, min [2][PanelRows]float32
 }
 
 // row writes the values of one row.
 func (b *block) row(dst []float32, lane int) {
 	for k := range dst {
-		u := int32(b.u[k/4*64+lane*4+k%4]) - b.offset
-		v := b.scale[k/16][lane] * float32(u)
+		i := k/4*64 + lane*4 + k%4
+		u := int32(b.u[i]) - b.offset
+		if b.wide {
+			u += int32(b.high[i]) << 8
+		}
+		v := float32(b.scale[k/16][lane] * float32(u)) // rounded: never fused
 		if b.mins {
 			v += b.min[k/16][lane]
 		}
@@ -91,17 +98,16 @@ const (
 func (b *block) nibbles(rec []byte) {
 	low, high := b.u[:256:256], b.u[256:512:512]
 	for i, v := range rec[:256] {
-		low[i], high[i] = uint16(v&15), uint16(v>>4)
+		low[i], high[i] = v&15, v>>4
 	}
 }
 
 // bits adds 1<<to where the bit is set.
 func (b *block) bits(rec []byte, to int) {
 	for i, v := range rec[:64] {
-		u := (*[8]uint16)(b.u[i*8:])
-		w := uint16(v)
+		u := (*[8]uint8)(b.u[i*8:])
 		for t := range u {
-			u[t] += w >> t & 1 << to
+			u[t] += v >> t & 1 << to
 		}
 	}
 }
@@ -109,13 +115,12 @@ func (b *block) bits(rec []byte, to int) {
 // pairs adds the two-bit codes shifted left by to.
 func (b *block) pairs(rec []byte, to int) {
 	for j := range 2 {
+		u := (*[256]uint8)(b.u[j*256:])
 		for t, v := range rec[j*64:][:64] {
-			w := uint16(v)
-			u := (*[256]uint16)(b.u[j*256:])
-			u[t] += w & 3 << to
-			u[64+t] += w >> 2 & 3 << to
-			u[128+t] += w >> 4 & 3 << to
-			u[192+t] += w >> 6 << to
+			u[t] += v & 3 << to
+			u[64+t] += v >> 2 & 3 << to
+			u[128+t] += v >> 4 & 3 << to
+			u[192+t] += v >> 6 << to
 		}
 	}
 }
@@ -162,7 +167,7 @@ var iq4Codes = [16]byte{1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181
 func unpackIQ4NL(b *block, rec []byte, _ int) {
 	b.nibbles(rec)
 	for i, u := range b.u {
-		b.u[i] = uint16(iq4Codes[u])
+		b.u[i] = iq4Codes[u&15]
 	}
 	b.offset = 128
 	b.halfScales(rec[256:])
@@ -229,9 +234,7 @@ func packQ8_0(rec, src []byte, lane int) {
 }
 
 func unpackQ8_0(b *block, rec []byte, _ int) {
-	for i, v := range rec[:512] {
-		b.u[i] = uint16(v)
-	}
+	copy(b.u[:], rec[:512])
 	b.offset = 128
 	b.halfScales(rec[512:])
 }
@@ -424,8 +427,10 @@ func packNF4(rec, src []byte, lane int) {
 func unpackNF4(b *block, rec []byte, k int) {
 	b.nibbles(rec[64+k*256:])
 	for i, u := range b.u {
-		b.u[i] = nf4Codes[u]
+		c := nf4Codes[u&15]
+		b.u[i], b.high[i] = uint8(c), uint8(c>>8)
 	}
+	b.wide = true
 	b.offset = 32768
 	for r := range PanelRows {
 		d := math.Float32frombits(binary.LittleEndian.Uint32(rec[4*r:]))

@@ -62,3 +62,5 @@ func quantise(dst []byte, step int, x []float32) {
 
 //go:noescape
 func quantiseAVX2(dst *byte, step int, x *float32, blocks int)
+
+func dots(u *[512]uint8, rec *[recordSize]byte) [2][PanelRows]int32 { return dotsGeneric(u, rec) }

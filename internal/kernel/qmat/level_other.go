@@ -1,4 +1,4 @@
-//go:build !amd64
+//go:build !amd64 && !arm64
 
 package qmat
 
@@ -14,3 +14,5 @@ func call(*level, kernelID, *args) { panic("qmat: no kernels on this machine") }
 func expand(*level, tensor.DType, *args) bool { return false }
 
 func quantise(dst []byte, step int, x []float32) { quantiseGeneric(dst, step, x) }
+
+func dots(u *[512]uint8, rec *[recordSize]byte) [2][PanelRows]int32 { return dotsGeneric(u, rec) }

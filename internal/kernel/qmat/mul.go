@@ -148,13 +148,13 @@ func runGeneric(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo,
 func (b *block) accumulate(acc *[PanelRows]float32, rec *[recordSize]byte) {
 	at := func(i int) uint32 { return binary.LittleEndian.Uint32(rec[i:]) }
 	d := math.Float32frombits(at(actScale))
-	var dot [2][PanelRows]int32
-	for g := range 8 {
-		x0, x1, x2, x3 := int32(int8(rec[4*g])), int32(int8(rec[4*g+1])), int32(int8(rec[4*g+2])), int32(int8(rec[4*g+3]))
-		u := (*[64]uint16)(b.u[g*64:])
-		sum := &dot[g/4]
-		for r := range PanelRows {
-			sum[r] += int32(u[4*r])*x0 + int32(u[4*r+1])*x1 + int32(u[4*r+2])*x2 + int32(u[4*r+3])*x3
+	dot := dots(&b.u, rec)
+	if b.wide {
+		high := dots(&b.high, rec)
+		for h := range dot {
+			for r := range PanelRows {
+				dot[h][r] += high[h][r] << 8
+			}
 		}
 	}
 	if !b.halves {
@@ -182,4 +182,17 @@ func (b *block) accumulate(acc *[PanelRows]float32, rec *[recordSize]byte) {
 			acc[r] = fma32(b.min[1][r]*(-1.0/32), m1, acc[r])
 		}
 	}
+}
+
+// dotsGeneric returns Σ u·q per half block and row.
+func dotsGeneric(u *[512]uint8, rec *[recordSize]byte) (dot [2][PanelRows]int32) {
+	for g := range 8 {
+		x0, x1, x2, x3 := int32(int8(rec[4*g])), int32(int8(rec[4*g+1])), int32(int8(rec[4*g+2])), int32(int8(rec[4*g+3]))
+		v := (*[64]uint8)(u[g*64:])
+		sum := &dot[g/4]
+		for r := range PanelRows {
+			sum[r] += int32(v[4*r])*x0 + int32(v[4*r+1])*x1 + int32(v[4*r+2])*x2 + int32(v[4*r+3])*x3
+		}
+	}
+	return dot
 }

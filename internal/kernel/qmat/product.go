@@ -50,3 +50,31 @@ func (p *Product) Do(_, chunk int) {
 	panel, tile := chunk%p.across*p.panels, chunk/p.across*p.tiles
 	Mul(p.Dst, p.LDD, p.W, p.A, panel, min(panel+p.panels, p.W.Panels()), tile, min(tile+p.tiles, p.A.Tiles()), p.Add)
 }
+
+// Products are several products as one task, such as those that share their
+// activations: one hand-over to the pool instead of one each. Their destinations
+// must not overlap.
+type Products struct {
+	List  []*Product
+	first []int // first chunk of each
+}
+
+// Chunks cuts all products and returns the number of chunks together.
+func (p *Products) Chunks(workers int) int {
+	p.first = p.first[:0]
+	n := 0
+	for _, q := range p.List {
+		p.first = append(p.first, n)
+		n += q.Chunks(workers)
+	}
+	return n
+}
+
+// Do computes one chunk.
+func (p *Products) Do(worker, chunk int) {
+	i := len(p.first) - 1
+	for p.first[i] > chunk {
+		i--
+	}
+	p.List[i].Do(worker, chunk-p.first[i])
+}

@@ -1,0 +1,44 @@
+package qmat
+
+import (
+	"encoding/binary"
+
+	"leolm/internal/kernel/cpu"
+	"leolm/tensor"
+)
+
+// On arm64 the frame of the generic code stays and the inner products run on SDOT.
+var neon = level{isa: cpu.NEON}
+
+func choose(l cpu.Level) *level {
+	if l == cpu.NEON {
+		return &neon
+	}
+	return &generic
+}
+
+func call(*level, kernelID, *args) { panic("qmat: no such kernel on arm64") }
+
+func expand(*level, tensor.DType, *args) bool { return false }
+
+func quantise(dst []byte, step int, x []float32) { quantiseGeneric(dst, step, x) }
+
+func dots(u *[512]uint8, rec *[recordSize]byte) (dot [2][PanelRows]int32) {
+	if active.isa != cpu.NEON {
+		return dotsGeneric(u, rec)
+	}
+	dotsNEON(&dot, u, rec)
+	// SDOT takes both operands as signed: the codes were lowered by 128.
+	for h, at := range [2]int{actHalf0, actHalf1} {
+		back := -4 * int32(binary.LittleEndian.Uint32(rec[at:]))
+		for r := range PanelRows {
+			dot[h][r] += back
+		}
+	}
+	return dot
+}
+
+// dotsNEON returns Σ (u−128)·q per half block and row.
+//
+//go:noescape
+func dotsNEON(dot *[2][PanelRows]int32, u *[512]uint8, rec *[recordSize]byte)
