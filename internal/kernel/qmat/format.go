@@ -31,6 +31,12 @@ type block struct {
 	scale, min [2][PanelRows]float32
 }
 
+// decode unpacks into a block that may hold another type's.
+func (f *format) decode(b *block, rec []byte, k int) {
+	b.offset, b.halves, b.mins, b.wide = 0, false, false, false
+	f.unpack(b, rec, k)
+}
+
 // row writes the values of one row.
 func (b *block) row(dst []float32, lane int) {
 	for k := range dst {

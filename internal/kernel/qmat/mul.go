@@ -3,6 +3,7 @@ package qmat
 import (
 	"encoding/binary"
 	"math"
+	"sync"
 )
 
 // args are the operands of a kernel, which multiplies panels of w with the first
@@ -119,15 +120,19 @@ func run(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo, panelH
 // fma32 is x·y + z; the product of two f32 is exact in f64.
 func fma32(x, y, z float32) float32 { return float32(float64(x)*float64(y) + float64(z)) }
 
+// blocks keeps decoded blocks off the garbage: unpack makes them escape.
+var blocks = sync.Pool{New: func() any { return new(block) }}
+
 // runGeneric is the reference for all kernels.
 func runGeneric(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo, panelHi int, add bool) {
 	f := &formats[w.DType]
-	var b block
+	b := blocks.Get().(*block)
+	defer blocks.Put(b)
 	for p := panelLo; p < panelHi; p++ {
 		var acc [TileRows][PanelRows]float32
 		panel := w.panel(p)
 		for i := range w.Cols / 32 {
-			f.unpack(&b, panel[i/f.blocks*f.size:][:f.size], i%f.blocks)
+			f.decode(b, panel[i/f.blocks*f.size:][:f.size], i%f.blocks)
 			for c := range padded {
 				b.accumulate(&acc[c], (*[recordSize]byte)(data[(i*padded+c)*recordSize:]))
 			}

@@ -125,11 +125,12 @@ func (w *Packed) Pack(row func(i int) []byte, lo, hi int) error {
 func (w *Packed) DequantiseRow(dst []float32, i int) {
 	f := &formats[w.DType]
 	panel, lane := w.panel(i/PanelRows), i%PanelRows
-	var b block
+	b := blocks.Get().(*block)
+	defer blocks.Put(b)
 	for r := 0; r < w.Cols/w.DType.BlockLen(); r++ {
 		rec := panel[r*f.size : (r+1)*f.size]
 		for k := range f.blocks {
-			f.unpack(&b, rec, k)
+			f.decode(b, rec, k)
 			b.row(dst[(r*f.blocks+k)*32:][:32], lane)
 		}
 	}
@@ -148,11 +149,12 @@ func (w *Packed) DequantisePanel(dst []float32, panel int) {
 	if expand(active, w.DType, &a) {
 		return
 	}
-	var b block
+	b := blocks.Get().(*block)
+	defer blocks.Put(b)
 	for r := 0; r < w.Cols/w.DType.BlockLen(); r++ {
 		rec := data[r*f.size : (r+1)*f.size]
 		for k := range f.blocks {
-			f.unpack(&b, rec, k)
+			f.decode(b, rec, k)
 			for lane := range PanelRows {
 				b.row(dst[lane*w.Cols+(r*f.blocks+k)*32:][:32], lane)
 			}
