@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"reflect"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -49,13 +50,16 @@ func (d *decoder) check(v reflect.Value, path string, given bool) {
 			val.Validate(func(key, format string, args ...any) {
 				full := path
 				if key != "" {
-					full = join(path, key)
+					full = join(path, index.ReplaceAllString(key, ".$1"))
 				}
 				d.fail(d.placeOf(full), full, format, args...)
 			})
 		}
 	}
 }
+
+// index is a list entry in Go's notation; paths here have it in dots.
+var index = regexp.MustCompile(`\[(\d+)\]`)
 
 func (d *decoder) badBelow(path string) bool {
 	for k := range d.bad {

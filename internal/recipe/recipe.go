@@ -95,7 +95,7 @@ func (e Errors) Unwrap() []error {
 }
 
 // Validator is implemented by recipe structs, at any depth, whose values depend on each other. fail takes
-// the dotted key relative to the struct ("" for the struct itself); the error then carries the place where
+// the dotted key relative to the struct ("" for the struct itself, "list.0.x" or "list[0].x" for entries); the error then carries the place where
 // that key was written.
 type Validator interface {
 	Validate(fail func(key, format string, args ...any))

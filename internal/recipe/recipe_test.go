@@ -31,6 +31,26 @@ func (o *optim) Validate(fail func(key, format string, args ...any)) {
 	}
 }
 
+type listed struct {
+	Items []source1 `yaml:"items"`
+}
+
+func (l *listed) Validate(fail func(key, format string, args ...any)) {
+	for i, x := range l.Items {
+		if x.Path == "x" {
+			fail(fmt.Sprintf("items[%d].path", i), "no x here")
+		}
+	}
+}
+
+func TestValidatePlacesListEntries(t *testing.T) {
+	var l listed
+	got := messages(t, Load(write(t, "l.yaml", "items:\n  - path: a\n  - path: x\n"), nil, &l))
+	if len(got) != 1 || got[0] != "l.yaml:3:11: items.1.path: no x here" {
+		t.Errorf("got %q", got)
+	}
+}
+
 type shape struct {
 	Layers int   `yaml:"layers" check:"min=1"`
 	Seed   int64 `yaml:"seed"`
