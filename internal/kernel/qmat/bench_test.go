@@ -156,3 +156,16 @@ func BenchmarkDequantise(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDequantiseRow is one embedding look-up.
+func BenchmarkDequantiseRow(b *testing.B) {
+	for _, d := range allTypes {
+		w := benchWeights(b, d, 64, 4096)
+		dst := make([]float32, w.Cols)
+		b.Run(d.String(), func(b *testing.B) {
+			for b.Loop() {
+				w.DequantiseRow(dst, 17)
+			}
+		})
+	}
+}

@@ -10,15 +10,15 @@ TEXT ·dequantQ4_0(SB), $768-8
 	MOVQ         8(CX), DX
 	MOVQ         (CX), BX
 	MOVQ         48(CX), SI
-	MOVQ         24(CX), CX
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	MOVQ         24(CX), DI
+	MOVL         $0x0f0f0f0f, R8
+	VPBROADCASTD R8, Z30
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x41000000, DI
-	VPBROADCASTD DI, Z1
+	MOVL         $0x41000000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ $0x00000001, DI
+	MOVQ $0x00000001, R8
 
 block:
 	VCVTPH2PS 256(DX), Z24
@@ -48,32 +48,33 @@ block:
 	VMOVDQU32 Z21, 320(AX)
 	VMOVDQU32 Z22, 384(AX)
 	VMOVDQU32 Z23, 448(AX)
-	MOVQ      AX, R8
-	MOVQ      BX, R9
-	MOVQ      $0x00000010, R10
+	MOVQ      32(CX), R9
+	ADDQ      AX, R9
+	MOVQ      BX, R10
+	MOVQ      40(CX), R11
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R8)(Y0*1), K3, Y4
+	VPGATHERDD   (R9)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R8), Z5, Z5
-	VMOVUPS      Z5, (R9)
+	VMULPS.BCST  512(R9), Z5, Z5
+	VMOVUPS      Z5, (R10)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R8), Z6, Z6
-	VMOVUPS      Z6, 64(R9)
-	ADDQ         $0x04, R8
-	ADDQ         CX, R9
-	DECQ         R10
+	VMULPS.BCST  576(R9), Z6, Z6
+	VMOVUPS      Z6, 64(R10)
+	ADDQ         $0x04, R9
+	ADDQ         DI, R10
+	DECQ         R11
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000120, DX
-	DECQ         DI
+	DECQ         R8
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -98,15 +99,15 @@ TEXT ·dequantQ4_1(SB), $768-8
 	MOVQ         8(CX), DX
 	MOVQ         (CX), BX
 	MOVQ         48(CX), SI
-	MOVQ         24(CX), CX
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	MOVQ         24(CX), DI
+	MOVL         $0x0f0f0f0f, R8
+	VPBROADCASTD R8, Z30
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x00000000, DI
-	VPBROADCASTD DI, Z1
+	MOVL         $0x00000000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ $0x00000001, DI
+	MOVQ $0x00000001, R8
 
 block:
 	VCVTPH2PS 256(DX), Z24
@@ -139,34 +140,35 @@ block:
 	VMOVDQU32 Z21, 320(AX)
 	VMOVDQU32 Z22, 384(AX)
 	VMOVDQU32 Z23, 448(AX)
-	MOVQ      AX, R8
-	MOVQ      BX, R9
-	MOVQ      $0x00000010, R10
+	MOVQ      32(CX), R9
+	ADDQ      AX, R9
+	MOVQ      BX, R10
+	MOVQ      40(CX), R11
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R8)(Y0*1), K3, Y4
+	VPGATHERDD   (R9)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R8), Z5, Z5
-	VADDPS.BCST  640(R8), Z5, Z5
-	VMOVUPS      Z5, (R9)
+	VMULPS.BCST  512(R9), Z5, Z5
+	VADDPS.BCST  640(R9), Z5, Z5
+	VMOVUPS      Z5, (R10)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R8), Z6, Z6
-	VADDPS.BCST  704(R8), Z6, Z6
-	VMOVUPS      Z6, 64(R9)
-	ADDQ         $0x04, R8
-	ADDQ         CX, R9
-	DECQ         R10
+	VMULPS.BCST  576(R9), Z6, Z6
+	VADDPS.BCST  704(R9), Z6, Z6
+	VMOVUPS      Z6, 64(R10)
+	ADDQ         $0x04, R9
+	ADDQ         DI, R10
+	DECQ         R11
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000140, DX
-	DECQ         DI
+	DECQ         R8
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -181,17 +183,17 @@ TEXT ·dequantQ5_0(SB), $768-8
 	MOVQ         8(CX), DX
 	MOVQ         (CX), BX
 	MOVQ         48(CX), SI
-	MOVQ         24(CX), CX
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	MOVQ         24(CX), DI
+	MOVL         $0x0f0f0f0f, R8
+	VPBROADCASTD R8, Z30
+	MOVL         $0x10101010, R8
+	VPBROADCASTD R8, Z31
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x41800000, DI
-	VPBROADCASTD DI, Z1
+	MOVL         $0x41800000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ $0x00000001, DI
+	MOVQ $0x00000001, R8
 
 block:
 	VCVTPH2PS 320(DX), Z24
@@ -237,32 +239,33 @@ block:
 	VMOVDQU32 Z21, 320(AX)
 	VMOVDQU32 Z22, 384(AX)
 	VMOVDQU32 Z23, 448(AX)
-	MOVQ      AX, R8
-	MOVQ      BX, R9
-	MOVQ      $0x00000010, R10
+	MOVQ      32(CX), R9
+	ADDQ      AX, R9
+	MOVQ      BX, R10
+	MOVQ      40(CX), R11
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R8)(Y0*1), K3, Y4
+	VPGATHERDD   (R9)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R8), Z5, Z5
-	VMOVUPS      Z5, (R9)
+	VMULPS.BCST  512(R9), Z5, Z5
+	VMOVUPS      Z5, (R10)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R8), Z6, Z6
-	VMOVUPS      Z6, 64(R9)
-	ADDQ         $0x04, R8
-	ADDQ         CX, R9
-	DECQ         R10
+	VMULPS.BCST  576(R9), Z6, Z6
+	VMOVUPS      Z6, 64(R10)
+	ADDQ         $0x04, R9
+	ADDQ         DI, R10
+	DECQ         R11
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000160, DX
-	DECQ         DI
+	DECQ         R8
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -277,17 +280,17 @@ TEXT ·dequantQ5_1(SB), $768-8
 	MOVQ         8(CX), DX
 	MOVQ         (CX), BX
 	MOVQ         48(CX), SI
-	MOVQ         24(CX), CX
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	MOVQ         24(CX), DI
+	MOVL         $0x0f0f0f0f, R8
+	VPBROADCASTD R8, Z30
+	MOVL         $0x10101010, R8
+	VPBROADCASTD R8, Z31
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x00000000, DI
-	VPBROADCASTD DI, Z1
+	MOVL         $0x00000000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ $0x00000001, DI
+	MOVQ $0x00000001, R8
 
 block:
 	VCVTPH2PS 320(DX), Z24
@@ -336,34 +339,35 @@ block:
 	VMOVDQU32 Z21, 320(AX)
 	VMOVDQU32 Z22, 384(AX)
 	VMOVDQU32 Z23, 448(AX)
-	MOVQ      AX, R8
-	MOVQ      BX, R9
-	MOVQ      $0x00000010, R10
+	MOVQ      32(CX), R9
+	ADDQ      AX, R9
+	MOVQ      BX, R10
+	MOVQ      40(CX), R11
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R8)(Y0*1), K3, Y4
+	VPGATHERDD   (R9)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R8), Z5, Z5
-	VADDPS.BCST  640(R8), Z5, Z5
-	VMOVUPS      Z5, (R9)
+	VMULPS.BCST  512(R9), Z5, Z5
+	VADDPS.BCST  640(R9), Z5, Z5
+	VMOVUPS      Z5, (R10)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R8), Z6, Z6
-	VADDPS.BCST  704(R8), Z6, Z6
-	VMOVUPS      Z6, 64(R9)
-	ADDQ         $0x04, R8
-	ADDQ         CX, R9
-	DECQ         R10
+	VMULPS.BCST  576(R9), Z6, Z6
+	VADDPS.BCST  704(R9), Z6, Z6
+	VMOVUPS      Z6, 64(R10)
+	ADDQ         $0x04, R9
+	ADDQ         DI, R10
+	DECQ         R11
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000180, DX
-	DECQ         DI
+	DECQ         R8
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -378,13 +382,13 @@ TEXT ·dequantQ8_0(SB), $768-8
 	MOVQ         8(CX), DX
 	MOVQ         (CX), BX
 	MOVQ         48(CX), SI
-	MOVQ         24(CX), CX
+	MOVQ         24(CX), DI
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x43000000, DI
-	VPBROADCASTD DI, Z1
+	MOVL         $0x43000000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ $0x00000001, DI
+	MOVQ $0x00000001, R8
 
 block:
 	VCVTPH2PS 512(DX), Z24
@@ -406,32 +410,33 @@ block:
 	VMOVDQU32 Z21, 320(AX)
 	VMOVDQU32 Z22, 384(AX)
 	VMOVDQU32 Z23, 448(AX)
-	MOVQ      AX, R8
-	MOVQ      BX, R9
-	MOVQ      $0x00000010, R10
+	MOVQ      32(CX), R9
+	ADDQ      AX, R9
+	MOVQ      BX, R10
+	MOVQ      40(CX), R11
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R8)(Y0*1), K3, Y4
+	VPGATHERDD   (R9)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R8), Z5, Z5
-	VMOVUPS      Z5, (R9)
+	VMULPS.BCST  512(R9), Z5, Z5
+	VMOVUPS      Z5, (R10)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R8), Z6, Z6
-	VMOVUPS      Z6, 64(R9)
-	ADDQ         $0x04, R8
-	ADDQ         CX, R9
-	DECQ         R10
+	VMULPS.BCST  576(R9), Z6, Z6
+	VMOVUPS      Z6, 64(R10)
+	ADDQ         $0x04, R9
+	ADDQ         DI, R10
+	DECQ         R11
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000220, DX
-	DECQ         DI
+	DECQ         R8
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -449,14 +454,14 @@ TEXT ·dequantIQ4_NL(SB), $768-8
 	MOVQ         24(CX), DI
 	MOVL         $0x0f0f0f0f, R8
 	VPBROADCASTD R8, Z30
-	MOVQ         64(CX), CX
-	VMOVDQU32    (CX), Z31
+	MOVQ         64(CX), R8
+	VMOVDQU32    (R8), Z31
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x43000000, CX
-	VPBROADCASTD CX, Z1
+	MOVL         $0x43000000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ $0x00000001, CX
+	MOVQ $0x00000001, R8
 
 block:
 	VCVTPH2PS 256(DX), Z24
@@ -494,32 +499,33 @@ block:
 	VMOVDQU32 Z21, 320(AX)
 	VMOVDQU32 Z22, 384(AX)
 	VMOVDQU32 Z23, 448(AX)
-	MOVQ      AX, R8
-	MOVQ      BX, R9
-	MOVQ      $0x00000010, R10
+	MOVQ      32(CX), R9
+	ADDQ      AX, R9
+	MOVQ      BX, R10
+	MOVQ      40(CX), R11
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R8)(Y0*1), K3, Y4
+	VPGATHERDD   (R9)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R8), Z5, Z5
-	VMOVUPS      Z5, (R9)
+	VMULPS.BCST  512(R9), Z5, Z5
+	VMOVUPS      Z5, (R10)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R8), Z6, Z6
-	VMOVUPS      Z6, 64(R9)
-	ADDQ         $0x04, R8
-	ADDQ         DI, R9
-	DECQ         R10
+	VMULPS.BCST  576(R9), Z6, Z6
+	VMOVUPS      Z6, 64(R10)
+	ADDQ         $0x04, R9
+	ADDQ         DI, R10
+	DECQ         R11
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000120, DX
-	DECQ         CX
+	DECQ         R8
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -534,40 +540,40 @@ TEXT ·dequantQ2_K(SB), $768-8
 	MOVQ         8(CX), DX
 	MOVQ         (CX), BX
 	MOVQ         48(CX), SI
-	MOVQ         24(CX), CX
-	MOVL         $0x03030303, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x0000000f, DI
-	VPBROADCASTD DI, Z14
-	MOVL         $0x3d000000, DI
-	VPBROADCASTD DI, Z15
+	MOVQ         24(CX), DI
+	MOVL         $0x03030303, R8
+	VPBROADCASTD R8, Z30
+	MOVL         $0x0000000f, R8
+	VPBROADCASTD R8, Z14
+	MOVL         $0x3d000000, R8
+	VPBROADCASTD R8, Z15
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x00000000, DI
-	VPBROADCASTD DI, Z1
+	MOVL         $0x00000000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ DX, DI
+	MOVQ DX, R8
 	ADDQ $0x40, DX
-	MOVQ $0x00000008, R8
+	MOVQ $0x00000008, R9
 
 block:
 	VPMOVZXBD 128(DX), Z28
 	VPANDD    Z14, Z28, Z24
 	VCVTDQ2PS Z24, Z24
-	VCVTPH2PS (DI), Z26
+	VCVTPH2PS (R8), Z26
 	VMULPS    Z26, Z24, Z24
 	VPSRLD    $0x04, Z28, Z12
 	VCVTDQ2PS Z12, Z12
-	VCVTPH2PS 32(DI), Z27
+	VCVTPH2PS 32(R8), Z27
 	VMULPS    Z27, Z12, Z12
 	VPMOVZXBD 144(DX), Z28
 	VPANDD    Z14, Z28, Z25
 	VCVTDQ2PS Z25, Z25
-	VCVTPH2PS (DI), Z26
+	VCVTPH2PS (R8), Z26
 	VMULPS    Z26, Z25, Z25
 	VPSRLD    $0x04, Z28, Z13
 	VCVTDQ2PS Z13, Z13
-	VCVTPH2PS 32(DI), Z27
+	VCVTPH2PS 32(R8), Z27
 	VMULPS    Z27, Z13, Z13
 	VMOVUPS   Z24, 512(AX)
 	VMOVUPS   Z12, 640(AX)
@@ -597,34 +603,35 @@ block:
 	VMOVDQU32 Z21, 320(AX)
 	VMOVDQU32 Z22, 384(AX)
 	VMOVDQU32 Z23, 448(AX)
-	MOVQ      AX, R9
-	MOVQ      BX, R10
-	MOVQ      $0x00000010, R11
+	MOVQ      32(CX), R10
+	ADDQ      AX, R10
+	MOVQ      BX, R11
+	MOVQ      40(CX), R12
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R9)(Y0*1), K3, Y4
+	VPGATHERDD   (R10)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R9), Z5, Z5
-	VSUBPS.BCST  640(R9), Z5, Z5
-	VMOVUPS      Z5, (R10)
+	VMULPS.BCST  512(R10), Z5, Z5
+	VSUBPS.BCST  640(R10), Z5, Z5
+	VMOVUPS      Z5, (R11)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R9), Z6, Z6
-	VSUBPS.BCST  704(R9), Z6, Z6
-	VMOVUPS      Z6, 64(R10)
-	ADDQ         $0x04, R9
-	ADDQ         CX, R10
-	DECQ         R11
+	VMULPS.BCST  576(R10), Z6, Z6
+	VSUBPS.BCST  704(R10), Z6, Z6
+	VMOVUPS      Z6, 64(R11)
+	ADDQ         $0x04, R10
+	ADDQ         DI, R11
+	DECQ         R12
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x000000a0, DX
-	DECQ         R8
+	DECQ         R9
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -639,24 +646,24 @@ TEXT ·dequantQ3_K(SB), $768-8
 	MOVQ         8(CX), DX
 	MOVQ         (CX), BX
 	MOVQ         48(CX), SI
-	MOVQ         24(CX), CX
-	MOVL         $0x18181818, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x20202020, DI
-	VPBROADCASTD DI, Z31
+	MOVQ         24(CX), DI
+	MOVL         $0x18181818, R8
+	VPBROADCASTD R8, Z30
+	MOVL         $0x20202020, R8
+	VPBROADCASTD R8, Z31
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x42000000, DI
-	VPBROADCASTD DI, Z1
+	MOVL         $0x42000000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ DX, DI
+	MOVQ DX, R8
 	ADDQ $0x20, DX
-	MOVQ $0x00000008, R8
+	MOVQ $0x00000008, R9
 
 block:
-	VCVTPH2PS    (DI), Z26
-	MOVL         $0x3e000000, R9
-	VPBROADCASTD R9, Z27
+	VCVTPH2PS    (R8), Z26
+	MOVL         $0x3e000000, R10
+	VPBROADCASTD R10, Z27
 	VMULPS       Z27, Z26, Z26
 	VPMOVSXBD    192(DX), Z24
 	VCVTDQ2PS    Z24, Z24
@@ -708,32 +715,33 @@ block:
 	VMOVDQU32    Z21, 320(AX)
 	VMOVDQU32    Z22, 384(AX)
 	VMOVDQU32    Z23, 448(AX)
-	MOVQ         AX, R9
-	MOVQ         BX, R10
-	MOVQ         $0x00000010, R11
+	MOVQ         32(CX), R10
+	ADDQ         AX, R10
+	MOVQ         BX, R11
+	MOVQ         40(CX), R12
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R9)(Y0*1), K3, Y4
+	VPGATHERDD   (R10)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R9), Z5, Z5
-	VMOVUPS      Z5, (R10)
+	VMULPS.BCST  512(R10), Z5, Z5
+	VMOVUPS      Z5, (R11)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R9), Z6, Z6
-	VMOVUPS      Z6, 64(R10)
-	ADDQ         $0x04, R9
-	ADDQ         CX, R10
-	DECQ         R11
+	VMULPS.BCST  576(R10), Z6, Z6
+	VMOVUPS      Z6, 64(R11)
+	ADDQ         $0x04, R10
+	ADDQ         DI, R11
+	DECQ         R12
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x000000e0, DX
-	DECQ         R8
+	DECQ         R9
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -748,26 +756,26 @@ TEXT ·dequantQ4_K(SB), $768-8
 	MOVQ         8(CX), DX
 	MOVQ         (CX), BX
 	MOVQ         48(CX), SI
-	MOVQ         24(CX), CX
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	MOVQ         24(CX), DI
+	MOVL         $0x0f0f0f0f, R8
+	VPBROADCASTD R8, Z30
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x00000000, DI
-	VPBROADCASTD DI, Z1
+	MOVL         $0x00000000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ DX, DI
+	MOVQ DX, R8
 	ADDQ $0x40, DX
-	MOVQ $0x00000008, R8
+	MOVQ $0x00000008, R9
 
 block:
 	VPMOVZXBD 256(DX), Z24
 	VCVTDQ2PS Z24, Z24
-	VCVTPH2PS (DI), Z26
+	VCVTPH2PS (R8), Z26
 	VMULPS    Z26, Z24, Z24
 	VPMOVZXBD 272(DX), Z25
 	VCVTDQ2PS Z25, Z25
-	VCVTPH2PS 32(DI), Z27
+	VCVTPH2PS 32(R8), Z27
 	VMULPS    Z27, Z25, Z25
 	VMOVUPS   Z24, 512(AX)
 	VMOVUPS   Z25, 640(AX)
@@ -797,34 +805,35 @@ block:
 	VMOVDQU32 Z21, 320(AX)
 	VMOVDQU32 Z22, 384(AX)
 	VMOVDQU32 Z23, 448(AX)
-	MOVQ      AX, R9
-	MOVQ      BX, R10
-	MOVQ      $0x00000010, R11
+	MOVQ      32(CX), R10
+	ADDQ      AX, R10
+	MOVQ      BX, R11
+	MOVQ      40(CX), R12
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R9)(Y0*1), K3, Y4
+	VPGATHERDD   (R10)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R9), Z5, Z5
-	VSUBPS.BCST  640(R9), Z5, Z5
-	VMOVUPS      Z5, (R10)
+	VMULPS.BCST  512(R10), Z5, Z5
+	VSUBPS.BCST  640(R10), Z5, Z5
+	VMOVUPS      Z5, (R11)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R9), Z6, Z6
-	VSUBPS.BCST  704(R9), Z6, Z6
-	VMOVUPS      Z6, 64(R10)
-	ADDQ         $0x04, R9
-	ADDQ         CX, R10
-	DECQ         R11
+	VMULPS.BCST  576(R10), Z6, Z6
+	VSUBPS.BCST  704(R10), Z6, Z6
+	VMOVUPS      Z6, 64(R11)
+	ADDQ         $0x04, R10
+	ADDQ         DI, R11
+	DECQ         R12
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000120, DX
-	DECQ         R8
+	DECQ         R9
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -839,28 +848,28 @@ TEXT ·dequantQ5_K(SB), $768-8
 	MOVQ         8(CX), DX
 	MOVQ         (CX), BX
 	MOVQ         48(CX), SI
-	MOVQ         24(CX), CX
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	MOVQ         24(CX), DI
+	MOVL         $0x0f0f0f0f, R8
+	VPBROADCASTD R8, Z30
+	MOVL         $0x10101010, R8
+	VPBROADCASTD R8, Z31
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x00000000, DI
-	VPBROADCASTD DI, Z1
+	MOVL         $0x00000000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ DX, DI
+	MOVQ DX, R8
 	ADDQ $0x40, DX
-	MOVQ $0x00000008, R8
+	MOVQ $0x00000008, R9
 
 block:
 	VPMOVZXBD 320(DX), Z24
 	VCVTDQ2PS Z24, Z24
-	VCVTPH2PS (DI), Z26
+	VCVTPH2PS (R8), Z26
 	VMULPS    Z26, Z24, Z24
 	VPMOVZXBD 336(DX), Z25
 	VCVTDQ2PS Z25, Z25
-	VCVTPH2PS 32(DI), Z27
+	VCVTPH2PS 32(R8), Z27
 	VMULPS    Z27, Z25, Z25
 	VMOVUPS   Z24, 512(AX)
 	VMOVUPS   Z25, 640(AX)
@@ -906,34 +915,35 @@ block:
 	VMOVDQU32 Z21, 320(AX)
 	VMOVDQU32 Z22, 384(AX)
 	VMOVDQU32 Z23, 448(AX)
-	MOVQ      AX, R9
-	MOVQ      BX, R10
-	MOVQ      $0x00000010, R11
+	MOVQ      32(CX), R10
+	ADDQ      AX, R10
+	MOVQ      BX, R11
+	MOVQ      40(CX), R12
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R9)(Y0*1), K3, Y4
+	VPGATHERDD   (R10)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R9), Z5, Z5
-	VSUBPS.BCST  640(R9), Z5, Z5
-	VMOVUPS      Z5, (R10)
+	VMULPS.BCST  512(R10), Z5, Z5
+	VSUBPS.BCST  640(R10), Z5, Z5
+	VMOVUPS      Z5, (R11)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R9), Z6, Z6
-	VSUBPS.BCST  704(R9), Z6, Z6
-	VMOVUPS      Z6, 64(R10)
-	ADDQ         $0x04, R9
-	ADDQ         CX, R10
-	DECQ         R11
+	VMULPS.BCST  576(R10), Z6, Z6
+	VSUBPS.BCST  704(R10), Z6, Z6
+	VMOVUPS      Z6, 64(R11)
+	ADDQ         $0x04, R10
+	ADDQ         DI, R11
+	DECQ         R12
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000160, DX
-	DECQ         R8
+	DECQ         R9
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -948,22 +958,22 @@ TEXT ·dequantQ6_K(SB), $768-8
 	MOVQ         8(CX), DX
 	MOVQ         (CX), BX
 	MOVQ         48(CX), SI
-	MOVQ         24(CX), CX
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x30303030, DI
-	VPBROADCASTD DI, Z31
+	MOVQ         24(CX), DI
+	MOVL         $0x0f0f0f0f, R8
+	VPBROADCASTD R8, Z30
+	MOVL         $0x30303030, R8
+	VPBROADCASTD R8, Z31
 	VMOVDQU      rowGroups<>+0(SB), Y0
-	MOVL         $0x42000000, DI
-	VPBROADCASTD DI, Z1
+	MOVL         $0x42000000, R8
+	VPBROADCASTD R8, Z1
 
 record:
-	MOVQ DX, DI
+	MOVQ DX, R8
 	ADDQ $0x20, DX
-	MOVQ $0x00000008, R8
+	MOVQ $0x00000008, R9
 
 block:
-	VCVTPH2PS  (DI), Z26
+	VCVTPH2PS  (R8), Z26
 	VPMOVSXBD  384(DX), Z24
 	VCVTDQ2PS  Z24, Z24
 	VMULPS     Z26, Z24, Z24
@@ -1012,32 +1022,33 @@ block:
 	VMOVDQU32  Z21, 320(AX)
 	VMOVDQU32  Z22, 384(AX)
 	VMOVDQU32  Z23, 448(AX)
-	MOVQ       AX, R9
-	MOVQ       BX, R10
-	MOVQ       $0x00000010, R11
+	MOVQ       32(CX), R10
+	ADDQ       AX, R10
+	MOVQ       BX, R11
+	MOVQ       40(CX), R12
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R9)(Y0*1), K3, Y4
+	VPGATHERDD   (R10)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VSUBPS       Z1, Z5, Z5
-	VMULPS.BCST  512(R9), Z5, Z5
-	VMOVUPS      Z5, (R10)
+	VMULPS.BCST  512(R10), Z5, Z5
+	VMOVUPS      Z5, (R11)
 	VCVTDQ2PS    Z6, Z6
 	VSUBPS       Z1, Z6, Z6
-	VMULPS.BCST  576(R9), Z6, Z6
-	VMOVUPS      Z6, 64(R10)
-	ADDQ         $0x04, R9
-	ADDQ         CX, R10
-	DECQ         R11
+	VMULPS.BCST  576(R10), Z6, Z6
+	VMOVUPS      Z6, 64(R11)
+	ADDQ         $0x04, R10
+	ADDQ         DI, R11
+	DECQ         R12
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x000001a0, DX
-	DECQ         R8
+	DECQ         R9
 	JNZ          block
 	DECQ         SI
 	JNZ          record
@@ -1061,18 +1072,18 @@ TEXT ·dequantNF4(SB), $768-8
 	VMOVDQU      rowGroups<>+0(SB), Y0
 	MOVL         $0x43000000, R8
 	VPBROADCASTD R8, Z1
-	MOVQ         64(CX), CX
-	VMOVUPS      128(CX), Z2
+	MOVQ         64(CX), R8
+	VMOVUPS      128(R8), Z2
 
 record:
-	MOVQ DX, CX
+	MOVQ DX, R8
 	ADDQ $0x40, DX
-	MOVQ $0x00000002, R8
+	MOVQ $0x00000002, R9
 
 block:
-	MOVL         $0x38010204, R9
-	VPBROADCASTD R9, Z26
-	VMULPS       (CX), Z26, Z24
+	MOVL         $0x38010204, R10
+	VPBROADCASTD R10, Z26
+	VMULPS       (R8), Z26, Z24
 	VMOVUPS      Z24, 512(AX)
 	VMOVUPS      Z24, 576(AX)
 	VMOVDQU32    (DX), Z16
@@ -1099,30 +1110,31 @@ block:
 	VMOVDQU32    Z21, 320(AX)
 	VMOVDQU32    Z22, 384(AX)
 	VMOVDQU32    Z23, 448(AX)
-	MOVQ         AX, R9
-	MOVQ         BX, R10
-	MOVQ         $0x00000010, R11
+	MOVQ         32(CX), R10
+	ADDQ         AX, R10
+	MOVQ         BX, R11
+	MOVQ         40(CX), R12
 
 row:
 	KXNORW       K3, K3, K3
 	VPXOR        Y4, Y4, Y4
-	VPGATHERDD   (R9)(Y0*1), K3, Y4
+	VPGATHERDD   (R10)(Y0*1), K3, Y4
 	VPMOVZXBD    X4, Z5
 	VEXTRACTI128 $0x01, Y4, X4
 	VPMOVZXBD    X4, Z6
 	VPERMPS      Z2, Z5, Z5
-	VMULPS.BCST  512(R9), Z5, Z5
-	VMOVUPS      Z5, (R10)
+	VMULPS.BCST  512(R10), Z5, Z5
+	VMOVUPS      Z5, (R11)
 	VPERMPS      Z2, Z6, Z6
-	VMULPS.BCST  576(R9), Z6, Z6
-	VMOVUPS      Z6, 64(R10)
-	ADDQ         $0x04, R9
-	ADDQ         DI, R10
-	DECQ         R11
+	VMULPS.BCST  576(R10), Z6, Z6
+	VMOVUPS      Z6, 64(R11)
+	ADDQ         $0x04, R10
+	ADDQ         DI, R11
+	DECQ         R12
 	JNZ          row
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000100, DX
-	DECQ         R8
+	DECQ         R9
 	JNZ          block
 	DECQ         SI
 	JNZ          record

@@ -123,40 +123,39 @@ func (w *Packed) Pack(row func(i int) []byte, lo, hi int) error {
 
 // DequantiseRow writes row i, Cols values, to dst: an embedding look-up.
 func (w *Packed) DequantiseRow(dst []float32, i int) {
-	f := &formats[w.DType]
-	panel, lane := w.panel(i/PanelRows), i%PanelRows
-	b := blocks.Get().(*block)
-	defer blocks.Put(b)
-	for r := 0; r < w.Cols/w.DType.BlockLen(); r++ {
-		rec := panel[r*f.size : (r+1)*f.size]
-		for k := range f.blocks {
-			f.decode(b, rec, k)
-			b.row(dst[(r*f.blocks+k)*32:][:32], lane)
-		}
-	}
+	w.dequantise(dst, i/PanelRows, i%PanelRows, 1)
 }
 
 // DequantisePanel writes the 16 rows of a panel to dst [16, Cols], row-major;
 // rows past the end of W are zeros. Backward passes multiply with it as plain f32.
 func (w *Packed) DequantisePanel(dst []float32, panel int) {
+	w.dequantise(dst, panel, 0, PanelRows)
+}
+
+// dequantise writes rows lane … lane+n−1 of a panel.
+func (w *Packed) dequantise(dst []float32, panel, lane, n int) {
 	f := &formats[w.DType]
 	data := w.panel(panel)
-	_ = dst[:PanelRows*w.Cols]
+	_ = dst[:n*w.Cols] // the kernels check no bounds
 	if len(data) == 0 {
 		return
 	}
-	a := args{dst: &dst[0], w: &data[0], ldd: uintptr(w.Cols) * 4, recs: w.Cols / (32 * f.blocks), table: table(w.DType)}
+	a := args{
+		dst: &dst[0], ldd: uintptr(w.Cols) * 4, panels: n,
+		w: &data[0], recs: w.Cols / (32 * f.blocks), step: uintptr(4 * lane),
+		table: table(w.DType),
+	}
 	if expand(active, w.DType, &a) {
 		return
 	}
 	b := blocks.Get().(*block)
 	defer blocks.Put(b)
-	for r := 0; r < w.Cols/w.DType.BlockLen(); r++ {
+	for r := range a.recs {
 		rec := data[r*f.size : (r+1)*f.size]
 		for k := range f.blocks {
 			f.decode(b, rec, k)
-			for lane := range PanelRows {
-				b.row(dst[lane*w.Cols+(r*f.blocks+k)*32:][:32], lane)
+			for i := range n {
+				b.row(dst[i*w.Cols+(r*f.blocks+k)*32:][:32], lane+i)
 			}
 		}
 	}

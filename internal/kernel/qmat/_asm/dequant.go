@@ -8,8 +8,8 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// dequant writes the kernel that expands one panel to f32, row-major: the codes of a
-// block go through the stack, from where each row gathers its eight groups of four.
+// dequant writes the kernel that expands rows of one panel to f32, row-major: argPanels
+// rows, the first one at argStep/4. The codes of a block go through the stack, from where each row gathers its eight groups of four.
 func dequant(t wtype) {
 	f := &frame{vnni: true, expand: true}
 	TEXT("dequant"+t.name, 0, "func(a *byte)")
@@ -70,9 +70,10 @@ func dequant(t wtype) {
 	}
 	// Q2_K keeps constants in Z14 and Z15.
 	row, dst, rows := GP64(), GP64(), GP64()
-	MOVQ(stack, row)
+	MOVQ(at(f.arg, argStep), row)
+	ADDQ(stack, row)
 	MOVQ(f.dst, dst)
-	MOVQ(U32(16), rows)
+	MOVQ(at(f.arg, argPanels), rows)
 	Label("row")
 	KXNORW(K3, K3, K3)
 	VPXOR(Y4, Y4, Y4)
