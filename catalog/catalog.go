@@ -141,11 +141,11 @@ func (m *Model) template(name string) error {
 			return fmt.Errorf("template %q is neither a file nor one of %s", name, strings.Join(chat.TemplateNames(), ", "))
 		}
 		m.TemplateSource = name
-		m.Template, err = parseTemplate(string(src))
+		m.Template, err = m.jinja(string(src))
 		return err
 	}
 	if c.ChatTemplate != "" {
-		t, err := parseTemplate(c.ChatTemplate)
+		t, err := m.jinja(c.ChatTemplate)
 		if err != nil {
 			return fmt.Errorf("%s: chat template: %w (choose another with --template)", m.Name, err)
 		}
@@ -154,6 +154,19 @@ func (m *Model) template(name string) error {
 	}
 	m.Template, m.TemplateSource = chat.Default(), "card-template (the model has none)"
 	return nil
+}
+
+// jinja reads a chat template with the tokenizer's special tokens.
+func (m *Model) jinja(src string) (*chat.Template, error) {
+	special := map[string]string{}
+	for name, id := range map[string]int32{
+		"bos_token": m.Tokenizer.BOS(), "eos_token": m.Tokenizer.EOS(), "unk_token": m.Tokenizer.UNK(), "pad_token": m.Tokenizer.PAD(),
+	} {
+		if id >= 0 {
+			special[name] = m.Tokenizer.Piece(id)
+		}
+	}
+	return chat.NewJinja(src, special)
 }
 
 // Load puts the weights on dev.

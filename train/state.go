@@ -103,6 +103,9 @@ func (t *Trainer) saveBest() error {
 
 // remove takes the marker away first, so that a half-removed folder is never read.
 func remove(dir string) error {
+	if _, err := os.Stat(dir); os.IsNotExist(err) {
+		return nil
+	}
 	if err := durable.Unmark(dir, commitMarker); err != nil {
 		return err
 	}

@@ -134,3 +134,13 @@ func bytesText(n int64) string {
 	}
 	return fmt.Sprintf("%d KiB", (n+1023)/1024)
 }
+
+// columns is the width of the terminal behind w, 80 if that is unknown.
+func columns(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+			return n
+		}
+	}
+	return 80
+}
