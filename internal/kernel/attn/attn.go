@@ -232,21 +232,20 @@ func (b *Block) load(sp int, s *Scratch) split {
 	rows := grow(&s.v, Split*x.ld)
 	x.kt = grow(&s.kt, b.Dim*Split)[:b.Dim*x.pad]
 	r.K.widen(rows, x.ld, at, n, b.Dim)
-	transpose(x.kt, x.pad, rows, x.ld, n, b.Dim)
+	transposed(x.kt, x.pad, rows, x.ld, n, b.Dim)
 	clearPad(rows, x.ld, n, b.Dim)
 	r.V.widen(rows, x.ld, at, n, b.Dim)
 	x.v = rows
 	return x
 }
 
-// transpose writes dst[d][i] = src[i][d] for n rows of dim, and zeros for rows n..ldd.
-func transpose(dst []float32, ldd int, src []float32, lds, n, dim int) {
-	for d := range dim {
-		row := dst[d*ldd : (d+1)*ldd]
-		for i := range n {
-			row[i] = src[i*lds+d]
+// transposed writes dst[d][i] = src[i][d] for n rows of dim, and zeros for rows n..ldd.
+func transposed(dst []float32, ldd int, src []float32, lds, n, dim int) {
+	vec.Transpose(dst, ldd, src, lds, n, dim)
+	if n < ldd {
+		for d := range dim {
+			clear(dst[d*ldd+n : (d+1)*ldd])
 		}
-		clear(row[n:])
 	}
 }
 
@@ -273,15 +272,23 @@ func gather(dst []float32, ld int, src []float32, token, head, lo, hi, heads, di
 	}
 }
 
-// scores computes the scaled, masked scores of tokens [lo,hi) against a split
-// into dst[row][pad] from their gathered queries.
+// reach returns how many keys of the split tokens below hi see, and that
+// rounded up to a multiple of 16: the work of a tile.
+func (b *Block) reach(x *split, hi int) (n, pad int) {
+	n = min(x.n, b.Pos+hi-x.pos)
+	return n, roundUp(n, 16)
+}
+
+// scores computes the scaled, masked scores of tokens [lo,hi) against the
+// first pad keys of a split into dst[row][pad] from their gathered queries.
 func (b *Block) scores(dst []float32, q []float32, ldq int, x *split, lo, hi int) {
 	m := (hi - lo) * b.Heads
-	gemm.TileF32(dst, x.pad, q, ldq, 1, x.kt, x.pad, m, x.pad, b.Dim, false)
+	n, pad := b.reach(x, hi)
+	gemm.TileF32(dst, pad, q, ldq, 1, x.kt, x.pad, m, pad, b.Dim, false)
 	for r := range m {
-		row := dst[r*x.pad : (r+1)*x.pad]
+		row := dst[r*pad : (r+1)*pad]
 		from, to := b.visible(lo + r/b.Heads)
-		from, to = min(max(from-x.pos, 0), x.pad), min(max(to-x.pos, 0), x.n)
+		from, to = min(max(from-x.pos, 0), pad), min(max(to-x.pos, 0), n)
 		to = max(to, from)
 		vec.Scale(row[from:to], row[from:to], b.Scale)
 		fillInf(row[:from])
@@ -300,9 +307,10 @@ func fillInf(x []float32) {
 func (b *Block) partial(ml, acc []float32, q []float32, x *split, lo, hi int, s *Scratch) {
 	m := (hi - lo) * b.Heads
 	sc := grow(&s.s, queryRows(b.Heads)*Split)
+	n, pad := b.reach(x, hi)
 	b.scores(sc, q, x.ld, x, lo, hi)
 	for r := range m {
-		row := sc[r*x.pad : (r+1)*x.pad]
+		row := sc[r*pad : (r+1)*pad]
 		top := vec.Max(row)
 		ml[2*r] = top
 		if math.IsInf(float64(top), -1) { // nothing visible
@@ -312,7 +320,7 @@ func (b *Block) partial(ml, acc []float32, q []float32, x *split, lo, hi int, s 
 		}
 		ml[2*r+1] = vec.ExpSum(row, row, top)
 	}
-	gemm.TileF32(acc, x.ld, sc, x.pad, 1, x.v, x.ld, m, x.ld, x.n, false)
+	gemm.TileF32(acc, x.ld, sc, pad, 1, x.v, x.ld, m, x.ld, n, false)
 }
 
 // queryRows is the largest number of rows of a tile: whole tokens.
@@ -332,8 +340,7 @@ func merge(ml, acc []float32, pm, pl float32, pacc []float32) {
 	old, fresh := expOf(ml[0]-top), expOf(pm-top)
 	ml[0] = top
 	ml[1] = ml[1]*old + pl*fresh
-	vec.Scale(acc, acc, old)
-	vec.Axpy(acc, fresh, pacc)
+	vec.Axpby(acc, pacc, fresh, old)
 }
 
 func expOf(x float32) float32 {
@@ -513,16 +520,17 @@ func (b *Block) Backward(g *Grad, s *Scratch) error {
 		run.K.widen(k, ld, at, x.n, b.Dim)
 		clearPad(k, ld, x.n, b.Dim)
 		vt := grow(&s.vt, b.Dim*Split)[:b.Dim*x.pad]
-		transpose(vt, x.pad, x.v, ld, x.n, b.Dim)
+		transposed(vt, x.pad, x.v, ld, x.n, b.Dim)
 		clear(dk[:x.n*ld])
 		clear(dv[:x.n*ld])
 		for lo := from; lo < to; lo += step {
 			hi := min(lo+step, to)
 			r0, m := lo*b.Heads, (hi-lo)*b.Heads
+			n, pad := b.reach(&x, hi)
 			b.scores(sc, q[r0*ld:], ld, &x, lo, hi)
-			gemm.TileF32(dp, x.pad, do[r0*ld:], ld, 1, vt, x.pad, m, x.pad, b.Dim, false)
+			gemm.TileF32(dp, pad, do[r0*ld:], ld, 1, vt, x.pad, m, pad, b.Dim, false)
 			for r := range m {
-				p, d := sc[r*x.pad:(r+1)*x.pad], dp[r*x.pad:(r+1)*x.pad]
+				p, d := sc[r*pad:(r+1)*pad], dp[r*pad:(r+1)*pad]
 				lse, delta := ml[2*(r0+r)], ml[2*(r0+r)+1]
 				if math.IsInf(float64(lse), -1) {
 					clear(p)
@@ -530,13 +538,11 @@ func (b *Block) Backward(g *Grad, s *Scratch) error {
 					continue
 				}
 				vec.ExpSum(p, p, lse)
-				vec.AddConst(d, d, -delta)
-				vec.Mul(d, d, p)
-				vec.Scale(d, d, b.Scale)
+				vec.MulShifted(d, p, delta, b.Scale)
 			}
-			gemm.TileF32(dv, ld, sc, 1, x.pad, do[r0*ld:], ld, x.n, ld, m, true)
-			gemm.TileF32(dk, ld, dp, 1, x.pad, q[r0*ld:], ld, x.n, ld, m, true)
-			gemm.TileF32(dq[r0*ld:], ld, dp, x.pad, 1, k, ld, m, ld, x.n, true)
+			gemm.TileF32(dv, ld, sc, 1, pad, do[r0*ld:], ld, n, ld, m, true)
+			gemm.TileF32(dk, ld, dp, 1, pad, q[r0*ld:], ld, n, ld, m, true)
+			gemm.TileF32(dq[r0*ld:], ld, dp, pad, 1, k, ld, m, ld, n, true)
 		}
 		for j := range x.n {
 			at := (x.pos + j) * g.DKStride

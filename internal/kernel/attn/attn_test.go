@@ -1,7 +1,6 @@
 package attn
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -263,20 +262,5 @@ func TestBadBlocks(t *testing.T) {
 		if err := b.Forward(p.output(), new(Scratch)); err == nil {
 			t.Errorf("fault %d was accepted", i)
 		}
-	}
-}
-
-func BenchmarkForward(b *testing.B) {
-	for _, c := range []struct{ dim, keys int }{{64, 512}, {64, 2048}, {128, 2048}} {
-		b.Run(fmt.Sprintf("dim%d/T%d", c.dim, c.keys), func(b *testing.B) {
-			p := newProblem(rand.New(rand.NewPCG(1, 1)), c.dim, 1, c.keys, 0, 0)
-			bl, out := p.block(), p.output()
-			var s Scratch
-			for b.Loop() {
-				_ = bl.Forward(out, &s)
-			}
-			flop := 2 * float64(c.keys) * float64(c.keys) * float64(c.dim)
-			b.ReportMetric(flop*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s(causal)")
-		})
 	}
 }
