@@ -1,0 +1,203 @@
+// Command leo-mini measures what other methods need for leo-mini's held-out texts, in bits per byte: xz, PPMd
+// and a 5-gram model with modified Kneser-Ney smoothing.
+//
+//	go run ./bench/leo-mini --split out/leo-mini --tokenizer out/leo-mini/tokenizer.model --out bench/leo-mini/baselines.json
+//
+// All of them know the training texts of Klexikon and Wikipedia: a compressor gets them in front of the held-out
+// text and pays only for what the held-out text adds (it is also measured alone). The 5-gram model predicts the
+// pieces of the given tokenizer, whose byte fallback makes every text possible, so that its bits count for whole
+// texts as a language model's do. xz and 7z must be on the path; a missing one is left out.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"leolm/internal/durable"
+	"leolm/internal/minidata"
+	"leolm/tokenizer"
+)
+
+type result struct {
+	Method  string             `json:"method"`
+	Version string             `json:"version"`
+	BPB     map[string]float64 `json:"bits_per_byte"` // by source
+	Alone   map[string]float64 `json:"bits_per_byte_without_training_text,omitempty"`
+	Seconds float64            `json:"seconds"`
+	Note    string             `json:"note,omitempty"`
+}
+
+type output struct {
+	TrainBytes int            `json:"train_bytes"`
+	ValidBytes map[string]int `json:"valid_bytes"`
+	Results    []result       `json:"results"`
+}
+
+// learnt are the sources whose training texts every method sees; their held-out texts are measured.
+var learnt = []string{"wikipedia", "klexikon"}
+
+func main() {
+	split := flag.String("split", "out/leo-mini", "folder written by ./recipes/leo-mini/split")
+	tok := flag.String("tokenizer", "", "tokenizer of the 5-gram model (required unless --methods leaves it out)")
+	out := flag.String("out", "", "JSON file to write (default: standard output only)")
+	methods := flag.String("methods", "xz,ppmd,kneser-ney", "what to measure")
+	work := flag.String("work", "", "folder for temporary files (default: the system's)")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "leo-mini: unexpected argument %q\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	if err := run(*split, *tok, *out, *methods, *work); err != nil {
+		fmt.Fprintln(os.Stderr, "leo-mini:", err)
+		os.Exit(1)
+	}
+}
+
+func texts(split, name string) ([]string, error) {
+	var out []string
+	err := minidata.ReadDocs(filepath.Join(split, name+".jsonl.gz"), func(d minidata.Doc) error {
+		out = append(out, d.Text)
+		return nil
+	})
+	return out, err
+}
+
+func run(split, tok, out, methods, work string) error {
+	var train []string
+	valid := map[string][]string{}
+	o := output{ValidBytes: map[string]int{}}
+	for _, s := range learnt {
+		t, err := texts(split, s+".train")
+		if err != nil {
+			return err
+		}
+		train = append(train, t...)
+		if valid[s], err = texts(split, s+".valid"); err != nil {
+			return err
+		}
+	}
+	for _, t := range train {
+		o.TrainBytes += len(t)
+	}
+	for s, ts := range valid {
+		for _, t := range ts {
+			o.ValidBytes[s] += len(t)
+		}
+	}
+	for _, m := range strings.Split(methods, ",") {
+		start := time.Now()
+		var r result
+		var err error
+		switch m {
+		case "xz":
+			r, err = compress(work, train, valid, o.ValidBytes, "xz")
+			r.Note = "xz -9e; its window of 64 MiB doesn't hold all training text, Klexikon's is nearest"
+		case "ppmd":
+			r, err = compress(work, train, valid, o.ValidBytes, "7z")
+			r.Note = "7z PPMd, order 16, 1 GiB of memory"
+		case "kneser-ney":
+			if tok == "" {
+				return errors.New("kneser-ney needs --tokenizer")
+			}
+			var t *tokenizer.Tokenizer
+			if t, err = tokenizer.Open(tok, tokenizer.Options{}); err != nil {
+				return err
+			}
+			r = kneserNey(t, train, valid, o.ValidBytes)
+			r.Note = fmt.Sprintf("5-grams of %d pieces, interpolated modified Kneser-Ney", t.Vocab())
+		default:
+			return fmt.Errorf("unknown method %q", m)
+		}
+		if errors.Is(err, exec.ErrNotFound) {
+			fmt.Fprintf(os.Stderr, "%s: left out: %v\n", m, err)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", m, err)
+		}
+		r.Method, r.Seconds = m, time.Since(start).Seconds()
+		fmt.Fprintf(os.Stderr, "%s: %v in %.0f s\n", m, r.BPB, r.Seconds)
+		o.Results = append(o.Results, r)
+	}
+	b, err := json.MarshalIndent(o, "", "  ")
+	if err != nil {
+		return err
+	}
+	b = append(b, '\n')
+	if out != "" {
+		if err := durable.WriteFile(out, b); err != nil {
+			return err
+		}
+	}
+	_, err = os.Stdout.Write(b)
+	return err
+}
+
+// compress measures a program by the growth of its output when the held-out text follows the training text.
+func compress(work string, train []string, valid map[string][]string, size map[string]int, program string) (result, error) {
+	r := result{BPB: map[string]float64{}, Alone: map[string]float64{}}
+	if _, err := exec.LookPath(program); err != nil {
+		return r, err
+	}
+	dir, err := os.MkdirTemp(work, "leo-mini-")
+	if err != nil {
+		return r, err
+	}
+	defer os.RemoveAll(dir)
+	if v, err := exec.Command(program, "--version").Output(); err == nil {
+		r.Version, _, _ = strings.Cut(strings.TrimSpace(string(v)), "\n")
+	} else if v, err := exec.Command(program).Output(); err == nil { // 7z prints its version with its help
+		r.Version, _, _ = strings.Cut(strings.TrimSpace(string(v)), "\n")
+	}
+	measure := func(parts ...[]string) (int, error) {
+		var b bytes.Buffer
+		for _, p := range parts {
+			b.WriteString(strings.Join(p, "\n\n"))
+			b.WriteString("\n\n")
+		}
+		in := filepath.Join(dir, "in")
+		if err := os.WriteFile(in, b.Bytes(), 0o600); err != nil {
+			return 0, err
+		}
+		defer os.Remove(in)
+		if program == "7z" {
+			outFile := filepath.Join(dir, "out.7z")
+			defer os.Remove(outFile)
+			if msg, err := exec.Command("7z", "a", "-bd", "-t7z", "-m0=PPMd:o=16:mem=1g", outFile, in).CombinedOutput(); err != nil {
+				return 0, fmt.Errorf("%w: %s", err, msg)
+			}
+			st, err := os.Stat(outFile)
+			if err != nil {
+				return 0, err
+			}
+			return int(st.Size()), nil
+		}
+		data, err := exec.Command("xz", "-9e", "-k", "-c", "-T1", "--", in).Output()
+		return len(data), err
+	}
+	base, err := measure(train)
+	if err != nil {
+		return r, err
+	}
+	for _, s := range learnt {
+		with, err := measure(train, valid[s])
+		if err != nil {
+			return r, err
+		}
+		alone, err := measure(valid[s])
+		if err != nil {
+			return r, err
+		}
+		r.BPB[s] = 8 * float64(with-base) / float64(size[s])
+		r.Alone[s] = 8 * float64(alone) / float64(size[s])
+	}
+	return r, nil
+}
