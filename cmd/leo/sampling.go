@@ -20,7 +20,6 @@ type samplingFlags struct {
 	banned       []int
 	forced       []int
 	noRepeat     int
-	dryBreakers  []int
 	cmd          *cobra.Command
 }
 
