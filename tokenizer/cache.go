@@ -14,6 +14,7 @@ type scratch struct {
 	base      int     // where the segment begins in the caller's text
 	align     []int32 // engine text position -> offset in the segment; nil: the same
 	pos       int     // engine text position of the next token
+	total     float32 // unigram: the sum of scores so far
 	glue      bool    // the last token emitted was an unknown of this segment
 
 	cache wordCache
@@ -119,7 +120,6 @@ type wordCache struct {
 	keys  []byte
 	ids   []int32
 	lens  []uint8
-	gaps  []float32 // unigram only: see unigram.go
 }
 
 type cacheSlot struct {
@@ -128,6 +128,7 @@ type cacheSlot struct {
 	id     uint32
 	keyLen uint8 // 0: empty
 	idLen  uint8
+	gap    float32 // unigram: by how much the best path leads
 }
 
 const (
@@ -185,7 +186,7 @@ func (c *wordCache) tokens(s *cacheSlot) ([]int32, []uint8) {
 func (c *wordCache) add(w string, hash uint32, ids, lens []int32) ([]int32, []uint8) {
 	if c.n >= cacheWords {
 		clear(c.slots)
-		c.n, c.keys, c.ids, c.lens, c.gaps = 0, c.keys[:0], c.ids[:0], c.lens[:0], c.gaps[:0]
+		c.n, c.keys, c.ids, c.lens = 0, c.keys[:0], c.ids[:0], c.lens[:0]
 	}
 	if 2*(c.n+1) > len(c.slots) {
 		old := c.slots
@@ -196,7 +197,7 @@ func (c *wordCache) add(w string, hash uint32, ids, lens []int32) ([]int32, []ui
 			}
 		}
 	}
-	slot := cacheSlot{hash, uint32(len(c.keys)), uint32(len(c.ids)), uint8(len(w)), uint8(len(ids))}
+	slot := cacheSlot{hash: hash, key: uint32(len(c.keys)), id: uint32(len(c.ids)), keyLen: uint8(len(w)), idLen: uint8(len(ids))}
 	c.put(slot)
 	c.n++
 	c.keys = append(c.keys, w...)

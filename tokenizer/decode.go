@@ -106,7 +106,7 @@ func (d *Decoder) Append(dst []byte, id int32) []byte {
 		return d.flushBytes(dst, false)
 	}
 	dst = d.flushBytes(dst, true)
-	return d.write(dst, text, !c.special[id])
+	return d.write(dst, text, !c.special[id] && d.t.kinds[id] != Unknown)
 }
 
 // write appends text, minus what the beginning of the whole text loses.

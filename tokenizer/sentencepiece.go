@@ -129,7 +129,7 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 	if m.escape {
 		e.split = safeSplit(func(yield func(string) bool) {
 			for _, p := range m.pieces {
-				if p.kind != Normal && p.kind != Unused {
+				if p.kind != Normal && p.kind != Unused && (p.kind != UserDefined || m.modelType == modelBPE) {
 					continue
 				}
 				if f, ok := form(p.text); ok && !yield(f) {
@@ -138,7 +138,12 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 			}
 		})
 	}
-	e.model = newSPBPE(m.pieces, form, unk, bytes)
+	if m.modelType == modelUnigram {
+		e.model = newUnigram(m.pieces, form, unk, bytes)
+		e.marks = nil // they are pieces among others, with a bonus
+	} else {
+		e.model = newSPBPE(m.pieces, form, unk, bytes)
+	}
 	t.engine = e
 	converted := opt.Legacy == LegacyOff && !gguf && m.modelType == modelBPE && bytes != nil && len(m.charsmap) == 0 &&
 		m.dummyPrefix && !m.removeExtra && m.escape && !m.suffix && e.marks == nil

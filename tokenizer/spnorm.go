@@ -26,6 +26,7 @@ type spNormalizer struct {
 	// follows; simple says that no rule begins with this byte and an ASCII one.
 	ascii  [128]string
 	simple [128]bool
+	same   [128]bool // it stays what it is, and is no space
 }
 
 func newSPNormalizer(charsmap []byte) (*spNormalizer, error) {
@@ -52,6 +53,7 @@ func newSPNormalizer(charsmap []byte) (*spNormalizer, error) {
 			n.simple[c] = !n.goesOn(string([]byte{byte(c), byte(d)}))
 		}
 		n.ascii[c], _ = n.rule(one)
+		n.same[c] = n.simple[c] && c != ' ' && n.ascii[c] == one
 	}
 	return n, nil
 }
@@ -157,6 +159,24 @@ func (n *spNormalizer) apply(s *scratch, text string, dummy bool) string {
 	}
 	afterSpace := n.remove
 	for rest != "" {
+		if n.darts != nil && n.marks == nil {
+			// Most text: characters that stay, each followed by another of ASCII.
+			k := 0
+			for k+1 < len(rest) && rest[k] < 0x80 && rest[k+1] < 0x80 && n.same[rest[k]] {
+				k++
+			}
+			if k > 0 {
+				out = append(out, rest[:k]...)
+				if s.want {
+					for i := range k {
+						amap = append(amap, int32(at+i))
+					}
+				}
+				afterSpace = false
+				at += k
+				rest = rest[k:]
+			}
+		}
 		p, size := n.prefix(rest)
 		for afterSpace && p != "" && p[0] == ' ' {
 			p = p[1:]
