@@ -777,11 +777,11 @@ func (p *preparation) writeSplit(ctx context.Context, split string, parts []*par
 	if err := durable.WriteTo(prefix+"_stats.txt", func(out io.Writer) error { return WriteBlock(out, prefix, stats) }); err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(struct {
-		Prefix   string   `json:"prefix"`
-		Preset   string   `json:"preset"`
-		Datasets []*Stats `json:"datasets"`
-	}{prefix, p.mix.Preset, stats}, "", " ")
+	tok, err := filepath.Abs(p.mix.path(p.mix.Tokenizer))
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(statsFile{p.mix.Preset, tok, p.report.Vocab, stats}, "", " ")
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,25 @@ import (
 	"leolm/internal/pynum"
 )
 
+// statsFile is PREFIX_stats.json.
+type statsFile struct {
+	Preset    string   `json:"preset"`
+	Tokenizer string   `json:"tokenizer"` // path when the shards were made
+	Vocab     int      `json:"vocab"`
+	Datasets  []*Stats `json:"datasets"`
+}
+
+// ShardTokenizer tells which tokenizer shards were made with, "" if they are
+// not Leo's.
+func ShardTokenizer(prefix string) (path string, vocab int) {
+	var doc statsFile
+	data, err := os.ReadFile(prefix + "_stats.json")
+	if err != nil || json.Unmarshal(data, &doc) != nil {
+		return "", 0
+	}
+	return doc.Tokenizer, doc.Vocab
+}
+
 // ReadStats reads the statistics of finished shards: from PREFIX_stats.json,
 // or, if another tool wrote the shards, from the lengths in their index.
 func ReadStats(prefix string) ([]*Stats, error) {
@@ -34,7 +53,7 @@ func ReadStats(prefix string) ([]*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
-	var doc struct{ Datasets []*Stats }
+	var doc statsFile
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("%s: not statistics of leo data prepare: %w", file, err)
 	}

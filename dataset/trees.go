@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"leolm/chat"
 	"leolm/dataset/rows"
@@ -11,14 +12,17 @@ import (
 
 // node is a message of a tree.
 type node struct {
-	row     *rows.Row
-	id      string
-	role    chat.Role
-	text    string
-	rank    float64
-	lang    string
-	order   int
-	replies []*node
+	row    *rows.Row
+	id     string
+	parent string // id of the message it answers
+	// parentColumn is where that id stands; empty for a root.
+	parentColumn string
+	role         chat.Role
+	text         string
+	rank         float64
+	lang         string
+	order        int
+	replies      []*node
 }
 
 // maxTreeDepth bounds a path; a chain of parents that is longer is a loop.
@@ -34,7 +38,6 @@ func convertTrees(s *sourceReader, all []readRow) ([]placed, error) {
 	var roots []*node
 	byID := map[string]*node{}
 	var flat []*node
-	parents := map[*node]string{}
 	for i := range all {
 		row, v := all[i].row, &all[i].value
 		if err := object(row, v); err != nil {
@@ -52,27 +55,34 @@ func convertTrees(s *sourceReader, all []readRow) ([]placed, error) {
 		if err != nil {
 			return nil, err
 		}
-		id, parent, err := s.ids(row, v)
-		if err != nil {
+		idColumn, parentColumn := s.idColumns(v)
+		f, ok := v.Get(idColumn)
+		if !ok {
+			return nil, row.Errorf(idColumn, "the column is missing; there are %s", strings.Join(v.Names, ", "))
+		}
+		if n.id, err = asText(row, idColumn, f); err != nil {
 			return nil, err
 		}
-		n.id = id
-		if byID[id] != nil {
-			return nil, row.Errorf(s.column("id"), "the message id %q appeared before, in row %d", id, byID[id].row.Number)
+		if first := byID[n.id]; first != nil {
+			return nil, row.Errorf(idColumn, "the message id %q appeared before, in row %d", n.id, first.row.Number)
 		}
-		byID[id] = n
+		if f, ok = v.Get(parentColumn); ok && f.Kind != rows.Null {
+			if n.parent, err = asText(row, parentColumn, f); err != nil {
+				return nil, err
+			}
+			n.parentColumn = parentColumn
+		}
+		byID[n.id] = n
 		flat = append(flat, n)
-		parents[n] = parent
 	}
 	for _, n := range flat {
-		parent := parents[n]
-		if parent == "" {
+		if n.parentColumn == "" {
 			roots = append(roots, n)
 			continue
 		}
-		p := byID[parent]
+		p := byID[n.parent]
 		if p == nil {
-			return nil, n.row.Errorf(s.column("parent"), "there is no message with the id %q", parent)
+			return nil, n.row.Errorf(n.parentColumn, "there is no message with the id %q", n.parent)
 		}
 		p.replies = append(p.replies, n)
 	}
@@ -154,36 +164,24 @@ func (s *sourceReader) node(row *rows.Row, v *rows.Value, order int) (*node, err
 	return n, nil
 }
 
-// ids finds a message's own id and its parent's by OASST's names: message_id
-// and parent_id in the published files; in backend exports parent_message_id,
-// which refers to user_message_id.
-func (s *sourceReader) ids(row *rows.Row, v *rows.Value) (id, parent string, err error) {
-	idName, parentName := s.column("id"), s.column("parent")
-	if idName == "" {
-		idName = "message_id"
+// idColumns names the columns of a message's own id and its parent's, by
+// OASST's habits: message_id and parent_id in the published files; in backend
+// exports parent_message_id, which refers to user_message_id.
+func (s *sourceReader) idColumns(v *rows.Value) (id, parent string) {
+	id, parent = s.column("id"), s.column("parent")
+	if id == "" {
+		id = "message_id"
 		if _, ok := v.Get("user_message_id"); ok {
-			idName = "user_message_id"
+			id = "user_message_id"
 		}
 	}
-	if parentName == "" {
-		parentName = "parent_id"
+	if parent == "" {
+		parent = "parent_id"
 		if _, ok := v.Get("parent_message_id"); ok {
-			parentName = "parent_message_id"
+			parent = "parent_message_id"
 		}
 	}
-	f, ok := v.Get(idName)
-	if !ok {
-		return "", "", row.Errorf(idName, "the column is missing")
-	}
-	if id, err = asText(row, idName, f); err != nil {
-		return "", "", err
-	}
-	if f, ok = v.Get(parentName); ok && f.Kind != rows.Null {
-		if parent, err = asText(row, parentName, f); err != nil {
-			return "", "", err
-		}
-	}
-	return id, parent, nil
+	return id, parent
 }
 
 // tree reads a nested message.

@@ -215,4 +215,5 @@ def main():
         run(outdir, "fixtures", tok, fixtures(where), {1: 0.5, 3: 0.25})
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+package dataset
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"leolm/chat"
+	"leolm/tokenizer"
+)
+
+// Inspector shows samples and windows as the model will see them.
+type Inspector struct {
+	// Tokenizer names the pieces; nil shows ids.
+	Tokenizer *tokenizer.Tokenizer
+	Loss      LossWeights
+	// Colour marks tokens that carry loss by colour; otherwise they stand
+	// between ⟦ and ⟧.
+	Colour bool
+}
+
+// OpenVocabulary opens the tokenizer that shards were made with: the file's
+// own or, if the shards have more ids, with LeoLM's added tokens.
+func OpenVocabulary(path string, vocab int) (*tokenizer.Tokenizer, error) {
+	tok, err := tokenizer.Open(path, tokenizer.Options{})
+	if err != nil || vocab <= tok.Vocab() {
+		return tok, err
+	}
+	return tokenizer.Megatron(tok, imStart, imEnd)
+}
+
+const (
+	colourLoss = "\x1b[32m"
+	colourNone = "\x1b[2m"
+	colourRole = "\x1b[1;36m"
+	colourCut  = "\x1b[31m"
+	colourOff  = "\x1b[0m"
+)
+
+// piece is how a token is shown: its piece, with line ends visible.
+func (v *Inspector) piece(id int32) string {
+	if v.Tokenizer == nil || id < 0 || int(id) >= v.Tokenizer.Vocab() {
+		return fmt.Sprint(id)
+	}
+	p := v.Tokenizer.Piece(id)
+	switch p {
+	case "<0x0A>", "\n":
+		return "⏎"
+	case "<0x09>", "\t":
+		return "⇥"
+	}
+	return strings.NewReplacer("\n", "⏎", "\t", "⇥", "\r", "␍", "\x1b", "␛").Replace(p)
+}
+
+// line collects tokens of one role with marks where loss begins and ends.
+type line struct {
+	v    *Inspector
+	b    strings.Builder
+	loss bool
+	n    int
+}
+
+func (l *line) token(text string, loss bool) {
+	if loss != l.loss && !l.v.Colour {
+		if l.loss {
+			l.b.WriteString("⟧")
+		}
+		if loss {
+			if l.n > 0 {
+				l.b.WriteByte(' ')
+			}
+			l.b.WriteString("⟦")
+		} else {
+			l.b.WriteByte(' ')
+		}
+	} else if l.n > 0 {
+		l.b.WriteByte(' ')
+	}
+	l.loss = loss
+	l.n++
+	if !l.v.Colour {
+		l.b.WriteString(text)
+		return
+	}
+	colour := colourNone
+	if loss {
+		colour = colourLoss
+	}
+	l.b.WriteString(colour + text + colourOff)
+}
+
+func (l *line) flush(w io.Writer, label string) {
+	if l.n == 0 {
+		return
+	}
+	if l.loss && !l.v.Colour {
+		l.b.WriteString("⟧")
+	}
+	label = fmt.Sprintf("%-9s", label)
+	if l.v.Colour {
+		label = colourRole + label + colourOff
+	}
+	fmt.Fprintf(w, "  %s  %s\n", label, l.b.String())
+	*l = line{v: l.v}
+}
+
+// Sample shows a whole sample: turn by turn, each token by its piece, and
+// which of them the model learns to produce. Limit > 0 marks what a window
+// of so many positions cuts off.
+func (v *Inspector) Sample(w io.Writer, title string, s Sample, limit int) error {
+	out := bufio.NewWriter(w)
+	kept := len(s.IDs)
+	if limit > 0 {
+		kept = min(kept, limit+1)
+	}
+	count := 0
+	for i := 1; i < kept; i++ {
+		if v.weight(s, i) > 0 {
+			count++
+		}
+	}
+	fmt.Fprintf(out, "%s: %d tokens, %d carry loss", title, len(s.IDs), count)
+	if kept < len(s.IDs) {
+		fmt.Fprintf(out, ", %d cut off", len(s.IDs)-kept)
+	}
+	fmt.Fprintln(out)
+	l := line{v: v}
+	for i, id := range s.IDs {
+		if i == kept {
+			l.flush(out, roleName(s, i-1))
+			mark := fmt.Sprintf("✂ %d tokens cut off here", len(s.IDs)-kept)
+			if v.Colour {
+				mark = colourCut + mark + colourOff
+			}
+			fmt.Fprintf(out, "  %s\n", mark)
+			break
+		}
+		// A turn begins at its start marker, or where the role changes.
+		if i > 0 && (roleName(s, i) != roleName(s, i-1) || v.piece(id) == imStart) {
+			l.flush(out, roleName(s, i-1))
+		}
+		l.token(v.piece(id), i > 0 && v.weight(s, i) > 0)
+	}
+	if kept == len(s.IDs) && kept > 0 {
+		l.flush(out, roleName(s, kept-1))
+	}
+	return out.Flush()
+}
+
+func (v *Inspector) weight(s Sample, i int) float32 {
+	if s.Roles == nil {
+		return 1
+	}
+	return v.Loss.Of(s.Roles[i])
+}
+
+func roleName(s Sample, i int) string {
+	if s.Roles == nil {
+		return "text"
+	}
+	return chat.Role(s.Roles[i]).String()
+}
+
+// Window shows a window of training: its documents with their positions and
+// the targets that carry loss.
+func (v *Inspector) Window(w io.Writer, title string, win *Window) error {
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, "%s: %d positions, %d documents, loss weight %g", title, win.Len(), len(win.Docs), win.Loss())
+	if win.Cut > 0 {
+		fmt.Fprintf(out, ", %d tokens cut off", win.Cut)
+	}
+	fmt.Fprintln(out)
+	for d, start := range win.Docs {
+		end := win.Len()
+		if d+1 < len(win.Docs) {
+			end = int(win.Docs[d+1])
+		}
+		fmt.Fprintf(out, " document %d, positions %d to %d, attends to itself only\n", d+1, start, end-1)
+		l := line{v: v}
+		l.token(v.piece(win.IDs[start]), false)
+		// Each token but the first is shown once: as target of the one before.
+		for i := int(start); i < end; i++ {
+			if v.piece(win.Targets[i]) == imStart {
+				l.flush(out, "")
+			}
+			l.token(v.piece(win.Targets[i]), win.Weights[i] > 0)
+		}
+		l.flush(out, "")
+	}
+	return out.Flush()
+}
