@@ -94,6 +94,7 @@ type Grad struct {
 type Scratch struct {
 	kt, v, s, acc, state, q []float32
 	k, vt, dp               []float32
+	tail                    []byte
 }
 
 func grow(p *[]float32, n int) []float32 {
@@ -285,10 +286,16 @@ func (b *Block) scores(dst []float32, q []float32, ldq int, x *split, lo, hi int
 	m := (hi - lo) * b.Heads
 	n, pad := b.reach(x, hi)
 	gemm.TileF32(dst, pad, q, ldq, 1, x.kt, x.pad, m, pad, b.Dim, false)
+	b.mask(dst, pad, n, x.pos, lo, m)
+}
+
+// mask scales the products of m rows, tokens from lo on, with n keys from
+// position pos on, and puts −Inf where a token sees no key.
+func (b *Block) mask(dst []float32, pad, n, pos, lo, m int) {
 	for r := range m {
 		row := dst[r*pad : (r+1)*pad]
 		from, to := b.visible(lo + r/b.Heads)
-		from, to = min(max(from-x.pos, 0), pad), min(max(to-x.pos, 0), n)
+		from, to = min(max(from-pos, 0), pad), min(max(to-pos, 0), n)
 		to = max(to, from)
 		vec.Scale(row[from:to], row[from:to], b.Scale)
 		fillInf(row[:from])
@@ -309,6 +316,13 @@ func (b *Block) partial(ml, acc []float32, q []float32, x *split, lo, hi int, s 
 	sc := grow(&s.s, queryRows(b.Heads)*Split)
 	n, pad := b.reach(x, hi)
 	b.scores(sc, q, x.ld, x, lo, hi)
+	b.softmax(ml, sc, pad, m)
+	gemm.TileF32(acc, x.ld, sc, pad, 1, x.v, x.ld, m, x.ld, n, false)
+}
+
+// softmax turns scores into weights relative to their row's maximum and
+// records (maximum, sum).
+func (b *Block) softmax(ml, sc []float32, pad, m int) {
 	for r := range m {
 		row := sc[r*pad : (r+1)*pad]
 		top := vec.Max(row)
@@ -320,7 +334,6 @@ func (b *Block) partial(ml, acc []float32, q []float32, x *split, lo, hi int, s 
 		}
 		ml[2*r+1] = vec.ExpSum(row, row, top)
 	}
-	gemm.TileF32(acc, x.ld, sc, pad, 1, x.v, x.ld, m, x.ld, n, false)
 }
 
 // queryRows is the largest number of rows of a tile: whole tokens.
@@ -389,10 +402,18 @@ func (b *Block) Forward(out *Output, s *Scratch) error {
 		if from >= to {
 			continue
 		}
-		x := b.load(sp, s)
+		var x split
+		near := b.canDirect((to - from) * b.Heads)
+		if !near {
+			x = b.load(sp, s)
+		}
 		for lo := from; lo < to; lo += step {
 			hi := min(lo+step, to)
-			b.partial(pml, pacc, q[lo*b.Heads*ld:], &x, lo, hi, s)
+			if near {
+				b.partialDirect(pml, pacc, q[lo*b.Heads*ld:], ld, sp, lo, hi, s)
+			} else {
+				b.partial(pml, pacc, q[lo*b.Heads*ld:], &x, lo, hi, s)
+			}
 			for r := lo * b.Heads; r < hi*b.Heads; r++ {
 				p := r - lo*b.Heads
 				merge(ml[2*r:2*r+2], acc[r*ld:r*ld+ld], pml[2*p], pml[2*p+1], pacc[p*ld:p*ld+ld])
@@ -436,10 +457,18 @@ func (b *Block) Partials(dst []float32, lo, hi int, s *Scratch) error {
 		if from >= to {
 			continue
 		}
-		x := b.load(sp, s)
+		var x split
+		near := b.canDirect((to - from) * b.Heads)
+		if !near {
+			x = b.load(sp, s)
+		}
 		for t := from; t < to; t += step {
 			end := min(t+step, to)
-			b.partial(pml, pacc, q[t*b.Heads*ld:], &x, t, end, s)
+			if near {
+				b.partialDirect(pml, pacc, q[t*b.Heads*ld:], ld, sp, t, end, s)
+			} else {
+				b.partial(pml, pacc, q[t*b.Heads*ld:], &x, t, end, s)
+			}
 			for r := t * b.Heads; r < end*b.Heads; r++ {
 				p := r - t*b.Heads
 				d := part[r*(2+b.Dim) : (r+1)*(2+b.Dim)]

@@ -211,11 +211,13 @@ func TestTypes(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	for _, dim := range []int{32, 64, 128} {
 		p := newProblem(r, dim, 2, 300, 290, 0)
-		for _, ty := range []tensor.DType{tensor.BF16, tensor.F16, tensor.Q8_0} {
+		for _, ty := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16, tensor.Q8_0} {
 			b, w := p.block(), p.block()
 			for i, x := range [][]float32{p.k, p.v} {
 				rows, wide := Rows{Type: ty, Stride: dim}, make([]float32, len(x))
 				switch ty {
+				case tensor.F32:
+					rows.F32, wide = x, x
 				case tensor.BF16:
 					rows.Half = make([]uint16, len(x))
 					vec.BF16FromF32(rows.Half, x)
@@ -241,6 +243,17 @@ func TestTypes(t *testing.T) {
 			must(t, w.Forward(want, &s))
 			if !slices.Equal(got.O, want.O) {
 				t.Errorf("dim %d: %v cache differs from its widened values", dim, ty)
+			}
+			// One token at a time reads the cache's own rows.
+			for i := range p.n {
+				one, o := *b, *got
+				one.Pos, one.N, one.Q = p.pos+i, 1, p.q[i*2*dim:]
+				one.Runs = []Run{{N: p.pos + i + 1, K: b.Runs[0].K, V: b.Runs[0].V}}
+				o.O, o.LSE = make([]float32, 2*dim), nil
+				must(t, one.Forward(&o, &s))
+				if !slices.Equal(o.O, want.O[i*2*dim:(i+1)*2*dim]) {
+					t.Errorf("dim %d: %v cache, token %d alone differs", dim, ty, i)
+				}
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"leolm/internal/kernel/cpu"
+	"leolm/tensor"
 )
 
 //go:generate sh -c "cd _asm && go run . -out ../gemm_amd64.s -stubs ../gemm_amd64.go -pkg gemm"
@@ -37,6 +38,21 @@ func runHalfTile(t *tile) {
 		avx2HalfTile(kindF32, t)
 	default:
 		halfTileF32AVX512(t.arg())
+	}
+}
+
+func hasTileRows() bool { return level >= cpu.AVX512 }
+
+func runTileRows(ty tensor.DType, t *tile) {
+	switch ty {
+	case tensor.F32:
+		tileF32AVX512(t.arg())
+	case tensor.F16:
+		tileF16AVX512(t.arg())
+	case tensor.BF16:
+		tileRowsBF16AVX512(t.arg())
+	case tensor.Q8_0:
+		tileRowsQ8AVX512(t.arg())
 	}
 }
 

@@ -29,6 +29,16 @@ func tileBF16(t *byte)
 //go:noescape
 func tileBF16AVX512(t *byte)
 
+// tileRowsBF16AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
+//
+//go:noescape
+func tileRowsBF16AVX512(t *byte)
+
+// tileRowsQ8AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
+//
+//go:noescape
+func tileRowsQ8AVX512(t *byte)
+
 // tileF32AVX2 runs a tile (type tile) of at most 6 rows, 16 columns per panel.
 //
 //go:noescape

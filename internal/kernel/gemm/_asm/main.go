@@ -73,6 +73,9 @@ func main() {
 	kernel(&flavour{name: "tileBF16", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulBF16, bytes: 128, fetch: true})
 	kernel(&flavour{name: "tileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 128, fetch: true})
 
+	kernel(&flavour{name: "tileRowsBF16AVX512", regs: zmm, size: 64, rows: 8, cols: 2, loadB: loadRowsBF16, mul: mulF32, bytes: 64})
+	kernel(&flavour{name: "tileRowsQ8AVX512", regs: zmm, size: 64, rows: 8, cols: 2, loadB: loadRowsQ8, mul: mulF32, bytes: 34})
+
 	kernel(&flavour{name: "tileF32AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF32, mul: mulF32, bytes: 64})
 	kernel(&flavour{name: "tileF16AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF16, mul: mulF32, bytes: 32})
 	kernel(&flavour{name: "tileBF16AVX2", regs: ymm, size: 32, rows: 4, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
@@ -215,6 +218,25 @@ func loadF32(f *flavour) {
 func loadF16(f *flavour) {
 	for j := range f.cols {
 		VCVTPH2PS(Mem{Base: b, Disp: j * f.size / 2}, f.tmp(j))
+	}
+}
+
+// loadRowsBF16 widens 32 neighbouring bf16.
+func loadRowsBF16(f *flavour) {
+	for j := range f.cols {
+		VPMOVZXWD(Mem{Base: b, Disp: j * 32}, f.tmp(j))
+		VPSLLD(U8(16), f.tmp(j), f.tmp(j))
+	}
+}
+
+// loadRowsQ8 widens one q8_0 block: scale × code is exact.
+func loadRowsQ8(f *flavour) {
+	VPBROADCASTW(Mem{Base: b}, f.tmp(4).AsY())
+	VCVTPH2PS(f.tmp(4).AsY(), f.tmp(4))
+	for j := range f.cols {
+		VPMOVSXBD(Mem{Base: b, Disp: 2 + j*16}, f.tmp(j))
+		VCVTDQ2PS(f.tmp(j), f.tmp(j))
+		VMULPS(f.tmp(4), f.tmp(j), f.tmp(j))
 	}
 }
 

@@ -1,0 +1,125 @@
+package attn
+
+import (
+	"unsafe"
+
+	"leolm/internal/kernel/gemm"
+	"leolm/internal/kernel/vec"
+	"leolm/tensor"
+)
+
+// Decoding reads every key and value once for few queries, so memory is the
+// limit. The direct kernels then work on the cache's own rows, without a
+// widened copy; they give the bits of the widened way.
+
+// directRows is the largest number of query rows of the direct way.
+const directRows = gemm.MaxRowsTile
+
+// direct is one call of a scores kernel: the products of 1, 2 or 4 queries
+// with `groups` groups of 32 keys. Distances are in bytes. The kernel changes
+// dst and groups.
+type direct struct {
+	dst    unsafe.Pointer
+	ldd    int
+	q      unsafe.Pointer
+	ldq    int
+	k      unsafe.Pointer
+	stride int
+	chunks int // of 16 words of a row
+	groups int
+}
+
+// rowFormat returns the bytes between rows, of one row, and the dimensions per
+// chunk of 16 words.
+func (r *Rows) rowFormat(dim int) (stride, size, chunk int) {
+	switch r.Type {
+	case tensor.F32:
+		return 4 * r.Stride, 4 * dim, 16
+	case tensor.Q8_0:
+		return r.Stride, dim / 32 * vec.Q8Block, 64
+	}
+	return 2 * r.Stride, 2 * dim, 32
+}
+
+// bytes views the rows from row `at` on.
+func (r *Rows) bytes(at int) []byte {
+	switch r.Type {
+	case tensor.F32:
+		s := r.F32[at*r.Stride:]
+		return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 4*len(s))
+	case tensor.Q8_0:
+		return r.Bytes[at*r.Stride:]
+	}
+	s := r.Half[at*r.Stride:]
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 2*len(s))
+}
+
+// canDirect tells whether m rows of queries take the direct way through keys and values.
+func (b *Block) canDirect(m int) bool {
+	if m > directRows || !hasDirect() || b.Dim%32 != 0 {
+		return false
+	}
+	for i := range b.Runs {
+		if _, _, chunk := b.Runs[i].K.rowFormat(b.Dim); b.Dim%chunk != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// directScores writes the products of m queries with n keys from row `at` on
+// to dst[row][pad], pad = n rounded up to a multiple of 16.
+func (b *Block) directScores(dst []float32, pad int, q []float32, ldq, m int, keys *Rows, at, n int, s *Scratch) {
+	const group = 32
+	stride, size, chunk := keys.rowFormat(b.Dim)
+	src := keys.bytes(at)
+	whole := n / group
+	tail := n % group
+	for i := 0; i < m; {
+		step := 1
+		switch {
+		case m-i >= 4:
+			step = 4
+		case m-i >= 2:
+			step = 2
+		}
+		d := direct{dst: unsafe.Pointer(&dst[i*pad]), ldd: pad * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&src[0]), stride: stride, chunks: b.Dim / chunk, groups: whole}
+		if whole > 0 {
+			scoreKernel(keys.Type, step, &d)
+		}
+		if tail > 0 {
+			// The last keys are copied, so that the kernel reads nothing behind them.
+			if cap(s.tail) < group*size {
+				s.tail = make([]byte, group*size)
+			}
+			rows := s.tail[:group*size]
+			for j := range tail {
+				copy(rows[j*size:(j+1)*size], src[(whole*group+j)*stride:])
+			}
+			clear(rows[tail*size:])
+			var out [4 * group]float32
+			d = direct{dst: unsafe.Pointer(&out), ldd: group * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&rows[0]), stride: size, chunks: b.Dim / chunk, groups: 1}
+			scoreKernel(keys.Type, step, &d)
+			for r := range step {
+				copy(dst[(i+r)*pad+whole*group:(i+r+1)*pad], out[r*group:(r+1)*group])
+			}
+		}
+		i += step
+	}
+}
+
+// partialDirect is partial over the cache's own rows.
+func (b *Block) partialDirect(ml, acc []float32, q []float32, ld, sp, lo, hi int, s *Scratch) {
+	run, at := b.run(sp)
+	m := (hi - lo) * b.Heads
+	n := min(Split, run.N-at, b.Pos+hi-sp*Split)
+	pad := roundUp(n, 16)
+	sc := grow(&s.s, queryRows(b.Heads)*Split)
+	b.directScores(sc, pad, q, ld, m, &run.K, at, n, s)
+	b.mask(sc, pad, n, sp*Split, lo, m)
+	b.softmax(ml, sc, pad, m)
+	stride, _, _ := run.V.rowFormat(b.Dim)
+	if !gemm.TileRows(acc, ld, sc, pad, 1, run.V.Type, run.V.bytes(at), stride, m, b.Dim, n) {
+		panic("attn: no direct kernel at this level")
+	}
+}
