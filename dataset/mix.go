@@ -59,7 +59,7 @@ type Source struct {
 	Name string `yaml:"name" check:"required"`
 	// Reader says what the columns mean; leo data prepare --help lists them.
 	Reader string `yaml:"reader" check:"required"`
-	// Files are read one after the other; * and ? match names.
+	// Files are read one after the other; * and ? match names, ** folders.
 	Files []string `yaml:"files" check:"required,min=1"`
 	// Hub is the dataset's id on the Hugging Face hub, for leo data pull.
 	Hub string `yaml:"hub"`
@@ -157,12 +157,16 @@ func (m *Mix) files(s *Source) ([]string, error) {
 			out = append(out, full)
 			continue
 		}
-		found, err := filepath.Glob(full)
+		found, err := glob(full)
 		if err != nil {
 			return nil, fmt.Errorf("source %s: pattern %q: %w", s.Name, name, err)
 		}
 		if len(found) == 0 {
-			return nil, fmt.Errorf("source %s: no file matches %s", s.Name, full)
+			hint := ""
+			if s.Hub != "" {
+				hint = " (leo data pull fetches them)"
+			}
+			return nil, fmt.Errorf("source %s: no file matches %s%s", s.Name, full, hint)
 		}
 		slices.Sort(found)
 		out = append(out, found...)
