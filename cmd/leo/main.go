@@ -60,8 +60,10 @@ func newRootCmd() *cobra.Command {
 	root.AddCommand(
 		newChatCmd(),
 		newGenerateCmd(),
+		newEvalCmd(),
 		newTrainCmd(),
 		newVersionCmd(),
+		newInspectCmd(), newConvertCmd(), newQuantizeCmd(), newPullCmd(),
 		newDataCmd(),
 		newTokenizerCmd(),
 	)

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"leolm/device"
 	"leolm/internal/pool"
 	"leolm/internal/recipe"
+	"leolm/internal/report"
 	"leolm/train"
 )
 
@@ -53,44 +56,82 @@ SIGUSR1, a crash) goes on from its last checkpoint when the same command is give
 	return cmd
 }
 
-// trainLog shows progress as lines.
+// trainLog shows progress as lines and keeps the metrics.
 type trainLog struct {
 	w     io.Writer
+	cfg   *train.Config
+	plan  train.Plan
 	last  time.Time
 	start time.Time
 	first int
-	file  *metrics
+	run   *report.Run
+	err   error // of the metrics, reported at the end
 }
 
 func (l *trainLog) step(s train.Step) {
 	if l.first == 0 {
-		l.first, l.start = s.Step-1, time.Now().Add(-time.Duration(s.Seconds*float64(time.Second)))
+		l.first, l.start = s.Step, time.Now().Add(-time.Duration(s.Seconds*float64(time.Second)))
 	}
-	l.file.step(s)
-	if s.Step != s.Total && s.Step != l.first+1 && time.Since(l.last) < 5*time.Second {
+	l.keep(report.Row{Step: int64(s.Step), Values: map[string]float64{
+		report.Loss: s.Loss, report.LearningRate: s.LR, report.GradNorm: s.GradNorm, report.TokensPerSecond: s.TokensPerSec,
+		"tokens_seen": float64(s.TokensSeen), "loss_tokens": s.LossTokens, "epoch": float64(s.Epoch), "tflops": s.TFLOPS,
+	}})
+	if s.Step != s.Total && s.Step != l.first && time.Since(l.last) < 5*time.Second {
 		return
 	}
 	l.last = time.Now()
-	left := time.Duration(float64(time.Since(l.start)) / float64(s.Step-l.first) * float64(s.Total-s.Step)).Round(time.Second)
+	done := s.Step - l.first + 1
+	left := time.Duration(float64(time.Since(l.start)) / float64(done) * float64(s.Total-s.Step)).Round(time.Second)
 	fmt.Fprintf(l.w, "step %d/%d  loss %.4f  lr %.2e  norm %.3f  %.0f tokens/s  %.3f TFLOP/s  left %s\n",
 		s.Step, s.Total, s.Loss, s.LR, s.GradNorm, s.TokensPerSec, s.TFLOPS, left)
 }
 
 func (l *trainLog) eval(e train.Eval) {
-	l.file.eval(e)
+	row := report.Row{Step: int64(e.Step), Values: map[string]float64{}}
 	if len(e.Sets) > 0 {
+		row.Values[report.ValidLoss] = e.Loss
 		best := ""
 		if e.Best {
 			best = " (best so far)"
 		}
 		fmt.Fprintf(l.w, "step %d  validation loss %.4f%s", e.Step, e.Loss, best)
-		for name, v := range e.Sets {
-			fmt.Fprintf(l.w, "  %s %.4f", name, v)
+		for _, name := range slices.Sorted(maps.Keys(e.Sets)) {
+			row.Values[report.ValidPrefix+name] = e.Sets[name]
+			fmt.Fprintf(l.w, "  %s %.4f", name, e.Sets[name])
 		}
 		fmt.Fprintln(l.w)
 	}
-	for _, s := range e.Samples {
+	for i, s := range e.Samples {
+		row.AddSample(i, s.Prompt, s.Text)
 		fmt.Fprintf(l.w, "  %s ▸ %s\n", s.Prompt, strings.ReplaceAll(s.Text, "\n", " ⏎ "))
+	}
+	l.keep(row)
+	l.page()
+}
+
+func (l *trainLog) keep(row report.Row) {
+	if l.run == nil || l.err != nil {
+		return
+	}
+	row.Time = float64(time.Now().UnixMilli()) / 1000
+	l.err = l.run.Write(row)
+}
+
+// page writes the HTML report of what is known so far.
+func (l *trainLog) page() {
+	if l.err == nil {
+		l.err = l.run.Sync()
+	}
+	rows, err := report.ReadMetrics(filepath.Join(l.cfg.Output, "metrics.jsonl"))
+	if err == nil {
+		p := &l.plan
+		err = report.Training(l.cfg.Name, "", [][2]string{
+			{"parameters", count(p.Params)}, {"trained", count(p.Trainable)}, {"steps", fmt.Sprint(p.Steps)},
+			{"tokens per step", fmt.Sprintf("up to %d", p.TokensPerStep)}, {"FLOPs", fmt.Sprintf("%.3g", p.FLOPs)},
+		}, rows).WriteFile(filepath.Join(l.cfg.Output, "report.html"))
+	}
+	if l.err == nil {
+		l.err = err
 	}
 }
 
@@ -103,12 +144,7 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return err
 	}
-	file, err := openMetrics(filepath.Join(cfg.Output, "metrics.jsonl"))
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	log := &trainLog{w: stderr, file: file}
+	log := &trainLog{w: stderr, cfg: cfg}
 	t, err := train.New(cfg, device.NewCPU(workers), train.Observer{
 		Step: log.step, Eval: log.eval,
 		Note: func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) },
@@ -118,6 +154,15 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 	}
 	defer t.Close()
 	p := t.Plan()
+	log.plan = p
+	resume := int64(-1)
+	if t.Step() > 0 {
+		resume = int64(t.Step())
+	}
+	if log.run, err = report.OpenRun(cfg.Output, resume); err != nil {
+		return err
+	}
+	defer log.run.Close()
 	fmt.Fprintf(stderr, "%s: %s parameters (%s trained), %d steps of up to %d tokens, %.3g FLOPs\n",
 		cfg.Name, count(p.Params), count(p.Trainable), p.Steps, p.TokensPerStep, p.FLOPs)
 	usr1 := make(chan os.Signal, 1)
@@ -133,6 +178,9 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 		}
 	}()
 	res, err := t.Run(cmd.Context(), save)
+	if log.page(); err == nil {
+		err = log.err
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"leolm/dataset/rows"
+	"leolm/eval"
+)
+
+func newEvalCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "eval",
+		Short: "Measure a model",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newPerplexityCmd())
+	return cmd
+}
+
+// sourcePerplexity is a line of the result.
+type sourcePerplexity struct {
+	Source           string  `json:"source"`
+	BitsPerByte      float64 `json:"bits_per_byte"`
+	BitsPerCharacter float64 `json:"bits_per_character"`
+	Exp              float64 `json:"perplexity"`
+	eval.Perplexity
+}
+
+func newPerplexityCmd() *cobra.Command {
+	f := &modelFlags{}
+	opt := eval.PerplexityOptions{}
+	var field, bos string
+	var limit int64
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "perplexity FILE...",
+		Short: "Bits per byte of texts under a model",
+		Long: `Measure how well a model predicts texts, in bits per byte and per character, so
+that models with different tokenizers compare fairly. Data files (.jsonl, .json,
+.csv, .tsv, .parquet; also .gz, .zst) have a document per row, any other file is one
+document. Long documents are scored in overlapping windows.`,
+		Example: "  leo eval perplexity --model model.gguf text.txt corpus.jsonl.gz",
+		Args:    usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := f.load(cmd.ErrOrStderr(), 1)
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			switch bos {
+			case "auto":
+				opt.BOS = l.Tokenizer.BOS() >= 0 && l.Tokenizer.AddBOS()
+			case "always", "never":
+				opt.BOS = bos == "always"
+			default:
+				return usageError{fmt.Errorf("--bos %q: choose auto, always or never", bos)}
+			}
+			var total sourcePerplexity
+			var out []sourcePerplexity
+			for _, path := range args {
+				r := sourcePerplexity{Source: filepath.Base(path)}
+				err := eachDocument(path, field, limit, func(text string) error {
+					p, err := eval.ScoreText(cmd.Context(), l.engine, l.Tokenizer, text, opt)
+					r.Add(p)
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				if r.Tokens == 0 {
+					return fmt.Errorf("%s: no token to score; is --field %s the text?", path, field)
+				}
+				total.Add(r.Perplexity)
+				out = append(out, r)
+			}
+			if len(out) > 1 {
+				total.Source = "total"
+				out = append(out, total)
+			}
+			for i := range out {
+				p := &out[i]
+				p.BitsPerByte, p.BitsPerCharacter, p.Exp = p.Perplexity.BitsPerByte(), p.Perplexity.BitsPerCharacter(), p.Value()
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), out)
+			}
+			w := cmd.OutOrStdout()
+			fmt.Fprintf(w, "%-28s %9s %10s %10s %9s %9s %11s\n", "source", "documents", "bytes", "tokens", "bits/byte", "bits/char", "perplexity")
+			for _, p := range out {
+				fmt.Fprintf(w, "%-28s %9d %10d %10d %9.4f %9.4f %11.4f\n", p.Source, p.Documents, p.Bytes, p.Tokens, p.BitsPerByte, p.BitsPerCharacter, p.Value())
+			}
+			return nil
+		},
+	}
+	f.register(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&field, "field", "text", "column or field that holds the text")
+	fl.IntVar(&opt.Window, "window", 0, "tokens that the model sees at once (default: the context)")
+	fl.IntVar(&opt.Stride, "stride", 0, "tokens between windows (default: half a window)")
+	fl.StringVar(&bos, "bos", "auto", "begin-of-sequence token before each document: auto (as the tokenizer says), always, never")
+	fl.Int64Var(&limit, "max-bytes", 0, "stop after so many bytes of each file (0: all)")
+	fl.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// eachDocument calls f with the documents of a file until limit bytes.
+func eachDocument(path, field string, limit int64, f func(text string) error) error {
+	if _, ok := rows.FormatOf(path); !ok {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if limit > 0 && int64(len(b)) > limit {
+			b = b[:limit]
+		}
+		return f(strings.ToValidUTF8(string(b), "\ufffd"))
+	}
+	r, err := rows.Open(path, rows.Options{})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	var row rows.Row
+	for left := limit; limit == 0 || left > 0; {
+		err := r.Next(&row)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		v, err := row.Value()
+		if err != nil {
+			return err
+		}
+		t, ok := v.Get(field)
+		if !ok || t.Kind != rows.String {
+			return row.Errorf(field, "no text here; name the column with --field")
+		}
+		if t.Text == "" {
+			continue
+		}
+		if err := f(t.Text); err != nil {
+			return err
+		}
+		left -= int64(len(t.Text))
+	}
+	return nil
+}
