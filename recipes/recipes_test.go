@@ -1,0 +1,73 @@
+// Package recipes holds no code: its files are the recipes of leo train, data and tokenizer.
+package recipes
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"leolm/train"
+)
+
+// training lists the recipes of leo train; the others in these folders are for leo data.
+var training = []string{
+	"leo-7b-chat.yaml", "leo-13b-chat.yaml", "leo-7b-pretrain.yaml", "leo-7b-chat-lora.yaml", "leo-7b-chat-qlora.yaml",
+	"smollm2-german-lora.yaml", "mini-5min.yaml", "leo-mini/pretrain.yaml", "leo-mini/chat.yaml",
+}
+
+// Every recipe loads without a complaint and opens with the command that runs it.
+func TestTrainingRecipes(t *testing.T) {
+	for _, path := range training {
+		if _, err := train.Load(path, nil); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, _, _ := strings.Cut(string(text), "\nname:")
+		if !strings.Contains(head, "#   leo train recipes/"+path) {
+			t.Errorf("%s doesn't open with its command", path)
+		}
+	}
+}
+
+// A recipe written for leo train and forgotten above would be tested by nobody.
+func TestNoRecipeIsForgotten(t *testing.T) {
+	known := map[string]bool{}
+	for _, p := range training {
+		known[p] = true
+	}
+	files, err := filepath.Glob("*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "\nschedule:") && !known[f] {
+			t.Errorf("%s is not tested", f)
+		}
+	}
+}
+
+// The card's numbers, which the recipes must not drift from.
+func TestLeoLMNumbers(t *testing.T) {
+	chat, err := train.Load("leo-13b-chat.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if chat.Batch.Global != 256 || chat.Optimizer.LR != 3e-5 || chat.Schedule.Epochs != 3 || chat.Schedule.WarmupSteps != 100 || chat.Schedule.Type != "cosine" || chat.Optimizer.Betas[0] != 0.9 || chat.Optimizer.Betas[1] != 0.95 || chat.Batch.Average != "microbatch" || chat.Data.Packing {
+		t.Errorf("leo-13b-chat is not the card's: %+v", chat)
+	}
+	pre, err := train.Load("leo-7b-pretrain.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tokens := float64(pre.Batch.Global) * float64(pre.Data.SequenceLength) * float64(pre.Schedule.Steps); tokens < 64e9 || tokens > 65.5e9 || pre.Model.RopeLinear != 2 || pre.Optimizer.WeightDecay != 0.05 || pre.Optimizer.LR != 2e-5 || pre.Schedule.MinLR != 2e-6 {
+		t.Errorf("leo-7b-pretrain is not the original's (%g tokens)", tokens)
+	}
+}
