@@ -1,0 +1,451 @@
+// Package constrain keeps a model's output inside a grammar: it says which
+// tokens may come next so that the text can still become a match.
+//
+// It owns the grammars (JSON schema, regular expressions, GBNF), the byte
+// automaton they are compiled to, and the token masks over a vocabulary. It
+// does not own sampling (package sample applies the masks) or tokenization.
+//
+// A grammar is a set of rules; a rule is a nondeterministic automaton over
+// bytes whose edges are byte ranges or calls of rules. A state of the match is
+// a set of configurations (a state with a stack of return states), found
+// lazily and remembered together with its 256 successors and its mask. Tokens
+// are byte strings and may span any number of grammar symbols or end inside
+// a character.
+//
+// Grammars come from strangers too: sizes, nesting and the number of
+// configurations are bounded, and what is not supported is an error with a
+// name, never ignored.
+package constrain
+
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Bounds on what a grammar may be.
+const (
+	maxStates = 400_000
+	maxDepth  = 200
+	maxRepeat = 100_000
+	// maxConfigs bounds the configurations of one state of a match, maxStack
+	// how deep rules are nested in one.
+	maxConfigs = 5000
+	maxStack   = 2000
+)
+
+// Expressions that rules are made of.
+type (
+	expr interface{}
+
+	lit   string   // these bytes
+	class []rune   // a character in one of the ranges lo, hi, lo, hi, …
+	seq   []expr   // one after the other
+	alt   []expr   // one of
+	ref   int      // a rule by number
+	rep   struct { // min to max times; max -1: no limit
+		e        expr
+		min, max int
+	}
+)
+
+// Grammar is a compiled grammar: immutable, safe for concurrent use.
+type Grammar struct {
+	states []state
+	starts []int32 // first state of each rule; rule 0 is the root
+}
+
+type state struct {
+	edges  []edge
+	eps    []int32
+	calls  []call
+	accept bool // the rule may end here
+	last   bool // and there is nothing else to do here
+}
+
+type edge struct {
+	lo, hi byte
+	to     int32
+}
+
+type call struct {
+	rule, to int32
+}
+
+var errTooLarge = fmt.Errorf("constrain: the grammar has more than %d states", maxStates)
+
+// compiler builds states from expressions.
+type compiler struct {
+	g     *Grammar
+	rules []expr
+	names []string
+	err   error
+}
+
+// compile builds the automata of rules; rule 0 is the root. names are for
+// errors.
+func compile(rules []expr, names []string) (*Grammar, error) {
+	c := &compiler{g: &Grammar{}, rules: rules, names: names}
+	for i := 0; i < len(c.rules) && c.err == nil; i++ { // rep adds rules
+		start := c.state()
+		c.g.starts = append(c.g.starts, start)
+		end := c.emit(c.rules[i], start, 0)
+		if c.err == nil {
+			c.g.states[end].accept = true
+		}
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	if err := c.leftRecursion(); err != nil {
+		return nil, err
+	}
+	if !c.g.prune() {
+		return nil, errors.New("constrain: nothing matches this grammar")
+	}
+	for i := range c.g.states {
+		s := &c.g.states[i]
+		s.last = s.accept && len(s.edges)+len(s.eps)+len(s.calls) == 0
+	}
+	return c.g, nil
+}
+
+func (c *compiler) state() int32 {
+	if len(c.g.states) >= maxStates {
+		c.err = errTooLarge
+		return 0
+	}
+	c.g.states = append(c.g.states, state{})
+	return int32(len(c.g.states) - 1)
+}
+
+// emit adds e behind state from and returns the state at its end.
+func (c *compiler) emit(e expr, from int32, depth int) int32 {
+	if c.err != nil {
+		return from
+	}
+	if depth > maxDepth {
+		c.err = fmt.Errorf("constrain: the grammar is nested deeper than %d levels", maxDepth)
+		return from
+	}
+	st := func(i int32) *state { return &c.g.states[i] }
+	switch e := e.(type) {
+	case lit:
+		for i := range len(e) {
+			to := c.state()
+			st(from).edges = append(st(from).edges, edge{e[i], e[i], to})
+			from = to
+		}
+		return from
+	case class:
+		to := c.state()
+		for i := 0; i+1 < len(e); i += 2 {
+			c.runes(from, to, e[i], e[i+1])
+		}
+		return to
+	case seq:
+		for _, x := range e {
+			from = c.emit(x, from, depth+1)
+		}
+		return from
+	case alt:
+		to := c.state()
+		for _, x := range e {
+			begin := c.state()
+			st(from).eps = append(st(from).eps, begin)
+			end := c.emit(x, begin, depth+1)
+			st(end).eps = append(st(end).eps, to)
+		}
+		return to
+	case ref:
+		to := c.state()
+		st(from).calls = append(st(from).calls, call{int32(e), to})
+		return to
+	case rep:
+		x := e.e
+		if e.min > maxRepeat || e.max > maxRepeat {
+			c.err = fmt.Errorf("constrain: a repetition of more than %d times", maxRepeat)
+			return from
+		}
+		if max(e.min, e.max) > 2 && size(x) > 2 {
+			// Copies of a large expression are calls of one rule.
+			c.rules = append(c.rules, x)
+			c.names = append(c.names, "a repeated part")
+			x = ref(len(c.rules) - 1)
+		}
+		for range e.min {
+			from = c.emit(x, from, depth+1)
+		}
+		to := c.state()
+		if e.max < 0 {
+			// A loop through a state of its own.
+			hub := c.state()
+			st(from).eps = append(st(from).eps, hub)
+			end := c.emit(x, hub, depth+1)
+			st(end).eps = append(st(end).eps, hub)
+			st(hub).eps = append(st(hub).eps, to)
+			return to
+		}
+		for range e.max - e.min {
+			st(from).eps = append(st(from).eps, to)
+			from = c.emit(x, from, depth+1)
+		}
+		st(from).eps = append(st(from).eps, to)
+		return to
+	}
+	c.err = fmt.Errorf("constrain: an expression of unknown kind %T", e)
+	return from
+}
+
+// size is about how many states an expression needs, counted up to a few.
+func size(e expr) int {
+	switch e := e.(type) {
+	case lit:
+		return len(e)
+	case class:
+		n := 0
+		for i := 0; i+1 < len(e); i += 2 {
+			n++
+			if e[i+1] >= utf8.RuneSelf {
+				n += 4
+			}
+		}
+		return n
+	case seq:
+		return size(alt(e))
+	case alt:
+		n := 1
+		for _, x := range e {
+			if n += size(x); n > 10 {
+				break
+			}
+		}
+		return n
+	case ref:
+		return 1
+	case rep:
+		return 10
+	}
+	return 0
+}
+
+// runes adds the UTF-8 encodings of the characters lo to hi between two
+// states. Surrogates are left out.
+func (c *compiler) runes(from, to int32, lo, hi rune) {
+	if lo < 0xd800 && hi > 0xdfff {
+		c.runes(from, to, lo, 0xd7ff)
+		c.runes(from, to, 0xe000, hi)
+		return
+	}
+	if lo >= 0xd800 && lo <= 0xdfff {
+		lo = 0xe000
+	}
+	if hi >= 0xd800 && hi <= 0xdfff {
+		hi = 0xd7ff
+	}
+	if lo > hi {
+		return
+	}
+	// Split at the lengths of encodings.
+	for _, last := range []rune{0x7f, 0x7ff, 0xffff} {
+		if lo <= last && hi > last {
+			c.runes(from, to, lo, last)
+			c.runes(from, to, last+1, hi)
+			return
+		}
+	}
+	// Split until all but a prefix of the bytes runs through whole ranges.
+	if hi >= utf8.RuneSelf {
+		for i := 1; i < 4; i++ {
+			m := rune(1)<<(6*i) - 1
+			if lo&^m != hi&^m {
+				if lo&m != 0 {
+					c.runes(from, to, lo, lo|m)
+					c.runes(from, to, (lo|m)+1, hi)
+					return
+				}
+				if hi&m != m {
+					c.runes(from, to, lo, (hi&^m)-1)
+					c.runes(from, to, hi&^m, hi)
+					return
+				}
+			}
+		}
+	}
+	a, b := utf8.AppendRune(nil, lo), utf8.AppendRune(nil, hi)
+	for i := range a {
+		next := to
+		if i < len(a)-1 {
+			next = c.state()
+		}
+		if c.err != nil {
+			return
+		}
+		c.g.states[from].edges = append(c.g.states[from].edges, edge{a[i], b[i], next})
+		from = next
+	}
+}
+
+// leftRecursion refuses rules that call themselves before any byte.
+func (c *compiler) leftRecursion() error {
+	g := c.g
+	n := len(g.starts)
+	// A rule is nullable if its end can be reached without a byte.
+	nullable := make([]bool, n)
+	reach := make([]int32, len(g.states)) // number of the walk that saw it
+	walk := int32(0)
+	// visit walks from the rule's start over everything that takes no byte
+	// and reports the rules called on the way.
+	visit := func(rule int, called func(int32)) (end bool) {
+		walk++
+		stack := []int32{g.starts[rule]}
+		for len(stack) > 0 {
+			i := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			if reach[i] == walk {
+				continue
+			}
+			reach[i] = walk
+			s := &g.states[i]
+			end = end || s.accept
+			stack = append(stack, s.eps...)
+			for _, k := range s.calls {
+				if called != nil {
+					called(k.rule)
+				}
+				if nullable[k.rule] {
+					stack = append(stack, k.to)
+				}
+			}
+		}
+		return end
+	}
+	for changed := true; changed; {
+		changed = false
+		for r := range n {
+			if !nullable[r] && visit(r, nil) {
+				nullable[r], changed = true, true
+			}
+		}
+	}
+	calls := make([][]int32, n)
+	for r := range n {
+		visit(r, func(to int32) { calls[r] = append(calls[r], to) })
+	}
+	// A cycle among first calls is left recursion.
+	const (
+		active = 1
+		done   = 2
+	)
+	mark := make([]byte, n)
+	type frame struct {
+		rule int32
+		next int
+	}
+	for r := range n {
+		if mark[r] != 0 {
+			continue
+		}
+		stack := []frame{{int32(r), 0}}
+		mark[r] = active
+		for len(stack) > 0 {
+			f := &stack[len(stack)-1]
+			if f.next == len(calls[f.rule]) {
+				mark[f.rule] = done
+				stack = stack[:len(stack)-1]
+				continue
+			}
+			to := calls[f.rule][f.next]
+			f.next++
+			switch mark[to] {
+			case active:
+				return fmt.Errorf("constrain: %s begins with itself (left recursion); write it as a repetition", c.names[to])
+			case 0:
+				mark[to] = active
+				stack = append(stack, frame{to, 0})
+			}
+		}
+	}
+	return nil
+}
+
+// prune removes what cannot lead to an end: calls of rules that never end, and
+// edges to states from which the rule's end is out of reach. It reports
+// whether anything is left to match.
+func (g *Grammar) prune() bool {
+	// Predecessors, so that each pass is linear.
+	type pred struct {
+		from int32
+		rule int32 // -1 for an edge
+	}
+	preds := make([][]pred, len(g.states))
+	for i := range g.states {
+		s := &g.states[i]
+		for _, e := range s.edges {
+			preds[e.to] = append(preds[e.to], pred{int32(i), -1})
+		}
+		for _, to := range s.eps {
+			preds[to] = append(preds[to], pred{int32(i), -1})
+		}
+		for _, k := range s.calls {
+			preds[k.to] = append(preds[k.to], pred{int32(i), k.rule})
+		}
+	}
+	live := make([]bool, len(g.states)) // the end of its rule can be reached
+	ends := make([]bool, len(g.starts))
+	waiting := make([][]int32, len(g.starts)) // states whose call waits for a rule to be productive
+	ruleAt := map[int32]int{}
+	for r, s := range g.starts {
+		ruleAt[s] = r
+	}
+	var stack []int32
+	push := func(i int32) {
+		if !live[i] {
+			live[i] = true
+			stack = append(stack, i)
+		}
+	}
+	for i := range g.states {
+		if g.states[i].accept {
+			push(int32(i))
+		}
+	}
+	for len(stack) > 0 {
+		i := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if r, ok := ruleAt[i]; ok && !ends[r] {
+			ends[r] = true
+			for _, from := range waiting[r] {
+				push(from)
+			}
+		}
+		for _, p := range preds[i] {
+			if p.rule < 0 || ends[p.rule] {
+				push(p.from)
+			} else {
+				waiting[p.rule] = append(waiting[p.rule], p.from)
+			}
+		}
+	}
+	for i := range g.states {
+		s := &g.states[i]
+		edges, eps, calls := s.edges[:0], s.eps[:0], s.calls[:0]
+		for _, e := range s.edges {
+			if live[e.to] {
+				edges = append(edges, e)
+			}
+		}
+		for _, to := range s.eps {
+			if live[to] {
+				eps = append(eps, to)
+			}
+		}
+		for _, k := range s.calls {
+			if live[k.to] && ends[k.rule] {
+				calls = append(calls, k)
+			}
+		}
+		s.edges, s.eps, s.calls = edges, eps, calls
+	}
+	return ends[0]
+}
