@@ -1,0 +1,200 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"leolm/checkpoint"
+	"leolm/tensor"
+)
+
+// convertResult is what convert and quantize print.
+type convertResult struct {
+	Path    string  `json:"path"`
+	Type    string  `json:"type"`
+	Bytes   int64   `json:"bytes"`
+	Bits    float64 `json:"bits_per_weight"`
+	Seconds float64 `json:"seconds"`
+}
+
+func (r convertResult) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	_, err := fmt.Fprintf(w, "%s: %s, %s, %.2f bits per weight, %.1f s\n", r.Path, r.Type, bytesText(r.Bytes), r.Bits, r.Seconds)
+	return err
+}
+
+func newConvertCmd() *cobra.Command {
+	var dtype, adapter string
+	var asJSON, force, quiet bool
+	cmd := &cobra.Command{
+		Use:   "convert SRC DST",
+		Short: "Convert a model between Hugging Face folders and GGUF",
+		Long: "Convert a model: DST ending in .gguf is written as GGUF for llama.cpp, anything else as a Hugging Face folder for transformers.\n" +
+			"The tokenizer and the chat template come along. A LoRA adapter can be folded in on the way.",
+		Example: "  leo convert ./leo-7b leo-7b.gguf --dtype q8_0\n  leo convert model.gguf ./model --dtype bf16",
+		Args:    usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			src, dst := args[0], args[1]
+			typ, err := checkpoint.ParseFileType(dtype)
+			if err != nil {
+				return usageError{fmt.Errorf("--dtype: %w", err)}
+			}
+			gguf := strings.HasSuffix(strings.ToLower(dst), ".gguf")
+			if !gguf && typ.DType().Quantised() {
+				return usageError{fmt.Errorf("--dtype %s needs a DST that ends in .gguf; a Hugging Face folder takes f32, f16 or bf16", typ)}
+			}
+			if err := refuseOverwrite(dst, force); err != nil {
+				return err
+			}
+			start := time.Now()
+			c, err := openModel(src)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if !c.HasWeights() {
+				return fmt.Errorf("%s holds no weights to convert", src)
+			}
+			sources := c.Sources()
+			if adapter != "" {
+				a, err := checkpoint.OpenAdapter(adapter, c.Config)
+				if err != nil {
+					return err
+				}
+				defer a.Close()
+				if sources, err = c.SourcesWith(a); err != nil {
+					return err
+				}
+			}
+			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
+			if gguf {
+				err = writeModelGGUF(c, dst, sources, typ, nil, p)
+			} else {
+				err = writeModelHF(c, dst, sources, typ.DType(), p)
+			}
+			p.clear()
+			if err != nil {
+				return err
+			}
+			return writtenResult(dst, typ.String(), start).print(cmd.OutOrStdout(), asJSON)
+		},
+	}
+	cmd.Flags().StringVar(&dtype, "dtype", "bf16", "data type of the matrices: f32, f16, bf16; for GGUF also q8_0, q4_0, q4_K, q6_K, q4_K_M and more")
+	cmd.Flags().StringVar(&adapter, "adapter", "", "LoRA adapter (PEFT folder or GGUF) to fold in")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&force, "force", false, "replace DST if it exists")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
+	return cmd
+}
+
+func refuseOverwrite(dst string, force bool) error {
+	info, err := os.Stat(dst)
+	if errors.Is(err, fs.ErrNotExist) || force {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		if entries, err := os.ReadDir(dst); err != nil || len(entries) == 0 {
+			return err
+		}
+	}
+	return fmt.Errorf("%s exists; --force replaces it", dst)
+}
+
+func writeModelGGUF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, typ checkpoint.FileType, imatrix *checkpoint.Imatrix, p *bytesProgress) error {
+	opt := checkpoint.GGUFOptions{Type: typ, Imatrix: imatrix, Progress: p.update}
+	if c.GGUF != nil {
+		opt.Metadata = c.GGUF.KeptMetadata()
+	} else {
+		opt.Name = filepath.Base(filepath.Clean(c.Path))
+		var err error
+		if opt.Metadata, err = c.TokenizerMetadata(); err != nil {
+			return err
+		}
+	}
+	return checkpoint.WriteGGUF(dst, c.Config, sources, opt)
+}
+
+func writeModelHF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, d tensor.DType, p *bytesProgress) error {
+	files, err := c.TokenizerFiles()
+	if err != nil {
+		return err
+	}
+	opt := checkpoint.HFOptions{DType: d, Files: files, Progress: p.update}
+	if c.GGUF == nil {
+		opt.Generation = &c.Generation
+	}
+	return checkpoint.WriteHF(dst, c.Config, sources, opt)
+}
+
+// writtenResult measures what was written.
+func writtenResult(dst, typ string, start time.Time) convertResult {
+	r := convertResult{Path: dst, Type: typ, Seconds: time.Since(start).Seconds()}
+	if c, err := checkpoint.Open(dst); err == nil {
+		r.Bytes = c.Size()
+		r.Bits = 8 * float64(r.Bytes) / float64(max(c.Config.Parameters(), 1))
+		_ = c.Close()
+	}
+	return r
+}
+
+// bytesProgress shows how far a file is: one line that is rewritten on a
+// terminal, now and then a plain line elsewhere.
+type bytesProgress struct {
+	w        io.Writer
+	terminal bool
+	shown    time.Time
+	width    int
+}
+
+func newBytesProgress(w io.Writer, quiet bool) *bytesProgress {
+	p := &bytesProgress{shown: time.Now()}
+	if !quiet {
+		p.w = w
+	}
+	f, ok := w.(*os.File)
+	p.terminal = ok && term.IsTerminal(int(f.Fd()))
+	return p
+}
+
+func (p *bytesProgress) update(name string, done, total int64) {
+	every := 10 * time.Second
+	if p.terminal {
+		every = 100 * time.Millisecond
+	}
+	if p.w == nil || time.Since(p.shown) < every {
+		return
+	}
+	p.shown = time.Now()
+	text := fmt.Sprintf("%s  %s", bytesText(done), name)
+	if total > 0 {
+		text = fmt.Sprintf("%3d %%  %s of %s  %s", 100*done/total, bytesText(done), bytesText(total), name)
+	}
+	if !p.terminal {
+		fmt.Fprintln(p.w, text)
+		return
+	}
+	pad := max(p.width-len(text), 0)
+	p.width = len(text)
+	fmt.Fprintf(p.w, "\r%s%s", text, strings.Repeat(" ", pad))
+}
+
+func (p *bytesProgress) clear() {
+	if p.w != nil && p.terminal && p.width > 0 {
+		fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", p.width))
+	}
+}
