@@ -22,7 +22,7 @@ func newDataCmd() *cobra.Command {
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newDataPrepareCmd(), newDataStatsCmd(), newDataInspectCmd(), newDataPullCmd(), newDataCorpusCmd())
+	cmd.AddCommand(newDataPrepareCmd(), newDataStatsCmd(), newDataInspectCmd(), newDataPullCmd(), newDataTranslateCmd(), newDataCorpusCmd())
 	return cmd
 }
 

@@ -107,3 +107,56 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// AppendJSON appends the value as JSON, fields in their order. Numbers and
+// truth values come out as they were written.
+func (v *Value) AppendJSON(b []byte) []byte {
+	switch v.Kind {
+	case Null:
+		return append(b, "null"...)
+	case String:
+		return appendString(b, v.Text)
+	case List:
+		b = append(b, '[')
+		for i := range v.Items {
+			if i > 0 {
+				b = append(b, ", "...)
+			}
+			b = v.Items[i].AppendJSON(b)
+		}
+		return append(b, ']')
+	case Object:
+		b = append(b, '{')
+		for i := range v.Items {
+			if i > 0 {
+				b = append(b, ", "...)
+			}
+			b = append(appendString(b, v.Names[i]), ": "...)
+			b = v.Items[i].AppendJSON(b)
+		}
+		return append(b, '}')
+	}
+	return append(b, v.Text...)
+}
+
+func appendString(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c == '\n':
+			b = append(b, '\\', 'n')
+		case c == '\r':
+			b = append(b, '\\', 'r')
+		case c == '\t':
+			b = append(b, '\\', 't')
+		case c < 0x20:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}
