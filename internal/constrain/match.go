@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -274,26 +273,17 @@ func (c *Constraint) Clone() *Constraint {
 	return &d
 }
 
-// ErrNoToken means that the text can be continued, but not with this
-// vocabulary: it lacks a token for a byte that the grammar wants.
-var ErrNoToken = errors.New("constrain: no token of the vocabulary can continue the text")
-
 // Mask says which tokens may come next: bit id%64 of word id/64. The slice
 // is shared and must not be changed. The stop ids are in it where the text
-// may end.
-func (c *Constraint) Mask() ([]uint64, error) {
+// may end. No bit is set once the text has ended, or if the vocabulary lacks a
+// token for a byte that the grammar wants.
+func (c *Constraint) Mask() []uint64 {
+	if c.stopped {
+		return make([]uint64, c.m.v.words)
+	}
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
-	if c.stopped {
-		return nil, errors.New("constrain: the text has ended")
-	}
-	mask := c.m.maskOf(c.at)
-	for _, w := range mask {
-		if w != 0 {
-			return mask, nil
-		}
-	}
-	return nil, ErrNoToken
+	return c.m.maskOf(c.at)
 }
 
 // CanStop says that the text is a whole match.
@@ -321,7 +311,7 @@ func (c *Constraint) Accept(id int32) error {
 // AcceptBytes goes on with bytes. After an error the text is where it was.
 func (c *Constraint) AcceptBytes(text []byte) error {
 	if c.stopped {
-		return errors.New("constrain: the text has ended")
+		return fmt.Errorf("constrain: %q after the text has ended", text)
 	}
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
