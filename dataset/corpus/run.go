@@ -214,6 +214,11 @@ func (r *runner) stage(ctx context.Context, s *Stage, only int) error {
 		if only >= 0 && i != only {
 			continue
 		}
+		if s.Name == StagePrep { // also where it is done: later stages build on it
+			if err := r.plan.Inputs[i].unchanged(); err != nil {
+				return err
+			}
+		}
 		if _, ok := r.done(s, i); ok {
 			r.event(Event{Stage: s.Name, Task: i, Tasks: s.Tasks, Skipped: true})
 			continue
