@@ -19,7 +19,7 @@ func TestVerdict(t *testing.T) {
 		{"rechnen-01", "17 plus 25 ist 42.", "gtr"},
 		{"rechnen-01", "17 plus 25 ist 142.", "gt"},
 		{"rechnen-04", "8.", "gtr"},
-		{"rechnen-04", "18.", "g"},
+		{"rechnen-04", "18.", "gt"},
 		{"rechnen-08", "3, 8, 12, 27.", "gtr"},
 		{"woerter-01", "Die Mehrzahl ist Äpfel.", "gtr"},
 		{"woerter-01", "Die Mehrzahl ist Apfel.", "gt"},
