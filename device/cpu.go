@@ -20,7 +20,7 @@ type CPU struct {
 	free32 map[int][][]float32 // by capacity
 	free16 map[int][][]uint16
 	live   int // bytes of tensors now
-	peak   int
+	held   int // bytes of buffers in tensors and in the free lists
 	// tops are the buffers that operations use inside: they only grow.
 	packed, head, headBack panels
 	dense                  []float32
@@ -68,26 +68,27 @@ func class(n int) int {
 	return (n + step - 1) &^ (step - 1)
 }
 
-func (d *CPU) take32(n int) []float32 {
-	c := class(n)
-	d.account(4 * c)
-	if l := d.free32[c]; len(l) > 0 {
-		b := l[len(l)-1]
-		d.free32[c] = l[:len(l)-1]
-		return b[:n]
-	}
-	return make([]float32, c)[:n]
-}
+// BufferLen is the number of elements that the CPU device holds for a tensor of n: for predictions of memory.
+func BufferLen(n int) int { return class(n) }
 
-func (d *CPU) take16(n int) []uint16 {
+func (d *CPU) take32(n int) []float32 { return take(d, d.free32, 4, n) }
+func (d *CPU) take16(n int) []uint16  { return take(d, d.free16, 2, n) }
+
+// take returns a free buffer of n's class, or one up to eight times larger (batches of
+// changing length must not collect buffers of every length), or a new one.
+func take[T any](d *CPU, free map[int][][]T, size, n int) []T {
 	c := class(n)
-	d.account(2 * c)
-	if l := d.free16[c]; len(l) > 0 {
-		b := l[len(l)-1]
-		d.free16[c] = l[:len(l)-1]
-		return b[:n]
+	for at := c; at <= 8*c; at = class(at + 1) {
+		if l := free[at]; len(l) > 0 {
+			b := l[len(l)-1]
+			free[at] = l[:len(l)-1]
+			d.live += size * at
+			return b[:n]
+		}
 	}
-	return make([]uint16, c)[:n]
+	d.live += size * c
+	d.held += size * c
+	return make([]T, c)[:n]
 }
 
 func (d *CPU) give32(b []float32) {
@@ -108,28 +109,23 @@ func (d *CPU) give16(b []uint16) {
 	d.live -= 2 * c
 }
 
-func (d *CPU) account(n int) {
-	d.live += n
-	d.peak = max(d.peak, d.live)
-}
-
 // ArenaBytes implements Device.
 func (d *CPU) ArenaBytes() int {
-	n := 4 * cap(d.dense)
+	n := d.held + 4*(cap(d.dense)+cap(d.partials))
 	for _, p := range []*panels{&d.packed, &d.head, &d.headBack} {
 		n += 4*cap(p.f32) + 2*cap(p.bf16)
 	}
 	for _, s := range d.scratch {
 		n += 4 * cap(s)
 	}
-	return d.peak + n
+	return n
 }
 
-// ResetPeak implements Device. Buffers that nobody holds go back to the collector.
+// ResetPeak implements Device.
 func (d *CPU) ResetPeak() {
 	clear(d.free32)
 	clear(d.free16)
-	d.peak = d.live
+	d.held = d.live
 }
 
 // New implements Device.

@@ -12,6 +12,9 @@ const (
 	lossRows   = 128
 )
 
+// LossRows is the number of rows whose logits over a vocabulary exist at one time.
+func LossRows(vocab int) int { return max(lossRows, lossLogits/vocab) }
+
 // LinearCrossEntropy implements Ops.
 func (d *CPU) LinearCrossEntropy(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int) CrossEntropy {
 	ce, _ := d.crossEntropy(hidden, w, targets, weights, vocab, false, false)
@@ -48,7 +51,7 @@ func (d *CPU) crossEntropy(hidden *Tensor, w Weight, targets []int32, weights []
 	}
 	trainable := grads && c.grad != nil
 	n := c.rows
-	chunk := max(lossRows, lossLogits/n)
+	chunk := LossRows(n)
 	if c.vec != nil && len(rows) > 0 {
 		d.packForward(&d.head, c)
 	}

@@ -236,7 +236,9 @@ type Device interface {
 	// SetCompute chooses the type that products of trainable weights are computed in: F32 or BF16
 	// (bf16 operands, float32 sums).
 	SetCompute(dt tensor.DType) error
-	// ArenaBytes is the memory that tensors have taken at most since the last ResetPeak.
+	// ArenaBytes is the memory held for tensors and for the insides of
+	// operations: what was needed at most since the last ResetPeak, which gives
+	// back what no tensor uses.
 	ArenaBytes() int
 	ResetPeak()
 }

@@ -33,6 +33,36 @@ func TestTrainingRecipes(t *testing.T) {
 	}
 }
 
+// Recipes too large for any machine here are at least planned, from what the card and the known shapes say.
+func TestPlansOfLargeRecipes(t *testing.T) {
+	for path, want := range map[string]struct {
+		steps  int
+		params float64
+	}{
+		"leo-7b-chat.yaml":       {1537, 6.74e9},
+		"leo-13b-chat.yaml":      {1537, 13.0e9},
+		"leo-7b-pretrain.yaml":   {15360, 6.74e9},
+		"leo-7b-chat-lora.yaml":  {1537, 6.8e9},
+		"leo-7b-chat-qlora.yaml": {1537, 6.8e9},
+	} {
+		c, err := train.Load(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := train.MakePlan(c)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if p.Steps != want.steps || float64(p.Params) < 0.98*want.params || float64(p.Params) > 1.02*want.params {
+			t.Errorf("%s: %d steps, %d parameters; want %d and about %g", path, p.Steps, p.Params, want.steps, want.params)
+		}
+		if p.Memory.Total() < p.Params/2 || p.FLOPs <= 0 {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
+}
+
 // A recipe written for leo train and forgotten above would be tested by nobody.
 func TestNoRecipeIsForgotten(t *testing.T) {
 	known := map[string]bool{}

@@ -96,6 +96,8 @@ type DataConfig struct {
 	GroupByLength bool `yaml:"group_by_length"`
 	// HoldOut keeps this share (0 to 1) of the training samples for validation: ceil(n × share).
 	HoldOut float64 `yaml:"hold_out"`
+	// Examples is the number of training samples before the hold-out, for plans made where the shards are not.
+	Examples int `yaml:"examples"`
 }
 
 // DataSet is one pair of token shards, as `leo data` writes them.

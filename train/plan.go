@@ -1,7 +1,15 @@
 package train
 
 import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"leolm/catalog"
 	"leolm/checkpoint"
+	"leolm/device"
+	"leolm/tensor"
 )
 
 // Plan predicts what a run takes.
@@ -14,6 +22,90 @@ type Plan struct {
 	Tokens        int64   `json:"tokens"`
 	FLOPsPerToken float64 `json:"flops_per_token"`
 	FLOPs         float64 `json:"flops"`
+	Memory        Memory  `json:"memory"`
+	Disk          int64   `json:"disk_bytes"` // checkpoints and the finished model
+	// Assumed says which facts were not found on this machine.
+	Assumed []string `json:"assumed,omitempty"`
+}
+
+// Memory is the peak by part, in bytes.
+type Memory struct {
+	Weights     int64 `json:"weights"`
+	Gradients   int64 `json:"gradients"`
+	Optimizer   int64 `json:"optimizer"`
+	Activations int64 `json:"activations"`
+	Workspace   int64 `json:"workspace"` // packed operands, logits of a chunk, gradients in flight
+}
+
+// Total is the sum of the parts.
+func (m *Memory) Total() int64 {
+	return m.Weights + m.Gradients + m.Optimizer + m.Activations + m.Workspace
+}
+
+// known are the shapes of published models, for plans of recipes whose base is not on this machine.
+var known = map[string]checkpoint.Config{
+	"7b":  {HiddenSize: 4096, IntermediateSize: 11008, Layers: 32, Heads: 32, KVHeads: 32, HeadDim: 128, VocabSize: 32000},
+	"13b": {HiddenSize: 5120, IntermediateSize: 13824, Layers: 40, Heads: 40, KVHeads: 40, HeadDim: 128, VocabSize: 32000},
+	"70b": {HiddenSize: 8192, IntermediateSize: 28672, Layers: 80, Heads: 64, KVHeads: 8, HeadDim: 128, VocabSize: 32000},
+}
+
+// MakePlan predicts a run from its recipe. Neither base nor data have to be
+// there: LeoLM's and Llama-2's shapes are known, and data.examples stands for
+// shards that are not.
+func MakePlan(c *Config) (*Plan, error) {
+	var assumed []string
+	m, err := planShape(c, &assumed)
+	if err != nil {
+		return nil, err
+	}
+	m.VocabSize = max(m.VocabSize, c.Model.VocabSize)
+	steps, err := planSteps(c, &assumed)
+	if err != nil {
+		return nil, err
+	}
+	p := makePlan(c, m, steps)
+	p.Assumed = assumed
+	return &p, nil
+}
+
+func planShape(c *Config, assumed *[]string) (checkpoint.Config, error) {
+	if c.Model.Shape != nil {
+		return c.Model.Shape.config(), nil
+	}
+	base, err := catalog.Open(c.Model.Base, catalog.Options{Tokenizer: c.Model.Tokenizer})
+	if err == nil {
+		defer base.Close()
+		return base.Checkpoint.Config, nil
+	}
+	name := strings.ToLower(filepath.Base(c.Model.Base))
+	for key, shape := range known {
+		if strings.Contains(name, key) && (strings.Contains(name, "llama-2") || strings.Contains(name, "leo")) {
+			*assumed = append(*assumed, fmt.Sprintf("model.base %s is not here; Llama-2's %s shape is taken for it", c.Model.Base, key))
+			return shape, nil
+		}
+	}
+	return checkpoint.Config{}, fmt.Errorf("model.base: %w", err)
+}
+
+func planSteps(c *Config, assumed *[]string) (int, error) {
+	if c.Schedule.Steps > 0 {
+		return c.Schedule.Steps, nil
+	}
+	if c.Schedule.Tokens > 0 {
+		return wholeSteps(c.Schedule.Tokens/float64(c.Data.SequenceLength), c.Batch.Global, "keep"), nil
+	}
+	if f, err := openData(c); err == nil {
+		defer f.Close()
+		return epochSteps(c, f), nil
+	} else if c.Data.Examples == 0 {
+		return 0, fmt.Errorf("%w (a plan without the data needs data.examples)", err)
+	}
+	*assumed = append(*assumed, fmt.Sprintf("the shards are not here; data.examples %d is taken for their samples", c.Data.Examples))
+	n := float64(c.Data.Examples)
+	if c.Data.HoldOut > 0 {
+		n -= math.Ceil(n * c.Data.HoldOut)
+	}
+	return wholeSteps(n*c.Schedule.Epochs, c.Batch.Global, c.Batch.LastPartial), nil
 }
 
 // flopsPerToken counts 6 × the parameters of all matrices that multiply (the
@@ -21,23 +113,108 @@ type Plan struct {
 // 6 × layers × heads × head size × length (half of the full square, forward and backward).
 // Recomputation is not counted.
 func flopsPerToken(c *checkpoint.Config, length int) float64 {
-	q, kv := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim)
-	h, f := float64(c.HiddenSize), float64(c.IntermediateSize)
-	layer := 2*h*q + 2*h*kv + 3*h*f
-	matrices := float64(c.Layers)*layer + h*float64(c.VocabSize)
-	return 6*matrices + 6*float64(c.Layers)*q*float64(length)
+	return 6*float64(layerMatrices(c)*int64(c.Layers)+int64(c.HiddenSize)*int64(c.VocabSize)) +
+		6*float64(c.Layers)*float64(c.Heads*c.HeadDim)*float64(length)
 }
 
-func makePlan(c *Config, m checkpoint.Config, steps int, adapters int64) Plan {
+// layerMatrices counts the matrix parameters of one layer.
+func layerMatrices(c *checkpoint.Config) int64 {
+	q, kv, h := int64(c.Heads*c.HeadDim), int64(c.KVHeads*c.HeadDim), int64(c.HiddenSize)
+	return 2*h*q + 2*h*kv + 3*h*int64(c.IntermediateSize)
+}
+
+// adapterParams counts the parameters of the adapters of a recipe.
+func adapterParams(l *LoRAConfig, c *checkpoint.Config) int64 {
+	h, q, kv, f := c.HiddenSize, c.Heads*c.HeadDim, c.KVHeads*c.HeadDim, c.IntermediateSize
+	sides := map[string]int{"q_proj": h + q, "k_proj": h + kv, "v_proj": h + kv, "o_proj": q + h, "gate_proj": h + f, "up_proj": h + f, "down_proj": f + h}
+	var n int64
+	for _, t := range l.Targets {
+		n += int64(sides[t]) * int64(l.Rank)
+	}
+	return n * int64(c.Layers)
+}
+
+func makePlan(c *Config, m checkpoint.Config, steps int) Plan {
 	p := Plan{Name: c.Name, Params: m.Parameters(), Steps: steps}
 	p.Trainable = p.Params
 	if c.LoRA != nil {
-		p.Trainable = adapters
-		p.Params += adapters
+		p.Trainable = adapterParams(c.LoRA, &m)
+		p.Params += p.Trainable
+	} else if len(c.Model.Train) > 0 {
+		p.Trainable = 0
+		for _, s := range m.TensorShapes() {
+			if n, err := s.Shape.Elements(); err == nil && trains(c.Model.Train, s.Name) {
+				p.Trainable += int64(n)
+			}
+		}
 	}
 	p.TokensPerStep = int64(c.Batch.Global) * int64(c.Data.SequenceLength)
 	p.Tokens = p.TokensPerStep * int64(steps)
 	p.FLOPsPerToken = flopsPerToken(&m, c.Data.SequenceLength)
 	p.FLOPs = p.FLOPsPerToken * float64(p.Tokens)
+	p.Memory = planMemory(c, &m, &p)
+	state := p.Trainable * 4
+	p.Disk = (state+p.Memory.Optimizer)*int64(c.Checkpoint.Keep+1) + 2*p.Params
 	return p
+}
+
+// planMemory adds up what the CPU device holds at the peak of a step.
+func planMemory(c *Config, m *checkpoint.Config, p *Plan) Memory {
+	frozen := p.Params - p.Trainable
+	perFrozen := 2.0 // as published: 16 bits
+	if c.LoRA != nil && c.LoRA.BaseType != "" {
+		if d, err := tensor.ParseDType(c.LoRA.BaseType); err == nil {
+			perFrozen = float64(d.BlockSize()) / float64(d.BlockLen())
+		}
+	}
+	mem := Memory{
+		Weights:   4*p.Trainable + int64(perFrozen*float64(frozen)),
+		Gradients: 4 * p.Trainable,
+		Optimizer: 8 * p.Trainable,
+	}
+	if c.Optimizer.Bits == 8 {
+		mem.Optimizer = 2 * p.Trainable
+	}
+	t := c.Batch.Micro * c.Data.SequenceLength
+	h, q, kv, f, v := m.HiddenSize, m.Heads*m.HeadDim, m.KVHeads*m.HeadDim, m.IntermediateSize, m.VocabSize
+	bf16 := c.Compute.DType == "bf16"
+	// f32 and saved are the bytes of a [t, n] tensor as computed and as kept for the backward pass.
+	f32 := func(rows, n int) int64 { return int64(4 * device.BufferLen(rows*n)) }
+	saved := func(rows, n int) int64 {
+		if bf16 {
+			return int64(2 * device.BufferLen(rows*n))
+		}
+		return f32(rows, n)
+	}
+	layer := 2*f32(t, h) + 2*saved(t, h) + f32(t, q) + 2*f32(t, kv) + saved(t, q) + f32(t, m.Heads) + 3*saved(t, f)
+	if c.Compute.Recompute {
+		mem.Activations = int64(m.Layers)*f32(t, h) + layer
+	} else {
+		mem.Activations = int64(m.Layers) * layer
+	}
+	mem.Activations += 2 * f32(t, h)
+	// The loss: logits of a chunk (and their bf16 copy), its inputs, the gradient of the hidden states.
+	chunk := min(t, device.LossRows(v))
+	loss := f32(chunk, v) + f32(t, h) + 2*f32(chunk, h)
+	// One layer's backward pass: what flows down the residual stream, attention's gradients, the MLP's;
+	// in bf16 also values widened again and gradients rounded.
+	back := 3*f32(t, h) + 2*f32(t, q) + 2*f32(t, kv)
+	if bf16 {
+		loss += saved(chunk, v) + saved(chunk, h)
+		back += f32(t, q) + 5*f32(t, f) + saved(t, h) + saved(t, q) + 2*saved(t, kv) + 2*saved(t, f)
+	} else {
+		back += 3 * f32(t, f)
+	}
+	mem.Workspace = loss + back
+	// Packed operands: the head both ways, and the largest matrix or input.
+	per := int64(4)
+	if bf16 {
+		per = 2
+	}
+	widest := int64(max(f, q, h))
+	mem.Workspace += per * (2*int64(v)*int64(h) + max(widest*int64(h), widest*int64(t)))
+	if frozen > 0 {
+		mem.Workspace += 4 * int64(v) * int64(h) // a frozen matrix unpacked
+	}
+	return mem
 }

@@ -138,22 +138,12 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 		t.Close()
 		return nil, fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
 	}
-	t.plan = makePlan(cfg, t.sub.cfg, t.total, t.adapterParams())
+	t.plan = makePlan(cfg, t.sub.cfg, t.total)
 	if err := t.resume(); err != nil {
 		t.Close()
 		return nil, err
 	}
 	return t, nil
-}
-
-func (t *Trainer) adapterParams() int64 {
-	var n int64
-	if t.cfg.LoRA != nil {
-		for _, p := range t.sub.params {
-			n += int64(p.Weight.Rows()) * int64(p.Weight.Cols())
-		}
-	}
-	return n
 }
 
 // Close gives files back.
@@ -176,17 +166,21 @@ func (t *Trainer) steps() int {
 	case s.Steps > 0:
 		return s.Steps
 	case s.Epochs > 0:
-		whole := int(s.Epochs)
-		var windows float64
-		for e := range whole {
-			windows += float64(t.data.batcher.WindowCount(e))
-		}
-		if part := s.Epochs - float64(whole); part > 0 {
-			windows += part * float64(t.data.batcher.WindowCount(whole))
-		}
-		return wholeSteps(windows, t.cfg.Batch.Global, t.cfg.Batch.LastPartial)
+		return epochSteps(t.cfg, t.data)
 	}
 	return wholeSteps(s.Tokens/float64(t.cfg.Data.SequenceLength), t.cfg.Batch.Global, "keep")
+}
+
+func epochSteps(c *Config, f *feed) int {
+	whole := int(c.Schedule.Epochs)
+	var windows float64
+	for e := range whole {
+		windows += float64(f.batcher.WindowCount(e))
+	}
+	if part := c.Schedule.Epochs - float64(whole); part > 0 {
+		windows += part * float64(f.batcher.WindowCount(whole))
+	}
+	return wholeSteps(windows, c.Batch.Global, c.Batch.LastPartial)
 }
 
 func wholeSteps(windows float64, global int, lastPartial string) int {

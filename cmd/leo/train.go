@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -209,5 +208,3 @@ func count(n int64) string {
 	}
 	return fmt.Sprintf("%.0f k", float64(n)/1e3)
 }
-
-func showPlan(io.Writer, *train.Config, bool) error { return errors.New("not yet") }

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"leolm/internal/durable"
+	"leolm/internal/kernel/limits"
+	"leolm/internal/pool"
+	"leolm/train"
+)
+
+// assumedShare is the share of the peak that a whole training step reaches, for
+// predictions of time. docs/speed.md has measured ones.
+const assumedShare = 0.45
+
+// gpus are dense bf16 peaks in FLOP/s from the makers' data sheets.
+var gpus = []struct {
+	name   string
+	peak   float64
+	memory int64
+}{
+	{"RTX 4090 24 GB", 165e12, 24e9},
+	{"A100 80 GB", 312e12, 80e9},
+	{"H100 80 GB", 989e12, 80e9},
+	{"H200 141 GB", 989e12, 141e9},
+}
+
+// timing is how long a run takes somewhere.
+type timing struct {
+	On      string  `json:"on"`
+	Seconds float64 `json:"seconds"`
+	Fits    bool    `json:"fits"`
+}
+
+// showPlan prints what a recipe would take.
+func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
+	p, err := train.MakePlan(cfg)
+	if err != nil {
+		return err
+	}
+	l := limits.Measure(pool.Default().Workers(), 100*time.Millisecond)
+	peak := l.F32
+	if cfg.Compute.DType == "bf16" && l.BF16 > 0 {
+		peak = l.BF16
+	}
+	var times []timing
+	if peak > 0 {
+		times = append(times, timing{fmt.Sprintf("this machine (%.0f GFLOP/s)", peak), p.FLOPs / (assumedShare * peak * 1e9), true})
+	}
+	for _, g := range gpus {
+		times = append(times, timing{g.name, p.FLOPs / (assumedShare * g.peak), p.Memory.Total() <= g.memory})
+	}
+	free, freeErr := durable.FreeSpace(cfg.Output)
+	if asJSON {
+		return printJSON(w, map[string]any{"plan": p, "times": times, "share_of_peak_assumed": assumedShare})
+	}
+	fmt.Fprintf(w, "%s\n", p.Name)
+	fmt.Fprintf(w, "parameters     %s, %s of them trained\n", count(p.Params), count(p.Trainable))
+	fmt.Fprintf(w, "steps          %d of up to %d tokens (%.4g tokens)\n", p.Steps, p.TokensPerStep, float64(p.Tokens))
+	fmt.Fprintf(w, "FLOPs          %.3g (%.3g per token)\n", p.FLOPs, p.FLOPsPerToken)
+	m := &p.Memory
+	fmt.Fprintf(w, "memory         %s: weights %s, gradients %s, optimiser %s, activations %s, workspace %s\n", bytesText(m.Total()),
+		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace))
+	fmt.Fprintf(w, "disk           %s for checkpoints and the model", bytesText(p.Disk))
+	if freeErr == nil {
+		fmt.Fprintf(w, ", %s are free", bytesText(free))
+	}
+	fmt.Fprintln(w)
+	for i, t := range times {
+		label := "time           "
+		if i > 0 {
+			label = "               "
+		}
+		fits := ""
+		if !t.Fits {
+			fits = "  (does not fit one)"
+		}
+		fmt.Fprintf(w, "%s%-32s %s%s\n", label, t.On, durationText(t.Seconds), fits)
+	}
+	fmt.Fprintf(w, "               at %.0f %% of the peak, batches full\n", 100*assumedShare)
+	for _, a := range p.Assumed {
+		fmt.Fprintln(w, "assumed:", a)
+	}
+	return nil
+}
+
+// durationText writes seconds for people.
+func durationText(s float64) string {
+	switch {
+	case s >= 2*86400:
+		return fmt.Sprintf("%.1f days", s/86400)
+	case s >= 2*3600:
+		return fmt.Sprintf("%.1f hours", s/3600)
+	case s >= 120:
+		return fmt.Sprintf("%.0f minutes", s/60)
+	}
+	return fmt.Sprintf("%.0f seconds", s)
+}

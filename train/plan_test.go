@@ -1,0 +1,61 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"leolm/tensor"
+)
+
+// The predicted memory is within 10 % of what a step then holds.
+func TestPlannedMemory(t *testing.T) {
+	for _, dtype := range []string{"f32", "bf16"} {
+		for _, recompute := range []bool{false, true} {
+			for _, s := range []Shape{
+				{HiddenSize: 64, IntermediateSize: 176, Layers: 6, Heads: 4, VocabSize: 360},
+				{HiddenSize: 128, IntermediateSize: 352, Layers: 3, Heads: 4, KVHeads: 2, VocabSize: 8192, TieEmbeddings: true},
+			} {
+				cfg := workshop(t)
+				cfg.Model.Shape, cfg.Compute = &s, ComputeConfig{DType: dtype, Recompute: recompute}
+				cfg.Data.SequenceLength, cfg.Data.Packing, cfg.Data.Loss = 256, true, "all"
+				cfg.Batch.Micro, cfg.Batch.Global, cfg.Schedule.Steps = 2, 2, 2
+				cfg.derive()
+				compute, _ := tensor.ParseDType(dtype)
+				dev := newCPU(t, compute)
+				tr, err := New(cfg, dev, Observer{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tr.Close()
+				for range 2 {
+					if _, err := tr.step(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				got, want := float64(tr.PeakBytes()), float64(tr.plan.Memory.Total())
+				name := fmt.Sprintf("%s recompute %v hidden %d", dtype, recompute, s.HiddenSize)
+				if math.Abs(want/got-1) > 0.1 {
+					t.Errorf("%s: predicted %.2f MB, used %.2f MB (%+.0f %%)\n  %+v\n  arena %d", name, want/1e6, got/1e6, 100*(want/got-1), tr.plan.Memory, dev.ArenaBytes())
+				}
+			}
+		}
+	}
+}
+
+// The tape of a run holds nothing back.
+func TestTapeReleasesEverything(t *testing.T) {
+	cfg := workshop(t)
+	dev := newCPU(t, tensor.F32)
+	tr, err := New(cfg, dev, Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	if _, err := tr.step(); err != nil {
+		t.Fatal(err)
+	}
+	if n := dev.LiveTensors(); n != 0 {
+		t.Errorf("%d bytes of tensors are alive after a step", n)
+	}
+}
