@@ -44,11 +44,26 @@ func runHalfTile(t *tile) {
 func hasTileRows() bool { return level >= cpu.AVX512 }
 
 func runTileRows(ty tensor.DType, t *tile) {
+	// Few rows read whole lines of B at once: twice the columns per panel.
+	if t.m <= 4 && t.panels%2 == 0 {
+		t.panels, t.bPanel, t.cPanel = t.panels/2, 2*t.bPanel, 2*t.cPanel
+		switch ty {
+		case tensor.F32:
+			wideRowsF32AVX512(t.arg())
+		case tensor.F16:
+			wideRowsF16AVX512(t.arg())
+		case tensor.BF16:
+			wideRowsBF16AVX512(t.arg())
+		case tensor.Q8_0:
+			wideRowsQ8AVX512(t.arg())
+		}
+		return
+	}
 	switch ty {
 	case tensor.F32:
-		tileF32AVX512(t.arg())
+		tileRowsF32AVX512(t.arg())
 	case tensor.F16:
-		tileF16AVX512(t.arg())
+		tileRowsF16AVX512(t.arg())
 	case tensor.BF16:
 		tileRowsBF16AVX512(t.arg())
 	case tensor.Q8_0:

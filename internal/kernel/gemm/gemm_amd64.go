@@ -29,15 +29,45 @@ func tileBF16(t *byte)
 //go:noescape
 func tileBF16AVX512(t *byte)
 
+// tileRowsF32AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
+//
+//go:noescape
+func tileRowsF32AVX512(t *byte)
+
+// wideRowsF32AVX512 runs a tile (type tile) of at most 4 rows, 64 columns per panel.
+//
+//go:noescape
+func wideRowsF32AVX512(t *byte)
+
+// tileRowsF16AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
+//
+//go:noescape
+func tileRowsF16AVX512(t *byte)
+
+// wideRowsF16AVX512 runs a tile (type tile) of at most 4 rows, 64 columns per panel.
+//
+//go:noescape
+func wideRowsF16AVX512(t *byte)
+
 // tileRowsBF16AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
 //
 //go:noescape
 func tileRowsBF16AVX512(t *byte)
 
+// wideRowsBF16AVX512 runs a tile (type tile) of at most 4 rows, 64 columns per panel.
+//
+//go:noescape
+func wideRowsBF16AVX512(t *byte)
+
 // tileRowsQ8AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
 //
 //go:noescape
 func tileRowsQ8AVX512(t *byte)
+
+// wideRowsQ8AVX512 runs a tile (type tile) of at most 4 rows, 64 columns per panel.
+//
+//go:noescape
+func wideRowsQ8AVX512(t *byte)
 
 // tileF32AVX2 runs a tile (type tile) of at most 6 rows, 16 columns per panel.
 //

@@ -73,8 +73,13 @@ func main() {
 	kernel(&flavour{name: "tileBF16", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulBF16, bytes: 128, fetch: true})
 	kernel(&flavour{name: "tileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 128, fetch: true})
 
-	kernel(&flavour{name: "tileRowsBF16AVX512", regs: zmm, size: 64, rows: 8, cols: 2, loadB: loadRowsBF16, mul: mulF32, bytes: 64})
-	kernel(&flavour{name: "tileRowsQ8AVX512", regs: zmm, size: 64, rows: 8, cols: 2, loadB: loadRowsQ8, mul: mulF32, bytes: 34})
+	for _, k := range []struct {
+		name string
+		load func(*flavour)
+	}{{"F32", loadF32}, {"F16", loadF16}, {"BF16", loadRowsBF16}, {"Q8", loadRowsQ8}} {
+		kernel(&flavour{name: "tileRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 8, cols: 2, loadB: k.load, mul: mulF32})
+		kernel(&flavour{name: "wideRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 4, cols: 4, loadB: k.load, mul: mulF32})
+	}
 
 	kernel(&flavour{name: "tileF32AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF32, mul: mulF32, bytes: 64})
 	kernel(&flavour{name: "tileF16AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF16, mul: mulF32, bytes: 32})
@@ -221,7 +226,7 @@ func loadF16(f *flavour) {
 	}
 }
 
-// loadRowsBF16 widens 32 neighbouring bf16.
+// loadRowsBF16 widens neighbouring bf16.
 func loadRowsBF16(f *flavour) {
 	for j := range f.cols {
 		VPMOVZXWD(Mem{Base: b, Disp: j * 32}, f.tmp(j))
@@ -229,20 +234,23 @@ func loadRowsBF16(f *flavour) {
 	}
 }
 
-// loadRowsQ8 widens one q8_0 block: scale × code is exact.
+// loadRowsQ8 widens q8_0 blocks: scale × code is exact.
 func loadRowsQ8(f *flavour) {
-	VPBROADCASTW(Mem{Base: b}, f.tmp(4).AsY())
-	VCVTPH2PS(f.tmp(4).AsY(), f.tmp(4))
+	scale := f.tmp(f.cols + 2)
 	for j := range f.cols {
-		VPMOVSXBD(Mem{Base: b, Disp: 2 + j*16}, f.tmp(j))
+		if j%2 == 0 {
+			VPBROADCASTW(Mem{Base: b, Disp: j / 2 * 34}, scale.AsY())
+			VCVTPH2PS(scale.AsY(), scale)
+		}
+		VPMOVSXBD(Mem{Base: b, Disp: j/2*34 + 2 + j%2*16}, f.tmp(j))
 		VCVTDQ2PS(f.tmp(j), f.tmp(j))
-		VMULPS(f.tmp(4), f.tmp(j), f.tmp(j))
+		VMULPS(scale, f.tmp(j), f.tmp(j))
 	}
 }
 
 // mulF32 alternates between two broadcast registers.
 func mulF32(f *flavour, i int, mem Mem) {
-	t := f.tmp(2 + i%2)
+	t := f.tmp(f.cols + i%2)
 	VBROADCASTSS(mem, t)
 	for j := range f.cols {
 		VFMADD231PS(t, f.tmp(j), f.acc(i, j))
@@ -250,7 +258,7 @@ func mulF32(f *flavour, i int, mem Mem) {
 }
 
 func mulBF16(f *flavour, i int, mem Mem) {
-	t := f.tmp(2 + i%2)
+	t := f.tmp(f.cols + i%2)
 	VBROADCASTSS(mem, t)
 	for j := range f.cols {
 		vdpbf16ps(t, f.tmp(j), f.acc(i, j))
