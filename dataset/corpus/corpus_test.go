@@ -115,7 +115,7 @@ func fixture(t *testing.T) (dir string, recipe string) {
 		}
 	}
 	c = append(c, inputDoc{"", "– – –"}, inputDoc{"", "!!!"}) // no words: copies of nothing
-	for i := 100; i < 130; i++ { // near copies
+	for i := 100; i < 130; i++ {                              // near copies
 		w := strings.Fields(a[i].Text + " " + a[i+40].Text + " " + a[i+80].Text)
 		a[i].Text = strings.Join(w, " ")
 		w[len(w)/2] = "anders"
