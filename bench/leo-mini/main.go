@@ -6,7 +6,7 @@
 // All of them know the training texts of Klexikon and Wikipedia: a compressor gets them in front of the held-out
 // text and pays only for what the held-out text adds (it is also measured alone). The 5-gram model predicts the
 // pieces of the given tokenizer, whose byte fallback makes every text possible, so that its bits count for whole
-// texts as a language model's do. xz and 7z must be on the path; a missing one is left out.
+// texts as a language model's do. xz and 7zz (or 7z) must be on the path; a missing one is left out.
 package main
 
 import (
@@ -99,9 +99,13 @@ func run(split, tok, out, methods, work string) error {
 		switch m {
 		case "xz":
 			r, err = compress(work, train, valid, o.ValidBytes, "xz")
-			r.Note = "xz -9e; its window of 64 MiB doesn't hold all training text, Klexikon's is nearest"
+			r.Note = "xz -9e; with the last 64 MiB of training text, which is all its window holds; Klexikon's is nearest"
 		case "ppmd":
-			r, err = compress(work, train, valid, o.ValidBytes, "7z")
+			program := "7zz" // as 7-Zip's own packages call it
+			if _, err := exec.LookPath(program); err != nil {
+				program = "7z"
+			}
+			r, err = compress(work, train, valid, o.ValidBytes, program)
 			r.Note = "7z PPMd, order 16, 1 GiB of memory"
 		case "kneser-ney":
 			if tok == "" {
@@ -141,6 +145,19 @@ func run(split, tok, out, methods, work string) error {
 	return err
 }
 
+// xzWindow is how far back xz -9e looks; training text further away would cost time and change nothing.
+const xzWindow = 64 << 20
+
+// tail returns the last texts that are at most n bytes together.
+func tail(texts []string, n int) []string {
+	i := len(texts)
+	for i > 0 && n >= len(texts[i-1]) {
+		i--
+		n -= len(texts[i])
+	}
+	return texts[i:]
+}
+
 // compress measures a program by the growth of its output when the held-out text follows the training text.
 func compress(work string, train []string, valid map[string][]string, size map[string]int, program string) (result, error) {
 	r := result{BPB: map[string]float64{}, Alone: map[string]float64{}}
@@ -168,10 +185,10 @@ func compress(work string, train []string, valid map[string][]string, size map[s
 			return 0, err
 		}
 		defer os.Remove(in)
-		if program == "7z" {
+		if program != "xz" {
 			outFile := filepath.Join(dir, "out.7z")
 			defer os.Remove(outFile)
-			if msg, err := exec.Command("7z", "a", "-bd", "-t7z", "-m0=PPMd:o=16:mem=1g", outFile, in).CombinedOutput(); err != nil {
+			if msg, err := exec.Command(program, "a", "-bd", "-t7z", "-m0=PPMd:o=16:mem=1g", outFile, in).CombinedOutput(); err != nil {
 				return 0, fmt.Errorf("%w: %s", err, msg)
 			}
 			st, err := os.Stat(outFile)
@@ -182,6 +199,9 @@ func compress(work string, train []string, valid map[string][]string, size map[s
 		}
 		data, err := exec.Command("xz", "-9e", "-k", "-c", "-T1", "--", in).Output()
 		return len(data), err
+	}
+	if program == "xz" {
+		train = tail(train, xzWindow)
 	}
 	base, err := measure(train)
 	if err != nil {
