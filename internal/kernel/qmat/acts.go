@@ -3,12 +3,17 @@ package qmat
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"unsafe"
 )
 
-// recordSize is what 32 activations of one row take: one cache line.
+// recordSize is what 32 activations of one row take.
 //
-//	0  32 × int8 q, x ≈ d·q
+// x ≈ d·q. Two groups of four elements, those with the largest magnitudes, have q
+// of 15 bits, so that an outlier takes no precision from the other 24 elements: q =
+// low + 128·high, with low among the bytes of the block and high on its own.
+//
+//	0  32 × int8 q, of the two groups the low parts
 //	32 f32 d
 //	36 int32 −8·Σq   (each an offset of some weight type times the sum)
 //	40 int32 −128·Σq
@@ -17,7 +22,10 @@ import (
 //	52 int32 −32·Σq of the last 16
 //	56 int32 −16·Σq
 //	60 int32 Σq
-const recordSize = 64
+//	64 uint32 64·g of each of the two groups g
+//	72 4 × int8 high parts of each
+//	80 int32 of each: −1 if its group is in the first 16, else 0
+const recordSize = 88
 
 const (
 	actScale = 32
@@ -28,9 +36,18 @@ const (
 	actHalf1 = 52
 	actSum16 = 56
 	actSum   = 60
+	actGroup = 64
+	actHigh  = 72
+	actFirst = 80
 )
 
-// Below tinyMax a block of activations counts as zeros: 127/max would overflow.
+// q of the large groups reaches 127·128, of the others 127.
+const (
+	small127 = 127
+	large127 = 127 * 128
+)
+
+// Below tinyMax a block of activations counts as zeros: 1/d would overflow.
 // The absolute error is below 1e-30.
 const tinyMax = 1e-30
 
@@ -124,31 +141,51 @@ func quantiseGeneric(dst []byte, step int, x []float32) {
 }
 
 func quantiseBlock(dst *[recordSize]byte, x *[32]float32) {
-	// Compared as bits, NaN and infinity are the largest of all.
-	var top uint32
-	for _, v := range x {
-		top = max(top, math.Float32bits(v)&0x7fffffff)
-	}
 	clear(dst[:])
-	amax := math.Float32frombits(top)
+	put := func(at int, v uint32) { binary.LittleEndian.PutUint32(dst[at:], v) }
+	// The groups by their largest magnitude. Compared as bits, NaN and infinity are
+	// the largest of all; the lowest three bits give way to the group's number.
+	var key [8]uint32
+	for g := range key {
+		for _, v := range x[4*g : 4*g+4] {
+			key[g] = max(key[g], math.Float32bits(v)&0x7fffffff)
+		}
+		key[g] = key[g]&^7 | uint32(g)
+	}
+	slices.Sort(key[:])
+	group := [2]uint32{key[7] & 7, key[6] & 7}
+	amax, rest := math.Float32frombits(key[7]), math.Float32frombits(key[5])
 	if amax < tinyMax {
 		return
 	}
-	put := func(at int, v uint32) { binary.LittleEndian.PutUint32(dst[at:], v) }
-	if top >= 0x7f800000 {
+	if key[7] >= 0x7f800000 {
 		nan := math.Float32bits(float32(math.NaN()))
 		put(actScale, nan)
 		put(actSumD, nan)
 		return
 	}
-	inv := 127 / amax
+	d := max(rest/small127, amax/large127)
+	inv := 1 / d
+	var q [32]int32
 	var half [2]int32
 	for i, v := range x {
-		q := int32(math.RoundToEven(float64(v * inv)))
-		dst[i] = byte(q)
-		half[i/16] += q
+		q[i] = int32(math.RoundToEven(float64(v * inv)))
+		half[i/16] += q[i]
 	}
-	d := amax / 127
+	for i, g := range group {
+		for t := 4 * g; t < 4*g+4; t++ {
+			high := (q[t] + 64) >> 7
+			q[t] -= high << 7
+			dst[actHigh+4*i+int(t%4)] = byte(high)
+		}
+		put(actGroup+4*i, 64*g)
+		if g < 4 {
+			put(actFirst+4*i, 0xffffffff)
+		}
+	}
+	for i, v := range q {
+		dst[i] = byte(v)
+	}
 	sum := half[0] + half[1]
 	put(actScale, math.Float32bits(d))
 	put(actSum8, uint32(-8*sum))

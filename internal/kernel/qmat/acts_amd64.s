@@ -12,19 +12,39 @@ DATA dwordOrder<>+24(SB)/4, $0x00000003
 DATA dwordOrder<>+28(SB)/4, $0x00000007
 GLOBL dwordOrder<>(SB), RODATA|NOPTR, $32
 
+DATA groupNumbers<>+0(SB)/4, $0x00000000
+DATA groupNumbers<>+4(SB)/4, $0x00000002
+DATA groupNumbers<>+8(SB)/4, $0x00000004
+DATA groupNumbers<>+12(SB)/4, $0x00000006
+DATA groupNumbers<>+16(SB)/4, $0x00000001
+DATA groupNumbers<>+20(SB)/4, $0x00000003
+DATA groupNumbers<>+24(SB)/4, $0x00000005
+DATA groupNumbers<>+28(SB)/4, $0x00000007
+GLOBL groupNumbers<>(SB), RODATA|NOPTR, $32
+
+DATA dwords64<>+0(SB)/4, $0x00000040
+DATA dwords64<>+4(SB)/4, $0x00000040
+DATA dwords64<>+8(SB)/4, $0x00000040
+DATA dwords64<>+12(SB)/4, $0x00000040
+DATA dwords64<>+16(SB)/4, $0x00000040
+DATA dwords64<>+20(SB)/4, $0x00000040
+DATA dwords64<>+24(SB)/4, $0x00000040
+DATA dwords64<>+28(SB)/4, $0x00000040
+GLOBL dwords64<>(SB), RODATA|NOPTR, $32
+
 // func quantiseAVX2(dst *byte, step int, x *float32, blocks int)
 // Requires: AVX, AVX2
 TEXT ·quantiseAVX2(SB), NOSPLIT, $0-32
-	MOVQ         dst+0(FP), AX
-	MOVQ         step+8(FP), CX
-	MOVQ         x+16(FP), DX
-	MOVQ         blocks+24(FP), BX
-	VMOVDQU      dwordOrder<>+0(SB), Y15
-	MOVL         $0x7fffffff, SI
-	VMOVD        SI, X14
-	VPBROADCASTD X14, Y14
-	MOVL         $0x42fe0000, SI
-	VMOVD        SI, X13
+	MOVQ    dst+0(FP), AX
+	MOVQ    step+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    blocks+24(FP), BX
+	VMOVDQU dwordOrder<>+0(SB), Y15
+	VMOVDQU magnitude<>+0(SB), Y14
+	MOVL    $0x42fe0000, SI
+	VMOVD   SI, X13
+	MOVL    $0x467e0000, SI
+	VMOVD   SI, X12
 
 block:
 	VMOVUPS      (DX), Y0
@@ -32,25 +52,69 @@ block:
 	VMOVUPS      64(DX), Y2
 	VMOVUPS      96(DX), Y3
 	VPAND        Y14, Y0, Y4
+	VPSHUFD      $0x4e, Y4, Y8
+	VPMAXUD      Y8, Y4, Y4
+	VPSHUFD      $0xb1, Y4, Y8
+	VPMAXUD      Y8, Y4, Y4
 	VPAND        Y14, Y1, Y5
+	VPSHUFD      $0x4e, Y5, Y8
+	VPMAXUD      Y8, Y5, Y5
+	VPSHUFD      $0xb1, Y5, Y8
+	VPMAXUD      Y8, Y5, Y5
 	VPAND        Y14, Y2, Y6
+	VPSHUFD      $0x4e, Y6, Y8
+	VPMAXUD      Y8, Y6, Y6
+	VPSHUFD      $0xb1, Y6, Y8
+	VPMAXUD      Y8, Y6, Y6
 	VPAND        Y14, Y3, Y7
-	VPMAXUD      Y5, Y4, Y4
-	VPMAXUD      Y7, Y6, Y6
-	VPMAXUD      Y6, Y4, Y4
+	VPSHUFD      $0x4e, Y7, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPSHUFD      $0xb1, Y7, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPUNPCKLDQ   Y5, Y4, Y4
+	VPUNPCKLDQ   Y7, Y6, Y6
+	VPUNPCKLQDQ  Y6, Y4, Y4
+	VPAND        allButThree<>+0(SB), Y4, Y4
+	VPOR         groupNumbers<>+0(SB), Y4, Y4
 	VEXTRACTI128 $0x01, Y4, X5
-	VPMAXUD      X5, X4, X4
-	VPSHUFD      $0x4e, X4, X5
-	VPMAXUD      X5, X4, X4
-	VPSHUFD      $0xb1, X4, X5
-	VPMAXUD      X5, X4, X4
-	VMOVD        X4, SI
-	CMPL         SI, $0x0da24260
+	VPMAXUD      X5, X4, X5
+	VPSHUFD      $0x4e, X5, X6
+	VPMAXUD      X6, X5, X5
+	VPSHUFD      $0xb1, X5, X6
+	VPMAXUD      X6, X5, X5
+	VMOVD        X5, DI
+	VPBROADCASTD X5, Y5
+	VPCMPEQD     Y5, Y4, Y5
+	VPANDN       Y4, Y5, Y4
+	CMPL         DI, $0x0da24260
 	JB           zero
-	CMPL         SI, $0x7f800000
+	CMPL         DI, $0x7f800000
 	JAE          nan
-	VDIVSS       X4, X13, X5
-	VDIVSS       X13, X4, X6
+	VEXTRACTI128 $0x01, Y4, X5
+	VPMAXUD      X5, X4, X5
+	VPSHUFD      $0x4e, X5, X6
+	VPMAXUD      X6, X5, X5
+	VPSHUFD      $0xb1, X5, X6
+	VPMAXUD      X6, X5, X5
+	VMOVD        X5, R8
+	VPBROADCASTD X5, Y5
+	VPCMPEQD     Y5, Y4, Y5
+	VPANDN       Y4, Y5, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPMAXUD      X5, X4, X5
+	VPSHUFD      $0x4e, X5, X6
+	VPMAXUD      X6, X5, X5
+	VPSHUFD      $0xb1, X5, X6
+	VPMAXUD      X6, X5, X5
+	VMOVD        X5, SI
+	VMOVD        DI, X4
+	VMOVD        SI, X5
+	VDIVSS       X12, X4, X4
+	VDIVSS       X13, X5, X5
+	VMAXSS       X4, X5, X6
+	MOVL         $0x3f800000, SI
+	VMOVD        SI, X5
+	VDIVSS       X6, X5, X5
 	VBROADCASTSS X5, Y5
 	VMULPS       Y5, Y0, Y0
 	VMULPS       Y5, Y1, Y1
@@ -67,6 +131,44 @@ block:
 	VPACKSSWB    Y2, Y0, Y0
 	VPERMD       Y0, Y15, Y0
 	VMOVDQU      Y0, (AX)
+	ANDL         $0x07, DI
+	MOVQ         DI, SI
+	ADDQ         SI, SI
+	VMULPS       (DX)(SI*8), X5, X0
+	VCVTPS2DQ    X0, X0
+	VPADDD       dwords64<>+0(SB), X0, X1
+	VPSRAD       $0x07, X1, X1
+	VPSLLD       $0x07, X1, X2
+	VPSUBD       X2, X0, X0
+	VPACKSSDW    X1, X0, X0
+	VPACKSSWB    X0, X0, X0
+	VMOVD        X0, (AX)(DI*4)
+	VPEXTRD      $0x01, X0, 72(AX)
+	MOVL         DI, SI
+	SUBL         $0x04, SI
+	SARL         $0x1f, SI
+	MOVL         SI, 80(AX)
+	SHLL         $0x06, DI
+	MOVL         DI, 64(AX)
+	ANDL         $0x07, R8
+	MOVQ         R8, SI
+	ADDQ         SI, SI
+	VMULPS       (DX)(SI*8), X5, X0
+	VCVTPS2DQ    X0, X0
+	VPADDD       dwords64<>+0(SB), X0, X1
+	VPSRAD       $0x07, X1, X1
+	VPSLLD       $0x07, X1, X2
+	VPSUBD       X2, X0, X0
+	VPACKSSDW    X1, X0, X0
+	VPACKSSWB    X0, X0, X0
+	VMOVD        X0, (AX)(R8*4)
+	VPEXTRD      $0x01, X0, 76(AX)
+	MOVL         R8, SI
+	SUBL         $0x04, SI
+	SARL         $0x1f, SI
+	MOVL         SI, 84(AX)
+	SHLL         $0x06, R8
+	MOVL         R8, 68(AX)
 	VPHADDD      Y9, Y8, Y8
 	VPHADDD      Y8, Y8, Y8
 	VEXTRACTI128 $0x01, Y8, X9
@@ -109,6 +211,7 @@ nan:
 	VPXOR   Y0, Y0, Y0
 	VMOVDQU Y0, (AX)
 	VMOVDQU Y0, 32(AX)
+	VMOVDQU Y0, 56(AX)
 	MOVL    $0x7fc00000, 32(AX)
 	MOVL    $0x7fc00000, 44(AX)
 	JMP     next
@@ -117,4 +220,25 @@ zero:
 	VPXOR   Y0, Y0, Y0
 	VMOVDQU Y0, (AX)
 	VMOVDQU Y0, 32(AX)
+	VMOVDQU Y0, 56(AX)
 	JMP     next
+
+DATA magnitude<>+0(SB)/4, $0x7fffffff
+DATA magnitude<>+4(SB)/4, $0x7fffffff
+DATA magnitude<>+8(SB)/4, $0x7fffffff
+DATA magnitude<>+12(SB)/4, $0x7fffffff
+DATA magnitude<>+16(SB)/4, $0x7fffffff
+DATA magnitude<>+20(SB)/4, $0x7fffffff
+DATA magnitude<>+24(SB)/4, $0x7fffffff
+DATA magnitude<>+28(SB)/4, $0x7fffffff
+GLOBL magnitude<>(SB), RODATA|NOPTR, $32
+
+DATA allButThree<>+0(SB)/4, $0xfffffff8
+DATA allButThree<>+4(SB)/4, $0xfffffff8
+DATA allButThree<>+8(SB)/4, $0xfffffff8
+DATA allButThree<>+12(SB)/4, $0xfffffff8
+DATA allButThree<>+16(SB)/4, $0xfffffff8
+DATA allButThree<>+20(SB)/4, $0xfffffff8
+DATA allButThree<>+24(SB)/4, $0xfffffff8
+DATA allButThree<>+28(SB)/4, $0xfffffff8
+GLOBL allButThree<>(SB), RODATA|NOPTR, $32

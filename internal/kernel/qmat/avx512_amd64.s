@@ -4,7 +4,7 @@
 
 // func mulQ4_0AVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_0AVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_0AVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -12,8 +12,9 @@ TEXT ·mulQ4_0AVX5121(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -29,21 +30,43 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
-	VPBROADCASTD     36(DI), Z26
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      36(DI), Z26, Z26
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -95,9 +118,19 @@ record:
 	VZEROUPPER
 	RET
 
+DATA wide15<>+0(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+8(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+16(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+24(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+32(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+40(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+48(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+56(SB)/8, $0x0f0f0f0f0f0f0f0f
+GLOBL wide15<>(SB), RODATA|NOPTR, $64
+
 // func mulQ4_0AVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_0AVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_0AVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -105,8 +138,9 @@ TEXT ·mulQ4_0AVX5122(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -123,27 +157,63 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
-	VPBROADCASTD     36(DI), Z26
-	VPBROADCASTD     100(DI), Z27
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      36(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      124(DI), Z27, Z27
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -151,7 +221,7 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -159,7 +229,7 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -167,7 +237,7 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -175,7 +245,7 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -183,7 +253,7 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -191,7 +261,7 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -199,7 +269,7 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -208,7 +278,7 @@ record:
 	VMULPS           Z24, Z26, Z26
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	ADDQ             $0x00000120, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -231,7 +301,7 @@ record:
 
 // func mulQ4_0AVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_0AVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_0AVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -239,8 +309,9 @@ TEXT ·mulQ4_0AVX5124(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -259,37 +330,101 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
-	VPBROADCASTD     36(DI), Z26
-	VPBROADCASTD     100(DI), Z27
-	VPBROADCASTD     164(DI), Z28
-	VPBROADCASTD     228(DI), Z29
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      36(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      124(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             244(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      212(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             332(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      300(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -297,15 +432,15 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -313,15 +448,15 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -329,15 +464,15 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -345,15 +480,15 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -361,15 +496,15 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -377,15 +512,15 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -393,15 +528,15 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -414,9 +549,9 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
 	ADDQ             $0x00000120, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -447,7 +582,7 @@ record:
 
 // func mulQ4_0AVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_0AVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_0AVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -455,8 +590,9 @@ TEXT ·mulQ4_0AVX5128(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -479,37 +615,101 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
-	VPBROADCASTD     36(DI), Z26
-	VPBROADCASTD     100(DI), Z27
-	VPBROADCASTD     164(DI), Z28
-	VPBROADCASTD     228(DI), Z29
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      36(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      124(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             244(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      212(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             332(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      300(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -517,15 +717,15 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -533,15 +733,15 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -549,15 +749,15 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -565,15 +765,15 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -581,15 +781,15 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -597,15 +797,15 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -613,15 +813,15 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -634,138 +834,194 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
-	VPBROADCASTD     292(DI), Z26
-	VPBROADCASTD     356(DI), Z27
-	VPBROADCASTD     420(DI), Z28
-	VPBROADCASTD     484(DI), Z29
-	VPBROADCASTD     256(DI), Z8
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
+	VPXORD           Z26, Z26, Z26
+	MOVL             416(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             420(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      388(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             504(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             508(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      476(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             592(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             596(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      564(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             680(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             684(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      652(DI), Z29, Z29
+	VPBROADCASTD     352(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     320(DI), Z8
+	VPBROADCASTD     440(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     384(DI), Z8
+	VPBROADCASTD     528(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     444(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     532(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     448(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     324(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     388(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
+	VPBROADCASTD     536(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     364(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     452(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     328(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
+	VPBROADCASTD     540(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     368(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     456(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     268(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     332(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     396(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
+	VPBROADCASTD     544(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     372(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     460(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     272(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     336(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     400(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
+	VPBROADCASTD     548(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     376(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     464(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     276(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     340(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     404(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     640(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     380(DI), Z8
+	VPMADDUBSW       Z8, Z23, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     468(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     280(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     344(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     408(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     472(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     284(DI), Z8
-	VPMADDUBSW       Z8, Z23, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     348(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     556(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     644(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -777,10 +1033,10 @@ record:
 	VMULPS           Z24, Z27, Z27
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
-	VFMADD231PS.BCST 288(DI), Z26, Z4
-	VFMADD231PS.BCST 352(DI), Z27, Z5
-	VFMADD231PS.BCST 416(DI), Z28, Z6
-	VFMADD231PS.BCST 480(DI), Z29, Z7
+	VFMADD231PS.BCST 384(DI), Z26, Z4
+	VFMADD231PS.BCST 472(DI), Z27, Z5
+	VFMADD231PS.BCST 560(DI), Z28, Z6
+	VFMADD231PS.BCST 648(DI), Z29, Z7
 	ADDQ             $0x00000120, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -827,7 +1083,7 @@ record:
 
 // func mulQ4_1AVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_1AVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_1AVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -835,8 +1091,9 @@ TEXT ·mulQ4_1AVX5121(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -853,21 +1110,42 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -922,7 +1200,7 @@ record:
 
 // func mulQ4_1AVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_1AVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_1AVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -930,8 +1208,9 @@ TEXT ·mulQ4_1AVX5122(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -949,27 +1228,61 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
 	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -977,7 +1290,7 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -985,7 +1298,7 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -993,7 +1306,7 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1001,7 +1314,7 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1009,7 +1322,7 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1017,7 +1330,7 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1025,7 +1338,7 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1034,9 +1347,9 @@ record:
 	VMULPS           Z24, Z26, Z26
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	VFMADD231PS.BCST 44(DI), Z25, Z0
-	VFMADD231PS.BCST 108(DI), Z25, Z1
+	VFMADD231PS.BCST 132(DI), Z25, Z1
 	ADDQ             $0x00000140, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -1059,7 +1372,7 @@ record:
 
 // func mulQ4_1AVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_1AVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_1AVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -1067,8 +1380,9 @@ TEXT ·mulQ4_1AVX5124(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -1088,37 +1402,97 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
 	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
 	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             244(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
 	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             332(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1126,15 +1500,15 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1142,15 +1516,15 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1158,15 +1532,15 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1174,15 +1548,15 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1190,15 +1564,15 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1206,15 +1580,15 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1222,15 +1596,15 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1243,13 +1617,13 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
 	VFMADD231PS.BCST 44(DI), Z25, Z0
-	VFMADD231PS.BCST 108(DI), Z25, Z1
-	VFMADD231PS.BCST 172(DI), Z25, Z2
-	VFMADD231PS.BCST 236(DI), Z25, Z3
+	VFMADD231PS.BCST 132(DI), Z25, Z1
+	VFMADD231PS.BCST 220(DI), Z25, Z2
+	VFMADD231PS.BCST 308(DI), Z25, Z3
 	ADDQ             $0x00000140, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -1280,7 +1654,7 @@ record:
 
 // func mulQ4_1AVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_1AVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_1AVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -1288,8 +1662,9 @@ TEXT ·mulQ4_1AVX5128(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -1313,37 +1688,97 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
 	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
 	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             244(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
 	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             332(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1351,15 +1786,15 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1367,15 +1802,15 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1383,15 +1818,15 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1399,15 +1834,15 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1415,15 +1850,15 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1431,15 +1866,15 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1447,15 +1882,15 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1468,142 +1903,194 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
 	VFMADD231PS.BCST 44(DI), Z25, Z0
-	VFMADD231PS.BCST 108(DI), Z25, Z1
-	VFMADD231PS.BCST 172(DI), Z25, Z2
-	VFMADD231PS.BCST 236(DI), Z25, Z3
+	VFMADD231PS.BCST 132(DI), Z25, Z1
+	VFMADD231PS.BCST 220(DI), Z25, Z2
+	VFMADD231PS.BCST 308(DI), Z25, Z3
 	VPXORD           Z26, Z26, Z26
+	MOVL             416(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             420(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
 	VPXORD           Z27, Z27, Z27
+	MOVL             504(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             508(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
 	VPXORD           Z28, Z28, Z28
+	MOVL             592(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             596(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
 	VPXORD           Z29, Z29, Z29
-	VPBROADCASTD     256(DI), Z8
+	MOVL             680(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             684(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPBROADCASTD     352(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     320(DI), Z8
+	VPBROADCASTD     440(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     384(DI), Z8
+	VPBROADCASTD     528(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     444(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     532(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     448(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     324(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     388(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
+	VPBROADCASTD     536(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     364(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     452(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     328(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
+	VPBROADCASTD     540(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     368(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     456(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     268(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     332(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     396(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
+	VPBROADCASTD     544(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     372(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     460(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     272(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     336(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     400(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
+	VPBROADCASTD     548(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     376(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     464(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     276(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     340(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     404(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     640(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     380(DI), Z8
+	VPMADDUBSW       Z8, Z23, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     468(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     280(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     344(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     408(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     472(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     284(DI), Z8
-	VPMADDUBSW       Z8, Z23, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     348(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     556(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     644(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -1615,14 +2102,14 @@ record:
 	VMULPS           Z24, Z27, Z27
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
-	VFMADD231PS.BCST 288(DI), Z26, Z4
-	VFMADD231PS.BCST 352(DI), Z27, Z5
-	VFMADD231PS.BCST 416(DI), Z28, Z6
-	VFMADD231PS.BCST 480(DI), Z29, Z7
-	VFMADD231PS.BCST 300(DI), Z25, Z4
-	VFMADD231PS.BCST 364(DI), Z25, Z5
-	VFMADD231PS.BCST 428(DI), Z25, Z6
-	VFMADD231PS.BCST 492(DI), Z25, Z7
+	VFMADD231PS.BCST 384(DI), Z26, Z4
+	VFMADD231PS.BCST 472(DI), Z27, Z5
+	VFMADD231PS.BCST 560(DI), Z28, Z6
+	VFMADD231PS.BCST 648(DI), Z29, Z7
+	VFMADD231PS.BCST 396(DI), Z25, Z4
+	VFMADD231PS.BCST 484(DI), Z25, Z5
+	VFMADD231PS.BCST 572(DI), Z25, Z6
+	VFMADD231PS.BCST 660(DI), Z25, Z7
 	ADDQ             $0x00000140, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -1669,7 +2156,7 @@ record:
 
 // func mulQ5_0AVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_0AVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_0AVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -1677,10 +2164,9 @@ TEXT ·mulQ5_0AVX5121(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -1697,37 +2183,59 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
-	VPBROADCASTD     56(DI), Z26
+	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      56(DI), Z26, Z26
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -1779,9 +2287,19 @@ record:
 	VZEROUPPER
 	RET
 
+DATA wide16<>+0(SB)/8, $0x1010101010101010
+DATA wide16<>+8(SB)/8, $0x1010101010101010
+DATA wide16<>+16(SB)/8, $0x1010101010101010
+DATA wide16<>+24(SB)/8, $0x1010101010101010
+DATA wide16<>+32(SB)/8, $0x1010101010101010
+DATA wide16<>+40(SB)/8, $0x1010101010101010
+DATA wide16<>+48(SB)/8, $0x1010101010101010
+DATA wide16<>+56(SB)/8, $0x1010101010101010
+GLOBL wide16<>(SB), RODATA|NOPTR, $64
+
 // func mulQ5_0AVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_0AVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_0AVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -1789,10 +2307,9 @@ TEXT ·mulQ5_0AVX5122(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -1810,43 +2327,79 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
-	VPBROADCASTD     56(DI), Z26
-	VPBROADCASTD     120(DI), Z27
+	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      56(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      144(DI), Z27, Z27
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1854,7 +2407,7 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1862,7 +2415,7 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1870,7 +2423,7 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1878,7 +2431,7 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1886,7 +2439,7 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1894,7 +2447,7 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1902,7 +2455,7 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -1911,7 +2464,7 @@ record:
 	VMULPS           Z24, Z26, Z26
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	ADDQ             $0x00000160, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -1934,7 +2487,7 @@ record:
 
 // func mulQ5_0AVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_0AVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_0AVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -1942,10 +2495,9 @@ TEXT ·mulQ5_0AVX5124(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -1965,53 +2517,117 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
-	VPBROADCASTD     56(DI), Z26
-	VPBROADCASTD     120(DI), Z27
-	VPBROADCASTD     184(DI), Z28
-	VPBROADCASTD     248(DI), Z29
+	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      56(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      144(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             244(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      232(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             332(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      320(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2019,15 +2635,15 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2035,15 +2651,15 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2051,15 +2667,15 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2067,15 +2683,15 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2083,15 +2699,15 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2099,15 +2715,15 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2115,15 +2731,15 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2136,9 +2752,9 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
 	ADDQ             $0x00000160, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -2169,7 +2785,7 @@ record:
 
 // func mulQ5_0AVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_0AVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_0AVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -2177,10 +2793,9 @@ TEXT ·mulQ5_0AVX5128(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -2204,53 +2819,117 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
-	VPBROADCASTD     56(DI), Z26
-	VPBROADCASTD     120(DI), Z27
-	VPBROADCASTD     184(DI), Z28
-	VPBROADCASTD     248(DI), Z29
+	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      56(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      144(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             244(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      232(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             332(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      320(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2258,15 +2937,15 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2274,15 +2953,15 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2290,15 +2969,15 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2306,15 +2985,15 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2322,15 +3001,15 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2338,15 +3017,15 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2354,15 +3033,15 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2375,138 +3054,194 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
-	VPBROADCASTD     312(DI), Z26
-	VPBROADCASTD     376(DI), Z27
-	VPBROADCASTD     440(DI), Z28
-	VPBROADCASTD     504(DI), Z29
-	VPBROADCASTD     256(DI), Z8
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
+	VPXORD           Z26, Z26, Z26
+	MOVL             416(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             420(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      408(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             504(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             508(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      496(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             592(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             596(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      584(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             680(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             684(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      672(DI), Z29, Z29
+	VPBROADCASTD     352(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     320(DI), Z8
+	VPBROADCASTD     440(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     384(DI), Z8
+	VPBROADCASTD     528(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     444(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     532(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     448(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     324(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     388(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
+	VPBROADCASTD     536(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     364(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     452(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     328(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
+	VPBROADCASTD     540(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     368(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     456(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     268(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     332(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     396(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
+	VPBROADCASTD     544(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     372(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     460(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     272(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     336(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     400(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
+	VPBROADCASTD     548(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     376(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     464(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     276(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     340(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     404(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     640(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     380(DI), Z8
+	VPMADDUBSW       Z8, Z23, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     468(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     280(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     344(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     408(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     472(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     284(DI), Z8
-	VPMADDUBSW       Z8, Z23, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     348(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     556(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     644(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2518,10 +3253,10 @@ record:
 	VMULPS           Z24, Z27, Z27
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
-	VFMADD231PS.BCST 288(DI), Z26, Z4
-	VFMADD231PS.BCST 352(DI), Z27, Z5
-	VFMADD231PS.BCST 416(DI), Z28, Z6
-	VFMADD231PS.BCST 480(DI), Z29, Z7
+	VFMADD231PS.BCST 384(DI), Z26, Z4
+	VFMADD231PS.BCST 472(DI), Z27, Z5
+	VFMADD231PS.BCST 560(DI), Z28, Z6
+	VFMADD231PS.BCST 648(DI), Z29, Z7
 	ADDQ             $0x00000160, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -2568,7 +3303,7 @@ record:
 
 // func mulQ5_1AVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_1AVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_1AVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -2576,10 +3311,9 @@ TEXT ·mulQ5_1AVX5121(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -2597,37 +3331,58 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
+	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -2682,7 +3437,7 @@ record:
 
 // func mulQ5_1AVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_1AVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_1AVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -2690,10 +3445,9 @@ TEXT ·mulQ5_1AVX5122(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -2712,43 +3466,77 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
+	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
 	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -2756,7 +3544,7 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -2764,7 +3552,7 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -2772,7 +3560,7 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -2780,7 +3568,7 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -2788,7 +3576,7 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -2796,7 +3584,7 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -2804,7 +3592,7 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
@@ -2813,9 +3601,9 @@ record:
 	VMULPS           Z24, Z26, Z26
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	VFMADD231PS.BCST 44(DI), Z25, Z0
-	VFMADD231PS.BCST 108(DI), Z25, Z1
+	VFMADD231PS.BCST 132(DI), Z25, Z1
 	ADDQ             $0x00000180, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -2838,7 +3626,7 @@ record:
 
 // func mulQ5_1AVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_1AVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_1AVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -2846,10 +3634,9 @@ TEXT ·mulQ5_1AVX5124(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -2870,53 +3657,113 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
+	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
 	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
 	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             244(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
 	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             332(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2924,15 +3771,15 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2940,15 +3787,15 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2956,15 +3803,15 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2972,15 +3819,15 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -2988,15 +3835,15 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3004,15 +3851,15 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3020,15 +3867,15 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3041,13 +3888,13 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
 	VFMADD231PS.BCST 44(DI), Z25, Z0
-	VFMADD231PS.BCST 108(DI), Z25, Z1
-	VFMADD231PS.BCST 172(DI), Z25, Z2
-	VFMADD231PS.BCST 236(DI), Z25, Z3
+	VFMADD231PS.BCST 132(DI), Z25, Z1
+	VFMADD231PS.BCST 220(DI), Z25, Z2
+	VFMADD231PS.BCST 308(DI), Z25, Z3
 	ADDQ             $0x00000180, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -3078,7 +3925,7 @@ record:
 
 // func mulQ5_1AVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_1AVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_1AVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -3086,10 +3933,9 @@ TEXT ·mulQ5_1AVX5128(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -3114,53 +3960,113 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
+	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
 	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
 	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             244(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
 	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             332(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3168,15 +4074,15 @@ record:
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3184,15 +4090,15 @@ record:
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3200,15 +4106,15 @@ record:
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3216,15 +4122,15 @@ record:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3232,15 +4138,15 @@ record:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3248,15 +4154,15 @@ record:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3264,15 +4170,15 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3285,142 +4191,194 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
 	VFMADD231PS.BCST 44(DI), Z25, Z0
-	VFMADD231PS.BCST 108(DI), Z25, Z1
-	VFMADD231PS.BCST 172(DI), Z25, Z2
-	VFMADD231PS.BCST 236(DI), Z25, Z3
+	VFMADD231PS.BCST 132(DI), Z25, Z1
+	VFMADD231PS.BCST 220(DI), Z25, Z2
+	VFMADD231PS.BCST 308(DI), Z25, Z3
 	VPXORD           Z26, Z26, Z26
+	MOVL             416(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             420(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
 	VPXORD           Z27, Z27, Z27
+	MOVL             504(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             508(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
 	VPXORD           Z28, Z28, Z28
+	MOVL             592(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             596(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
 	VPXORD           Z29, Z29, Z29
-	VPBROADCASTD     256(DI), Z8
+	MOVL             680(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             684(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPBROADCASTD     352(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     320(DI), Z8
+	VPBROADCASTD     440(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     384(DI), Z8
+	VPBROADCASTD     528(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     444(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     532(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     448(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     324(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     388(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
+	VPBROADCASTD     536(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     364(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     452(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     328(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
+	VPBROADCASTD     540(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     368(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     456(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     268(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     332(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     396(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
+	VPBROADCASTD     544(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     372(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     460(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     272(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     336(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     400(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
+	VPBROADCASTD     548(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     376(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     464(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     276(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     340(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     404(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     640(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     380(DI), Z8
+	VPMADDUBSW       Z8, Z23, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
 	VPBROADCASTD     468(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     280(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     344(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     408(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     472(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     284(DI), Z8
-	VPMADDUBSW       Z8, Z23, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     348(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     556(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     644(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -3432,14 +4390,14 @@ record:
 	VMULPS           Z24, Z27, Z27
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
-	VFMADD231PS.BCST 288(DI), Z26, Z4
-	VFMADD231PS.BCST 352(DI), Z27, Z5
-	VFMADD231PS.BCST 416(DI), Z28, Z6
-	VFMADD231PS.BCST 480(DI), Z29, Z7
-	VFMADD231PS.BCST 300(DI), Z25, Z4
-	VFMADD231PS.BCST 364(DI), Z25, Z5
-	VFMADD231PS.BCST 428(DI), Z25, Z6
-	VFMADD231PS.BCST 492(DI), Z25, Z7
+	VFMADD231PS.BCST 384(DI), Z26, Z4
+	VFMADD231PS.BCST 472(DI), Z27, Z5
+	VFMADD231PS.BCST 560(DI), Z28, Z6
+	VFMADD231PS.BCST 648(DI), Z29, Z7
+	VFMADD231PS.BCST 396(DI), Z25, Z4
+	VFMADD231PS.BCST 484(DI), Z25, Z5
+	VFMADD231PS.BCST 572(DI), Z25, Z6
+	VFMADD231PS.BCST 660(DI), Z25, Z7
 	ADDQ             $0x00000180, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -3521,7 +4479,31 @@ record:
 	VMOVDQU32        320(CX), Z21
 	VMOVDQU32        384(CX), Z22
 	VMOVDQU32        448(CX), Z23
-	VPBROADCASTD     40(DI), Z26
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -3651,8 +4633,56 @@ record:
 	VMOVDQU32        320(CX), Z21
 	VMOVDQU32        384(CX), Z22
 	VMOVDQU32        448(CX), Z23
-	VPBROADCASTD     40(DI), Z26
-	VPBROADCASTD     104(DI), Z27
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             156(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      128(DI), Z27, Z27
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -3662,7 +4692,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3680,7 +4710,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3698,7 +4728,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3716,7 +4746,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3734,7 +4764,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3752,7 +4782,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3770,7 +4800,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3788,7 +4818,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3802,7 +4832,7 @@ record:
 	VMULPS           Z24, Z26, Z26
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	ADDQ             $0x00000220, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -3863,10 +4893,106 @@ record:
 	VMOVDQU32        320(CX), Z21
 	VMOVDQU32        384(CX), Z22
 	VMOVDQU32        448(CX), Z23
-	VPBROADCASTD     40(DI), Z26
-	VPBROADCASTD     104(DI), Z27
-	VPBROADCASTD     168(DI), Z28
-	VPBROADCASTD     232(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             156(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      128(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	MOVL             244(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      216(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	MOVL             332(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      304(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -3876,7 +5002,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3885,7 +5011,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3894,7 +5020,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3912,7 +5038,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3921,7 +5047,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3930,7 +5056,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3948,7 +5074,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3957,7 +5083,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3966,7 +5092,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3984,7 +5110,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -3993,7 +5119,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4002,7 +5128,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4020,7 +5146,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4029,7 +5155,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4038,7 +5164,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4056,7 +5182,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4065,7 +5191,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4074,7 +5200,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4092,7 +5218,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4101,7 +5227,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4110,7 +5236,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4128,7 +5254,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4137,7 +5263,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4146,7 +5272,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4164,9 +5290,9 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
 	ADDQ             $0x00000220, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -4239,10 +5365,106 @@ record:
 	VMOVDQU32        320(CX), Z21
 	VMOVDQU32        384(CX), Z22
 	VMOVDQU32        448(CX), Z23
-	VPBROADCASTD     40(DI), Z26
-	VPBROADCASTD     104(DI), Z27
-	VPBROADCASTD     168(DI), Z28
-	VPBROADCASTD     232(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             156(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      128(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	MOVL             244(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      216(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	MOVL             332(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      304(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -4252,7 +5474,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4261,7 +5483,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4270,7 +5492,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4288,7 +5510,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4297,7 +5519,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4306,7 +5528,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4324,7 +5546,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4333,7 +5555,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4342,7 +5564,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4360,7 +5582,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4369,7 +5591,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4378,7 +5600,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4396,7 +5618,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4405,7 +5627,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4414,7 +5636,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4432,7 +5654,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4441,7 +5663,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4450,7 +5672,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4468,7 +5690,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4477,7 +5699,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4486,7 +5708,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4504,7 +5726,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4513,7 +5735,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4522,7 +5744,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4540,14 +5762,110 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
-	VPBROADCASTD     296(DI), Z26
-	VPBROADCASTD     360(DI), Z27
-	VPBROADCASTD     424(DI), Z28
-	VPBROADCASTD     488(DI), Z29
-	VPBROADCASTD     256(DI), Z8
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
+	VPXORD           Z26, Z26, Z26
+	MOVL             416(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             420(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      392(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             504(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             508(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      480(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             592(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	MOVL             596(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      568(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             680(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	MOVL             684(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      656(DI), Z29, Z29
+	VPBROADCASTD     352(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4556,7 +5874,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     320(DI), Z8
+	VPBROADCASTD     440(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4565,7 +5883,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     384(DI), Z8
+	VPBROADCASTD     528(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4574,241 +5892,241 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPANDND          Z16, Z15, Z10
+	VPANDD           Z15, Z16, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPBROADCASTD     444(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPBROADCASTD     532(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     448(DI), Z8
-	VPANDND          Z16, Z15, Z10
-	VPANDD           Z15, Z16, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     324(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     388(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
+	VPBROADCASTD     536(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     364(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     452(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     328(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     392(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
+	VPBROADCASTD     540(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     368(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     456(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     268(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     332(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     396(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
+	VPBROADCASTD     544(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     632(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     372(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     460(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     272(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     336(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     400(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
+	VPBROADCASTD     548(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     636(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     376(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     464(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     276(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     340(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     404(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
+	VPBROADCASTD     552(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     640(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     380(DI), Z8
+	VPANDND          Z23, Z15, Z10
+	VPANDD           Z15, Z23, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     468(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     280(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     344(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     408(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z28, Z28
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     472(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     284(DI), Z8
-	VPANDND          Z23, Z15, Z10
-	VPANDD           Z15, Z23, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     348(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4817,7 +6135,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     556(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4826,7 +6144,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     644(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -4843,10 +6161,10 @@ record:
 	VMULPS           Z24, Z27, Z27
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
-	VFMADD231PS.BCST 288(DI), Z26, Z4
-	VFMADD231PS.BCST 352(DI), Z27, Z5
-	VFMADD231PS.BCST 416(DI), Z28, Z6
-	VFMADD231PS.BCST 480(DI), Z29, Z7
+	VFMADD231PS.BCST 384(DI), Z26, Z4
+	VFMADD231PS.BCST 472(DI), Z27, Z5
+	VFMADD231PS.BCST 560(DI), Z28, Z6
+	VFMADD231PS.BCST 648(DI), Z29, Z7
 	ADDQ             $0x00000220, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -4893,7 +6211,7 @@ record:
 
 // func mulIQ4_NLAVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulIQ4_NLAVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulIQ4_NLAVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -4903,10 +6221,11 @@ TEXT ·mulIQ4_NLAVX5121(SB), NOSPLIT, $0-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x7f7f7f7f, DI
 	VPBROADCASTD DI, Z15
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
 	MOVQ         64(AX), DI
 	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -4922,20 +6241,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -4944,7 +6263,39 @@ record:
 	VPSHUFB          Z21, Z31, Z21
 	VPSHUFB          Z22, Z31, Z22
 	VPSHUFB          Z23, Z31, Z23
-	VPBROADCASTD     40(DI), Z26
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -5038,7 +6389,7 @@ record:
 
 // func mulIQ4_NLAVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulIQ4_NLAVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulIQ4_NLAVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -5048,10 +6399,11 @@ TEXT ·mulIQ4_NLAVX5122(SB), NOSPLIT, $0-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x7f7f7f7f, DI
 	VPBROADCASTD DI, Z15
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
 	MOVQ         64(AX), DI
 	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -5068,20 +6420,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -5090,8 +6442,64 @@ record:
 	VPSHUFB          Z21, Z31, Z21
 	VPSHUFB          Z22, Z31, Z22
 	VPSHUFB          Z23, Z31, Z23
-	VPBROADCASTD     40(DI), Z26
-	VPBROADCASTD     104(DI), Z27
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      128(DI), Z27, Z27
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -5101,7 +6509,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5119,7 +6527,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5137,7 +6545,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5155,7 +6563,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5173,7 +6581,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5191,7 +6599,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5209,7 +6617,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5227,7 +6635,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5241,7 +6649,7 @@ record:
 	VMULPS           Z24, Z26, Z26
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	ADDQ             $0x00000120, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -5264,7 +6672,7 @@ record:
 
 // func mulIQ4_NLAVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulIQ4_NLAVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulIQ4_NLAVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -5274,10 +6682,11 @@ TEXT ·mulIQ4_NLAVX5124(SB), NOSPLIT, $0-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x7f7f7f7f, DI
 	VPBROADCASTD DI, Z15
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
 	MOVQ         64(AX), DI
 	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -5296,20 +6705,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -5318,10 +6727,114 @@ record:
 	VPSHUFB          Z21, Z31, Z21
 	VPSHUFB          Z22, Z31, Z22
 	VPSHUFB          Z23, Z31, Z23
-	VPBROADCASTD     40(DI), Z26
-	VPBROADCASTD     104(DI), Z27
-	VPBROADCASTD     168(DI), Z28
-	VPBROADCASTD     232(DI), Z29
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      128(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	MOVL             244(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      216(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	MOVL             332(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      304(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -5331,7 +6844,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5340,7 +6853,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5349,7 +6862,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5367,7 +6880,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5376,7 +6889,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5385,7 +6898,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5403,7 +6916,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5412,7 +6925,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5421,7 +6934,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5439,7 +6952,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5448,7 +6961,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5457,7 +6970,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5475,7 +6988,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5484,7 +6997,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5493,7 +7006,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5511,7 +7024,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5520,7 +7033,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5529,7 +7042,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5547,7 +7060,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5556,7 +7069,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5565,7 +7078,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5583,7 +7096,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5592,7 +7105,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5601,7 +7114,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5619,9 +7132,9 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
 	ADDQ             $0x00000120, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -5652,7 +7165,7 @@ record:
 
 // func mulIQ4_NLAVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulIQ4_NLAVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulIQ4_NLAVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -5662,10 +7175,11 @@ TEXT ·mulIQ4_NLAVX5128(SB), NOSPLIT, $0-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x7f7f7f7f, DI
 	VPBROADCASTD DI, Z15
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
 	MOVQ         64(AX), DI
 	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -5688,20 +7202,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -5710,10 +7224,114 @@ record:
 	VPSHUFB          Z21, Z31, Z21
 	VPSHUFB          Z22, Z31, Z22
 	VPSHUFB          Z23, Z31, Z23
-	VPBROADCASTD     40(DI), Z26
-	VPBROADCASTD     104(DI), Z27
-	VPBROADCASTD     168(DI), Z28
-	VPBROADCASTD     232(DI), Z29
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             156(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      128(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	MOVL             244(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      216(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	MOVL             332(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      304(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -5723,7 +7341,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5732,7 +7350,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5741,7 +7359,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5759,7 +7377,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5768,7 +7386,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5777,7 +7395,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5795,7 +7413,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5804,7 +7422,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5813,7 +7431,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5831,7 +7449,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5840,7 +7458,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5849,7 +7467,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5867,7 +7485,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5876,7 +7494,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5885,7 +7503,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5903,7 +7521,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5912,7 +7530,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5921,7 +7539,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5939,7 +7557,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5948,7 +7566,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5957,7 +7575,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5975,7 +7593,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5984,7 +7602,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -5993,7 +7611,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -6011,14 +7629,110 @@ record:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
-	VPBROADCASTD     296(DI), Z26
-	VPBROADCASTD     360(DI), Z27
-	VPBROADCASTD     424(DI), Z28
-	VPBROADCASTD     488(DI), Z29
-	VPBROADCASTD     256(DI), Z8
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
+	VPXORD           Z26, Z26, Z26
+	MOVL             416(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             420(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      392(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             504(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             508(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      480(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             592(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	MOVL             596(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      568(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             680(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	MOVL             684(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      656(DI), Z29, Z29
+	VPBROADCASTD     352(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -6027,7 +7741,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     320(DI), Z8
+	VPBROADCASTD     440(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -6036,7 +7750,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     384(DI), Z8
+	VPBROADCASTD     528(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -6045,241 +7759,241 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPANDND          Z16, Z15, Z10
+	VPANDD           Z15, Z16, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPBROADCASTD     444(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPBROADCASTD     532(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     448(DI), Z8
-	VPANDND          Z16, Z15, Z10
-	VPANDD           Z15, Z16, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     324(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     388(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
+	VPBROADCASTD     536(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     364(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     452(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     328(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     392(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
+	VPBROADCASTD     540(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     368(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     456(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     268(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     332(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     396(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
+	VPBROADCASTD     544(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     632(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     372(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     460(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     272(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     336(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     400(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
+	VPBROADCASTD     548(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     636(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     376(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     464(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     276(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     340(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     404(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
+	VPBROADCASTD     552(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     640(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     380(DI), Z8
+	VPANDND          Z23, Z15, Z10
+	VPANDD           Z15, Z23, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     468(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     280(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     344(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     408(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z28, Z28
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     472(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     284(DI), Z8
-	VPANDND          Z23, Z15, Z10
-	VPANDD           Z15, Z23, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     348(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -6288,7 +8002,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     556(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -6297,7 +8011,7 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     644(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -6314,10 +8028,10 @@ record:
 	VMULPS           Z24, Z27, Z27
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
-	VFMADD231PS.BCST 288(DI), Z26, Z4
-	VFMADD231PS.BCST 352(DI), Z27, Z5
-	VFMADD231PS.BCST 416(DI), Z28, Z6
-	VFMADD231PS.BCST 480(DI), Z29, Z7
+	VFMADD231PS.BCST 384(DI), Z26, Z4
+	VFMADD231PS.BCST 472(DI), Z27, Z5
+	VFMADD231PS.BCST 560(DI), Z28, Z6
+	VFMADD231PS.BCST 648(DI), Z29, Z7
 	ADDQ             $0x00000120, CX
 	ADDQ             BX, DI
 	DECQ             R8
@@ -6364,7 +8078,7 @@ record:
 
 // func mulQ2_KAVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ2_KAVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulQ2_KAVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -6372,12 +8086,13 @@ TEXT ·mulQ2_KAVX5121(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x03030303, DI
-	VPBROADCASTD DI, Z30
 	MOVL         $0x0000000f, DI
 	VPBROADCASTD DI, Z14
 	MOVL         $0x3d000000, DI
 	VPBROADCASTD DI, Z15
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -6385,9 +8100,9 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
@@ -6396,41 +8111,69 @@ block:
 	VPMOVZXBD        128(CX), Z28
 	VPANDD           Z14, Z28, Z24
 	VCVTDQ2PS        Z24, Z24
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VMULPS           Z26, Z24, Z24
 	VPSRLD           $0x04, Z28, Z12
 	VCVTDQ2PS        Z12, Z12
-	VCVTPH2PS        32(R9), Z27
+	VCVTPH2PS        32(R10), Z27
 	VMULPS           Z27, Z12, Z12
 	VMULPS           Z15, Z12, Z12
 	VPMOVZXBD        144(CX), Z28
 	VPANDD           Z14, Z28, Z25
 	VCVTDQ2PS        Z25, Z25
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VMULPS           Z26, Z25, Z25
 	VPSRLD           $0x04, Z28, Z13
 	VCVTDQ2PS        Z13, Z13
-	VCVTPH2PS        32(R9), Z27
+	VCVTPH2PS        32(R10), Z27
 	VMULPS           Z27, Z13, Z13
 	VMULPS           Z15, Z13, Z13
 	VMOVDQU32        (CX), Z26
-	VPANDD           Z30, Z26, Z16
+	VPANDD           wide3<>+0(SB), Z26, Z16
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           Z30, Z28, Z17
+	VPANDD           wide3<>+0(SB), Z28, Z17
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           Z30, Z29, Z18
+	VPANDD           wide3<>+0(SB), Z29, Z18
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           Z30, Z27, Z19
+	VPANDD           wide3<>+0(SB), Z27, Z19
 	VMOVDQU32        64(CX), Z26
-	VPANDD           Z30, Z26, Z20
+	VPANDD           wide3<>+0(SB), Z26, Z20
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           Z30, Z28, Z21
+	VPANDD           wide3<>+0(SB), Z28, Z21
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           Z30, Z29, Z22
+	VPANDD           wide3<>+0(SB), Z29, Z22
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           Z30, Z27, Z23
-	VPXORD           Z26, Z26, Z26
+	VPANDD           wide3<>+0(SB), Z27, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z28, Z28, Z28
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -6476,7 +8219,7 @@ block:
 	VFMADD231PS      Z26, Z13, Z0
 	ADDQ             $0x000000a0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -6492,9 +8235,19 @@ block:
 	VZEROUPPER
 	RET
 
+DATA wide3<>+0(SB)/8, $0x0303030303030303
+DATA wide3<>+8(SB)/8, $0x0303030303030303
+DATA wide3<>+16(SB)/8, $0x0303030303030303
+DATA wide3<>+24(SB)/8, $0x0303030303030303
+DATA wide3<>+32(SB)/8, $0x0303030303030303
+DATA wide3<>+40(SB)/8, $0x0303030303030303
+DATA wide3<>+48(SB)/8, $0x0303030303030303
+DATA wide3<>+56(SB)/8, $0x0303030303030303
+GLOBL wide3<>(SB), RODATA|NOPTR, $64
+
 // func mulQ2_KAVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ2_KAVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulQ2_KAVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -6502,12 +8255,13 @@ TEXT ·mulQ2_KAVX5122(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x03030303, DI
-	VPBROADCASTD DI, Z30
 	MOVL         $0x0000000f, DI
 	VPBROADCASTD DI, Z14
 	MOVL         $0x3d000000, DI
 	VPBROADCASTD DI, Z15
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -6516,9 +8270,9 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
@@ -6527,43 +8281,91 @@ block:
 	VPMOVZXBD        128(CX), Z28
 	VPANDD           Z14, Z28, Z24
 	VCVTDQ2PS        Z24, Z24
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VMULPS           Z26, Z24, Z24
 	VPSRLD           $0x04, Z28, Z12
 	VCVTDQ2PS        Z12, Z12
-	VCVTPH2PS        32(R9), Z27
+	VCVTPH2PS        32(R10), Z27
 	VMULPS           Z27, Z12, Z12
 	VMULPS           Z15, Z12, Z12
 	VPMOVZXBD        144(CX), Z28
 	VPANDD           Z14, Z28, Z25
 	VCVTDQ2PS        Z25, Z25
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VMULPS           Z26, Z25, Z25
 	VPSRLD           $0x04, Z28, Z13
 	VCVTDQ2PS        Z13, Z13
-	VCVTPH2PS        32(R9), Z27
+	VCVTPH2PS        32(R10), Z27
 	VMULPS           Z27, Z13, Z13
 	VMULPS           Z15, Z13, Z13
 	VMOVDQU32        (CX), Z26
-	VPANDD           Z30, Z26, Z16
+	VPANDD           wide3<>+0(SB), Z26, Z16
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           Z30, Z28, Z17
+	VPANDD           wide3<>+0(SB), Z28, Z17
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           Z30, Z29, Z18
+	VPANDD           wide3<>+0(SB), Z29, Z18
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           Z30, Z27, Z19
+	VPANDD           wide3<>+0(SB), Z27, Z19
 	VMOVDQU32        64(CX), Z26
-	VPANDD           Z30, Z26, Z20
+	VPANDD           wide3<>+0(SB), Z26, Z20
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           Z30, Z28, Z21
+	VPANDD           wide3<>+0(SB), Z28, Z21
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           Z30, Z29, Z22
+	VPANDD           wide3<>+0(SB), Z29, Z22
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           Z30, Z27, Z23
-	VPXORD           Z26, Z26, Z26
+	VPANDD           wide3<>+0(SB), Z27, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z28, Z28, Z28
-	VPXORD           Z27, Z27, Z27
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
 	VPXORD           Z29, Z29, Z29
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      168(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      172(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -6572,11 +8374,11 @@ block:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -6588,11 +8390,11 @@ block:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -6604,11 +8406,11 @@ block:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -6620,11 +8422,11 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -6637,22 +8439,22 @@ block:
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	VCVTDQ2PS.BCST   48(DI), Z26
 	VMULPS.BCST      32(DI), Z26, Z26
 	VFMADD231PS      Z26, Z12, Z0
-	VCVTDQ2PS.BCST   112(DI), Z27
-	VMULPS.BCST      96(DI), Z27, Z27
+	VCVTDQ2PS.BCST   136(DI), Z27
+	VMULPS.BCST      120(DI), Z27, Z27
 	VFMADD231PS      Z27, Z12, Z1
 	VCVTDQ2PS.BCST   52(DI), Z26
 	VMULPS.BCST      32(DI), Z26, Z26
 	VFMADD231PS      Z26, Z13, Z0
-	VCVTDQ2PS.BCST   116(DI), Z27
-	VMULPS.BCST      96(DI), Z27, Z27
+	VCVTDQ2PS.BCST   140(DI), Z27
+	VMULPS.BCST      120(DI), Z27, Z27
 	VFMADD231PS      Z27, Z13, Z1
 	ADDQ             $0x000000a0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -6674,7 +8476,7 @@ block:
 
 // func mulQ2_KAVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ2_KAVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulQ2_KAVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -6682,12 +8484,13 @@ TEXT ·mulQ2_KAVX5124(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x03030303, DI
-	VPBROADCASTD DI, Z30
 	MOVL         $0x0000000f, DI
 	VPBROADCASTD DI, Z14
 	MOVL         $0x3d000000, DI
 	VPBROADCASTD DI, Z15
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -6698,9 +8501,9 @@ panel:
 	VPXORD Z3, Z3, Z3
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
@@ -6709,43 +8512,91 @@ block:
 	VPMOVZXBD        128(CX), Z28
 	VPANDD           Z14, Z28, Z24
 	VCVTDQ2PS        Z24, Z24
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VMULPS           Z26, Z24, Z24
 	VPSRLD           $0x04, Z28, Z12
 	VCVTDQ2PS        Z12, Z12
-	VCVTPH2PS        32(R9), Z27
+	VCVTPH2PS        32(R10), Z27
 	VMULPS           Z27, Z12, Z12
 	VMULPS           Z15, Z12, Z12
 	VPMOVZXBD        144(CX), Z28
 	VPANDD           Z14, Z28, Z25
 	VCVTDQ2PS        Z25, Z25
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VMULPS           Z26, Z25, Z25
 	VPSRLD           $0x04, Z28, Z13
 	VCVTDQ2PS        Z13, Z13
-	VCVTPH2PS        32(R9), Z27
+	VCVTPH2PS        32(R10), Z27
 	VMULPS           Z27, Z13, Z13
 	VMULPS           Z15, Z13, Z13
 	VMOVDQU32        (CX), Z26
-	VPANDD           Z30, Z26, Z16
+	VPANDD           wide3<>+0(SB), Z26, Z16
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           Z30, Z28, Z17
+	VPANDD           wide3<>+0(SB), Z28, Z17
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           Z30, Z29, Z18
+	VPANDD           wide3<>+0(SB), Z29, Z18
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           Z30, Z27, Z19
+	VPANDD           wide3<>+0(SB), Z27, Z19
 	VMOVDQU32        64(CX), Z26
-	VPANDD           Z30, Z26, Z20
+	VPANDD           wide3<>+0(SB), Z26, Z20
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           Z30, Z28, Z21
+	VPANDD           wide3<>+0(SB), Z28, Z21
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           Z30, Z29, Z22
+	VPANDD           wide3<>+0(SB), Z29, Z22
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           Z30, Z27, Z23
-	VPXORD           Z26, Z26, Z26
+	VPANDD           wide3<>+0(SB), Z27, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z28, Z28, Z28
-	VPXORD           Z27, Z27, Z27
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
 	VPXORD           Z29, Z29, Z29
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      168(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      172(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -6754,11 +8605,11 @@ block:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -6770,11 +8621,11 @@ block:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -6786,11 +8637,11 @@ block:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -6802,11 +8653,11 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -6819,84 +8670,124 @@ block:
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	VCVTDQ2PS.BCST   48(DI), Z26
 	VMULPS.BCST      32(DI), Z26, Z26
 	VFMADD231PS      Z26, Z12, Z0
-	VCVTDQ2PS.BCST   112(DI), Z27
-	VMULPS.BCST      96(DI), Z27, Z27
+	VCVTDQ2PS.BCST   136(DI), Z27
+	VMULPS.BCST      120(DI), Z27, Z27
 	VFMADD231PS      Z27, Z12, Z1
 	VCVTDQ2PS.BCST   52(DI), Z26
 	VMULPS.BCST      32(DI), Z26, Z26
 	VFMADD231PS      Z26, Z13, Z0
-	VCVTDQ2PS.BCST   116(DI), Z27
-	VMULPS.BCST      96(DI), Z27, Z27
+	VCVTDQ2PS.BCST   140(DI), Z27
+	VMULPS.BCST      120(DI), Z27, Z27
 	VFMADD231PS      Z27, Z13, Z1
-	VPXORD           Z26, Z26, Z26
 	VPXORD           Z28, Z28, Z28
-	VPXORD           Z27, Z27, Z27
+	MOVL             240(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      256(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             244(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      260(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
 	VPXORD           Z29, Z29, Z29
-	VPBROADCASTD     128(DI), Z8
+	MOVL             328(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      344(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             332(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      348(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     144(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
 	VPBROADCASTD     192(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     148(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
 	VPBROADCASTD     196(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -6908,23 +8799,23 @@ block:
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 160(DI), Z26, Z2
-	VFMADD231PS.BCST 224(DI), Z27, Z3
-	VCVTDQ2PS.BCST   176(DI), Z26
-	VMULPS.BCST      160(DI), Z26, Z26
+	VFMADD231PS.BCST 208(DI), Z26, Z2
+	VFMADD231PS.BCST 296(DI), Z27, Z3
+	VCVTDQ2PS.BCST   224(DI), Z26
+	VMULPS.BCST      208(DI), Z26, Z26
 	VFMADD231PS      Z26, Z12, Z2
-	VCVTDQ2PS.BCST   240(DI), Z27
-	VMULPS.BCST      224(DI), Z27, Z27
+	VCVTDQ2PS.BCST   312(DI), Z27
+	VMULPS.BCST      296(DI), Z27, Z27
 	VFMADD231PS      Z27, Z12, Z3
-	VCVTDQ2PS.BCST   180(DI), Z26
-	VMULPS.BCST      160(DI), Z26, Z26
+	VCVTDQ2PS.BCST   228(DI), Z26
+	VMULPS.BCST      208(DI), Z26, Z26
 	VFMADD231PS      Z26, Z13, Z2
-	VCVTDQ2PS.BCST   244(DI), Z27
-	VMULPS.BCST      224(DI), Z27, Z27
+	VCVTDQ2PS.BCST   316(DI), Z27
+	VMULPS.BCST      296(DI), Z27, Z27
 	VFMADD231PS      Z27, Z13, Z3
 	ADDQ             $0x000000a0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -6954,7 +8845,7 @@ block:
 
 // func mulQ2_KAVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ2_KAVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulQ2_KAVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -6962,12 +8853,13 @@ TEXT ·mulQ2_KAVX5128(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x03030303, DI
-	VPBROADCASTD DI, Z30
 	MOVL         $0x0000000f, DI
 	VPBROADCASTD DI, Z14
 	MOVL         $0x3d000000, DI
 	VPBROADCASTD DI, Z15
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -6982,9 +8874,9 @@ panel:
 	VPXORD Z7, Z7, Z7
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
@@ -6993,43 +8885,91 @@ block:
 	VPMOVZXBD        128(CX), Z28
 	VPANDD           Z14, Z28, Z24
 	VCVTDQ2PS        Z24, Z24
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VMULPS           Z26, Z24, Z24
 	VPSRLD           $0x04, Z28, Z12
 	VCVTDQ2PS        Z12, Z12
-	VCVTPH2PS        32(R9), Z27
+	VCVTPH2PS        32(R10), Z27
 	VMULPS           Z27, Z12, Z12
 	VMULPS           Z15, Z12, Z12
 	VPMOVZXBD        144(CX), Z28
 	VPANDD           Z14, Z28, Z25
 	VCVTDQ2PS        Z25, Z25
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VMULPS           Z26, Z25, Z25
 	VPSRLD           $0x04, Z28, Z13
 	VCVTDQ2PS        Z13, Z13
-	VCVTPH2PS        32(R9), Z27
+	VCVTPH2PS        32(R10), Z27
 	VMULPS           Z27, Z13, Z13
 	VMULPS           Z15, Z13, Z13
 	VMOVDQU32        (CX), Z26
-	VPANDD           Z30, Z26, Z16
+	VPANDD           wide3<>+0(SB), Z26, Z16
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           Z30, Z28, Z17
+	VPANDD           wide3<>+0(SB), Z28, Z17
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           Z30, Z29, Z18
+	VPANDD           wide3<>+0(SB), Z29, Z18
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           Z30, Z27, Z19
+	VPANDD           wide3<>+0(SB), Z27, Z19
 	VMOVDQU32        64(CX), Z26
-	VPANDD           Z30, Z26, Z20
+	VPANDD           wide3<>+0(SB), Z26, Z20
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           Z30, Z28, Z21
+	VPANDD           wide3<>+0(SB), Z28, Z21
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           Z30, Z29, Z22
+	VPANDD           wide3<>+0(SB), Z29, Z22
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           Z30, Z27, Z23
-	VPXORD           Z26, Z26, Z26
+	VPANDD           wide3<>+0(SB), Z27, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
 	VPXORD           Z28, Z28, Z28
-	VPXORD           Z27, Z27, Z27
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
 	VPXORD           Z29, Z29, Z29
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      168(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      172(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -7038,11 +8978,11 @@ block:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7054,11 +8994,11 @@ block:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7070,11 +9010,11 @@ block:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7086,11 +9026,11 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7103,174 +9043,124 @@ block:
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	VCVTDQ2PS.BCST   48(DI), Z26
 	VMULPS.BCST      32(DI), Z26, Z26
 	VFMADD231PS      Z26, Z12, Z0
-	VCVTDQ2PS.BCST   112(DI), Z27
-	VMULPS.BCST      96(DI), Z27, Z27
+	VCVTDQ2PS.BCST   136(DI), Z27
+	VMULPS.BCST      120(DI), Z27, Z27
 	VFMADD231PS      Z27, Z12, Z1
 	VCVTDQ2PS.BCST   52(DI), Z26
 	VMULPS.BCST      32(DI), Z26, Z26
 	VFMADD231PS      Z26, Z13, Z0
-	VCVTDQ2PS.BCST   116(DI), Z27
-	VMULPS.BCST      96(DI), Z27, Z27
+	VCVTDQ2PS.BCST   140(DI), Z27
+	VMULPS.BCST      120(DI), Z27, Z27
 	VFMADD231PS      Z27, Z13, Z1
-	VPXORD           Z26, Z26, Z26
 	VPXORD           Z28, Z28, Z28
-	VPXORD           Z27, Z27, Z27
+	MOVL             240(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      256(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             244(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      260(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
 	VPXORD           Z29, Z29, Z29
-	VPBROADCASTD     128(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     144(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     208(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     132(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     148(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     212(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     136(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     152(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     216(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     140(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     156(DI), Z8
-	VPMADDUBSW       Z8, Z23, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     220(DI), Z8
-	VPMADDUBSW       Z8, Z23, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VCVTDQ2PS        Z26, Z26
-	VCVTDQ2PS        Z28, Z28
-	VCVTDQ2PS        Z27, Z27
-	VCVTDQ2PS        Z29, Z29
-	VMULPS           Z24, Z26, Z26
-	VMULPS           Z24, Z27, Z27
-	VFMADD231PS      Z28, Z25, Z26
-	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 160(DI), Z26, Z2
-	VFMADD231PS.BCST 224(DI), Z27, Z3
-	VCVTDQ2PS.BCST   176(DI), Z26
-	VMULPS.BCST      160(DI), Z26, Z26
-	VFMADD231PS      Z26, Z12, Z2
-	VCVTDQ2PS.BCST   240(DI), Z27
-	VMULPS.BCST      224(DI), Z27, Z27
-	VFMADD231PS      Z27, Z12, Z3
-	VCVTDQ2PS.BCST   180(DI), Z26
-	VMULPS.BCST      160(DI), Z26, Z26
-	VFMADD231PS      Z26, Z13, Z2
-	VCVTDQ2PS.BCST   244(DI), Z27
-	VMULPS.BCST      224(DI), Z27, Z27
-	VFMADD231PS      Z27, Z13, Z3
-	VPXORD           Z26, Z26, Z26
-	VPXORD           Z28, Z28, Z28
-	VPXORD           Z27, Z27, Z27
-	VPXORD           Z29, Z29, Z29
-	VPBROADCASTD     256(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     272(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     320(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
+	MOVL             328(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      344(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             332(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      348(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPBROADCASTD     176(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     192(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     264(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     276(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     324(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     340(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     280(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     328(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     344(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
 	VPBROADCASTD     268(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     284(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     184(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     200(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     272(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     288(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     284(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     332(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     348(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7282,85 +9172,125 @@ block:
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 288(DI), Z26, Z4
-	VFMADD231PS.BCST 352(DI), Z27, Z5
-	VCVTDQ2PS.BCST   304(DI), Z26
-	VMULPS.BCST      288(DI), Z26, Z26
-	VFMADD231PS      Z26, Z12, Z4
-	VCVTDQ2PS.BCST   368(DI), Z27
-	VMULPS.BCST      352(DI), Z27, Z27
-	VFMADD231PS      Z27, Z12, Z5
-	VCVTDQ2PS.BCST   308(DI), Z26
-	VMULPS.BCST      288(DI), Z26, Z26
-	VFMADD231PS      Z26, Z13, Z4
-	VCVTDQ2PS.BCST   372(DI), Z27
-	VMULPS.BCST      352(DI), Z27, Z27
-	VFMADD231PS      Z27, Z13, Z5
-	VPXORD           Z26, Z26, Z26
+	VFMADD231PS.BCST 208(DI), Z26, Z2
+	VFMADD231PS.BCST 296(DI), Z27, Z3
+	VCVTDQ2PS.BCST   224(DI), Z26
+	VMULPS.BCST      208(DI), Z26, Z26
+	VFMADD231PS      Z26, Z12, Z2
+	VCVTDQ2PS.BCST   312(DI), Z27
+	VMULPS.BCST      296(DI), Z27, Z27
+	VFMADD231PS      Z27, Z12, Z3
+	VCVTDQ2PS.BCST   228(DI), Z26
+	VMULPS.BCST      208(DI), Z26, Z26
+	VFMADD231PS      Z26, Z13, Z2
+	VCVTDQ2PS.BCST   316(DI), Z27
+	VMULPS.BCST      296(DI), Z27, Z27
+	VFMADD231PS      Z27, Z13, Z3
 	VPXORD           Z28, Z28, Z28
-	VPXORD           Z27, Z27, Z27
+	MOVL             416(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      432(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             420(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      436(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
 	VPXORD           Z29, Z29, Z29
-	VPBROADCASTD     384(DI), Z8
+	MOVL             504(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      520(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             508(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      524(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPBROADCASTD     352(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     400(DI), Z8
+	VPBROADCASTD     368(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     440(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     456(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     372(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     444(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     460(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     376(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
 	VPBROADCASTD     448(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
 	VPBROADCASTD     464(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     388(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     404(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     452(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     468(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     408(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     456(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     472(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     396(DI), Z8
+	VPBROADCASTD     364(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     380(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     460(DI), Z8
+	VPBROADCASTD     452(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     468(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7372,23 +9302,153 @@ block:
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 416(DI), Z26, Z6
-	VFMADD231PS.BCST 480(DI), Z27, Z7
-	VCVTDQ2PS.BCST   432(DI), Z26
-	VMULPS.BCST      416(DI), Z26, Z26
+	VFMADD231PS.BCST 384(DI), Z26, Z4
+	VFMADD231PS.BCST 472(DI), Z27, Z5
+	VCVTDQ2PS.BCST   400(DI), Z26
+	VMULPS.BCST      384(DI), Z26, Z26
+	VFMADD231PS      Z26, Z12, Z4
+	VCVTDQ2PS.BCST   488(DI), Z27
+	VMULPS.BCST      472(DI), Z27, Z27
+	VFMADD231PS      Z27, Z12, Z5
+	VCVTDQ2PS.BCST   404(DI), Z26
+	VMULPS.BCST      384(DI), Z26, Z26
+	VFMADD231PS      Z26, Z13, Z4
+	VCVTDQ2PS.BCST   492(DI), Z27
+	VMULPS.BCST      472(DI), Z27, Z27
+	VFMADD231PS      Z27, Z13, Z5
+	VPXORD           Z28, Z28, Z28
+	MOVL             592(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      608(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             596(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      612(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             680(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      696(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             684(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      700(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPBROADCASTD     528(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     544(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     532(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     548(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     536(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     640(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     540(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     556(DI), Z8
+	VPMADDUBSW       Z8, Z23, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     644(DI), Z8
+	VPMADDUBSW       Z8, Z23, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VCVTDQ2PS        Z26, Z26
+	VCVTDQ2PS        Z28, Z28
+	VCVTDQ2PS        Z27, Z27
+	VCVTDQ2PS        Z29, Z29
+	VMULPS           Z24, Z26, Z26
+	VMULPS           Z24, Z27, Z27
+	VFMADD231PS      Z28, Z25, Z26
+	VFMADD231PS      Z29, Z25, Z27
+	VFMADD231PS.BCST 560(DI), Z26, Z6
+	VFMADD231PS.BCST 648(DI), Z27, Z7
+	VCVTDQ2PS.BCST   576(DI), Z26
+	VMULPS.BCST      560(DI), Z26, Z26
 	VFMADD231PS      Z26, Z12, Z6
-	VCVTDQ2PS.BCST   496(DI), Z27
-	VMULPS.BCST      480(DI), Z27, Z27
+	VCVTDQ2PS.BCST   664(DI), Z27
+	VMULPS.BCST      648(DI), Z27, Z27
 	VFMADD231PS      Z27, Z12, Z7
-	VCVTDQ2PS.BCST   436(DI), Z26
-	VMULPS.BCST      416(DI), Z26, Z26
+	VCVTDQ2PS.BCST   580(DI), Z26
+	VMULPS.BCST      560(DI), Z26, Z26
 	VFMADD231PS      Z26, Z13, Z6
-	VCVTDQ2PS.BCST   500(DI), Z27
-	VMULPS.BCST      480(DI), Z27, Z27
+	VCVTDQ2PS.BCST   668(DI), Z27
+	VMULPS.BCST      648(DI), Z27, Z27
 	VFMADD231PS      Z27, Z13, Z7
 	ADDQ             $0x000000a0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -7434,7 +9494,7 @@ block:
 
 // func mulQ3_KAVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ3_KAVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulQ3_KAVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -7442,10 +9502,9 @@ TEXT ·mulQ3_KAVX5121(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x18181818, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x20202020, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -7453,18 +9512,18 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x20, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
 	PREFETCHT0       2176(CX)
 	PREFETCHT0       2240(CX)
-	VCVTPH2PS        (R9), Z26
-	MOVL             $0x3e000000, R11
-	VPBROADCASTD     R11, Z27
+	VCVTPH2PS        (R10), Z26
+	MOVL             $0x3e000000, R12
+	VPBROADCASTD     R12, Z27
 	VMULPS           Z27, Z26, Z26
 	VPMOVSXBD        192(CX), Z24
 	VCVTDQ2PS        Z24, Z24
@@ -7474,40 +9533,70 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z16
+	VPANDD           wide24<>+0(SB), Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           Z30, Z28, Z17
+	VPANDD           wide24<>+0(SB), Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           Z30, Z29, Z18
+	VPANDD           wide24<>+0(SB), Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z19
+	VPANDD           wide24<>+0(SB), Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z20
+	VPANDD           wide24<>+0(SB), Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           Z30, Z28, Z21
+	VPANDD           wide24<>+0(SB), Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           Z30, Z29, Z22
+	VPANDD           wide24<>+0(SB), Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z23
+	VPANDD           wide24<>+0(SB), Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide32<>+0(SB), Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide32<>+0(SB), Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide32<>+0(SB), Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide32<>+0(SB), Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide32<>+0(SB), Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide32<>+0(SB), Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide32<>+0(SB), Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
+	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z28, Z28, Z28
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      48(DI), Z26, Z26
+	VPADDD.BCST      52(DI), Z28, Z28
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -7547,7 +9636,7 @@ block:
 	VFMADD231PS.BCST 32(DI), Z26, Z0
 	ADDQ             $0x000000e0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -7563,9 +9652,29 @@ block:
 	VZEROUPPER
 	RET
 
+DATA wide24<>+0(SB)/8, $0x1818181818181818
+DATA wide24<>+8(SB)/8, $0x1818181818181818
+DATA wide24<>+16(SB)/8, $0x1818181818181818
+DATA wide24<>+24(SB)/8, $0x1818181818181818
+DATA wide24<>+32(SB)/8, $0x1818181818181818
+DATA wide24<>+40(SB)/8, $0x1818181818181818
+DATA wide24<>+48(SB)/8, $0x1818181818181818
+DATA wide24<>+56(SB)/8, $0x1818181818181818
+GLOBL wide24<>(SB), RODATA|NOPTR, $64
+
+DATA wide32<>+0(SB)/8, $0x2020202020202020
+DATA wide32<>+8(SB)/8, $0x2020202020202020
+DATA wide32<>+16(SB)/8, $0x2020202020202020
+DATA wide32<>+24(SB)/8, $0x2020202020202020
+DATA wide32<>+32(SB)/8, $0x2020202020202020
+DATA wide32<>+40(SB)/8, $0x2020202020202020
+DATA wide32<>+48(SB)/8, $0x2020202020202020
+DATA wide32<>+56(SB)/8, $0x2020202020202020
+GLOBL wide32<>(SB), RODATA|NOPTR, $64
+
 // func mulQ3_KAVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ3_KAVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulQ3_KAVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -7573,10 +9682,9 @@ TEXT ·mulQ3_KAVX5122(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x18181818, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x20202020, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -7585,18 +9693,18 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x20, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
 	PREFETCHT0       2176(CX)
 	PREFETCHT0       2240(CX)
-	VCVTPH2PS        (R9), Z26
-	MOVL             $0x3e000000, R11
-	VPBROADCASTD     R11, Z27
+	VCVTPH2PS        (R10), Z26
+	MOVL             $0x3e000000, R12
+	VPBROADCASTD     R12, Z27
 	VMULPS           Z27, Z26, Z26
 	VPMOVSXBD        192(CX), Z24
 	VCVTDQ2PS        Z24, Z24
@@ -7606,42 +9714,94 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z16
+	VPANDD           wide24<>+0(SB), Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           Z30, Z28, Z17
+	VPANDD           wide24<>+0(SB), Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           Z30, Z29, Z18
+	VPANDD           wide24<>+0(SB), Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z19
+	VPANDD           wide24<>+0(SB), Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z20
+	VPANDD           wide24<>+0(SB), Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           Z30, Z28, Z21
+	VPANDD           wide24<>+0(SB), Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           Z30, Z29, Z22
+	VPANDD           wide24<>+0(SB), Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z23
+	VPANDD           wide24<>+0(SB), Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide32<>+0(SB), Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide32<>+0(SB), Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide32<>+0(SB), Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide32<>+0(SB), Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide32<>+0(SB), Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide32<>+0(SB), Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide32<>+0(SB), Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     112(DI), Z27
-	VPBROADCASTD     116(DI), Z29
+	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z28, Z28, Z28
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      48(DI), Z26, Z26
+	VPADDD.BCST      52(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      168(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      172(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      136(DI), Z27, Z27
+	VPADDD.BCST      140(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -7650,11 +9810,11 @@ block:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7666,11 +9826,11 @@ block:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7682,11 +9842,11 @@ block:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7698,11 +9858,11 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7715,10 +9875,10 @@ block:
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	ADDQ             $0x000000e0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -7740,7 +9900,7 @@ block:
 
 // func mulQ3_KAVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ3_KAVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulQ3_KAVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -7748,10 +9908,9 @@ TEXT ·mulQ3_KAVX5124(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x18181818, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x20202020, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -7762,18 +9921,18 @@ panel:
 	VPXORD Z3, Z3, Z3
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x20, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
 	PREFETCHT0       2176(CX)
 	PREFETCHT0       2240(CX)
-	VCVTPH2PS        (R9), Z26
-	MOVL             $0x3e000000, R11
-	VPBROADCASTD     R11, Z27
+	VCVTPH2PS        (R10), Z26
+	MOVL             $0x3e000000, R12
+	VPBROADCASTD     R12, Z27
 	VMULPS           Z27, Z26, Z26
 	VPMOVSXBD        192(CX), Z24
 	VCVTDQ2PS        Z24, Z24
@@ -7783,42 +9942,94 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z16
+	VPANDD           wide24<>+0(SB), Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           Z30, Z28, Z17
+	VPANDD           wide24<>+0(SB), Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           Z30, Z29, Z18
+	VPANDD           wide24<>+0(SB), Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z19
+	VPANDD           wide24<>+0(SB), Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z20
+	VPANDD           wide24<>+0(SB), Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           Z30, Z28, Z21
+	VPANDD           wide24<>+0(SB), Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           Z30, Z29, Z22
+	VPANDD           wide24<>+0(SB), Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z23
+	VPANDD           wide24<>+0(SB), Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide32<>+0(SB), Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide32<>+0(SB), Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide32<>+0(SB), Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide32<>+0(SB), Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide32<>+0(SB), Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide32<>+0(SB), Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide32<>+0(SB), Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     112(DI), Z27
-	VPBROADCASTD     116(DI), Z29
+	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z28, Z28, Z28
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      48(DI), Z26, Z26
+	VPADDD.BCST      52(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      168(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      172(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      136(DI), Z27, Z27
+	VPADDD.BCST      140(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -7827,11 +10038,11 @@ block:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7843,11 +10054,11 @@ block:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7859,11 +10070,11 @@ block:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7875,11 +10086,11 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7892,72 +10103,116 @@ block:
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VPBROADCASTD     176(DI), Z26
-	VPBROADCASTD     180(DI), Z28
-	VPBROADCASTD     240(DI), Z27
-	VPBROADCASTD     244(DI), Z29
-	VPBROADCASTD     128(DI), Z8
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      256(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             244(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      260(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      224(DI), Z26, Z26
+	VPADDD.BCST      228(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      344(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             332(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      348(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      312(DI), Z27, Z27
+	VPADDD.BCST      316(DI), Z29, Z29
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     144(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
 	VPBROADCASTD     192(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     148(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
 	VPBROADCASTD     196(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -7969,11 +10224,11 @@ block:
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 160(DI), Z26, Z2
-	VFMADD231PS.BCST 224(DI), Z27, Z3
+	VFMADD231PS.BCST 208(DI), Z26, Z2
+	VFMADD231PS.BCST 296(DI), Z27, Z3
 	ADDQ             $0x000000e0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -8003,7 +10258,7 @@ block:
 
 // func mulQ3_KAVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ3_KAVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulQ3_KAVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -8011,10 +10266,9 @@ TEXT ·mulQ3_KAVX5128(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x18181818, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x20202020, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -8029,18 +10283,18 @@ panel:
 	VPXORD Z7, Z7, Z7
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x20, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
 	PREFETCHT0       2176(CX)
 	PREFETCHT0       2240(CX)
-	VCVTPH2PS        (R9), Z26
-	MOVL             $0x3e000000, R11
-	VPBROADCASTD     R11, Z27
+	VCVTPH2PS        (R10), Z26
+	MOVL             $0x3e000000, R12
+	VPBROADCASTD     R12, Z27
 	VMULPS           Z27, Z26, Z26
 	VPMOVSXBD        192(CX), Z24
 	VCVTDQ2PS        Z24, Z24
@@ -8050,42 +10304,94 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z16
+	VPANDD           wide24<>+0(SB), Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           Z30, Z28, Z17
+	VPANDD           wide24<>+0(SB), Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           Z30, Z29, Z18
+	VPANDD           wide24<>+0(SB), Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z19
+	VPANDD           wide24<>+0(SB), Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z20
+	VPANDD           wide24<>+0(SB), Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           Z30, Z28, Z21
+	VPANDD           wide24<>+0(SB), Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           Z30, Z29, Z22
+	VPANDD           wide24<>+0(SB), Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           Z30, Z27, Z23
+	VPANDD           wide24<>+0(SB), Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           Z31, Z16, K2, Z16
+	VPADDB           wide32<>+0(SB), Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           Z31, Z17, K2, Z17
+	VPADDB           wide32<>+0(SB), Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           Z31, Z18, K2, Z18
+	VPADDB           wide32<>+0(SB), Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           Z31, Z19, K2, Z19
+	VPADDB           wide32<>+0(SB), Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           Z31, Z20, K2, Z20
+	VPADDB           wide32<>+0(SB), Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           Z31, Z21, K2, Z21
+	VPADDB           wide32<>+0(SB), Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           Z31, Z22, K2, Z22
+	VPADDB           wide32<>+0(SB), Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           Z31, Z23, K2, Z23
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     112(DI), Z27
-	VPBROADCASTD     116(DI), Z29
+	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z28, Z28, Z28
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      48(DI), Z26, Z26
+	VPADDD.BCST      52(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      168(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      172(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      136(DI), Z27, Z27
+	VPADDD.BCST      140(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -8094,11 +10400,11 @@ block:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -8110,11 +10416,11 @@ block:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -8126,11 +10432,11 @@ block:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -8142,11 +10448,11 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -8159,150 +10465,116 @@ block:
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VPBROADCASTD     176(DI), Z26
-	VPBROADCASTD     180(DI), Z28
-	VPBROADCASTD     240(DI), Z27
-	VPBROADCASTD     244(DI), Z29
-	VPBROADCASTD     128(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     144(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      256(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             244(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
 	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     208(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     132(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     148(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     212(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     136(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     152(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     216(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     140(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     156(DI), Z8
-	VPMADDUBSW       Z8, Z23, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     220(DI), Z8
-	VPMADDUBSW       Z8, Z23, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VCVTDQ2PS        Z26, Z26
-	VCVTDQ2PS        Z28, Z28
-	VCVTDQ2PS        Z27, Z27
-	VCVTDQ2PS        Z29, Z29
-	VMULPS           Z24, Z26, Z26
-	VMULPS           Z24, Z27, Z27
-	VFMADD231PS      Z28, Z25, Z26
-	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 160(DI), Z26, Z2
-	VFMADD231PS.BCST 224(DI), Z27, Z3
-	VPBROADCASTD     304(DI), Z26
-	VPBROADCASTD     308(DI), Z28
-	VPBROADCASTD     368(DI), Z27
-	VPBROADCASTD     372(DI), Z29
-	VPBROADCASTD     256(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     272(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     320(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      260(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      224(DI), Z26, Z26
+	VPADDD.BCST      228(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      344(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             332(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      348(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      312(DI), Z27, Z27
+	VPADDD.BCST      316(DI), Z29, Z29
+	VPBROADCASTD     176(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     192(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     264(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     276(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     324(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     340(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     280(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     328(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     344(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
 	VPBROADCASTD     268(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     284(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     184(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     200(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     272(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     288(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     284(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     332(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     348(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -8314,73 +10586,117 @@ block:
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 288(DI), Z26, Z4
-	VFMADD231PS.BCST 352(DI), Z27, Z5
-	VPBROADCASTD     432(DI), Z26
-	VPBROADCASTD     436(DI), Z28
-	VPBROADCASTD     496(DI), Z27
-	VPBROADCASTD     500(DI), Z29
-	VPBROADCASTD     384(DI), Z8
+	VFMADD231PS.BCST 208(DI), Z26, Z2
+	VFMADD231PS.BCST 296(DI), Z27, Z3
+	VPXORD           Z28, Z28, Z28
+	MOVL             416(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      432(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             420(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      436(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      400(DI), Z26, Z26
+	VPADDD.BCST      404(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             504(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      520(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             508(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      524(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      488(DI), Z27, Z27
+	VPADDD.BCST      492(DI), Z29, Z29
+	VPBROADCASTD     352(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     400(DI), Z8
+	VPBROADCASTD     368(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     440(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     456(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     372(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     444(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     460(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     376(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
 	VPBROADCASTD     448(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
 	VPBROADCASTD     464(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     388(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     404(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     452(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     468(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     408(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     456(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     472(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     396(DI), Z8
+	VPBROADCASTD     364(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     380(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     460(DI), Z8
+	VPBROADCASTD     452(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     468(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -8392,11 +10708,133 @@ block:
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 416(DI), Z26, Z6
-	VFMADD231PS.BCST 480(DI), Z27, Z7
+	VFMADD231PS.BCST 384(DI), Z26, Z4
+	VFMADD231PS.BCST 472(DI), Z27, Z5
+	VPXORD           Z28, Z28, Z28
+	MOVL             592(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      608(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             596(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      612(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      576(DI), Z26, Z26
+	VPADDD.BCST      580(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             680(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      696(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             684(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      700(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      664(DI), Z27, Z27
+	VPADDD.BCST      668(DI), Z29, Z29
+	VPBROADCASTD     528(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     544(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     532(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     548(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     536(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     640(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     540(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     556(DI), Z8
+	VPMADDUBSW       Z8, Z23, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     644(DI), Z8
+	VPMADDUBSW       Z8, Z23, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VCVTDQ2PS        Z26, Z26
+	VCVTDQ2PS        Z28, Z28
+	VCVTDQ2PS        Z27, Z27
+	VCVTDQ2PS        Z29, Z29
+	VMULPS           Z24, Z26, Z26
+	VMULPS           Z24, Z27, Z27
+	VFMADD231PS      Z28, Z25, Z26
+	VFMADD231PS      Z29, Z25, Z27
+	VFMADD231PS.BCST 560(DI), Z26, Z6
+	VFMADD231PS.BCST 648(DI), Z27, Z7
 	ADDQ             $0x000000e0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -8442,7 +10880,7 @@ block:
 
 // func mulQ4_KAVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_KAVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_KAVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -8450,8 +10888,9 @@ TEXT ·mulQ4_KAVX5121(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -8459,9 +10898,9 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0        2048(CX)
@@ -8471,29 +10910,50 @@ block:
 	PREFETCHT0        2304(CX)
 	VPMOVZXBD         256(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R9), Z26
+	VCVTPH2PS         (R10), Z26
 	VMULPS            Z26, Z24, Z24
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R9), Z27
+	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            Z30, Z16, Z16
-	VPANDD            Z30, Z20, Z20
+	VPANDD            wide15<>+0(SB), Z16, Z16
+	VPANDD            wide15<>+0(SB), Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            Z30, Z17, Z17
-	VPANDD            Z30, Z21, Z21
+	VPANDD            wide15<>+0(SB), Z17, Z17
+	VPANDD            wide15<>+0(SB), Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            Z30, Z18, Z18
-	VPANDD            Z30, Z22, Z22
+	VPANDD            wide15<>+0(SB), Z18, Z18
+	VPANDD            wide15<>+0(SB), Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            Z30, Z19, Z19
-	VPANDD            Z30, Z23, Z23
+	VPANDD            wide15<>+0(SB), Z19, Z19
+	VPANDD            wide15<>+0(SB), Z23, Z23
+	VMOVDQA32         Z16, (R9)
+	VMOVDQA32         Z17, 64(R9)
+	VMOVDQA32         Z18, 128(R9)
+	VMOVDQA32         Z19, 192(R9)
+	VMOVDQA32         Z20, 256(R9)
+	VMOVDQA32         Z21, 320(R9)
+	VMOVDQA32         Z22, 384(R9)
+	VMOVDQA32         Z23, 448(R9)
 	VPXORD            Z26, Z26, Z26
+	MOVL              64(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      72(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              68(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      76(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPSLLD            $0x07, Z26, Z26
 	VPBROADCASTD      (DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
@@ -8532,7 +10992,7 @@ block:
 	VFNMADD231PS.BCST 44(DI), Z25, Z0
 	ADDQ              $0x00000120, CX
 	ADDQ              BX, DI
-	DECQ              R10
+	DECQ              R11
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -8550,7 +11010,7 @@ block:
 
 // func mulQ4_KAVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_KAVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_KAVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -8558,8 +11018,9 @@ TEXT ·mulQ4_KAVX5122(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -8568,9 +11029,9 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0        2048(CX)
@@ -8580,35 +11041,69 @@ block:
 	PREFETCHT0        2304(CX)
 	VPMOVZXBD         256(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R9), Z26
+	VCVTPH2PS         (R10), Z26
 	VMULPS            Z26, Z24, Z24
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R9), Z27
+	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            Z30, Z16, Z16
-	VPANDD            Z30, Z20, Z20
+	VPANDD            wide15<>+0(SB), Z16, Z16
+	VPANDD            wide15<>+0(SB), Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            Z30, Z17, Z17
-	VPANDD            Z30, Z21, Z21
+	VPANDD            wide15<>+0(SB), Z17, Z17
+	VPANDD            wide15<>+0(SB), Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            Z30, Z18, Z18
-	VPANDD            Z30, Z22, Z22
+	VPANDD            wide15<>+0(SB), Z18, Z18
+	VPANDD            wide15<>+0(SB), Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            Z30, Z19, Z19
-	VPANDD            Z30, Z23, Z23
+	VPANDD            wide15<>+0(SB), Z19, Z19
+	VPANDD            wide15<>+0(SB), Z23, Z23
+	VMOVDQA32         Z16, (R9)
+	VMOVDQA32         Z17, 64(R9)
+	VMOVDQA32         Z18, 128(R9)
+	VMOVDQA32         Z19, 192(R9)
+	VMOVDQA32         Z20, 256(R9)
+	VMOVDQA32         Z21, 320(R9)
+	VMOVDQA32         Z22, 384(R9)
+	VMOVDQA32         Z23, 448(R9)
 	VPXORD            Z26, Z26, Z26
+	MOVL              64(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      72(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              68(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      76(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPSLLD            $0x07, Z26, Z26
 	VPXORD            Z27, Z27, Z27
+	MOVL              152(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      160(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              156(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      164(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	VPSLLD            $0x07, Z27, Z27
 	VPBROADCASTD      (DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      64(DI), Z8
+	VPBROADCASTD      88(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -8616,7 +11111,7 @@ block:
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      68(DI), Z8
+	VPBROADCASTD      92(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -8624,7 +11119,7 @@ block:
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      72(DI), Z8
+	VPBROADCASTD      96(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -8632,7 +11127,7 @@ block:
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      76(DI), Z8
+	VPBROADCASTD      100(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -8640,7 +11135,7 @@ block:
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      80(DI), Z8
+	VPBROADCASTD      104(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -8648,7 +11143,7 @@ block:
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      84(DI), Z8
+	VPBROADCASTD      108(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -8656,7 +11151,7 @@ block:
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      88(DI), Z8
+	VPBROADCASTD      112(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -8664,7 +11159,7 @@ block:
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      92(DI), Z8
+	VPBROADCASTD      116(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -8673,12 +11168,12 @@ block:
 	VMULPS            Z24, Z26, Z26
 	VMULPS            Z24, Z27, Z27
 	VFMADD231PS.BCST  32(DI), Z26, Z0
-	VFMADD231PS.BCST  96(DI), Z27, Z1
+	VFMADD231PS.BCST  120(DI), Z27, Z1
 	VFNMADD231PS.BCST 44(DI), Z25, Z0
-	VFNMADD231PS.BCST 108(DI), Z25, Z1
+	VFNMADD231PS.BCST 132(DI), Z25, Z1
 	ADDQ              $0x00000120, CX
 	ADDQ              BX, DI
-	DECQ              R10
+	DECQ              R11
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -8700,7 +11195,7 @@ block:
 
 // func mulQ4_KAVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_KAVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_KAVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -8708,8 +11203,9 @@ TEXT ·mulQ4_KAVX5124(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -8720,9 +11216,9 @@ panel:
 	VPXORD Z3, Z3, Z3
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0        2048(CX)
@@ -8732,45 +11228,105 @@ block:
 	PREFETCHT0        2304(CX)
 	VPMOVZXBD         256(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R9), Z26
+	VCVTPH2PS         (R10), Z26
 	VMULPS            Z26, Z24, Z24
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R9), Z27
+	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            Z30, Z16, Z16
-	VPANDD            Z30, Z20, Z20
+	VPANDD            wide15<>+0(SB), Z16, Z16
+	VPANDD            wide15<>+0(SB), Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            Z30, Z17, Z17
-	VPANDD            Z30, Z21, Z21
+	VPANDD            wide15<>+0(SB), Z17, Z17
+	VPANDD            wide15<>+0(SB), Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            Z30, Z18, Z18
-	VPANDD            Z30, Z22, Z22
+	VPANDD            wide15<>+0(SB), Z18, Z18
+	VPANDD            wide15<>+0(SB), Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            Z30, Z19, Z19
-	VPANDD            Z30, Z23, Z23
+	VPANDD            wide15<>+0(SB), Z19, Z19
+	VPANDD            wide15<>+0(SB), Z23, Z23
+	VMOVDQA32         Z16, (R9)
+	VMOVDQA32         Z17, 64(R9)
+	VMOVDQA32         Z18, 128(R9)
+	VMOVDQA32         Z19, 192(R9)
+	VMOVDQA32         Z20, 256(R9)
+	VMOVDQA32         Z21, 320(R9)
+	VMOVDQA32         Z22, 384(R9)
+	VMOVDQA32         Z23, 448(R9)
 	VPXORD            Z26, Z26, Z26
+	MOVL              64(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      72(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              68(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      76(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPSLLD            $0x07, Z26, Z26
 	VPXORD            Z27, Z27, Z27
+	MOVL              152(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      160(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              156(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      164(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	VPSLLD            $0x07, Z27, Z27
 	VPXORD            Z28, Z28, Z28
+	MOVL              240(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      248(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	MOVL              244(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      252(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	VPSLLD            $0x07, Z28, Z28
 	VPXORD            Z29, Z29, Z29
+	MOVL              328(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      336(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	MOVL              332(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      340(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPSLLD            $0x07, Z29, Z29
 	VPBROADCASTD      (DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      64(DI), Z8
+	VPBROADCASTD      88(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      128(DI), Z8
+	VPBROADCASTD      176(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      192(DI), Z8
+	VPBROADCASTD      264(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -8778,15 +11334,15 @@ block:
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      68(DI), Z8
+	VPBROADCASTD      92(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      132(DI), Z8
+	VPBROADCASTD      180(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      196(DI), Z8
+	VPBROADCASTD      268(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -8794,15 +11350,15 @@ block:
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      72(DI), Z8
+	VPBROADCASTD      96(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      136(DI), Z8
+	VPBROADCASTD      184(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      200(DI), Z8
+	VPBROADCASTD      272(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -8810,15 +11366,15 @@ block:
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      76(DI), Z8
+	VPBROADCASTD      100(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      140(DI), Z8
+	VPBROADCASTD      188(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      204(DI), Z8
+	VPBROADCASTD      276(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -8826,15 +11382,15 @@ block:
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      80(DI), Z8
+	VPBROADCASTD      104(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      144(DI), Z8
+	VPBROADCASTD      192(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      208(DI), Z8
+	VPBROADCASTD      280(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -8842,15 +11398,15 @@ block:
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      84(DI), Z8
+	VPBROADCASTD      108(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      148(DI), Z8
+	VPBROADCASTD      196(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      212(DI), Z8
+	VPBROADCASTD      284(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -8858,15 +11414,15 @@ block:
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      88(DI), Z8
+	VPBROADCASTD      112(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      152(DI), Z8
+	VPBROADCASTD      200(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      216(DI), Z8
+	VPBROADCASTD      288(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -8874,15 +11430,15 @@ block:
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      92(DI), Z8
+	VPBROADCASTD      116(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      156(DI), Z8
+	VPBROADCASTD      204(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      220(DI), Z8
+	VPBROADCASTD      292(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -8895,16 +11451,16 @@ block:
 	VMULPS            Z24, Z28, Z28
 	VMULPS            Z24, Z29, Z29
 	VFMADD231PS.BCST  32(DI), Z26, Z0
-	VFMADD231PS.BCST  96(DI), Z27, Z1
-	VFMADD231PS.BCST  160(DI), Z28, Z2
-	VFMADD231PS.BCST  224(DI), Z29, Z3
+	VFMADD231PS.BCST  120(DI), Z27, Z1
+	VFMADD231PS.BCST  208(DI), Z28, Z2
+	VFMADD231PS.BCST  296(DI), Z29, Z3
 	VFNMADD231PS.BCST 44(DI), Z25, Z0
-	VFNMADD231PS.BCST 108(DI), Z25, Z1
-	VFNMADD231PS.BCST 172(DI), Z25, Z2
-	VFNMADD231PS.BCST 236(DI), Z25, Z3
+	VFNMADD231PS.BCST 132(DI), Z25, Z1
+	VFNMADD231PS.BCST 220(DI), Z25, Z2
+	VFNMADD231PS.BCST 308(DI), Z25, Z3
 	ADDQ              $0x00000120, CX
 	ADDQ              BX, DI
-	DECQ              R10
+	DECQ              R11
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -8934,7 +11490,7 @@ block:
 
 // func mulQ4_KAVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ4_KAVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulQ4_KAVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -8942,8 +11498,9 @@ TEXT ·mulQ4_KAVX5128(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -8958,9 +11515,9 @@ panel:
 	VPXORD Z7, Z7, Z7
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0        2048(CX)
@@ -8970,45 +11527,105 @@ block:
 	PREFETCHT0        2304(CX)
 	VPMOVZXBD         256(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R9), Z26
+	VCVTPH2PS         (R10), Z26
 	VMULPS            Z26, Z24, Z24
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R9), Z27
+	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            Z30, Z16, Z16
-	VPANDD            Z30, Z20, Z20
+	VPANDD            wide15<>+0(SB), Z16, Z16
+	VPANDD            wide15<>+0(SB), Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            Z30, Z17, Z17
-	VPANDD            Z30, Z21, Z21
+	VPANDD            wide15<>+0(SB), Z17, Z17
+	VPANDD            wide15<>+0(SB), Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            Z30, Z18, Z18
-	VPANDD            Z30, Z22, Z22
+	VPANDD            wide15<>+0(SB), Z18, Z18
+	VPANDD            wide15<>+0(SB), Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            Z30, Z19, Z19
-	VPANDD            Z30, Z23, Z23
+	VPANDD            wide15<>+0(SB), Z19, Z19
+	VPANDD            wide15<>+0(SB), Z23, Z23
+	VMOVDQA32         Z16, (R9)
+	VMOVDQA32         Z17, 64(R9)
+	VMOVDQA32         Z18, 128(R9)
+	VMOVDQA32         Z19, 192(R9)
+	VMOVDQA32         Z20, 256(R9)
+	VMOVDQA32         Z21, 320(R9)
+	VMOVDQA32         Z22, 384(R9)
+	VMOVDQA32         Z23, 448(R9)
 	VPXORD            Z26, Z26, Z26
+	MOVL              64(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      72(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              68(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      76(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPSLLD            $0x07, Z26, Z26
 	VPXORD            Z27, Z27, Z27
+	MOVL              152(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      160(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              156(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      164(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	VPSLLD            $0x07, Z27, Z27
 	VPXORD            Z28, Z28, Z28
+	MOVL              240(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      248(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	MOVL              244(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      252(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	VPSLLD            $0x07, Z28, Z28
 	VPXORD            Z29, Z29, Z29
+	MOVL              328(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      336(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	MOVL              332(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      340(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPSLLD            $0x07, Z29, Z29
 	VPBROADCASTD      (DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      64(DI), Z8
+	VPBROADCASTD      88(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      128(DI), Z8
+	VPBROADCASTD      176(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      192(DI), Z8
+	VPBROADCASTD      264(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9016,15 +11633,15 @@ block:
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      68(DI), Z8
+	VPBROADCASTD      92(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      132(DI), Z8
+	VPBROADCASTD      180(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      196(DI), Z8
+	VPBROADCASTD      268(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9032,15 +11649,15 @@ block:
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      72(DI), Z8
+	VPBROADCASTD      96(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      136(DI), Z8
+	VPBROADCASTD      184(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      200(DI), Z8
+	VPBROADCASTD      272(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9048,15 +11665,15 @@ block:
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      76(DI), Z8
+	VPBROADCASTD      100(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      140(DI), Z8
+	VPBROADCASTD      188(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      204(DI), Z8
+	VPBROADCASTD      276(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9064,15 +11681,15 @@ block:
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      80(DI), Z8
+	VPBROADCASTD      104(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      144(DI), Z8
+	VPBROADCASTD      192(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      208(DI), Z8
+	VPBROADCASTD      280(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9080,15 +11697,15 @@ block:
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      84(DI), Z8
+	VPBROADCASTD      108(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      148(DI), Z8
+	VPBROADCASTD      196(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      212(DI), Z8
+	VPBROADCASTD      284(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9096,15 +11713,15 @@ block:
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      88(DI), Z8
+	VPBROADCASTD      112(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      152(DI), Z8
+	VPBROADCASTD      200(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      216(DI), Z8
+	VPBROADCASTD      288(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9112,15 +11729,15 @@ block:
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      92(DI), Z8
+	VPBROADCASTD      116(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      156(DI), Z8
+	VPBROADCASTD      204(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      220(DI), Z8
+	VPBROADCASTD      292(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9133,142 +11750,194 @@ block:
 	VMULPS            Z24, Z28, Z28
 	VMULPS            Z24, Z29, Z29
 	VFMADD231PS.BCST  32(DI), Z26, Z0
-	VFMADD231PS.BCST  96(DI), Z27, Z1
-	VFMADD231PS.BCST  160(DI), Z28, Z2
-	VFMADD231PS.BCST  224(DI), Z29, Z3
+	VFMADD231PS.BCST  120(DI), Z27, Z1
+	VFMADD231PS.BCST  208(DI), Z28, Z2
+	VFMADD231PS.BCST  296(DI), Z29, Z3
 	VFNMADD231PS.BCST 44(DI), Z25, Z0
-	VFNMADD231PS.BCST 108(DI), Z25, Z1
-	VFNMADD231PS.BCST 172(DI), Z25, Z2
-	VFNMADD231PS.BCST 236(DI), Z25, Z3
+	VFNMADD231PS.BCST 132(DI), Z25, Z1
+	VFNMADD231PS.BCST 220(DI), Z25, Z2
+	VFNMADD231PS.BCST 308(DI), Z25, Z3
 	VPXORD            Z26, Z26, Z26
+	MOVL              416(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      424(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              420(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      428(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPSLLD            $0x07, Z26, Z26
 	VPXORD            Z27, Z27, Z27
+	MOVL              504(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      512(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              508(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      516(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	VPSLLD            $0x07, Z27, Z27
 	VPXORD            Z28, Z28, Z28
+	MOVL              592(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      600(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	MOVL              596(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      604(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	VPSLLD            $0x07, Z28, Z28
 	VPXORD            Z29, Z29, Z29
-	VPBROADCASTD      256(DI), Z8
+	MOVL              680(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      688(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	MOVL              684(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      692(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPSLLD            $0x07, Z29, Z29
+	VPBROADCASTD      352(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      320(DI), Z8
+	VPBROADCASTD      440(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      384(DI), Z8
+	VPBROADCASTD      528(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      616(DI), Z8
+	VPMADDUBSW        Z8, Z16, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      356(DI), Z8
+	VPMADDUBSW        Z8, Z17, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPBROADCASTD      444(DI), Z8
+	VPMADDUBSW        Z8, Z17, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	VPBROADCASTD      532(DI), Z8
+	VPMADDUBSW        Z8, Z17, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      620(DI), Z8
+	VPMADDUBSW        Z8, Z17, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      360(DI), Z8
+	VPMADDUBSW        Z8, Z18, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      448(DI), Z8
-	VPMADDUBSW        Z8, Z16, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      260(DI), Z8
-	VPMADDUBSW        Z8, Z17, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      324(DI), Z8
-	VPMADDUBSW        Z8, Z17, Z8
+	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      388(DI), Z8
-	VPMADDUBSW        Z8, Z17, Z8
+	VPBROADCASTD      536(DI), Z8
+	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      624(DI), Z8
+	VPMADDUBSW        Z8, Z18, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      364(DI), Z8
+	VPMADDUBSW        Z8, Z19, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      452(DI), Z8
-	VPMADDUBSW        Z8, Z17, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      264(DI), Z8
-	VPMADDUBSW        Z8, Z18, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      328(DI), Z8
-	VPMADDUBSW        Z8, Z18, Z8
+	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      392(DI), Z8
-	VPMADDUBSW        Z8, Z18, Z8
+	VPBROADCASTD      540(DI), Z8
+	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      628(DI), Z8
+	VPMADDUBSW        Z8, Z19, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      368(DI), Z8
+	VPMADDUBSW        Z8, Z20, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      456(DI), Z8
-	VPMADDUBSW        Z8, Z18, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      268(DI), Z8
-	VPMADDUBSW        Z8, Z19, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      332(DI), Z8
-	VPMADDUBSW        Z8, Z19, Z8
+	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      396(DI), Z8
-	VPMADDUBSW        Z8, Z19, Z8
+	VPBROADCASTD      544(DI), Z8
+	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      632(DI), Z8
+	VPMADDUBSW        Z8, Z20, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      372(DI), Z8
+	VPMADDUBSW        Z8, Z21, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      460(DI), Z8
-	VPMADDUBSW        Z8, Z19, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      272(DI), Z8
-	VPMADDUBSW        Z8, Z20, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      336(DI), Z8
-	VPMADDUBSW        Z8, Z20, Z8
+	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      400(DI), Z8
-	VPMADDUBSW        Z8, Z20, Z8
+	VPBROADCASTD      548(DI), Z8
+	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      636(DI), Z8
+	VPMADDUBSW        Z8, Z21, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      376(DI), Z8
+	VPMADDUBSW        Z8, Z22, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      464(DI), Z8
-	VPMADDUBSW        Z8, Z20, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      276(DI), Z8
-	VPMADDUBSW        Z8, Z21, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      340(DI), Z8
-	VPMADDUBSW        Z8, Z21, Z8
+	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      404(DI), Z8
-	VPMADDUBSW        Z8, Z21, Z8
+	VPBROADCASTD      552(DI), Z8
+	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      640(DI), Z8
+	VPMADDUBSW        Z8, Z22, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      380(DI), Z8
+	VPMADDUBSW        Z8, Z23, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      468(DI), Z8
-	VPMADDUBSW        Z8, Z21, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      280(DI), Z8
-	VPMADDUBSW        Z8, Z22, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      344(DI), Z8
-	VPMADDUBSW        Z8, Z22, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      408(DI), Z8
-	VPMADDUBSW        Z8, Z22, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      472(DI), Z8
-	VPMADDUBSW        Z8, Z22, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      284(DI), Z8
-	VPMADDUBSW        Z8, Z23, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      348(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      412(DI), Z8
+	VPBROADCASTD      556(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      476(DI), Z8
+	VPBROADCASTD      644(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9280,17 +11949,17 @@ block:
 	VMULPS            Z24, Z27, Z27
 	VMULPS            Z24, Z28, Z28
 	VMULPS            Z24, Z29, Z29
-	VFMADD231PS.BCST  288(DI), Z26, Z4
-	VFMADD231PS.BCST  352(DI), Z27, Z5
-	VFMADD231PS.BCST  416(DI), Z28, Z6
-	VFMADD231PS.BCST  480(DI), Z29, Z7
-	VFNMADD231PS.BCST 300(DI), Z25, Z4
-	VFNMADD231PS.BCST 364(DI), Z25, Z5
-	VFNMADD231PS.BCST 428(DI), Z25, Z6
-	VFNMADD231PS.BCST 492(DI), Z25, Z7
+	VFMADD231PS.BCST  384(DI), Z26, Z4
+	VFMADD231PS.BCST  472(DI), Z27, Z5
+	VFMADD231PS.BCST  560(DI), Z28, Z6
+	VFMADD231PS.BCST  648(DI), Z29, Z7
+	VFNMADD231PS.BCST 396(DI), Z25, Z4
+	VFNMADD231PS.BCST 484(DI), Z25, Z5
+	VFNMADD231PS.BCST 572(DI), Z25, Z6
+	VFNMADD231PS.BCST 660(DI), Z25, Z7
 	ADDQ              $0x00000120, CX
 	ADDQ              BX, DI
-	DECQ              R10
+	DECQ              R11
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -9336,7 +12005,7 @@ block:
 
 // func mulQ5_KAVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_KAVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_KAVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -9344,10 +12013,9 @@ TEXT ·mulQ5_KAVX5121(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -9355,9 +12023,9 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0        2048(CX)
@@ -9368,45 +12036,66 @@ block:
 	PREFETCHT0        2368(CX)
 	VPMOVZXBD         320(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R9), Z26
+	VCVTPH2PS         (R10), Z26
 	VMULPS            Z26, Z24, Z24
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R9), Z27
+	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            Z30, Z16, Z16
-	VPANDD            Z30, Z20, Z20
+	VPANDD            wide15<>+0(SB), Z16, Z16
+	VPANDD            wide15<>+0(SB), Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            Z30, Z17, Z17
-	VPANDD            Z30, Z21, Z21
+	VPANDD            wide15<>+0(SB), Z17, Z17
+	VPANDD            wide15<>+0(SB), Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            Z30, Z18, Z18
-	VPANDD            Z30, Z22, Z22
+	VPANDD            wide15<>+0(SB), Z18, Z18
+	VPANDD            wide15<>+0(SB), Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            Z30, Z19, Z19
-	VPANDD            Z30, Z23, Z23
+	VPANDD            wide15<>+0(SB), Z19, Z19
+	VPANDD            wide15<>+0(SB), Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            Z31, Z16, K2, Z16
+	VPADDB            wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            Z31, Z17, K2, Z17
+	VPADDB            wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            Z31, Z18, K2, Z18
+	VPADDB            wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            Z31, Z19, K2, Z19
+	VPADDB            wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            Z31, Z20, K2, Z20
+	VPADDB            wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            Z31, Z21, K2, Z21
+	VPADDB            wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            Z31, Z22, K2, Z22
+	VPADDB            wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            Z31, Z23, K2, Z23
+	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32         Z16, (R9)
+	VMOVDQA32         Z17, 64(R9)
+	VMOVDQA32         Z18, 128(R9)
+	VMOVDQA32         Z19, 192(R9)
+	VMOVDQA32         Z20, 256(R9)
+	VMOVDQA32         Z21, 320(R9)
+	VMOVDQA32         Z22, 384(R9)
+	VMOVDQA32         Z23, 448(R9)
 	VPXORD            Z26, Z26, Z26
+	MOVL              64(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      72(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              68(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      76(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPSLLD            $0x07, Z26, Z26
 	VPBROADCASTD      (DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
@@ -9445,7 +12134,7 @@ block:
 	VFNMADD231PS.BCST 44(DI), Z25, Z0
 	ADDQ              $0x00000160, CX
 	ADDQ              BX, DI
-	DECQ              R10
+	DECQ              R11
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -9463,7 +12152,7 @@ block:
 
 // func mulQ5_KAVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_KAVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_KAVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -9471,10 +12160,9 @@ TEXT ·mulQ5_KAVX5122(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -9483,9 +12171,9 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0        2048(CX)
@@ -9496,51 +12184,85 @@ block:
 	PREFETCHT0        2368(CX)
 	VPMOVZXBD         320(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R9), Z26
+	VCVTPH2PS         (R10), Z26
 	VMULPS            Z26, Z24, Z24
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R9), Z27
+	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            Z30, Z16, Z16
-	VPANDD            Z30, Z20, Z20
+	VPANDD            wide15<>+0(SB), Z16, Z16
+	VPANDD            wide15<>+0(SB), Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            Z30, Z17, Z17
-	VPANDD            Z30, Z21, Z21
+	VPANDD            wide15<>+0(SB), Z17, Z17
+	VPANDD            wide15<>+0(SB), Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            Z30, Z18, Z18
-	VPANDD            Z30, Z22, Z22
+	VPANDD            wide15<>+0(SB), Z18, Z18
+	VPANDD            wide15<>+0(SB), Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            Z30, Z19, Z19
-	VPANDD            Z30, Z23, Z23
+	VPANDD            wide15<>+0(SB), Z19, Z19
+	VPANDD            wide15<>+0(SB), Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            Z31, Z16, K2, Z16
+	VPADDB            wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            Z31, Z17, K2, Z17
+	VPADDB            wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            Z31, Z18, K2, Z18
+	VPADDB            wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            Z31, Z19, K2, Z19
+	VPADDB            wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            Z31, Z20, K2, Z20
+	VPADDB            wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            Z31, Z21, K2, Z21
+	VPADDB            wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            Z31, Z22, K2, Z22
+	VPADDB            wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            Z31, Z23, K2, Z23
+	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32         Z16, (R9)
+	VMOVDQA32         Z17, 64(R9)
+	VMOVDQA32         Z18, 128(R9)
+	VMOVDQA32         Z19, 192(R9)
+	VMOVDQA32         Z20, 256(R9)
+	VMOVDQA32         Z21, 320(R9)
+	VMOVDQA32         Z22, 384(R9)
+	VMOVDQA32         Z23, 448(R9)
 	VPXORD            Z26, Z26, Z26
+	MOVL              64(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      72(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              68(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      76(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPSLLD            $0x07, Z26, Z26
 	VPXORD            Z27, Z27, Z27
+	MOVL              152(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      160(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              156(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      164(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	VPSLLD            $0x07, Z27, Z27
 	VPBROADCASTD      (DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      64(DI), Z8
+	VPBROADCASTD      88(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -9548,7 +12270,7 @@ block:
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      68(DI), Z8
+	VPBROADCASTD      92(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -9556,7 +12278,7 @@ block:
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      72(DI), Z8
+	VPBROADCASTD      96(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -9564,7 +12286,7 @@ block:
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      76(DI), Z8
+	VPBROADCASTD      100(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -9572,7 +12294,7 @@ block:
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      80(DI), Z8
+	VPBROADCASTD      104(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -9580,7 +12302,7 @@ block:
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      84(DI), Z8
+	VPBROADCASTD      108(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -9588,7 +12310,7 @@ block:
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      88(DI), Z8
+	VPBROADCASTD      112(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -9596,7 +12318,7 @@ block:
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      92(DI), Z8
+	VPBROADCASTD      116(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
@@ -9605,12 +12327,12 @@ block:
 	VMULPS            Z24, Z26, Z26
 	VMULPS            Z24, Z27, Z27
 	VFMADD231PS.BCST  32(DI), Z26, Z0
-	VFMADD231PS.BCST  96(DI), Z27, Z1
+	VFMADD231PS.BCST  120(DI), Z27, Z1
 	VFNMADD231PS.BCST 44(DI), Z25, Z0
-	VFNMADD231PS.BCST 108(DI), Z25, Z1
+	VFNMADD231PS.BCST 132(DI), Z25, Z1
 	ADDQ              $0x00000160, CX
 	ADDQ              BX, DI
-	DECQ              R10
+	DECQ              R11
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -9632,7 +12354,7 @@ block:
 
 // func mulQ5_KAVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_KAVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_KAVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -9640,10 +12362,9 @@ TEXT ·mulQ5_KAVX5124(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -9654,9 +12375,9 @@ panel:
 	VPXORD Z3, Z3, Z3
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0        2048(CX)
@@ -9667,61 +12388,121 @@ block:
 	PREFETCHT0        2368(CX)
 	VPMOVZXBD         320(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R9), Z26
+	VCVTPH2PS         (R10), Z26
 	VMULPS            Z26, Z24, Z24
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R9), Z27
+	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            Z30, Z16, Z16
-	VPANDD            Z30, Z20, Z20
+	VPANDD            wide15<>+0(SB), Z16, Z16
+	VPANDD            wide15<>+0(SB), Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            Z30, Z17, Z17
-	VPANDD            Z30, Z21, Z21
+	VPANDD            wide15<>+0(SB), Z17, Z17
+	VPANDD            wide15<>+0(SB), Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            Z30, Z18, Z18
-	VPANDD            Z30, Z22, Z22
+	VPANDD            wide15<>+0(SB), Z18, Z18
+	VPANDD            wide15<>+0(SB), Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            Z30, Z19, Z19
-	VPANDD            Z30, Z23, Z23
+	VPANDD            wide15<>+0(SB), Z19, Z19
+	VPANDD            wide15<>+0(SB), Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            Z31, Z16, K2, Z16
+	VPADDB            wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            Z31, Z17, K2, Z17
+	VPADDB            wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            Z31, Z18, K2, Z18
+	VPADDB            wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            Z31, Z19, K2, Z19
+	VPADDB            wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            Z31, Z20, K2, Z20
+	VPADDB            wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            Z31, Z21, K2, Z21
+	VPADDB            wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            Z31, Z22, K2, Z22
+	VPADDB            wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            Z31, Z23, K2, Z23
+	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32         Z16, (R9)
+	VMOVDQA32         Z17, 64(R9)
+	VMOVDQA32         Z18, 128(R9)
+	VMOVDQA32         Z19, 192(R9)
+	VMOVDQA32         Z20, 256(R9)
+	VMOVDQA32         Z21, 320(R9)
+	VMOVDQA32         Z22, 384(R9)
+	VMOVDQA32         Z23, 448(R9)
 	VPXORD            Z26, Z26, Z26
+	MOVL              64(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      72(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              68(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      76(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPSLLD            $0x07, Z26, Z26
 	VPXORD            Z27, Z27, Z27
+	MOVL              152(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      160(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              156(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      164(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	VPSLLD            $0x07, Z27, Z27
 	VPXORD            Z28, Z28, Z28
+	MOVL              240(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      248(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	MOVL              244(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      252(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	VPSLLD            $0x07, Z28, Z28
 	VPXORD            Z29, Z29, Z29
+	MOVL              328(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      336(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	MOVL              332(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      340(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPSLLD            $0x07, Z29, Z29
 	VPBROADCASTD      (DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      64(DI), Z8
+	VPBROADCASTD      88(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      128(DI), Z8
+	VPBROADCASTD      176(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      192(DI), Z8
+	VPBROADCASTD      264(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9729,15 +12510,15 @@ block:
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      68(DI), Z8
+	VPBROADCASTD      92(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      132(DI), Z8
+	VPBROADCASTD      180(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      196(DI), Z8
+	VPBROADCASTD      268(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9745,15 +12526,15 @@ block:
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      72(DI), Z8
+	VPBROADCASTD      96(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      136(DI), Z8
+	VPBROADCASTD      184(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      200(DI), Z8
+	VPBROADCASTD      272(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9761,15 +12542,15 @@ block:
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      76(DI), Z8
+	VPBROADCASTD      100(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      140(DI), Z8
+	VPBROADCASTD      188(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      204(DI), Z8
+	VPBROADCASTD      276(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9777,15 +12558,15 @@ block:
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      80(DI), Z8
+	VPBROADCASTD      104(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      144(DI), Z8
+	VPBROADCASTD      192(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      208(DI), Z8
+	VPBROADCASTD      280(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9793,15 +12574,15 @@ block:
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      84(DI), Z8
+	VPBROADCASTD      108(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      148(DI), Z8
+	VPBROADCASTD      196(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      212(DI), Z8
+	VPBROADCASTD      284(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9809,15 +12590,15 @@ block:
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      88(DI), Z8
+	VPBROADCASTD      112(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      152(DI), Z8
+	VPBROADCASTD      200(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      216(DI), Z8
+	VPBROADCASTD      288(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9825,15 +12606,15 @@ block:
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      92(DI), Z8
+	VPBROADCASTD      116(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      156(DI), Z8
+	VPBROADCASTD      204(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      220(DI), Z8
+	VPBROADCASTD      292(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9846,16 +12627,16 @@ block:
 	VMULPS            Z24, Z28, Z28
 	VMULPS            Z24, Z29, Z29
 	VFMADD231PS.BCST  32(DI), Z26, Z0
-	VFMADD231PS.BCST  96(DI), Z27, Z1
-	VFMADD231PS.BCST  160(DI), Z28, Z2
-	VFMADD231PS.BCST  224(DI), Z29, Z3
+	VFMADD231PS.BCST  120(DI), Z27, Z1
+	VFMADD231PS.BCST  208(DI), Z28, Z2
+	VFMADD231PS.BCST  296(DI), Z29, Z3
 	VFNMADD231PS.BCST 44(DI), Z25, Z0
-	VFNMADD231PS.BCST 108(DI), Z25, Z1
-	VFNMADD231PS.BCST 172(DI), Z25, Z2
-	VFNMADD231PS.BCST 236(DI), Z25, Z3
+	VFNMADD231PS.BCST 132(DI), Z25, Z1
+	VFNMADD231PS.BCST 220(DI), Z25, Z2
+	VFNMADD231PS.BCST 308(DI), Z25, Z3
 	ADDQ              $0x00000160, CX
 	ADDQ              BX, DI
-	DECQ              R10
+	DECQ              R11
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -9885,7 +12666,7 @@ block:
 
 // func mulQ5_KAVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ5_KAVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulQ5_KAVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -9893,10 +12674,9 @@ TEXT ·mulQ5_KAVX5128(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x10101010, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -9911,9 +12691,9 @@ panel:
 	VPXORD Z7, Z7, Z7
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0        2048(CX)
@@ -9924,61 +12704,121 @@ block:
 	PREFETCHT0        2368(CX)
 	VPMOVZXBD         320(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R9), Z26
+	VCVTPH2PS         (R10), Z26
 	VMULPS            Z26, Z24, Z24
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R9), Z27
+	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            Z30, Z16, Z16
-	VPANDD            Z30, Z20, Z20
+	VPANDD            wide15<>+0(SB), Z16, Z16
+	VPANDD            wide15<>+0(SB), Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            Z30, Z17, Z17
-	VPANDD            Z30, Z21, Z21
+	VPANDD            wide15<>+0(SB), Z17, Z17
+	VPANDD            wide15<>+0(SB), Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            Z30, Z18, Z18
-	VPANDD            Z30, Z22, Z22
+	VPANDD            wide15<>+0(SB), Z18, Z18
+	VPANDD            wide15<>+0(SB), Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            Z30, Z19, Z19
-	VPANDD            Z30, Z23, Z23
+	VPANDD            wide15<>+0(SB), Z19, Z19
+	VPANDD            wide15<>+0(SB), Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            Z31, Z16, K2, Z16
+	VPADDB            wide16<>+0(SB), Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            Z31, Z17, K2, Z17
+	VPADDB            wide16<>+0(SB), Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            Z31, Z18, K2, Z18
+	VPADDB            wide16<>+0(SB), Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            Z31, Z19, K2, Z19
+	VPADDB            wide16<>+0(SB), Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            Z31, Z20, K2, Z20
+	VPADDB            wide16<>+0(SB), Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            Z31, Z21, K2, Z21
+	VPADDB            wide16<>+0(SB), Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            Z31, Z22, K2, Z22
+	VPADDB            wide16<>+0(SB), Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            Z31, Z23, K2, Z23
+	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VMOVDQA32         Z16, (R9)
+	VMOVDQA32         Z17, 64(R9)
+	VMOVDQA32         Z18, 128(R9)
+	VMOVDQA32         Z19, 192(R9)
+	VMOVDQA32         Z20, 256(R9)
+	VMOVDQA32         Z21, 320(R9)
+	VMOVDQA32         Z22, 384(R9)
+	VMOVDQA32         Z23, 448(R9)
 	VPXORD            Z26, Z26, Z26
+	MOVL              64(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      72(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              68(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      76(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPSLLD            $0x07, Z26, Z26
 	VPXORD            Z27, Z27, Z27
+	MOVL              152(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      160(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              156(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      164(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	VPSLLD            $0x07, Z27, Z27
 	VPXORD            Z28, Z28, Z28
+	MOVL              240(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      248(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	MOVL              244(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      252(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	VPSLLD            $0x07, Z28, Z28
 	VPXORD            Z29, Z29, Z29
+	MOVL              328(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      336(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	MOVL              332(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      340(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPSLLD            $0x07, Z29, Z29
 	VPBROADCASTD      (DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      64(DI), Z8
+	VPBROADCASTD      88(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      128(DI), Z8
+	VPBROADCASTD      176(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      192(DI), Z8
+	VPBROADCASTD      264(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -9986,15 +12826,15 @@ block:
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      68(DI), Z8
+	VPBROADCASTD      92(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      132(DI), Z8
+	VPBROADCASTD      180(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      196(DI), Z8
+	VPBROADCASTD      268(DI), Z8
 	VPMADDUBSW        Z8, Z17, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -10002,15 +12842,15 @@ block:
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      72(DI), Z8
+	VPBROADCASTD      96(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      136(DI), Z8
+	VPBROADCASTD      184(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      200(DI), Z8
+	VPBROADCASTD      272(DI), Z8
 	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -10018,15 +12858,15 @@ block:
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      76(DI), Z8
+	VPBROADCASTD      100(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      140(DI), Z8
+	VPBROADCASTD      188(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      204(DI), Z8
+	VPBROADCASTD      276(DI), Z8
 	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -10034,15 +12874,15 @@ block:
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      80(DI), Z8
+	VPBROADCASTD      104(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      144(DI), Z8
+	VPBROADCASTD      192(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      208(DI), Z8
+	VPBROADCASTD      280(DI), Z8
 	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -10050,15 +12890,15 @@ block:
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      84(DI), Z8
+	VPBROADCASTD      108(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      148(DI), Z8
+	VPBROADCASTD      196(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      212(DI), Z8
+	VPBROADCASTD      284(DI), Z8
 	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -10066,15 +12906,15 @@ block:
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      88(DI), Z8
+	VPBROADCASTD      112(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      152(DI), Z8
+	VPBROADCASTD      200(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      216(DI), Z8
+	VPBROADCASTD      288(DI), Z8
 	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -10082,15 +12922,15 @@ block:
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      92(DI), Z8
+	VPBROADCASTD      116(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      156(DI), Z8
+	VPBROADCASTD      204(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      220(DI), Z8
+	VPBROADCASTD      292(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -10103,142 +12943,194 @@ block:
 	VMULPS            Z24, Z28, Z28
 	VMULPS            Z24, Z29, Z29
 	VFMADD231PS.BCST  32(DI), Z26, Z0
-	VFMADD231PS.BCST  96(DI), Z27, Z1
-	VFMADD231PS.BCST  160(DI), Z28, Z2
-	VFMADD231PS.BCST  224(DI), Z29, Z3
+	VFMADD231PS.BCST  120(DI), Z27, Z1
+	VFMADD231PS.BCST  208(DI), Z28, Z2
+	VFMADD231PS.BCST  296(DI), Z29, Z3
 	VFNMADD231PS.BCST 44(DI), Z25, Z0
-	VFNMADD231PS.BCST 108(DI), Z25, Z1
-	VFNMADD231PS.BCST 172(DI), Z25, Z2
-	VFNMADD231PS.BCST 236(DI), Z25, Z3
+	VFNMADD231PS.BCST 132(DI), Z25, Z1
+	VFNMADD231PS.BCST 220(DI), Z25, Z2
+	VFNMADD231PS.BCST 308(DI), Z25, Z3
 	VPXORD            Z26, Z26, Z26
+	MOVL              416(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      424(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              420(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      428(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPSLLD            $0x07, Z26, Z26
 	VPXORD            Z27, Z27, Z27
+	MOVL              504(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      512(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              508(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      516(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	VPSLLD            $0x07, Z27, Z27
 	VPXORD            Z28, Z28, Z28
+	MOVL              592(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      600(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	MOVL              596(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      604(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	VPSLLD            $0x07, Z28, Z28
 	VPXORD            Z29, Z29, Z29
-	VPBROADCASTD      256(DI), Z8
+	MOVL              680(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      688(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	MOVL              684(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      692(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPSLLD            $0x07, Z29, Z29
+	VPBROADCASTD      352(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      320(DI), Z8
+	VPBROADCASTD      440(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      384(DI), Z8
+	VPBROADCASTD      528(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      616(DI), Z8
+	VPMADDUBSW        Z8, Z16, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      356(DI), Z8
+	VPMADDUBSW        Z8, Z17, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	VPBROADCASTD      444(DI), Z8
+	VPMADDUBSW        Z8, Z17, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	VPBROADCASTD      532(DI), Z8
+	VPMADDUBSW        Z8, Z17, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      620(DI), Z8
+	VPMADDUBSW        Z8, Z17, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      360(DI), Z8
+	VPMADDUBSW        Z8, Z18, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      448(DI), Z8
-	VPMADDUBSW        Z8, Z16, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      260(DI), Z8
-	VPMADDUBSW        Z8, Z17, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      324(DI), Z8
-	VPMADDUBSW        Z8, Z17, Z8
+	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      388(DI), Z8
-	VPMADDUBSW        Z8, Z17, Z8
+	VPBROADCASTD      536(DI), Z8
+	VPMADDUBSW        Z8, Z18, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      624(DI), Z8
+	VPMADDUBSW        Z8, Z18, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      364(DI), Z8
+	VPMADDUBSW        Z8, Z19, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      452(DI), Z8
-	VPMADDUBSW        Z8, Z17, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      264(DI), Z8
-	VPMADDUBSW        Z8, Z18, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      328(DI), Z8
-	VPMADDUBSW        Z8, Z18, Z8
+	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      392(DI), Z8
-	VPMADDUBSW        Z8, Z18, Z8
+	VPBROADCASTD      540(DI), Z8
+	VPMADDUBSW        Z8, Z19, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      628(DI), Z8
+	VPMADDUBSW        Z8, Z19, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      368(DI), Z8
+	VPMADDUBSW        Z8, Z20, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      456(DI), Z8
-	VPMADDUBSW        Z8, Z18, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      268(DI), Z8
-	VPMADDUBSW        Z8, Z19, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      332(DI), Z8
-	VPMADDUBSW        Z8, Z19, Z8
+	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      396(DI), Z8
-	VPMADDUBSW        Z8, Z19, Z8
+	VPBROADCASTD      544(DI), Z8
+	VPMADDUBSW        Z8, Z20, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      632(DI), Z8
+	VPMADDUBSW        Z8, Z20, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      372(DI), Z8
+	VPMADDUBSW        Z8, Z21, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      460(DI), Z8
-	VPMADDUBSW        Z8, Z19, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      272(DI), Z8
-	VPMADDUBSW        Z8, Z20, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      336(DI), Z8
-	VPMADDUBSW        Z8, Z20, Z8
+	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      400(DI), Z8
-	VPMADDUBSW        Z8, Z20, Z8
+	VPBROADCASTD      548(DI), Z8
+	VPMADDUBSW        Z8, Z21, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      636(DI), Z8
+	VPMADDUBSW        Z8, Z21, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      376(DI), Z8
+	VPMADDUBSW        Z8, Z22, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      464(DI), Z8
-	VPMADDUBSW        Z8, Z20, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      276(DI), Z8
-	VPMADDUBSW        Z8, Z21, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      340(DI), Z8
-	VPMADDUBSW        Z8, Z21, Z8
+	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      404(DI), Z8
-	VPMADDUBSW        Z8, Z21, Z8
+	VPBROADCASTD      552(DI), Z8
+	VPMADDUBSW        Z8, Z22, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
+	VPBROADCASTD      640(DI), Z8
+	VPMADDUBSW        Z8, Z22, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPBROADCASTD      380(DI), Z8
+	VPMADDUBSW        Z8, Z23, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
 	VPBROADCASTD      468(DI), Z8
-	VPMADDUBSW        Z8, Z21, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      280(DI), Z8
-	VPMADDUBSW        Z8, Z22, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      344(DI), Z8
-	VPMADDUBSW        Z8, Z22, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      408(DI), Z8
-	VPMADDUBSW        Z8, Z22, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      472(DI), Z8
-	VPMADDUBSW        Z8, Z22, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z29, Z29
-	VPBROADCASTD      284(DI), Z8
-	VPMADDUBSW        Z8, Z23, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z26, Z26
-	VPBROADCASTD      348(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z27, Z27
-	VPBROADCASTD      412(DI), Z8
+	VPBROADCASTD      556(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z28, Z28
-	VPBROADCASTD      476(DI), Z8
+	VPBROADCASTD      644(DI), Z8
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
@@ -10250,17 +13142,17 @@ block:
 	VMULPS            Z24, Z27, Z27
 	VMULPS            Z24, Z28, Z28
 	VMULPS            Z24, Z29, Z29
-	VFMADD231PS.BCST  288(DI), Z26, Z4
-	VFMADD231PS.BCST  352(DI), Z27, Z5
-	VFMADD231PS.BCST  416(DI), Z28, Z6
-	VFMADD231PS.BCST  480(DI), Z29, Z7
-	VFNMADD231PS.BCST 300(DI), Z25, Z4
-	VFNMADD231PS.BCST 364(DI), Z25, Z5
-	VFNMADD231PS.BCST 428(DI), Z25, Z6
-	VFNMADD231PS.BCST 492(DI), Z25, Z7
+	VFMADD231PS.BCST  384(DI), Z26, Z4
+	VFMADD231PS.BCST  472(DI), Z27, Z5
+	VFMADD231PS.BCST  560(DI), Z28, Z6
+	VFMADD231PS.BCST  648(DI), Z29, Z7
+	VFNMADD231PS.BCST 396(DI), Z25, Z4
+	VFNMADD231PS.BCST 484(DI), Z25, Z5
+	VFNMADD231PS.BCST 572(DI), Z25, Z6
+	VFNMADD231PS.BCST 660(DI), Z25, Z7
 	ADDQ              $0x00000160, CX
 	ADDQ              BX, DI
-	DECQ              R10
+	DECQ              R11
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -10306,7 +13198,7 @@ block:
 
 // func mulQ6_KAVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ6_KAVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulQ6_KAVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -10314,10 +13206,9 @@ TEXT ·mulQ6_KAVX5121(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x30303030, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -10325,9 +13216,9 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x20, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
@@ -10337,7 +13228,7 @@ block:
 	PREFETCHT0       2304(CX)
 	PREFETCHT0       2368(CX)
 	PREFETCHT0       2432(CX)
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VPMOVSXBD        384(CX), Z24
 	VCVTDQ2PS        Z24, Z24
 	VMULPS           Z26, Z24, Z24
@@ -10346,38 +13237,68 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z16
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, Z31, Z28, Z17
-	VPTERNLOGD       $0xf8, Z31, Z26, Z18
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z19
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z20
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, Z31, Z28, Z21
-	VPTERNLOGD       $0xf8, Z31, Z26, Z22
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z23
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z28, Z28, Z28
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      48(DI), Z26, Z26
+	VPADDD.BCST      52(DI), Z28, Z28
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -10417,7 +13338,7 @@ block:
 	VFMADD231PS.BCST 32(DI), Z26, Z0
 	ADDQ             $0x000001a0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -10433,9 +13354,19 @@ block:
 	VZEROUPPER
 	RET
 
+DATA wide48<>+0(SB)/8, $0x3030303030303030
+DATA wide48<>+8(SB)/8, $0x3030303030303030
+DATA wide48<>+16(SB)/8, $0x3030303030303030
+DATA wide48<>+24(SB)/8, $0x3030303030303030
+DATA wide48<>+32(SB)/8, $0x3030303030303030
+DATA wide48<>+40(SB)/8, $0x3030303030303030
+DATA wide48<>+48(SB)/8, $0x3030303030303030
+DATA wide48<>+56(SB)/8, $0x3030303030303030
+GLOBL wide48<>(SB), RODATA|NOPTR, $64
+
 // func mulQ6_KAVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ6_KAVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulQ6_KAVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -10443,10 +13374,9 @@ TEXT ·mulQ6_KAVX5122(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x30303030, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -10455,9 +13385,9 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x20, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
@@ -10467,7 +13397,7 @@ block:
 	PREFETCHT0       2304(CX)
 	PREFETCHT0       2368(CX)
 	PREFETCHT0       2432(CX)
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VPMOVSXBD        384(CX), Z24
 	VCVTDQ2PS        Z24, Z24
 	VMULPS           Z26, Z24, Z24
@@ -10476,40 +13406,92 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z16
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, Z31, Z28, Z17
-	VPTERNLOGD       $0xf8, Z31, Z26, Z18
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z19
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z20
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, Z31, Z28, Z21
-	VPTERNLOGD       $0xf8, Z31, Z26, Z22
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z23
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     112(DI), Z27
-	VPBROADCASTD     116(DI), Z29
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z28, Z28, Z28
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      48(DI), Z26, Z26
+	VPADDD.BCST      52(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      168(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      172(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      136(DI), Z27, Z27
+	VPADDD.BCST      140(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -10518,11 +13500,11 @@ block:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10534,11 +13516,11 @@ block:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10550,11 +13532,11 @@ block:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10566,11 +13548,11 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10583,10 +13565,10 @@ block:
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	ADDQ             $0x000001a0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -10608,7 +13590,7 @@ block:
 
 // func mulQ6_KAVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ6_KAVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulQ6_KAVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -10616,10 +13598,9 @@ TEXT ·mulQ6_KAVX5124(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x30303030, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -10630,9 +13611,9 @@ panel:
 	VPXORD Z3, Z3, Z3
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x20, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
@@ -10642,7 +13623,7 @@ block:
 	PREFETCHT0       2304(CX)
 	PREFETCHT0       2368(CX)
 	PREFETCHT0       2432(CX)
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VPMOVSXBD        384(CX), Z24
 	VCVTDQ2PS        Z24, Z24
 	VMULPS           Z26, Z24, Z24
@@ -10651,40 +13632,92 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z16
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, Z31, Z28, Z17
-	VPTERNLOGD       $0xf8, Z31, Z26, Z18
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z19
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z20
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, Z31, Z28, Z21
-	VPTERNLOGD       $0xf8, Z31, Z26, Z22
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z23
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     112(DI), Z27
-	VPBROADCASTD     116(DI), Z29
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z28, Z28, Z28
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      48(DI), Z26, Z26
+	VPADDD.BCST      52(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      168(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      172(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      136(DI), Z27, Z27
+	VPADDD.BCST      140(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -10693,11 +13726,11 @@ block:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10709,11 +13742,11 @@ block:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10725,11 +13758,11 @@ block:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10741,11 +13774,11 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10758,72 +13791,116 @@ block:
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VPBROADCASTD     176(DI), Z26
-	VPBROADCASTD     180(DI), Z28
-	VPBROADCASTD     240(DI), Z27
-	VPBROADCASTD     244(DI), Z29
-	VPBROADCASTD     128(DI), Z8
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      256(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             244(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      260(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      224(DI), Z26, Z26
+	VPADDD.BCST      228(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      344(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             332(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      348(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      312(DI), Z27, Z27
+	VPADDD.BCST      316(DI), Z29, Z29
+	VPBROADCASTD     176(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     144(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
 	VPBROADCASTD     192(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     264(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     148(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
 	VPBROADCASTD     196(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     268(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10835,11 +13912,11 @@ block:
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 160(DI), Z26, Z2
-	VFMADD231PS.BCST 224(DI), Z27, Z3
+	VFMADD231PS.BCST 208(DI), Z26, Z2
+	VFMADD231PS.BCST 296(DI), Z27, Z3
 	ADDQ             $0x000001a0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -10869,7 +13946,7 @@ block:
 
 // func mulQ6_KAVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulQ6_KAVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulQ6_KAVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -10877,10 +13954,9 @@ TEXT ·mulQ6_KAVX5128(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVL         $0x00010001, DI
 	VPBROADCASTD DI, Z11
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
-	MOVL         $0x30303030, DI
-	VPBROADCASTD DI, Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -10895,9 +13971,9 @@ panel:
 	VPXORD Z7, Z7, Z7
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x20, CX
-	MOVQ $0x00000008, R10
+	MOVQ $0x00000008, R11
 
 block:
 	PREFETCHT0       2048(CX)
@@ -10907,7 +13983,7 @@ block:
 	PREFETCHT0       2304(CX)
 	PREFETCHT0       2368(CX)
 	PREFETCHT0       2432(CX)
-	VCVTPH2PS        (R9), Z26
+	VCVTPH2PS        (R10), Z26
 	VPMOVSXBD        384(CX), Z24
 	VCVTDQ2PS        Z24, Z24
 	VMULPS           Z26, Z24, Z24
@@ -10916,40 +13992,92 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z16
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, Z31, Z28, Z17
-	VPTERNLOGD       $0xf8, Z31, Z26, Z18
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z19
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z20
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, Z31, Z28, Z21
-	VPTERNLOGD       $0xf8, Z31, Z26, Z22
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, Z31, Z27, Z23
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     112(DI), Z27
-	VPBROADCASTD     116(DI), Z29
+	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z28, Z28, Z28
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      80(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      84(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      48(DI), Z26, Z26
+	VPADDD.BCST      52(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      168(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      172(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      136(DI), Z27, Z27
+	VPADDD.BCST      140(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -10958,11 +14086,11 @@ block:
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10974,11 +14102,11 @@ block:
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -10990,11 +14118,11 @@ block:
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -11006,11 +14134,11 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -11023,150 +14151,116 @@ block:
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VPBROADCASTD     176(DI), Z26
-	VPBROADCASTD     180(DI), Z28
-	VPBROADCASTD     240(DI), Z27
-	VPBROADCASTD     244(DI), Z29
-	VPBROADCASTD     128(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     144(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      256(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             244(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
 	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     208(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     132(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     148(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     212(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     136(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     152(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     216(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     140(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     156(DI), Z8
-	VPMADDUBSW       Z8, Z23, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
-	VPMADDUBSW       Z8, Z19, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     220(DI), Z8
-	VPMADDUBSW       Z8, Z23, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VCVTDQ2PS        Z26, Z26
-	VCVTDQ2PS        Z28, Z28
-	VCVTDQ2PS        Z27, Z27
-	VCVTDQ2PS        Z29, Z29
-	VMULPS           Z24, Z26, Z26
-	VMULPS           Z24, Z27, Z27
-	VFMADD231PS      Z28, Z25, Z26
-	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 160(DI), Z26, Z2
-	VFMADD231PS.BCST 224(DI), Z27, Z3
-	VPBROADCASTD     304(DI), Z26
-	VPBROADCASTD     308(DI), Z28
-	VPBROADCASTD     368(DI), Z27
-	VPBROADCASTD     372(DI), Z29
-	VPBROADCASTD     256(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     272(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     320(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      260(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      224(DI), Z26, Z26
+	VPADDD.BCST      228(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     336(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      344(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             332(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      348(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      312(DI), Z27, Z27
+	VPADDD.BCST      316(DI), Z29, Z29
+	VPBROADCASTD     176(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     192(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     264(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     280(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPMADDUBSW       Z8, Z17, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     276(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPMADDUBSW       Z8, Z21, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     324(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     340(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     280(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     328(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     344(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
 	VPBROADCASTD     268(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     284(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     184(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     200(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     272(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     288(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     188(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     284(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     332(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     348(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -11178,73 +14272,117 @@ block:
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 288(DI), Z26, Z4
-	VFMADD231PS.BCST 352(DI), Z27, Z5
-	VPBROADCASTD     432(DI), Z26
-	VPBROADCASTD     436(DI), Z28
-	VPBROADCASTD     496(DI), Z27
-	VPBROADCASTD     500(DI), Z29
-	VPBROADCASTD     384(DI), Z8
+	VFMADD231PS.BCST 208(DI), Z26, Z2
+	VFMADD231PS.BCST 296(DI), Z27, Z3
+	VPXORD           Z28, Z28, Z28
+	MOVL             416(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      432(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             420(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      436(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      400(DI), Z26, Z26
+	VPADDD.BCST      404(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             504(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      520(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             508(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      524(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      488(DI), Z27, Z27
+	VPADDD.BCST      492(DI), Z29, Z29
+	VPBROADCASTD     352(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     400(DI), Z8
+	VPBROADCASTD     368(DI), Z8
 	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     440(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     456(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     372(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     444(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     460(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     376(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
 	VPBROADCASTD     448(DI), Z8
-	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDUBSW       Z8, Z18, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
 	VPBROADCASTD     464(DI), Z8
-	VPMADDUBSW       Z8, Z20, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     388(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     404(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     452(DI), Z8
-	VPMADDUBSW       Z8, Z17, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     468(DI), Z8
-	VPMADDUBSW       Z8, Z21, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     408(DI), Z8
-	VPMADDUBSW       Z8, Z22, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     456(DI), Z8
-	VPMADDUBSW       Z8, Z18, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     472(DI), Z8
 	VPMADDUBSW       Z8, Z22, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPBROADCASTD     396(DI), Z8
+	VPBROADCASTD     364(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z26, Z26
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     380(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPBROADCASTD     460(DI), Z8
+	VPBROADCASTD     452(DI), Z8
 	VPMADDUBSW       Z8, Z19, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z27, Z27
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     468(DI), Z8
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
@@ -11256,11 +14394,133 @@ block:
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS      Z28, Z25, Z26
 	VFMADD231PS      Z29, Z25, Z27
-	VFMADD231PS.BCST 416(DI), Z26, Z6
-	VFMADD231PS.BCST 480(DI), Z27, Z7
+	VFMADD231PS.BCST 384(DI), Z26, Z4
+	VFMADD231PS.BCST 472(DI), Z27, Z5
+	VPXORD           Z28, Z28, Z28
+	MOVL             592(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPANDD.BCST      608(DI), Z28, Z26
+	VPSUBD           Z26, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             596(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      612(DI), Z31, Z30
+	VPADDD           Z30, Z26, Z26
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPADDD.BCST      576(DI), Z26, Z26
+	VPADDD.BCST      580(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             680(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPANDD.BCST      696(DI), Z29, Z27
+	VPSUBD           Z27, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             684(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z31, Z31
+	VPSLLD           $0x07, Z31, Z31
+	VPANDD.BCST      700(DI), Z31, Z30
+	VPADDD           Z30, Z27, Z27
+	VPSUBD           Z30, Z31, Z31
+	VPADDD           Z31, Z29, Z29
+	VPADDD.BCST      664(DI), Z27, Z27
+	VPADDD.BCST      668(DI), Z29, Z29
+	VPBROADCASTD     528(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     544(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPMADDUBSW       Z8, Z16, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z20, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     532(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     548(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPMADDUBSW       Z8, Z17, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z21, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     536(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPMADDUBSW       Z8, Z18, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     640(DI), Z8
+	VPMADDUBSW       Z8, Z22, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPBROADCASTD     540(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	VPBROADCASTD     556(DI), Z8
+	VPMADDUBSW       Z8, Z23, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPMADDUBSW       Z8, Z19, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	VPBROADCASTD     644(DI), Z8
+	VPMADDUBSW       Z8, Z23, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VCVTDQ2PS        Z26, Z26
+	VCVTDQ2PS        Z28, Z28
+	VCVTDQ2PS        Z27, Z27
+	VCVTDQ2PS        Z29, Z29
+	VMULPS           Z24, Z26, Z26
+	VMULPS           Z24, Z27, Z27
+	VFMADD231PS      Z28, Z25, Z26
+	VFMADD231PS      Z29, Z25, Z27
+	VFMADD231PS.BCST 560(DI), Z26, Z6
+	VFMADD231PS.BCST 648(DI), Z27, Z7
 	ADDQ             $0x000001a0, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -11306,7 +14566,7 @@ block:
 
 // func mulNF4AVX5121(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulNF4AVX5121(SB), NOSPLIT, $0-8
+TEXT ·mulNF4AVX5121(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -11316,11 +14576,12 @@ TEXT ·mulNF4AVX5121(SB), NOSPLIT, $0-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x7f7f7f7f, DI
 	VPBROADCASTD DI, Z15
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
 	MOVQ         64(AX), DI
 	VMOVDQU32    (DI), Z31
 	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -11328,34 +14589,34 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000002, R10
+	MOVQ $0x00000002, R11
 
 block:
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
 	PREFETCHT0       2176(CX)
 	PREFETCHT0       2240(CX)
-	MOVL             $0x38010204, R11
-	VPBROADCASTD     R11, Z26
-	VMULPS           (R9), Z26, Z24
+	MOVL             $0x38820821, R12
+	VPBROADCASTD     R12, Z26
+	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -11364,7 +14625,39 @@ block:
 	VPSHUFB          Z21, Z31, Z21
 	VPSHUFB          Z22, Z31, Z22
 	VPSHUFB          Z23, Z31, Z23
-	VPBROADCASTD     40(DI), Z26
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -11440,20 +14733,20 @@ block:
 	VPSLLD           $0x08, Z26, Z26
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -11462,6 +14755,40 @@ block:
 	VPSHUFB          Z21, Z25, Z21
 	VPSHUFB          Z22, Z25, Z22
 	VPSHUFB          Z23, Z25, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z23, Z23, Z23
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z26, Z26
+	VMOVDQA32        448(R9), Z23
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -11539,7 +14866,7 @@ block:
 	VFMADD231PS.BCST 32(DI), Z26, Z0
 	ADDQ             $0x00000100, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -11557,7 +14884,7 @@ block:
 
 // func mulNF4AVX5122(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulNF4AVX5122(SB), NOSPLIT, $0-8
+TEXT ·mulNF4AVX5122(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -11567,11 +14894,12 @@ TEXT ·mulNF4AVX5122(SB), NOSPLIT, $0-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x7f7f7f7f, DI
 	VPBROADCASTD DI, Z15
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
 	MOVQ         64(AX), DI
 	VMOVDQU32    (DI), Z31
 	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -11580,34 +14908,34 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000002, R10
+	MOVQ $0x00000002, R11
 
 block:
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
 	PREFETCHT0       2176(CX)
 	PREFETCHT0       2240(CX)
-	MOVL             $0x38010204, R11
-	VPBROADCASTD     R11, Z26
-	VMULPS           (R9), Z26, Z24
+	MOVL             $0x38820821, R12
+	VPBROADCASTD     R12, Z26
+	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -11616,8 +14944,64 @@ block:
 	VPSHUFB          Z21, Z31, Z21
 	VPSHUFB          Z22, Z31, Z22
 	VPSHUFB          Z23, Z31, Z23
-	VPBROADCASTD     40(DI), Z26
-	VPBROADCASTD     104(DI), Z27
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      128(DI), Z27, Z27
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -11627,7 +15011,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11645,7 +15029,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11663,7 +15047,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11681,7 +15065,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11699,7 +15083,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11717,7 +15101,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11735,7 +15119,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11753,7 +15137,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11766,20 +15150,20 @@ block:
 	VPSLLD           $0x08, Z27, Z27
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -11788,6 +15172,65 @@ block:
 	VPSHUFB          Z21, Z25, Z21
 	VPSHUFB          Z22, Z25, Z22
 	VPSHUFB          Z23, Z25, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z23, Z23, Z23
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z26, Z26
+	VPXORD           Z23, Z23, Z23
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z27, Z27
+	VMOVDQA32        448(R9), Z23
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -11797,7 +15240,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11815,7 +15258,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11833,7 +15276,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11851,7 +15294,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11869,7 +15312,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11887,7 +15330,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11905,7 +15348,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11923,7 +15366,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -11937,10 +15380,10 @@ block:
 	VMULPS           Z24, Z26, Z26
 	VMULPS           Z24, Z27, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
+	VFMADD231PS.BCST 120(DI), Z27, Z1
 	ADDQ             $0x00000100, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -11962,7 +15405,7 @@ block:
 
 // func mulNF4AVX5124(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulNF4AVX5124(SB), NOSPLIT, $0-8
+TEXT ·mulNF4AVX5124(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -11972,11 +15415,12 @@ TEXT ·mulNF4AVX5124(SB), NOSPLIT, $0-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x7f7f7f7f, DI
 	VPBROADCASTD DI, Z15
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
 	MOVQ         64(AX), DI
 	VMOVDQU32    (DI), Z31
 	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -11987,34 +15431,34 @@ panel:
 	VPXORD Z3, Z3, Z3
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000002, R10
+	MOVQ $0x00000002, R11
 
 block:
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
 	PREFETCHT0       2176(CX)
 	PREFETCHT0       2240(CX)
-	MOVL             $0x38010204, R11
-	VPBROADCASTD     R11, Z26
-	VMULPS           (R9), Z26, Z24
+	MOVL             $0x38820821, R12
+	VPBROADCASTD     R12, Z26
+	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -12023,10 +15467,114 @@ block:
 	VPSHUFB          Z21, Z31, Z21
 	VPSHUFB          Z22, Z31, Z22
 	VPSHUFB          Z23, Z31, Z23
-	VPBROADCASTD     40(DI), Z26
-	VPBROADCASTD     104(DI), Z27
-	VPBROADCASTD     168(DI), Z28
-	VPBROADCASTD     232(DI), Z29
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      128(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	MOVL             244(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      216(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	MOVL             332(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      304(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -12036,7 +15584,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12045,7 +15593,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12054,7 +15602,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12072,7 +15620,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12081,7 +15629,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12090,7 +15638,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12108,7 +15656,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12117,7 +15665,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12126,7 +15674,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12144,7 +15692,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12153,7 +15701,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12162,7 +15710,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12180,7 +15728,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12189,7 +15737,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12198,7 +15746,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12216,7 +15764,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12225,7 +15773,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12234,7 +15782,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12252,7 +15800,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12261,7 +15809,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12270,7 +15818,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12288,7 +15836,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12297,7 +15845,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12306,7 +15854,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12321,20 +15869,20 @@ block:
 	VPSLLD           $0x08, Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -12343,6 +15891,115 @@ block:
 	VPSHUFB          Z21, Z25, Z21
 	VPSHUFB          Z22, Z25, Z22
 	VPSHUFB          Z23, Z25, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z23, Z23, Z23
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z26, Z26
+	VPXORD           Z23, Z23, Z23
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z27, Z27
+	VPXORD           Z23, Z23, Z23
+	MOVL             240(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             244(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z28, Z28
+	VPXORD           Z23, Z23, Z23
+	MOVL             328(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             332(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z29, Z29
+	VMOVDQA32        448(R9), Z23
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -12352,7 +16009,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12361,7 +16018,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12370,7 +16027,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12388,7 +16045,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12397,7 +16054,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12406,7 +16063,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12424,7 +16081,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12433,7 +16090,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12442,7 +16099,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12460,7 +16117,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12469,7 +16126,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12478,7 +16135,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12496,7 +16153,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12505,7 +16162,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12514,7 +16171,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12532,7 +16189,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12541,7 +16198,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12550,7 +16207,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12568,7 +16225,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12577,7 +16234,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12586,7 +16243,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12604,7 +16261,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12613,7 +16270,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12622,7 +16279,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12640,12 +16297,12 @@ block:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
 	ADDQ             $0x00000100, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record
@@ -12675,7 +16332,7 @@ block:
 
 // func mulNF4AVX5128(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·mulNF4AVX5128(SB), NOSPLIT, $0-8
+TEXT ·mulNF4AVX5128(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         8(AX), CX
 	MOVQ         (AX), DX
@@ -12685,11 +16342,12 @@ TEXT ·mulNF4AVX5128(SB), NOSPLIT, $0-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x7f7f7f7f, DI
 	VPBROADCASTD DI, Z15
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z30
 	MOVQ         64(AX), DI
 	VMOVDQU32    (DI), Z31
 	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
 
 panel:
 	MOVQ   16(AX), DI
@@ -12704,34 +16362,34 @@ panel:
 	VPXORD Z7, Z7, Z7
 
 record:
-	MOVQ CX, R9
+	MOVQ CX, R10
 	ADDQ $0x40, CX
-	MOVQ $0x00000002, R10
+	MOVQ $0x00000002, R11
 
 block:
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
 	PREFETCHT0       2176(CX)
 	PREFETCHT0       2240(CX)
-	MOVL             $0x38010204, R11
-	VPBROADCASTD     R11, Z26
-	VMULPS           (R9), Z26, Z24
+	MOVL             $0x38820821, R12
+	VPBROADCASTD     R12, Z26
+	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -12740,10 +16398,114 @@ block:
 	VPSHUFB          Z21, Z31, Z21
 	VPSHUFB          Z22, Z31, Z22
 	VPSHUFB          Z23, Z31, Z23
-	VPBROADCASTD     40(DI), Z26
-	VPBROADCASTD     104(DI), Z27
-	VPBROADCASTD     168(DI), Z28
-	VPBROADCASTD     232(DI), Z29
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      40(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      128(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             240(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	MOVL             244(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      216(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             328(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	MOVL             332(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      304(DI), Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -12753,7 +16515,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12762,7 +16524,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12771,7 +16533,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12789,7 +16551,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12798,7 +16560,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12807,7 +16569,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12825,7 +16587,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12834,7 +16596,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12843,7 +16605,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12861,7 +16623,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12870,7 +16632,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12879,7 +16641,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12897,7 +16659,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12906,7 +16668,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12915,7 +16677,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12933,7 +16695,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12942,7 +16704,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12951,7 +16713,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12969,7 +16731,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12978,7 +16740,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -12987,7 +16749,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13005,7 +16767,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13014,7 +16776,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13023,7 +16785,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13038,20 +16800,20 @@ block:
 	VPSLLD           $0x08, Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -13060,6 +16822,115 @@ block:
 	VPSHUFB          Z21, Z25, Z21
 	VPSHUFB          Z22, Z25, Z22
 	VPSHUFB          Z23, Z25, Z23
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z23, Z23, Z23
+	MOVL             64(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             68(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z26, Z26
+	VPXORD           Z23, Z23, Z23
+	MOVL             152(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     160(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             156(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     164(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z27, Z27
+	VPXORD           Z23, Z23, Z23
+	MOVL             240(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     248(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             244(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     252(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z28, Z28
+	VPXORD           Z23, Z23, Z23
+	MOVL             328(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     336(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             332(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     340(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z29, Z29
+	VMOVDQA32        448(R9), Z23
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -13069,7 +16940,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     64(DI), Z8
+	VPBROADCASTD     88(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13078,7 +16949,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     128(DI), Z8
+	VPBROADCASTD     176(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13087,7 +16958,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     192(DI), Z8
+	VPBROADCASTD     264(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13105,7 +16976,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     68(DI), Z8
+	VPBROADCASTD     92(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13114,7 +16985,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     132(DI), Z8
+	VPBROADCASTD     180(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13123,7 +16994,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     196(DI), Z8
+	VPBROADCASTD     268(DI), Z8
 	VPANDND          Z17, Z15, Z10
 	VPANDD           Z15, Z17, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13141,7 +17012,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     72(DI), Z8
+	VPBROADCASTD     96(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13150,7 +17021,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     136(DI), Z8
+	VPBROADCASTD     184(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13159,7 +17030,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     200(DI), Z8
+	VPBROADCASTD     272(DI), Z8
 	VPANDND          Z18, Z15, Z10
 	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13177,7 +17048,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     76(DI), Z8
+	VPBROADCASTD     100(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13186,7 +17057,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     140(DI), Z8
+	VPBROADCASTD     188(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13195,7 +17066,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     204(DI), Z8
+	VPBROADCASTD     276(DI), Z8
 	VPANDND          Z19, Z15, Z10
 	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13213,7 +17084,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     80(DI), Z8
+	VPBROADCASTD     104(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13222,7 +17093,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     144(DI), Z8
+	VPBROADCASTD     192(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13231,7 +17102,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     208(DI), Z8
+	VPBROADCASTD     280(DI), Z8
 	VPANDND          Z20, Z15, Z10
 	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13249,7 +17120,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     84(DI), Z8
+	VPBROADCASTD     108(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13258,7 +17129,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     148(DI), Z8
+	VPBROADCASTD     196(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13267,7 +17138,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     212(DI), Z8
+	VPBROADCASTD     284(DI), Z8
 	VPANDND          Z21, Z15, Z10
 	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13285,7 +17156,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     88(DI), Z8
+	VPBROADCASTD     112(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13294,7 +17165,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     152(DI), Z8
+	VPBROADCASTD     200(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13303,7 +17174,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     216(DI), Z8
+	VPBROADCASTD     288(DI), Z8
 	VPANDND          Z22, Z15, Z10
 	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13321,7 +17192,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     92(DI), Z8
+	VPBROADCASTD     116(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13330,7 +17201,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     156(DI), Z8
+	VPBROADCASTD     204(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13339,7 +17210,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     220(DI), Z8
+	VPBROADCASTD     292(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13357,25 +17228,25 @@ block:
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
 	VFMADD231PS.BCST 32(DI), Z26, Z0
-	VFMADD231PS.BCST 96(DI), Z27, Z1
-	VFMADD231PS.BCST 160(DI), Z28, Z2
-	VFMADD231PS.BCST 224(DI), Z29, Z3
+	VFMADD231PS.BCST 120(DI), Z27, Z1
+	VFMADD231PS.BCST 208(DI), Z28, Z2
+	VFMADD231PS.BCST 296(DI), Z29, Z3
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -13384,11 +17255,115 @@ block:
 	VPSHUFB          Z21, Z31, Z21
 	VPSHUFB          Z22, Z31, Z22
 	VPSHUFB          Z23, Z31, Z23
-	VPBROADCASTD     296(DI), Z26
-	VPBROADCASTD     360(DI), Z27
-	VPBROADCASTD     424(DI), Z28
-	VPBROADCASTD     488(DI), Z29
-	VPBROADCASTD     256(DI), Z8
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z26, Z26, Z26
+	MOVL             416(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	MOVL             420(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPSLLD           $0x07, Z26, Z26
+	VPADDD.BCST      392(DI), Z26, Z26
+	VPXORD           Z27, Z27, Z27
+	MOVL             504(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	MOVL             508(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPSLLD           $0x07, Z27, Z27
+	VPADDD.BCST      480(DI), Z27, Z27
+	VPXORD           Z28, Z28, Z28
+	MOVL             592(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	MOVL             596(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPSLLD           $0x07, Z28, Z28
+	VPADDD.BCST      568(DI), Z28, Z28
+	VPXORD           Z29, Z29, Z29
+	MOVL             680(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	MOVL             684(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPSLLD           $0x07, Z29, Z29
+	VPADDD.BCST      656(DI), Z29, Z29
+	VPBROADCASTD     352(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13397,7 +17372,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     320(DI), Z8
+	VPBROADCASTD     440(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13406,7 +17381,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     384(DI), Z8
+	VPBROADCASTD     528(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13415,241 +17390,241 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPANDND          Z16, Z15, Z10
+	VPANDD           Z15, Z16, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPBROADCASTD     444(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPBROADCASTD     532(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     448(DI), Z8
-	VPANDND          Z16, Z15, Z10
-	VPANDD           Z15, Z16, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     324(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     388(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
+	VPBROADCASTD     536(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     364(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     452(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     328(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     392(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
+	VPBROADCASTD     540(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     368(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     456(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     268(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     332(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     396(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
+	VPBROADCASTD     544(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     632(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     372(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     460(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     272(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     336(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     400(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
+	VPBROADCASTD     548(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     636(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     376(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     464(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     276(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     340(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     404(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
+	VPBROADCASTD     552(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     640(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     380(DI), Z8
+	VPANDND          Z23, Z15, Z10
+	VPANDD           Z15, Z23, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     468(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     280(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     344(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     408(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z28, Z28
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     472(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     284(DI), Z8
-	VPANDND          Z23, Z15, Z10
-	VPANDD           Z15, Z23, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     348(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13658,7 +17633,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     556(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13667,7 +17642,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     644(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13682,20 +17657,20 @@ block:
 	VPSLLD           $0x08, Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           Z30, Z16, Z16
-	VPANDD           Z30, Z20, Z20
+	VPANDD           wide15<>+0(SB), Z16, Z16
+	VPANDD           wide15<>+0(SB), Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           Z30, Z17, Z17
-	VPANDD           Z30, Z21, Z21
+	VPANDD           wide15<>+0(SB), Z17, Z17
+	VPANDD           wide15<>+0(SB), Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           Z30, Z18, Z18
-	VPANDD           Z30, Z22, Z22
+	VPANDD           wide15<>+0(SB), Z18, Z18
+	VPANDD           wide15<>+0(SB), Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           Z30, Z19, Z19
-	VPANDD           Z30, Z23, Z23
+	VPANDD           wide15<>+0(SB), Z19, Z19
+	VPANDD           wide15<>+0(SB), Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -13704,7 +17679,116 @@ block:
 	VPSHUFB          Z21, Z25, Z21
 	VPSHUFB          Z22, Z25, Z22
 	VPSHUFB          Z23, Z25, Z23
-	VPBROADCASTD     256(DI), Z8
+	VMOVDQA32        Z16, (R9)
+	VMOVDQA32        Z17, 64(R9)
+	VMOVDQA32        Z18, 128(R9)
+	VMOVDQA32        Z19, 192(R9)
+	VMOVDQA32        Z20, 256(R9)
+	VMOVDQA32        Z21, 320(R9)
+	VMOVDQA32        Z22, 384(R9)
+	VMOVDQA32        Z23, 448(R9)
+	VPXORD           Z23, Z23, Z23
+	MOVL             416(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     424(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             420(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     428(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z26, Z26
+	VPXORD           Z23, Z23, Z23
+	MOVL             504(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     512(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             508(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     516(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z27, Z27
+	VPXORD           Z23, Z23, Z23
+	MOVL             592(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     600(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             596(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     604(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z28, Z28
+	VPXORD           Z23, Z23, Z23
+	MOVL             680(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     688(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	MOVL             684(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     692(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z23, Z23
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z23, Z23
+	VPSLLD           $0x07, Z23, Z23
+	VPADDD           Z23, Z29, Z29
+	VMOVDQA32        448(R9), Z23
+	VPBROADCASTD     352(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13713,7 +17797,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     320(DI), Z8
+	VPBROADCASTD     440(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13722,7 +17806,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     384(DI), Z8
+	VPBROADCASTD     528(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13731,241 +17815,241 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     616(DI), Z8
+	VPANDND          Z16, Z15, Z10
+	VPANDD           Z15, Z16, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     356(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
+	VPBROADCASTD     444(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z27, Z27
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z27, Z27
+	VPBROADCASTD     532(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z28, Z28
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     620(DI), Z8
+	VPANDND          Z17, Z15, Z10
+	VPANDD           Z15, Z17, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     360(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     448(DI), Z8
-	VPANDND          Z16, Z15, Z10
-	VPANDD           Z15, Z16, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     260(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     324(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     388(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
+	VPBROADCASTD     536(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     624(DI), Z8
+	VPANDND          Z18, Z15, Z10
+	VPANDD           Z15, Z18, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     364(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     452(DI), Z8
-	VPANDND          Z17, Z15, Z10
-	VPANDD           Z15, Z17, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     264(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     328(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     392(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
+	VPBROADCASTD     540(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     628(DI), Z8
+	VPANDND          Z19, Z15, Z10
+	VPANDD           Z15, Z19, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     368(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     456(DI), Z8
-	VPANDND          Z18, Z15, Z10
-	VPANDD           Z15, Z18, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     268(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     332(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     396(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
+	VPBROADCASTD     544(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     632(DI), Z8
+	VPANDND          Z20, Z15, Z10
+	VPANDD           Z15, Z20, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     372(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     460(DI), Z8
-	VPANDND          Z19, Z15, Z10
-	VPANDD           Z15, Z19, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     272(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     336(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     400(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
+	VPBROADCASTD     548(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     636(DI), Z8
+	VPANDND          Z21, Z15, Z10
+	VPANDD           Z15, Z21, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     376(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     464(DI), Z8
-	VPANDND          Z20, Z15, Z10
-	VPANDD           Z15, Z20, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     276(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     340(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z27, Z27
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     404(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
+	VPBROADCASTD     552(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
 	VPMADDUBSW       Z8, Z9, Z9
 	VPMADDWD         Z11, Z9, Z9
 	VPADDD           Z9, Z28, Z28
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
+	VPBROADCASTD     640(DI), Z8
+	VPANDND          Z22, Z15, Z10
+	VPANDD           Z15, Z22, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z29, Z29
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z29, Z29
+	VPBROADCASTD     380(DI), Z8
+	VPANDND          Z23, Z15, Z10
+	VPANDD           Z15, Z23, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z26, Z26
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z26, Z26
 	VPBROADCASTD     468(DI), Z8
-	VPANDND          Z21, Z15, Z10
-	VPANDD           Z15, Z21, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     280(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     344(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     408(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z28, Z28
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     472(DI), Z8
-	VPANDND          Z22, Z15, Z10
-	VPANDD           Z15, Z22, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPBROADCASTD     284(DI), Z8
-	VPANDND          Z23, Z15, Z10
-	VPANDD           Z15, Z23, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPBROADCASTD     348(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13974,7 +18058,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
-	VPBROADCASTD     412(DI), Z8
+	VPBROADCASTD     556(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -13983,7 +18067,7 @@ block:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z28, Z28
-	VPBROADCASTD     476(DI), Z8
+	VPBROADCASTD     644(DI), Z8
 	VPANDND          Z23, Z15, Z10
 	VPANDD           Z15, Z23, Z9
 	VPMADDUBSW       Z8, Z9, Z9
@@ -14000,13 +18084,13 @@ block:
 	VMULPS           Z24, Z27, Z27
 	VMULPS           Z24, Z28, Z28
 	VMULPS           Z24, Z29, Z29
-	VFMADD231PS.BCST 288(DI), Z26, Z4
-	VFMADD231PS.BCST 352(DI), Z27, Z5
-	VFMADD231PS.BCST 416(DI), Z28, Z6
-	VFMADD231PS.BCST 480(DI), Z29, Z7
+	VFMADD231PS.BCST 384(DI), Z26, Z4
+	VFMADD231PS.BCST 472(DI), Z27, Z5
+	VFMADD231PS.BCST 560(DI), Z28, Z6
+	VFMADD231PS.BCST 648(DI), Z29, Z7
 	ADDQ             $0x00000100, CX
 	ADDQ             BX, DI
-	DECQ             R10
+	DECQ             R11
 	JNZ              block
 	DECQ             R8
 	JNZ              record

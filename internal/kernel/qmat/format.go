@@ -400,10 +400,10 @@ func unpackQ3K(b *block, rec []byte, k int) {
 	b.signedScales(rec, r[192:], 0.125)
 }
 
-// NF4's levels are no integers. As fixed point with 15 bits they are off by at
-// most 1.6e-5 of the block's largest weight; the kernels multiply their high and
-// low bytes in turn.
-const nf4One = 127 * 256
+// NF4's levels are no integers. As fixed point with 14 bits they are off by at
+// most 3.1e-5 of the block's largest weight; the kernels multiply their high and
+// low bytes in turn. A 15th bit could overflow the sum of a block.
+const nf4One = 63 * 256
 
 // nf4Levels are the sixteen quantiles of QLoRA's appendix E.
 var nf4Levels = [16]float32{

@@ -1,8 +1,6 @@
 package qmat
 
 import (
-	"encoding/binary"
-
 	"leolm/internal/kernel/cpu"
 	"leolm/tensor"
 )
@@ -29,8 +27,11 @@ func dots(u *[512]uint8, rec *[recordSize]byte) (dot [2][PanelRows]int32) {
 	}
 	dotsNEON(&dot, u, rec)
 	// SDOT takes both operands as signed: the codes were lowered by 128.
-	for h, at := range [2]int{actHalf0, actHalf1} {
-		back := -4 * int32(binary.LittleEndian.Uint32(rec[at:]))
+	for h := range dot {
+		back := int32(0)
+		for _, q := range rec[16*h : 16*h+16] {
+			back += 128 * int32(int8(q))
+		}
 		for r := range PanelRows {
 			dot[h][r] += back
 		}

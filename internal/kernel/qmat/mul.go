@@ -155,8 +155,10 @@ func (b *block) accumulate(acc *[PanelRows]float32, rec *[recordSize]byte) {
 	at := func(i int) uint32 { return binary.LittleEndian.Uint32(rec[i:]) }
 	d := math.Float32frombits(at(actScale))
 	dot := dots(&b.u, rec)
+	addLarge(&dot, &b.u, rec)
 	if b.wide {
 		high := dots(&b.high, rec)
+		addLarge(&high, &b.high, rec)
 		for h := range dot {
 			for r := range PanelRows {
 				dot[h][r] += high[h][r] << 8
@@ -201,4 +203,18 @@ func dotsGeneric(u *[512]uint8, rec *[recordSize]byte) (dot [2][PanelRows]int32)
 		}
 	}
 	return dot
+}
+
+// addLarge adds the high parts of the two groups with large activations.
+func addLarge(dot *[2][PanelRows]int32, u *[512]uint8, rec *[recordSize]byte) {
+	for i := range 2 {
+		at := binary.LittleEndian.Uint32(rec[actGroup+4*i:]) & 0x1c0
+		x := rec[actHigh+4*i:][:4]
+		x0, x1, x2, x3 := int32(int8(x[0]))<<7, int32(int8(x[1]))<<7, int32(int8(x[2]))<<7, int32(int8(x[3]))<<7
+		v := (*[64]uint8)(u[at:])
+		sum := &dot[at/256]
+		for r := range PanelRows {
+			sum[r] += int32(v[4*r])*x0 + int32(v[4*r+1])*x1 + int32(v[4*r+2])*x2 + int32(v[4*r+3])*x3
+		}
+	}
 }

@@ -14,6 +14,12 @@ func acts() {
 		DATA(4*i, U32(v))
 	}
 
+	groups := GLOBL("groupNumbers", RODATA|NOPTR)
+	for i, v := range []uint32{0, 2, 4, 6, 1, 3, 5, 7} {
+		DATA(4*i, U32(v))
+	}
+	dwords64 := constY("dwords64", 64)
+
 	TEXT("quantiseAVX2", NOSPLIT, "func(dst *byte, step int, x *float32, blocks int)")
 	dst, step, x, blocks := GP64(), GP64(), GP64(), GP64()
 	Load(Param("dst"), dst)
@@ -22,41 +28,64 @@ func acts() {
 	Load(Param("blocks"), blocks)
 
 	r := GP32()
-	perm, abs, c127 := Y15, Y14, X13
+	perm, abs, c127, c128 := Y15, Y14, X13, X12
 	VMOVDQU(order, perm)
-	MOVL(U32(0x7fffffff), r)
-	VMOVD(r, X14)
-	VPBROADCASTD(X14, abs)
+	VMOVDQU(constY("magnitude", 0x7fffffff), abs)
 	MOVL(U32(0x42fe0000), r) // 127
 	VMOVD(r, c127)
+	MOVL(U32(0x467e0000), r) // 127·128
+	VMOVD(r, c128)
 
 	v := []VecPhysical{Y0, Y1, Y2, Y3}
+	top := []VecPhysical{Y4, Y5, Y6, Y7}
 	Label("block")
 	for i := range v {
 		VMOVUPS(at(x, 32*i), v[i])
 	}
-	// The largest magnitude, compared as bits.
-	VPAND(abs, Y0, Y4)
-	VPAND(abs, Y1, Y5)
-	VPAND(abs, Y2, Y6)
-	VPAND(abs, Y3, Y7)
-	VPMAXUD(Y5, Y4, Y4)
-	VPMAXUD(Y7, Y6, Y6)
-	VPMAXUD(Y6, Y4, Y4)
-	VEXTRACTI128(Imm(1), Y4, X5)
-	VPMAXUD(X5, X4, X4)
-	VPSHUFD(Imm(0x4e), X4, X5)
-	VPMAXUD(X5, X4, X4)
-	VPSHUFD(Imm(0xb1), X4, X5)
-	VPMAXUD(X5, X4, X4)
-	VMOVD(X4, r)
-	CMPL(r, U32(0x0da24260)) // tinyMax
-	JB(LabelRef("zero"))
-	CMPL(r, U32(0x7f800000))
-	JAE(LabelRef("nan"))
-
-	VDIVSS(X4, c127, X5) // 127/max
-	VDIVSS(c127, X4, X6) // d
+	// The largest magnitude of each group of four, compared as bits, its lowest
+	// three bits replaced by the group's number.
+	for i := range v {
+		VPAND(abs, v[i], top[i])
+		VPSHUFD(Imm(0x4e), top[i], Y8)
+		VPMAXUD(Y8, top[i], top[i])
+		VPSHUFD(Imm(0xb1), top[i], Y8)
+		VPMAXUD(Y8, top[i], top[i])
+	}
+	VPUNPCKLDQ(Y5, Y4, Y4)
+	VPUNPCKLDQ(Y7, Y6, Y6)
+	VPUNPCKLQDQ(Y6, Y4, Y4) // groups 0 2 4 6 1 3 5 7
+	VPAND(constY("allButThree", 0xfffffff8), Y4, Y4)
+	VPOR(groups, Y4, Y4)
+	// The largest, the second and the third of the eight.
+	keys := []GPVirtual{GP32(), GP32(), GP32()}
+	for i, k := range keys {
+		VEXTRACTI128(Imm(1), Y4, X5)
+		VPMAXUD(X5, X4, X5)
+		VPSHUFD(Imm(0x4e), X5, X6)
+		VPMAXUD(X6, X5, X5)
+		VPSHUFD(Imm(0xb1), X5, X6)
+		VPMAXUD(X6, X5, X5)
+		VMOVD(X5, k)
+		if i < 2 {
+			VPBROADCASTD(X5, Y5)
+			VPCMPEQD(Y5, Y4, Y5)
+			VPANDN(Y4, Y5, Y4)
+		}
+		if i == 0 {
+			CMPL(k, U32(0x0da24260)) // tinyMax
+			JB(LabelRef("zero"))
+			CMPL(k, U32(0x7f800000))
+			JAE(LabelRef("nan"))
+		}
+	}
+	VMOVD(keys[0], X4)
+	VMOVD(keys[2], X5)
+	VDIVSS(c128, X4, X4)
+	VDIVSS(c127, X5, X5)
+	VMAXSS(X4, X5, X6) // d
+	MOVL(U32(0x3f800000), r)
+	VMOVD(r, X5)
+	VDIVSS(X6, X5, X5)
 	VBROADCASTSS(X5, Y5)
 	for i := range v {
 		VMULPS(Y5, v[i], v[i])
@@ -71,6 +100,32 @@ func acts() {
 	VPACKSSWB(Y2, Y0, Y0)
 	VPERMD(Y0, perm, Y0)
 	VMOVDQU(Y0, at(dst, 0))
+	// The two large groups again, in two parts.
+	for i, k := range keys[:2] {
+		g := k.As64()
+		ANDL(Imm(7), k)
+		twice := GP64()
+		MOVQ(g, twice)
+		ADDQ(twice, twice)
+		VMULPS(at(x, 0).Idx(twice, 8), X5, X0)
+		VCVTPS2DQ(X0, X0)
+		VPADDD(dwords64, X0, X1)
+		VPSRAD(Imm(7), X1, X1)
+		VPSLLD(Imm(7), X1, X2)
+		VPSUBD(X2, X0, X0)
+		VPACKSSDW(X1, X0, X0)
+		VPACKSSWB(X0, X0, X0)
+		VMOVD(X0, at(dst, 0).Idx(g, 4))
+		VPEXTRD(Imm(1), X0, at(dst, actHigh+4*i))
+		first := GP32()
+		// −1 below group 4.
+		MOVL(k, first)
+		SUBL(Imm(4), first)
+		SARL(Imm(31), first)
+		MOVL(first, at(dst, actFirst+4*i))
+		SHLL(Imm(6), k)
+		MOVL(k, at(dst, actGroup+4*i))
+	}
 	// Sums of both halves in the first two lanes.
 	VPHADDD(Y9, Y8, Y8)
 	VPHADDD(Y8, Y8, Y8)
@@ -111,6 +166,7 @@ func acts() {
 	VPXOR(Y0, Y0, Y0)
 	VMOVDQU(Y0, at(dst, 0))
 	VMOVDQU(Y0, at(dst, 32))
+	VMOVDQU(Y0, at(dst, record-32))
 	MOVL(U32(0x7fc00000), at(dst, actScale))
 	MOVL(U32(0x7fc00000), at(dst, actSumD))
 	JMP(LabelRef("next"))
@@ -119,5 +175,6 @@ func acts() {
 	VPXOR(Y0, Y0, Y0)
 	VMOVDQU(Y0, at(dst, 0))
 	VMOVDQU(Y0, at(dst, 32))
+	VMOVDQU(Y0, at(dst, record-32))
 	JMP(LabelRef("next"))
 }

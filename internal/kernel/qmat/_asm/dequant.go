@@ -64,7 +64,7 @@ func dequant(t wtype) {
 	if t.scale == float {
 		u.table = false // levels come from a table of f32
 	}
-	decode(u, f, constZ)
+	decode(u, f, tableZ)
 	for g := range 8 {
 		VMOVDQU32(codesZ[g], at(stack, 64*g))
 	}

@@ -25,7 +25,7 @@ import (
 const (
 	argDst, argW, argX, argLdd, argStep, argPanels, argRecs, argAdd, argTable = 0, 8, 16, 24, 32, 40, 48, 56, 64
 
-	record    = 64
+	record    = 88
 	actScale  = 32
 	actSum8   = 36
 	actSum128 = 40
@@ -34,6 +34,9 @@ const (
 	actHalf1  = 52
 	actSum16  = 56
 	actSum    = 60
+	actGroup  = 64 // of two groups
+	actHigh   = 72
+	actFirst  = 80
 
 	none = -1 // no such part in the block
 )
@@ -226,6 +229,7 @@ type frame struct {
 	head                               GPVirtual // header of the record
 	vnni                               bool      // VPDPBUSD may be used
 	expand                             bool      // a dequantising kernel
+	stack                              GPVirtual // 8 × 64 bytes for decoded codes
 }
 
 // begin opens the function and loads the arguments.

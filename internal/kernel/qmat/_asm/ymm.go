@@ -19,8 +19,6 @@ var (
 	tempY  = Y13
 	onesY  = Y14
 	spareY = Y15
-	spareX = X15
-	tempX  = X13
 )
 
 // constY makes a 32-byte constant of repeated 32-bit values, once per file.
@@ -51,6 +49,9 @@ func constFloat(v float32) Mem {
 func kernelY(t wtype, n int) {
 	f := &frameY{frame: begin(kernelName("AVX2", t, n)), t: t, n: n}
 	f.row8, f.row4 = GP64(), GP64()
+	local := AllocLocal(8 * 32)
+	f.stack = GP64()
+	LEAQ(local, f.stack)
 	start := GP64()
 	VPCMPEQW(onesY, onesY, onesY)
 	VPSRLW(Imm(15), onesY, onesY)
@@ -135,6 +136,15 @@ func (f *frameY) bytes(base Register, off int) Mem  { return at(base, off).Idx(f
 func (f *frameY) words(base Register, off int) Mem  { return at(base, off).Idx(f.row8, 2) }
 func (f *frameY) dwords(base Register, off int) Mem { return at(base, off).Idx(f.row8, 4) }
 
+// decodeAll puts the codes of the half's block on the stack, 32 bytes per group,
+// from where load takes them.
+func (f *frameY) decodeAll(table int) {
+	for g := range 8 {
+		f.decode(g, table)
+		VMOVDQU(codeY, at(f.stack, 32*g))
+	}
+}
+
 // decode puts the codes of group g (elements 4g…4g+3) in codeY; table is the
 // offset of the look-up table, where there is one.
 func (f *frameY) decode(g, table int) {
@@ -183,13 +193,57 @@ func (f *frameY) decode(g, table int) {
 		// Signed from here on: VPMADDUBSW takes the magnitude, and the
 		// activations the sign.
 		VPXOR(constBytes(128), codeY, codeY)
+	}
+}
+
+// load takes the codes of a group from the stack to codeY, and returns the
+// register with the unsigned operand of VPMADDUBSW.
+func (f *frameY) load(from Mem) VecPhysical {
+	VMOVDQU(from, codeY)
+	if f.t.max > 127 {
 		VPABSB(codeY, spareY)
+		return spareY
+	}
+	return codeY
+}
+
+// pairs multiplies u with four activations; products of two are 16-bit words.
+func (f *frameY) pairs(x Mem, u, to VecPhysical) {
+	VPBROADCASTD(x, tempY)
+	if f.t.max > 127 {
+		VPSIGNB(codeY, tempY, tempY)
+	}
+	VPMADDUBSW(tempY, u, to)
+}
+
+// large adds the high parts of the two large groups to ints; of half block h only
+// those that lie in it, of both for h < 0.
+func (f *frameY) large(h int, ints []VecPhysical) {
+	for c := range f.n {
+		for i := range 2 {
+			r := GP64()
+			MOVL(f.field(c, actGroup+4*i), r.As32())
+			SHRL(Imm(1), r.As32())
+			u := f.load(at(f.stack, 0).Idx(r, 1))
+			f.pairs(f.field(c, actHigh+4*i), u, tempY)
+			VPMADDWD(onesY, tempY, tempY)
+			VPSLLD(Imm(7), tempY, tempY)
+			if h >= 0 {
+				VPBROADCASTD(f.field(c, actFirst+4*i), spareY)
+				if h == 0 {
+					VPAND(tempY, spareY, tempY)
+				} else {
+					VPANDN(tempY, spareY, tempY)
+				}
+			}
+			VPADDD(tempY, ints[c], ints[c])
+		}
 	}
 }
 
 // dots multiplies groups lo … hi−1 and leaves their sums in ints, added to
 // what is there unless fresh.
-func (f *frameY) dots(lo, hi, table int, ints []VecPhysical, fresh bool) {
+func (f *frameY) dots(lo, hi int, ints []VecPhysical, fresh bool) {
 	flush := 32767 / (2 * 127 * f.t.max)
 	if f.t.max > 127 {
 		flush = 1
@@ -197,18 +251,12 @@ func (f *frameY) dots(lo, hi, table int, ints []VecPhysical, fresh bool) {
 	for first := lo; first < hi; first += flush {
 		last := min(first+flush, hi)
 		for g := first; g < last; g++ {
-			f.decode(g, table)
+			u := f.load(at(f.stack, 32*g))
 			for c := range f.n {
-				VPBROADCASTD(f.field(c, 4*g), tempY)
-				u := codeY
-				if f.t.max > 127 {
-					VPSIGNB(codeY, tempY, tempY)
-					u = spareY
-				}
 				if g == first {
-					VPMADDUBSW(tempY, u, wordY[c])
+					f.pairs(f.field(c, 4*g), u, wordY[c])
 				} else {
-					VPMADDUBSW(tempY, u, tempY)
+					f.pairs(f.field(c, 4*g), u, tempY)
 					VPADDW(tempY, wordY[c], wordY[c])
 				}
 			}
@@ -269,7 +317,9 @@ func (f *frameY) times(z VecPhysical, ints []VecPhysical) {
 
 func (f *frameY) block() {
 	t := f.t
-	f.dots(0, 8, 0, intY, true)
+	f.decodeAll(0)
+	f.dots(0, 8, intY, true)
+	f.large(-1, intY)
 	f.addField(t.offset, intY)
 	if t.scale == half {
 		VCVTPH2PS(f.words(f.w, t.scaleAt), spareY)
@@ -299,8 +349,10 @@ func (f *frameY) block() {
 func (f *frameY) blockHalves() {
 	t := f.t
 	first, second := intY[:2], intY[2:]
+	f.decodeAll(0)
 	for h, ints := range [][]VecPhysical{first, second} {
-		f.dots(4*h, 4*h+4, 0, ints, true)
+		f.dots(4*h, 4*h+4, ints, true)
+		f.large(h, ints)
 		if t.offset != none {
 			f.addField(actHalf0+4*h, ints)
 		}
@@ -348,17 +400,21 @@ func (f *frameY) blockHalves() {
 // blockNF4 multiplies the high bytes of the levels, then the low ones, which count as
 // signed here: their offset of 128 comes back from the activations' sum.
 func (f *frameY) blockNF4() {
-	f.dots(0, 8, 0, intY, true)
+	f.decodeAll(0)
+	f.dots(0, 8, intY, true)
+	f.large(-1, intY)
 	for c := range f.n {
 		VPSLLD(Imm(8), intY[c], intY[c])
 	}
-	f.dots(0, 8, 64, intY, false)
+	f.decodeAll(64)
+	f.dots(0, 8, intY, false)
+	f.large(-1, intY)
 	for c := range f.n {
 		VPBROADCASTD(f.field(c, actSum128), tempY)
 		VPSUBD(tempY, intY[c], intY[c])
 	}
 	VMOVUPS(f.dwords(f.head, 0), spareY)
-	VMULPS(constFloat(1.0/(127*256)), spareY, spareY)
+	VMULPS(constFloat(1.0/(63*256)), spareY, spareY)
 	f.times(spareY, intY)
 	f.addScaled(intY)
 }

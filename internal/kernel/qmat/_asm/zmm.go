@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -20,8 +21,8 @@ var (
 	scaleZ = zmm[24]    // scale of the block, or of its first half
 	extraZ = zmm[25]    // minimum, or scale of the second half; NF4: table of low bytes
 	intZ   = zmm[26:30] // integer sums, and temporaries before them
-	maskZ  = zmm[30]    // mask of the codes
-	constZ = zmm[31]    // what a bit adds, the mask of a pair above a nibble, or a table
+	slotZ  = zmm[30]    // codes of a group with large activations
+	tableZ = zmm[31]    // table of the codes, or a temporary
 
 	// Temporaries and constants of the kernels without VPDPBUSD.
 	tempZ  = zmm[8:11]
@@ -71,7 +72,8 @@ func kernelZ(level string, t wtype, n int) {
 		step = 2
 	}
 	if t.scale != float {
-		decode(t, f, constZ)
+		decode(t, f, tableZ)
+		f.keep(t)
 	}
 	for c := 0; c < n; c += step {
 		switch {
@@ -129,22 +131,10 @@ func constants(t wtype, f *frame) {
 			fillBytes(127, sevenZ)
 		}
 	}
-	if t.codes == nibbles {
-		fillBytes(15, maskZ)
-		if t.pairsAt != none {
-			fillBytes(3<<t.pairTo, constZ)
-		}
-	}
-	if t.codes == pairs {
-		fillBytes(3<<t.pairTo, maskZ)
-	}
-	if t.bitsAt != none {
-		fillBytes(t.bitAdds, constZ)
-	}
 	if t.table {
 		r := GP64()
 		MOVQ(at(f.arg, argTable), r)
-		VMOVDQU32(at(r, 0), constZ)
+		VMOVDQU32(at(r, 0), tableZ)
 		if t.scale == float {
 			VMOVDQU32(at(r, 64), extraZ)
 		}
@@ -153,6 +143,35 @@ func constants(t wtype, f *frame) {
 		fill(15, fourZ)
 		fill(math.Float32bits(1.0/32), shareZ)
 	}
+	if !f.expand && t.codes != bytes8 {
+		local := AllocLocal(8*64 + 64)
+		f.stack = GP64()
+		LEAQ(local, f.stack)
+		ADDQ(Imm(63), f.stack)
+		ANDQ(I8(-64), f.stack)
+	}
+}
+
+// keep stores the codes where a group can be chosen at run time.
+func (f *frame) keep(t wtype) {
+	if t.codes == bytes8 {
+		return // as the block itself is
+	}
+	for g := range 8 {
+		VMOVDQA32(codesZ[g], at(f.stack, 64*g))
+	}
+}
+
+// large adds the high parts of group i of row c to z, not yet times 128.
+func (f *frame) large(t wtype, c, i int, z VecPhysical) {
+	r := GP64()
+	MOVL(f.field(c, actGroup+4*i), r.As32())
+	if t.codes == bytes8 {
+		VMOVDQU32(at(f.w, 0).Idx(r, 1), slotZ)
+	} else {
+		VMOVDQA32(at(f.stack, 0).Idx(r, 1), slotZ)
+	}
+	f.dot(t, f.field(c, actHigh+4*i), slotZ, z)
 }
 
 // decode fills codesZ with the unsigned codes of the block at f.w.
@@ -163,11 +182,12 @@ func decode(t wtype, f *frame, table VecPhysical) {
 			VMOVDQU32(at(f.w, 64*g), codesZ[g])
 		}
 	case nibbles:
+		mask := constZ(15)
 		for i := range 4 {
 			VMOVDQU32(at(f.w, 64*i), codesZ[i])
 			VPSRLW(Imm(4), codesZ[i], codesZ[i+4])
-			VPANDD(maskZ, codesZ[i], codesZ[i])
-			VPANDD(maskZ, codesZ[i+4], codesZ[i+4])
+			VPANDD(mask, codesZ[i], codesZ[i])
+			VPANDD(mask, codesZ[i+4], codesZ[i+4])
 		}
 	}
 	if t.pairsAt != none {
@@ -184,16 +204,17 @@ func decode(t wtype, f *frame, table VecPhysical) {
 					VPSRLW(Imm(uint64(-by)), intZ[0], tmp)
 				}
 				if t.codes == pairs {
-					VPANDD(maskZ, tmp, to)
+					VPANDD(constZ(3<<t.pairTo), tmp, to)
 				} else {
-					VPTERNLOGD(Imm(0xf8), constZ, tmp, to) // to |= tmp & mask
+					VPTERNLOGD(Imm(0xf8), constZ(3<<t.pairTo), tmp, to) // to |= tmp & mask
 				}
 			}
 		}
 	}
 	if t.bitsAt != none {
 		for g := range 8 {
-			addBits(at(f.w, t.bitsAt+8*g), codesZ[g])
+			KMOVQ(at(f.w, t.bitsAt+8*g), K2)
+			VPADDB(constZ(t.bitAdds), codesZ[g], K2, codesZ[g])
 		}
 	}
 	if t.table {
@@ -203,11 +224,21 @@ func decode(t wtype, f *frame, table VecPhysical) {
 	}
 }
 
-// addBits adds constZ to the bytes of to whose bit is set in memory.
-func addBits(bits Mem, to VecPhysical) {
-	KMOVQ(bits, K2)
-	VPADDB(constZ, to, K2, to)
+// constZ is a 64-byte constant of one repeated byte.
+func constZ(b int) Mem {
+	name := fmt.Sprintf("wide%d", b)
+	if m, ok := constants64[name]; ok {
+		return m
+	}
+	m := GLOBL(name, RODATA|NOPTR)
+	for i := range 8 {
+		DATA(8*i, U64(uint64(b)*0x0101010101010101))
+	}
+	constants64[name] = m
+	return m
 }
+
+var constants64 = map[string]Mem{}
 
 // scales loads the scales and minima of the block.
 func scales(t wtype, f *frame) {
@@ -254,19 +285,43 @@ func scales(t wtype, f *frame) {
 			}
 		}
 	case float:
-		fill(math.Float32bits(1.0/(127*256)), intZ[0])
+		fill(math.Float32bits(1.0/(63*256)), intZ[0])
 		VMULPS(at(f.head, 0), intZ[0], scaleZ)
 	}
 }
 
 func (f *frame) field(c, off int) Mem { return at(f.x, c*record+off) }
 
-// start begins the integer sum of row c.
-func (f *frame) start(c, offset int, z VecPhysical) {
-	if offset == none {
-		VPXORD(z, z, z)
-	} else {
-		VPBROADCASTD(f.field(c, offset), z)
+// start begins the integer sum of row c: the high parts of its large groups and the
+// offset of the codes.
+func (f *frame) start(t wtype, c int, z VecPhysical) {
+	VPXORD(z, z, z)
+	for i := range 2 {
+		f.large(t, c, i, z)
+	}
+	VPSLLD(Imm(7), z, z)
+	if t.offset != none {
+		VPADDD_BCST(f.field(c, t.offset), z, z)
+	}
+}
+
+// startHalves is start for a sum per half block; each large group belongs to one.
+func (f *frame) startHalves(t wtype, c int, first, second VecPhysical) {
+	VPXORD(second, second, second)
+	f.large(t, c, 0, second)
+	VPSLLD(Imm(7), second, second)
+	VPANDD_BCST(f.field(c, actFirst), second, first)
+	VPSUBD(first, second, second)
+	VPXORD(tableZ, tableZ, tableZ)
+	f.large(t, c, 1, tableZ)
+	VPSLLD(Imm(7), tableZ, tableZ)
+	VPANDD_BCST(f.field(c, actFirst+4), tableZ, slotZ)
+	VPADDD(slotZ, first, first)
+	VPSUBD(slotZ, tableZ, tableZ)
+	VPADDD(tableZ, second, second)
+	if t.offset != none {
+		VPADDD_BCST(f.field(c, actHalf0), first, first)
+		VPADDD_BCST(f.field(c, actHalf1), second, second)
 	}
 }
 
@@ -296,7 +351,7 @@ func (f *frame) dot(t wtype, x Mem, u, acc VecPhysical) {
 // columns multiplies the block with activation rows c … c+n−1, n ≤ 4.
 func columns(t wtype, f *frame, c, n int) {
 	for i := range n {
-		f.start(c+i, t.offset, intZ[i])
+		f.start(t, c+i, intZ[i])
 	}
 	for g := range 8 {
 		for i := range n {
@@ -332,12 +387,7 @@ func (f *frame) addScaled(c, n int) {
 func columnsHalves(t wtype, f *frame, c, n int) {
 	first, second := intZ[0:2], intZ[2:4]
 	for i := range n {
-		second0 := t.offset
-		if second0 != none {
-			second0 = actHalf1
-		}
-		f.start(c+i, t.offset, first[i])
-		f.start(c+i, second0, second[i])
+		f.startHalves(t, c+i, first[i], second[i])
 	}
 	for g := range 4 {
 		for i := range n {
@@ -372,10 +422,6 @@ func columnsHalves(t wtype, f *frame, c, n int) {
 
 // columnsNF4 is columns for codes of 16 bits: the high bytes first, then the low ones.
 func columnsNF4(t wtype, f *frame, c, n int) {
-	decode(t, f, constZ)
-	for i := range n {
-		f.start(c+i, t.offset, intZ[i])
-	}
 	dot := func() {
 		for g := range 8 {
 			for i := range n {
@@ -383,11 +429,23 @@ func columnsNF4(t wtype, f *frame, c, n int) {
 			}
 		}
 	}
+	decode(t, f, tableZ)
+	f.keep(t)
+	for i := range n {
+		f.start(t, c+i, intZ[i])
+	}
 	dot()
 	for i := range n {
 		VPSLLD(Imm(8), intZ[i], intZ[i])
 	}
 	decode(t, f, extraZ)
+	f.keep(t)
+	t.offset = none
+	for i := range n {
+		f.start(t, c+i, codesZ[7])
+		VPADDD(codesZ[7], intZ[i], intZ[i])
+	}
+	VMOVDQA32(at(f.stack, 64*7), codesZ[7])
 	dot()
 	f.addScaled(c, n)
 }
