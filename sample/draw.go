@@ -172,15 +172,22 @@ func (d *draw) exps() (sum float64, top float32) {
 	}
 	e := d.s.e[:len(d.logits)]
 	scale := float32(d.scale)
-	// Four sums keep the additions from waiting for each other; their order
-	// is fixed.
-	var acc [4]float64
-	for i, v := range d.logits {
-		x := expf((v - top) * scale)
-		e[i] = x
-		acc[i&3] += float64(x)
+	// Two sums keep the additions from waiting for each other; their order is
+	// fixed.
+	var a, b float64
+	i := 0
+	for ; i+1 < len(e) && i+1 < len(d.logits); i += 2 {
+		x := expf((d.logits[i] - top) * scale)
+		y := expf((d.logits[i+1] - top) * scale)
+		e[i], e[i+1] = x, y
+		a += float64(x)
+		b += float64(y)
 	}
-	return (acc[0] + acc[1]) + (acc[2] + acc[3]), top
+	for ; i < len(e); i++ {
+		e[i] = expf((d.logits[i] - top) * scale)
+		a += float64(e[i])
+	}
+	return a + b, top
 }
 
 // topP keeps a token if the mass of all tokens less probable than it, and its
@@ -210,27 +217,70 @@ func (d *draw) topP() {
 		}
 		d.s.c, d.sparse, d.sorted, total = c, true, false, sum
 	}
-	d.sort()
 	c := d.s.c
 	if len(c) == 0 {
 		return
 	}
+	top := d.top()
 	if total == 0 {
 		for _, x := range c {
-			total += d.weight(x, c[0])
+			total += d.weight(x, top)
 		}
 	}
+	// Kept while the mass of what is more probable is below p.
 	before := 0.0
-	n := 0
-	for n < len(c) {
-		// Kept while the mass of what is more probable is below p.
-		if n > 0 && before >= p*total {
-			break
+	d.s.c = d.prefix(func(x cand) bool {
+		if before >= p*total {
+			return false
 		}
-		before += d.weight(c[n], c[0])
-		n++
+		before += d.weight(x, top)
+		return true
+	})
+}
+
+// prefix sorts as much of the candidates as it must to find the first that
+// keep refuses, and returns those before it. The most probable always stays.
+func (d *draw) prefix(keep func(cand) bool) []cand {
+	c := d.s.c
+	if d.sorted {
+		for i, x := range c {
+			if !keep(x) && i > 0 {
+				return c[:i]
+			}
+		}
+		return c
 	}
-	d.s.c = c[:n]
+	// Blocks of doubling size are selected and sorted until one holds the end.
+	for at, n := 0, 64; at < len(c); at, n = at+n, 2*n {
+		block := c[at:]
+		if n < len(block) {
+			selectTop(block, n)
+			block = block[:n]
+		}
+		slices.SortFunc(block, descending)
+		for i, x := range block {
+			if !keep(x) && at+i > 0 {
+				d.sorted = true
+				return c[:at+i]
+			}
+		}
+	}
+	d.sorted = true
+	return c
+}
+
+// top is the most probable candidate.
+func (d *draw) top() cand {
+	c := d.s.c
+	best := c[0]
+	if !d.sorted {
+		for _, x := range c[1:] {
+			if x.logit > best.logit {
+				best = x
+			}
+		}
+	}
+	return best
 }
 
 // weight is a candidate's unnormalised probability, 1 for the top one.
@@ -285,20 +335,24 @@ func (d *draw) typical() {
 		return
 	}
 	d.gather()
-	d.sort()
 	c := d.s.c
 	if len(c) == 0 {
 		return
 	}
+	if d.s.e == nil {
+		d.s.e = make([]float32, d.s.vocab)
+	}
+	top, e := d.top(), d.s.e[:len(c)]
 	sum := 0.0
-	for _, x := range c {
-		sum += d.weight(x, c[0])
+	for i, x := range c {
+		e[i] = float32(d.weight(x, top))
+		sum += float64(e[i])
 	}
 	logSum := math.Log(sum)
 	entropy := 0.0
-	for _, x := range c {
-		if w := d.weight(x, c[0]); w > 0 {
-			entropy -= w / sum * (d.scale*float64(x.logit-c[0].logit) - logSum)
+	for i, x := range c {
+		if e[i] > 0 {
+			entropy -= float64(e[i]) / sum * (d.scale*float64(x.logit-top.logit) - logSum)
 		}
 	}
 	if cap(d.s.key) < len(c) {
@@ -306,19 +360,33 @@ func (d *draw) typical() {
 	}
 	key := d.s.key[:len(c)]
 	for i, x := range c {
-		key[i] = cand{float32(-math.Abs(logSum - d.scale*float64(x.logit-c[0].logit) - entropy)), int32(i)}
+		key[i] = cand{float32(-math.Abs(logSum - d.scale*float64(x.logit-top.logit) - entropy)), int32(i)}
 	}
-	slices.SortFunc(key, descending)
-	mass, n := 0.0, 0
-	for n < len(key) && mass < p*sum {
-		mass += d.weight(c[key[n].id], c[0])
-		n++
+	// The nearest first, in blocks, until the mass is there; then the ties.
+	mass, n, at := 0.0, 0, 0
+	var last float32
+	for size := 64; at < len(key); size *= 2 {
+		block := key[at:]
+		if size < len(block) {
+			selectTop(block, size)
+			block = block[:size]
+		}
+		slices.SortFunc(block, descending)
+		for _, k := range block {
+			if mass >= p*sum && k.logit != last {
+				at = len(key)
+				break
+			}
+			mass += float64(e[k.id])
+			last = k.logit
+			n++
+		}
+		at += len(block)
 	}
-	n = withTies(key, max(n, 1))
-	// key[:n] names what stays; put those in front, in their old order.
-	slices.SortFunc(key[:n], func(a, b cand) int { return cmp.Compare(a.id, b.id) })
-	for i := range n {
-		c[i] = c[key[i].id]
+	kept := key[:n]
+	slices.SortFunc(kept, func(a, b cand) int { return cmp.Compare(a.id, b.id) })
+	for i, k := range kept { // in their old order
+		c[i] = c[k.id]
 	}
 	d.s.c = c[:n]
 }
@@ -346,37 +414,39 @@ func (d *draw) pick() (int32, error) {
 		}
 		return int32(last), nil
 	}
-	d.sort()
-	i, _, err := d.pickSorted()
+	i, _, err := d.pickSparse()
 	if err != nil {
 		return 0, err
 	}
 	return d.s.c[i].id, nil
 }
 
-// pickSorted draws an index into the sorted candidates and says how probable
-// it was.
-func (d *draw) pickSorted() (int, float64, error) {
+// pickSparse draws an index into the candidates and says how probable it was.
+func (d *draw) pickSparse() (int, float64, error) {
 	c := d.s.c
 	if len(c) == 0 {
 		return 0, 0, ErrNoToken
 	}
+	if d.s.e == nil {
+		d.s.e = make([]float32, d.s.vocab)
+	}
+	top, e := d.top(), d.s.e[:len(c)]
 	sum := 0.0
-	for _, x := range c {
-		sum += d.weight(x, c[0])
+	for i, x := range c {
+		e[i] = float32(d.weight(x, top))
+		sum += float64(e[i])
 	}
 	left := d.s.rng.Float64() * sum
 	at := 0
-	for i, x := range c {
-		w := d.weight(x, c[0])
+	for i, w := range e {
 		if w > 0 {
 			at = i
 		}
-		if left -= w; left < 0 {
+		if left -= float64(w); left < 0 {
 			break
 		}
 	}
-	return at, d.weight(c[at], c[0]) / sum, nil
+	return at, float64(e[at]) / sum, nil
 }
 
 // mirostat is version 2 (Basu et al. 2021): tokens more surprising than mu
@@ -403,8 +473,7 @@ func (d *draw) mirostat() (int32, error) {
 		c = append(c, cand{d.logits[best], int32(best)})
 	}
 	s.c, d.sparse, d.sorted = c, true, false
-	d.sort()
-	i, prob, err := d.pickSorted()
+	i, prob, err := d.pickSparse()
 	if err != nil {
 		return 0, err
 	}
@@ -412,22 +481,24 @@ func (d *draw) mirostat() (int32, error) {
 	return s.c[i].id, nil
 }
 
-// expf is e^x in float32 for x <= 0, to about one unit in the last place:
-// Cody-Waite reduction by ln 2 and the Cephes polynomial. Below -87 it is 0.
+// exp2table holds 2^(i/64).
+var exp2table = func() (t [64]float32) {
+	for i := range t {
+		t[i] = float32(math.Exp2(float64(i) / 64))
+	}
+	return t
+}()
+
+// expf is e^x for x <= 0, within two units in the last place of a float32:
+// x = (64k+i)·ln2/64 + r, and e^r by three terms of its series. Below -87, and
+// of NaN, it is 0. It is short so that the compiler puts it into the loops.
 func expf(x float32) float32 {
 	if !(x > -87) {
 		return 0
 	}
-	const log2e, ln2hi, ln2lo = 1.44269504, 0.693359375, -2.12194440e-4
-	n := float32(int32(x*log2e - 0.5))
-	r := x - n*ln2hi
-	r -= n * ln2lo
-	p := float32(1.9875691500e-4)
-	p = p*r + 1.3981999507e-3
-	p = p*r + 8.3334519073e-3
-	p = p*r + 4.1665795894e-2
-	p = p*r + 1.6666665459e-1
-	p = p*r + 5.0000001201e-1
-	y := p*r*r + r + 1
-	return math.Float32frombits(math.Float32bits(y) + uint32(int32(n))<<23)
+	n := int32(x*(64*math.Log2E) - 0.5)
+	// ln2/64 in two parts, the first of so few bits that n times it is exact.
+	r := x - float32(n)*(0x1.62p-7) - float32(n)*(math.Ln2/64-0x1.62p-7)
+	y := exp2table[n&63] * (1 + r*(1+r*(0.5+r*(1.0/6))))
+	return math.Float32frombits(math.Float32bits(y) + uint32(n>>6)<<23)
 }

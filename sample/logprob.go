@@ -23,11 +23,16 @@ func LogProbs(dst []LogProb, logits []float32, chosen int32, n int) ([]LogProb, 
 	if top == negInf {
 		return dst, math.Inf(-1)
 	}
-	var acc [4]float64
-	for i, v := range logits {
-		acc[i&3] += float64(expf(v - top))
+	var a, b float64
+	i := 0
+	for ; i+1 < len(logits); i += 2 {
+		a += float64(expf(logits[i] - top))
+		b += float64(expf(logits[i+1] - top))
 	}
-	norm := float64(top) + math.Log((acc[0]+acc[1])+(acc[2]+acc[3]))
+	if i < len(logits) {
+		a += float64(expf(logits[i] - top))
+	}
+	norm := float64(top) + math.Log(a+b)
 	base := len(dst)
 	if n > 0 {
 		low := math.Inf(-1)
