@@ -265,7 +265,7 @@ func (o *jsonObject) int(key string, missing int) int {
 	}
 	var f float64
 	o.get(key, "a number", &f)
-	if o.err == nil && (f != math.Trunc(f) || math.Abs(f) > 1<<53) {
+	if o.err == nil && f != math.Trunc(f) {
 		o.err = fmt.Errorf("%q: %v is not a whole number", key, f)
 	}
 	if math.Abs(f) > math.MaxInt32 {

@@ -54,10 +54,10 @@ func (c *Config) ConfigJSON() ([]byte, error) {
 	var rope any
 	switch s := c.RopeScaling; s.Type {
 	case "linear":
-		rope = map[string]any{"type": "linear", "rope_type": "linear", "factor": s.Factor}
+		rope = map[string]any{"type": "linear", "rope_type": "linear", "factor": pyFloat(s.Factor)}
 	case "llama3":
-		rope = map[string]any{"rope_type": "llama3", "factor": s.Factor, "low_freq_factor": s.LowFreqFactor,
-			"high_freq_factor": s.HighFreqFactor, "original_max_position_embeddings": s.OriginalMaxPositions}
+		rope = map[string]any{"rope_type": "llama3", "factor": pyFloat(s.Factor), "low_freq_factor": pyFloat(s.LowFreqFactor),
+			"high_freq_factor": pyFloat(s.HighFreqFactor), "original_max_position_embeddings": s.OriginalMaxPositions}
 	}
 	init := c.InitializerRange
 	if init == 0 {
@@ -68,7 +68,7 @@ func (c *Config) ConfigJSON() ([]byte, error) {
 		"hidden_size": c.HiddenSize, "intermediate_size": c.IntermediateSize, "num_hidden_layers": c.Layers,
 		"num_attention_heads": c.Heads, "num_key_value_heads": c.KVHeads, "head_dim": c.HeadDim,
 		"vocab_size": c.VocabSize, "max_position_embeddings": c.MaxPositions, "rms_norm_eps": c.RMSEps,
-		"rope_theta": c.RopeTheta, "rope_scaling": rope, "tie_word_embeddings": c.TieEmbeddings,
+		"rope_theta": pyFloat(c.RopeTheta), "rope_scaling": rope, "tie_word_embeddings": c.TieEmbeddings,
 		"attention_bias": c.AttentionBias, "mlp_bias": c.MLPBias, "attention_dropout": 0.0, "initializer_range": init,
 		"bos_token_id": id(c.BOS), "eos_token_id": eos, "pad_token_id": id(c.PAD), "use_cache": true,
 	}
@@ -84,6 +84,18 @@ func (c *Config) ConfigJSON() ([]byte, error) {
 		}
 	}
 	return indentJSON(m)
+}
+
+// pyFloat is written so that Python reads a float: transformers 4 refuses a
+// RoPE factor of 2 where it takes 2.0.
+type pyFloat float64
+
+func (f pyFloat) MarshalJSON() ([]byte, error) {
+	b, err := json.Marshal(float64(f))
+	if err == nil && !bytes.ContainsAny(b, ".e") {
+		b = append(b, ".0"...)
+	}
+	return b, err
 }
 
 func indentJSON(v any) ([]byte, error) {
