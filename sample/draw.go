@@ -352,7 +352,7 @@ func (d *draw) typical() {
 	entropy := 0.0
 	for i, x := range c {
 		if e[i] > 0 {
-			entropy -= float64(e[i]) / sum * (d.scale*float64(x.logit-top.logit) - logSum)
+			entropy -= float64(float64(e[i]) / sum * (float64(d.scale*float64(x.logit-top.logit)) - logSum))
 		}
 	}
 	if cap(d.s.key) < len(c) {
@@ -360,7 +360,7 @@ func (d *draw) typical() {
 	}
 	key := d.s.key[:len(c)]
 	for i, x := range c {
-		key[i] = cand{float32(-math.Abs(logSum - d.scale*float64(x.logit-top.logit) - entropy)), int32(i)}
+		key[i] = cand{float32(-math.Abs(logSum - float64(d.scale*float64(x.logit-top.logit)) - entropy)), int32(i)}
 	}
 	// The nearest first, in blocks, until the mass is there; then the ties.
 	mass, n, at := 0.0, 0, 0
@@ -477,7 +477,7 @@ func (d *draw) mirostat() (int32, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.mu -= s.p.MirostatEta * (-math.Log2(prob) - s.p.MirostatTau)
+	s.mu -= float64(s.p.MirostatEta * (-math.Log2(prob) - s.p.MirostatTau))
 	return s.c[i].id, nil
 }
 
@@ -498,7 +498,8 @@ func expf(x float32) float32 {
 	}
 	n := int32(x*(64*math.Log2E) - 0.5)
 	// ln2/64 in two parts, the first of so few bits that n times it is exact.
-	r := x - float32(n)*(0x1.62p-7) - float32(n)*(math.Ln2/64-0x1.62p-7)
-	y := exp2table[n&63] * (1 + r*(1+r*(0.5+r*(1.0/6))))
+	// The conversions forbid fused operations, so that all machines agree.
+	r := x - float32(float32(n)*0x1.62p-7) - float32(float32(n)*(math.Ln2/64-0x1.62p-7))
+	y := exp2table[n&63] * (1 + float32(r*(1+float32(r*(0.5+float32(r*(1.0/6)))))))
 	return math.Float32frombits(math.Float32bits(y) + uint32(n>>6)<<23)
 }

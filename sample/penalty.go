@@ -44,7 +44,7 @@ func (s *Sampler) penalise(logits []float32) {
 			}
 		}
 		if n := s.answer[id]; n > 0 {
-			logits[id] -= presence + frequency*float32(n)
+			logits[id] -= presence + float32(frequency*float32(n))
 		}
 	}
 }

@@ -19,10 +19,9 @@
 //  6. mirostat instead of 5, if it is on;
 //  7. the draw; with temperature 0 the largest logit, the smaller id on a tie.
 //
-// Equal parameters, seed, prompt and logits give equal tokens on every
-// machine that rounds floats as Go's specification says (no fused operations
-// are used in the filters' comparisons across architectures: amd64 and arm64
-// may differ in the last bit of a probability).
+// Equal parameters, seed, prompt and logits give equal tokens on every machine
+// and in every build: no operation may be fused, sums have one order, and the
+// random numbers are our own ([RNG]).
 package sample
 
 import (
