@@ -15,6 +15,9 @@ import (
 func eachLevel(t *testing.T, f func(t *testing.T)) {
 	defer use(level)
 	for _, l := range cpu.Levels() {
+		if l == cpu.VNNI { // nothing here differs from avx512
+			continue
+		}
 		use(l)
 		t.Run(l.String(), f)
 	}
@@ -112,7 +115,7 @@ func viaF16(f float32) float32      { return tensor.F16ToF32(tensor.F32ToF16(max
 func bits(x []float32) (b []uint32) { return append(b, asWords(x)...) }
 
 var shapes = [][3]int{{1, 1, 1}, {1, 32, 2}, {1, 33, 7}, {2, 5, 3}, {3, 64, 64}, {4, 31, 129}, {5, 40, 16}, {6, 96, 300}, {7, 32, 31}, {8, 65, 8},
-	{9, 17, 513}, {10, 70, 20}, {11, 32, 1}, {12, 34, 100}, {13, 128, 70}, {14, 100, 271}, {15, 33, 258}, {29, 48, 600}, {61, 600, 40}, {1, 600, 5000}, {3, 40, 4001}}
+	{9, 17, 513}, {10, 70, 20}, {11, 32, 1}, {12, 34, 100}, {13, 128, 70}, {14, 100, 271}, {15, 33, 258}, {29, 48, 600}, {61, 560, 40}, {1, 70, 4600}, {3, 40, 1401}}
 
 func TestProducts(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
@@ -201,7 +204,7 @@ func TestProducts(t *testing.T) {
 func TestInvariance(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 4))
-		m, n, k := 37, 600, 700
+		m, n, k := 31, 550, 520
 		o := newOperands(r, m, n, k, viaBF16)
 		np := Panels(n)
 		p32, p16 := make([]float32, PackedLenF32(n, k)), make([]uint16, PackedLenBF16(n, k))
