@@ -66,5 +66,10 @@ for i, part in enumerate(parts):
     index.update({k: f for k in part})
 write_json(d + "/pytorch_model.bin.index.json", {"metadata": {"total_size": 1}, "weight_map": index})
 note("bare", m, {k: v for k, v in m.state_dict().items() if k != "lm_head.weight"})
+
+# 5. rows for a small tokenizer and blocks of 32, for the command's scripts
+m = LlamaForCausalLM(LlamaConfig(**{**base, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 320}, tie_word_embeddings=True)).to(torch.bfloat16)
+rng(m)
+m.save_pretrained(os.path.join(here, "small")); os.remove(os.path.join(here, "small", "generation_config.json"))
 del golden["llama3"]["tensors"]["lm_head.weight"]
 json.dump(golden, open(os.path.join(here, "golden.json"), "w"), indent=1, sort_keys=True)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -11,7 +12,14 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"leo": func() { os.Exit(run()) }})
 }
 
+// scriptEnv gives the scripts the tiny models that package checkpoint's tests use.
+func scriptEnv(env *testscript.Env) error {
+	models, err := filepath.Abs("../../checkpoint/testdata/models")
+	env.Setenv("MODELS", models)
+	return err
+}
+
 // The scripts say what the commands print and refuse.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: scriptEnv})
 }
