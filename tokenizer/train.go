@@ -29,6 +29,10 @@ type TrainOptions struct {
 	// occurrences) that get a piece of their own; what is left is spelt in bytes.
 	Coverage float64 // default 0.9995
 	MaxPiece int     // longest piece in characters; default 16
+
+	// Required characters get a piece of their own however rare they are: an
+	// encyclopedia has next to no question marks, a chat has many.
+	Required string
 }
 
 // Trainer learns a BPE vocabulary with byte fallback from text. Words are cut
@@ -65,6 +69,11 @@ func NewTrainer(opt TrainOptions) (*Trainer, error) {
 	}
 	if opt.MaxPiece < 1 || opt.MaxPiece > 64 {
 		return nil, fmt.Errorf("tokenizer: longest piece is %d characters; it must be between 1 and 64", opt.MaxPiece)
+	}
+	for i, r := range opt.Required {
+		if r <= ' ' || r == 0x7F || unicode.IsSpace(r) || r == utf8.RuneError {
+			return nil, fmt.Errorf("tokenizer: byte %d of the required characters (%q) can't be a piece: space, control character or broken UTF-8", i, r)
+		}
 	}
 	seen := map[string]bool{"<unk>": true, "<s>": true, "</s>": true}
 	for b := range 256 {
@@ -228,7 +237,7 @@ func (tr *Trainer) Train(ctx context.Context, progress func(done, total int)) (*
 	res.Words = len(words)
 
 	meta := tr.opt.metaPieces()
-	chars, covered := coveredChars(words, counts, tr.opt.Coverage)
+	chars, covered := coveredChars(words, counts, tr.opt.Coverage, tr.opt.Required)
 	res.Covered = covered
 	room := tr.opt.VocabSize - len(meta)
 	if len(chars) > room {
@@ -318,8 +327,9 @@ func (o *TrainOptions) encode(pieces []spPiece) []byte {
 }
 
 // coveredChars returns the most frequent characters that together make up the
-// given share of all, most frequent first.
-func coveredChars(words []string, counts []int64, share float64) ([]rune, float64) {
+// given share of all, and the required ones, most frequent first; and the share
+// that they have.
+func coveredChars(words []string, counts []int64, share float64, required string) ([]rune, float64) {
 	seen := map[rune]int64{}
 	var ascii [128]int64
 	for i, w := range words {
@@ -346,14 +356,20 @@ func coveredChars(words []string, counts []int64, share float64) ([]rune, float6
 	slices.SortFunc(chars, func(a, b rune) int {
 		return cmp.Or(cmp.Compare(seen[b], seen[a]), cmp.Compare(a, b))
 	})
+	var kept []rune
 	sum := int64(0)
-	for i, r := range chars {
-		if float64(sum) >= share*float64(total) {
-			return chars[:i], float64(sum) / float64(total)
+	for _, r := range chars {
+		if float64(sum) < share*float64(total) || strings.ContainsRune(required, r) {
+			kept = append(kept, r)
+			sum += seen[r]
 		}
-		sum += seen[r]
 	}
-	return chars, 1
+	for _, r := range required {
+		if seen[r] == 0 && !slices.Contains(kept, r) {
+			kept = append(kept, r)
+		}
+	}
+	return kept, float64(sum) / float64(max(total, 1))
 }
 
 // merger keeps the words as symbols and, for each pair of neighbours, how often

@@ -123,6 +123,33 @@ func TestTrainFirstMerges(t *testing.T) {
 	}
 }
 
+func TestTrainRequired(t *testing.T) {
+	const text = "aaaa aaaa aaaa aaaa b?"
+	for required, want := range map[string]bool{"": false, "?ß": true} {
+		tr, err := NewTrainer(TrainOptions{VocabSize: 262, Coverage: 0.5, Required: required})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr.Counter().Add(text)
+		res, err := tr.Train(context.Background(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok, err := FromSentencePiece(res.Model, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []string{"?", "ß"} {
+			if _, ok := tok.ID(c); ok != want {
+				t.Errorf("required %q: %q has a piece: %v", required, c, ok)
+			}
+		}
+		if _, ok := tok.ID("b"); ok {
+			t.Errorf("required %q: b has a piece", required)
+		}
+	}
+}
+
 func TestTrainRefuses(t *testing.T) {
 	for name, opt := range map[string]TrainOptions{
 		"small":        {VocabSize: 259},
@@ -130,6 +157,7 @@ func TestTrainRefuses(t *testing.T) {
 		"twice":        {VocabSize: 1000, Control: []string{"<x>", "<x>"}},
 		"byte":         {VocabSize: 1000, Control: []string{"<0x41>"}},
 		"space":        {VocabSize: 1000, UserDefined: []string{"a b"}},
+		"required":     {VocabSize: 1000, Required: "ab c"},
 		"piece length": {VocabSize: 1000, MaxPiece: 100},
 	} {
 		if _, err := NewTrainer(opt); err == nil {

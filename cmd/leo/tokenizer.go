@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"leolm/checkpoint"
 	"leolm/internal/durable"
 	"leolm/tokenizer"
 )
@@ -27,8 +28,8 @@ func newTokenizerCmd() *cobra.Command {
 		Short: "Text to token ids and back; measure and learn vocabularies",
 		Long: `Text to token ids and back; measure and learn vocabularies.
 
-TOKENIZER is a SentencePiece tokenizer.model, a Hugging Face tokenizer.json, or a
-folder with one of them.`,
+TOKENIZER is a SentencePiece tokenizer.model, a Hugging Face tokenizer.json, a
+folder with one of them, or a .gguf file.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
@@ -61,12 +62,32 @@ func (f *tokenizerFlags) open(path string) (*tokenizer.Tokenizer, error) {
 	if f.special {
 		opt.Specials = tokenizer.SpecialsAnywhere
 	}
-	t, err := tokenizer.Open(path, opt)
+	t, err := openTokenizer(path, opt)
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range t.Notes() {
 		fmt.Fprintln(os.Stderr, "leo:", n)
+	}
+	return t, nil
+}
+
+// openTokenizer opens tokenizer files, or the vocabulary inside a GGUF file.
+func openTokenizer(path string, opt tokenizer.Options) (*tokenizer.Tokenizer, error) {
+	if !strings.HasSuffix(path, ".gguf") {
+		return tokenizer.Open(path, opt)
+	}
+	c, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if c.Vocab == nil {
+		return nil, fmt.Errorf("%s holds no vocabulary", path)
+	}
+	t, err := tokenizer.FromGGUF(*c.Vocab, opt)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return t, nil
 }
@@ -412,6 +433,7 @@ the single characters.`,
 	cmd.Flags().StringSliceVar(&opt.Control, "control", nil, "control tokens, comma-separated: never made from text")
 	cmd.Flags().StringSliceVar(&opt.UserDefined, "user-defined", nil, "tokens found wherever text has them, comma-separated")
 	cmd.Flags().Float64Var(&opt.Coverage, "character-coverage", 0.9995, "share of all characters that get a piece of their own")
+	cmd.Flags().StringVar(&opt.Required, "required-chars", "", "characters that get a piece however rare they are")
 	cmd.Flags().IntVar(&opt.MaxPiece, "max-piece-length", 16, "longest piece, in characters")
 	cmd.Flags().StringVar(&field, "field", "text", "field of the JSON lines that holds the text")
 	cmd.Flags().IntVar(&workers, "workers", runtime.GOMAXPROCS(0), "goroutines that read and count")
