@@ -9,12 +9,9 @@ import (
 
 //go:generate sh -c "cd _asm && go run . -out ../vec_amd64.s -stubs ../vec_amd64.go -pkg vec"
 
-// The kernels take counts in multiples of 16. A tail is padded into buffers of
-// 16 and goes through the same kernel, so that an element gives the same bits
+// The kernels take counts in multiples of lane. A tail is padded into buffers
+// and goes through the same kernel, so that an element gives the same bits
 // wherever it lies.
-const lane = 16
-
-func whole(n int) int { return n &^ (lane - 1) }
 
 func mulScaled(y, x, gain []float32, s float32) {
 	if !has(cpu.AVX2) {

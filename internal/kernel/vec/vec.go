@@ -31,6 +31,11 @@ func has(l cpu.Level) bool {
 	return level >= l
 }
 
+// The vector kernels take counts in multiples of lane.
+const lane = 16
+
+func whole(n int) int { return n &^ (lane - 1) }
+
 func mustLen(what string, n int, lens ...int) {
 	for _, l := range lens {
 		if l != n {
@@ -65,10 +70,27 @@ func RMSNormBackward(dx, dy, x, gain []float32, inv float32) {
 // the work by columns (slices of dgain with dy and x starting at the same
 // column), not by rows, to keep the sum's order.
 func RMSNormGainBackward(dgain, dy, x []float32, stride int, inv []float32) {
+	n := whole(len(dgain))
+	w := len(dgain) - n
+	// The last columns are summed in a full vector, whose other lanes take in
+	// whatever follows in the rows and are dropped.
+	var tail [lane]float32
+	copy(tail[:], dgain[n:])
 	for i, s := range inv {
 		at := i * stride
-		axpyMul(dgain, s, dy[at:at+len(dgain)], x[at:at+len(dgain)])
+		if n > 0 {
+			axpyMul(dgain[:n], s, dy[at:at+n], x[at:at+n])
+		}
+		at += n
+		switch {
+		case w == 0:
+		case at+lane <= min(len(dy), len(x)):
+			axpyMul(tail[:], s, dy[at:at+lane], x[at:at+lane])
+		default:
+			axpyMul(tail[:w], s, dy[at:at+w], x[at:at+w])
+		}
 	}
+	copy(dgain[n:], tail[:])
 }
 
 // Rope rotates pairs (x[i], x[i+d/2]) of a head of d = 2·len(cos) elements by

@@ -241,6 +241,20 @@ func TestSplit(t *testing.T) {
 				t.Errorf("%s depends on the slice's start", name)
 			}
 		}
+		// A gain's gradient does not depend on the split of its columns.
+		rows, inv := 5, []float32{1, 0.5, 2, 0.1, 3}
+		dy, x := random(r, rows*n), random(r, rows*n)
+		clear(y)
+		clear(z)
+		RMSNormGainBackward(y, dy, x, n, inv)
+		for lo := 0; lo < n; {
+			hi := min(n, lo+1+r.IntN(40))
+			RMSNormGainBackward(z[lo:hi], dy[lo:], x[lo:], n, inv)
+			lo = hi
+		}
+		if !slices.Equal(y, z) {
+			t.Error("RMSNormGainBackward depends on the split of the columns")
+		}
 		// Zeros after a row leave its sums alone.
 		p, q := append(slices.Clone(a[:320]), make([]float32, 160)...), append(slices.Clone(b[:320]), make([]float32, 160)...)
 		for k := 320; k <= 480; k += 16 {
