@@ -2,6 +2,7 @@
 package recipes
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,5 +100,43 @@ func TestLeoLMNumbers(t *testing.T) {
 	}
 	if tokens := float64(pre.Batch.Global) * float64(pre.Data.SequenceLength) * float64(pre.Schedule.Steps); tokens < 64e9 || tokens > 65.5e9 || pre.Model.RopeLinear != 2 || pre.Optimizer.WeightDecay != 0.05 || pre.Optimizer.LR != 2e-5 || pre.Schedule.MinLR != 2e-6 {
 		t.Errorf("leo-7b-pretrain is not the original's (%g tokens)", tokens)
+	}
+}
+
+// What the recipes too large for our machine say of themselves is what the plan says, and the card's steps come
+// out: 131 214 examples, three epochs, the last partial batch dropped.
+func TestLargeRecipesSayTheirPlan(t *testing.T) {
+	for _, c := range []struct {
+		path  string
+		steps int
+		says  string
+	}{
+		{"leo-7b-chat.yaml", 1537, "110.5 GiB of memory"},
+		{"leo-13b-chat.yaml", 1537, "207.5 GiB of memory"},
+		{"leo-7b-pretrain.yaml", 15360, "110.4 GiB of memory"},
+		{"leo-7b-chat-lora.yaml", 1537, "25.5 GiB of memory"},
+		{"leo-7b-chat-qlora.yaml", 1537, "15.5 GiB of memory"},
+	} {
+		cfg, err := train.Load(c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := train.MakePlan(cfg)
+		if err != nil {
+			t.Fatalf("%s: %v", c.path, err)
+		}
+		if p.Steps != c.steps {
+			t.Errorf("%s: %d steps, want %d", c.path, p.Steps, c.steps)
+		}
+		if gib := fmt.Sprintf("%.1f GiB of memory", float64(p.Memory.Total())/(1<<30)); gib != c.says {
+			t.Errorf("%s: the plan has %s, expected %s", c.path, gib, c.says)
+		}
+		text, err := os.ReadFile(c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), c.says) {
+			t.Errorf("%s doesn't say that it takes %s", c.path, c.says)
+		}
 	}
 }
