@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -430,10 +431,17 @@ func (c *Checkpoint) vocabIDs() {
 // endOfTurn are the tokens that end a turn in the chat formats of the field.
 var endOfTurn = []string{"<|im_end|>", "<|eot_id|>", "<|end_of_turn|>", "<end_of_turn>", "<|end|>"}
 
+// endOfText are the tokens that end a text; where a vocabulary has one as a
+// control token, it stops an answer even if the file names another end.
+var endOfText = []string{"</s>", "<|endoftext|>", "<|end_of_text|>"}
+
 // vocabStops adds the stop tokens that the vocabulary names but the special ids
 // don't, and reports LeoLM's damaged names.
 func (c *Checkpoint) vocabStops(tokens []string) {
 	for id, s := range tokens {
+		if id < len(c.Vocab.Types) && c.Vocab.Types[id] == tokenControl && slices.Contains(endOfText, s) {
+			c.Config.EOS = addIDs(c.Config.EOS, id)
+		}
 		for _, e := range endOfTurn {
 			if s == e {
 				n := len(c.Config.EOS)
