@@ -71,9 +71,19 @@ func kernelZ(level string, t wtype, n int) {
 	if t.halves() {
 		step = 2
 	}
-	if t.scale != float {
+	if t.scale == float {
+		u := t
+		u.table = false // NF4 goes through its tables later, twice
+		decode(u, f, tableZ)
+	} else {
 		decode(t, f, tableZ)
-		f.keep(t)
+	}
+	f.keep(t)
+	f.spare = t.scale == float && f.vnni && n <= 4
+	if f.spare {
+		for g := range 8 {
+			VMOVDQA32(codesZ[g], zmm[4+g])
+		}
 	}
 	for c := 0; c < n; c += step {
 		switch {
@@ -166,9 +176,12 @@ func (f *frame) keep(t wtype) {
 func (f *frame) large(t wtype, c, i int, z VecPhysical) {
 	r := GP64()
 	MOVL(f.field(c, actGroup+4*i), r.As32())
-	if t.codes == bytes8 {
+	switch {
+	case t.codes == bytes8:
 		VMOVDQU32(at(f.w, 0).Idx(r, 1), slotZ)
-	} else {
+	case t.scale == float:
+		VPSHUFB(at(f.stack, 0).Idx(r, 1), f.table, slotZ)
+	default:
 		VMOVDQA32(at(f.stack, 0).Idx(r, 1), slotZ)
 	}
 	f.dot(t, f.field(c, actHigh+4*i), slotZ, z)
@@ -305,6 +318,18 @@ func (f *frame) start(t wtype, c int, z VecPhysical) {
 	}
 }
 
+// startSmall begins the sum without the high parts. Their codes come from the stack,
+// where they were just stored, and a load of 64 bytes waits until they have left the
+// store buffer: kernels of one or two rows have little else to do meanwhile, so that
+// they keep these sums apart until the end.
+func (f *frame) startSmall(t wtype, c int, z VecPhysical) {
+	if t.offset == none {
+		VPXORD(z, z, z)
+	} else {
+		VPBROADCASTD(f.field(c, t.offset), z)
+	}
+}
+
 // startHalves is start for a sum per half block; each large group belongs to one.
 func (f *frame) startHalves(t wtype, c int, first, second VecPhysical) {
 	VPXORD(second, second, second)
@@ -350,12 +375,24 @@ func (f *frame) dot(t wtype, x Mem, u, acc VecPhysical) {
 
 // columns multiplies the block with activation rows c … c+n−1, n ≤ 4.
 func columns(t wtype, f *frame, c, n int) {
+	apart := n <= 2
 	for i := range n {
-		f.start(t, c+i, intZ[i])
+		if apart {
+			f.startSmall(t, c+i, intZ[i])
+		} else {
+			f.start(t, c+i, intZ[i])
+		}
 	}
 	for g := range 8 {
 		for i := range n {
 			f.dot(t, f.field(c+i, 4*g), codesZ[g], intZ[i])
+		}
+	}
+	if apart {
+		for i := range n {
+			t.offset = none
+			f.start(t, c+i, intZ[2+i])
+			VPADDD(intZ[2+i], intZ[i], intZ[i])
 		}
 	}
 	f.addScaled(c, n)
@@ -423,29 +460,58 @@ func columnsHalves(t wtype, f *frame, c, n int) {
 // columnsNF4 is columns for codes of 16 bits: the high bytes first, then the low ones.
 func columnsNF4(t wtype, f *frame, c, n int) {
 	dot := func() {
+		from := codesZ
+		if f.spare {
+			from = zmm[4:12]
+		} else {
+			u := t
+			u.table = false
+			decode(u, f, tableZ)
+		}
+		for g := range 8 {
+			VPSHUFB(from[g], f.table, codesZ[g])
+		}
 		for g := range 8 {
 			for i := range n {
 				f.dot(t, f.field(c+i, 4*g), codesZ[g], intZ[i])
 			}
 		}
 	}
-	decode(t, f, tableZ)
-	f.keep(t)
+	apart := n <= 2
+	f.table = tableZ
 	for i := range n {
-		f.start(t, c+i, intZ[i])
+		if apart {
+			f.startSmall(t, c+i, intZ[i])
+		} else {
+			f.start(t, c+i, intZ[i])
+		}
 	}
 	dot()
 	for i := range n {
 		VPSLLD(Imm(8), intZ[i], intZ[i])
 	}
-	decode(t, f, extraZ)
-	f.keep(t)
+	f.table = extraZ
 	t.offset = none
-	for i := range n {
-		f.start(t, c+i, codesZ[7])
-		VPADDD(codesZ[7], intZ[i], intZ[i])
+	if !apart {
+		for i := range n {
+			f.start(t, c+i, codesZ[i])
+			VPADDD(codesZ[i], intZ[i], intZ[i])
+		}
 	}
-	VMOVDQA32(at(f.stack, 64*7), codesZ[7])
 	dot()
+	if apart {
+		for i := range n {
+			z := intZ[2+i]
+			VPXORD(z, z, z)
+			for _, f.table = range []VecPhysical{tableZ, extraZ} {
+				VPSLLD(Imm(8), z, z)
+				for g := range 2 {
+					f.large(t, c+i, g, z)
+				}
+			}
+			VPSLLD(Imm(7), z, z)
+			VPADDD(z, intZ[i], intZ[i])
+		}
+	}
 	f.addScaled(c, n)
 }
