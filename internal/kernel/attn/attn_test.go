@@ -3,9 +3,12 @@ package attn
 import (
 	"math"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"slices"
 	"testing"
 
+	"leolm/internal/kernel/cpu"
 	"leolm/internal/kernel/vec"
 	"leolm/tensor"
 )
@@ -256,6 +259,26 @@ func TestTypes(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestLevels runs the tests above at every lower CPU level, in processes of their own.
+func TestLevels(t *testing.T) {
+	if os.Getenv("LEO_CPU") != "" {
+		t.Skip("this process runs at the level of LEO_CPU")
+	}
+	for _, l := range cpu.Levels() {
+		if l == cpu.Active || l == cpu.VNNI { // nothing here differs between avx512 and vnni
+			continue
+		}
+		t.Run(l.String(), func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(os.Args[0], "-test.run", "^Test(ForwardBackward|Invariance|Types)$")
+			cmd.Env = append(os.Environ(), "LEO_CPU="+l.String())
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
 	}
 }
 

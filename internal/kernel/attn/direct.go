@@ -96,7 +96,6 @@ func (b *Block) directScores(dst []float32, pad int, q []float32, ldq, m int, ke
 			for j := range tail {
 				copy(rows[j*size:(j+1)*size], src[(whole*group+j)*stride:])
 			}
-
 			var out [4 * group]float32
 			d = direct{dst: unsafe.Pointer(&out), ldd: group * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&rows[0]), stride: size, chunks: b.Dim / chunk, groups: 1}
 			scoreKernel(keys.Type, step, &d)
