@@ -104,15 +104,20 @@ var encoders = [...]func(b []byte, x, w []float32) bool{
 // scale would be below the smallest f16.
 const negligible = 1e-9
 
-func round(f float32) int {
-	// Adding 1.5·2²³ leaves the nearest integer (ties to even) in the low
-	// mantissa bits; |f| < 2²² holds for every code.
-	return int(int32(math.Float32bits(f+12582912)&0x7fffff) - 0x400000)
+// nearest rounds f to a whole number in [lo, hi], ties to even. Adding and
+// taking away 1.5·2²³ leaves no fraction; the bounds are far below 2²².
+func nearest(f, lo, hi float32) float32 {
+	if f < lo {
+		f = lo
+	} else if f > hi {
+		f = hi
+	}
+	return f + 12582912 - 12582912
 }
 
 // clampRound rounds f to a code in [lo, hi]; f may be huge.
 func clampRound(f float32, lo, hi int) int {
-	return round(min(max(f, float32(lo)), float32(hi)))
+	return int(nearest(f, float32(lo), float32(hi)))
 }
 
 // putHalf stores v as f16 and returns it as stored; ok is false on overflow.
@@ -149,13 +154,19 @@ func searchSymmetric(x, w []float32, lo, hi int) float32 {
 	best, scale := float32(0), float32(0)
 	flo, fhi := float32(lo), float32(hi)
 	try := func(inv float32) {
-		var xq, qq float32
-		for i, v := range x {
-			q := float32(round(min(max(v*inv, flo), fhi)))
-			wq := w[i] * q
+		// Two sums each, so that one addition needn't wait for the other.
+		var xq, qq, xq1, qq1 float32
+		w := w[:len(x)]
+		for i := 0; i+1 < len(x); i += 2 {
+			v, v1 := x[i], x[i+1]
+			q, q1 := nearest(v*inv, flo, fhi), nearest(v1*inv, flo, fhi)
+			wq, wq1 := w[i]*q, w[i+1]*q1
 			xq += wq * v
 			qq += wq * q
+			xq1 += wq1 * v1
+			qq1 += wq1 * q1
 		}
+		xq, qq = xq+xq1, qq+qq1
 		if qq > 0 && xq*xq > best*qq {
 			best, scale = xq*xq/qq, xq/qq
 		}
@@ -192,7 +203,7 @@ func errorSymmetric(x, w []float32, d float32, lo, hi int) float32 {
 	}
 	e, flo, fhi := float32(0), float32(lo), float32(hi)
 	for i, v := range x {
-		r := v - d*float32(round(min(max(v*inv, flo), fhi)))
+		r := v - d*nearest(v*inv, flo, fhi)
 		e += w[i] * r * r
 	}
 	return e
@@ -253,17 +264,24 @@ func searchAffine(x, w []float32, top int, atMostZero bool, steps int) (d, m flo
 		}
 		return 0, sx / sw
 	}
-	best := float32(math.Inf(1))
-	// try takes codes from scale and minimum, and solves for better ones.
+	best := math.Inf(-1)
+	// try takes codes from scale and minimum, and solves for better ones. With
+	// the solution the error is Σwx² − (s·Σwxq + b·Σwx): the bracket is to grow.
 	try := func(inv, base float32) {
-		var sq, sqq, sxq float32
-		for i, v := range x {
-			q := float32(round(min(max((v-base)*inv, 0), ftop)))
-			wq := w[i] * q
+		var sq, sqq, sxq, sq1, sqq1, sxq1 float32
+		w := w[:len(x)]
+		for i := 0; i+1 < len(x); i += 2 {
+			v, v1 := x[i], x[i+1]
+			q, q1 := nearest((v-base)*inv, 0, ftop), nearest((v1-base)*inv, 0, ftop)
+			wq, wq1 := w[i]*q, w[i+1]*q1
 			sq += wq
 			sqq += wq * q
 			sxq += wq * v
+			sq1 += wq1
+			sqq1 += wq1 * q1
+			sxq1 += wq1 * v1
 		}
+		sq, sqq, sxq = sq+sq1, sqq+sqq1, sxq+sxq1
 		det := sw*sqq - sq*sq
 		if !(det > 0) {
 			return
@@ -278,8 +296,8 @@ func searchAffine(x, w []float32, top int, atMostZero bool, steps int) (d, m flo
 		if !(s > 0) {
 			return
 		}
-		if e := errorAffine(x, w, s, b, ftop); e < best {
-			best, d, m = e, s, b
+		if g := float64(s)*float64(sxq) + float64(b)*float64(sx); g > best {
+			best, d, m = g, s, b
 		}
 	}
 	for k := range steps {
@@ -292,11 +310,11 @@ func searchAffine(x, w []float32, top int, atMostZero bool, steps int) (d, m flo
 		if d > 0 {
 			try(1/d, m)
 		}
-		if !(best < before) {
+		if !(best > before) {
 			break
 		}
 	}
-	if best == float32(math.Inf(1)) {
+	if math.IsInf(best, -1) {
 		// One weight carries everything: map the range plainly.
 		return (hi - lo) / ftop, lo
 	}
@@ -311,7 +329,7 @@ func errorAffine(x, w []float32, d, m, top float32) float32 {
 	}
 	e := float32(0)
 	for i, v := range x {
-		r := v - (d*float32(round(min(max((v-m)*inv, 0), top))) + m)
+		r := v - (d*nearest((v-m)*inv, 0, top) + m)
 		e += w[i] * r * r
 	}
 	return e

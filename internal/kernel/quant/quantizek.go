@@ -85,13 +85,13 @@ func searchAffineBlock(x, w []float32, length, top, limit, steps int) (out affin
 // fitGroup chooses the whole-number scale and minimum of group j near the wanted
 // real ones, and its codes; it returns the error.
 func (blk *affineBlock) fitGroup(x, w []float32, j int, top float32, limit int, scale, low float32) float32 {
-	nearest := func(v, unit float32) int {
+	units := func(v, unit float32) int {
 		if unit == 0 {
 			return 0
 		}
 		return clampRound(v/unit, 0, limit)
 	}
-	sc0, mn0 := nearest(scale, blk.d), nearest(low, blk.dmin)
+	sc0, mn0 := units(scale, blk.d), units(low, blk.dmin)
 	best, sc, mn := float32(-1), 0, 0
 	for _, s := range [3]int{sc0, sc0 - 1, sc0 + 1} {
 		if s < 0 || s > limit {
@@ -108,12 +108,12 @@ func (blk *affineBlock) fitGroup(x, w []float32, j int, top float32, limit int, 
 				inv = 1 / dl
 			}
 			for i, v := range x {
-				q := float32(round(min(max((v+ml)*inv, 0), top)))
+				q := nearest((v+ml)*inv, 0, top)
 				r += w[i] * (dl*q - v)
 				sw += w[i]
 			}
 			if sw > 0 {
-				m = nearest(r/sw, blk.dmin)
+				m = units(r/sw, blk.dmin)
 			}
 		}
 		for _, c := range [2]int{m, mn0} {
@@ -132,7 +132,7 @@ func (blk *affineBlock) fitGroup(x, w []float32, j int, top float32, limit int, 
 	for i, v := range x {
 		q[i] = 0
 		if dl != 0 {
-			q[i] = uint8(round(min(max((v+ml)/dl, 0), top)))
+			q[i] = uint8(nearest((v+ml)/dl, 0, top))
 		}
 	}
 	return best
