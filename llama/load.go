@@ -31,6 +31,10 @@ type LoadOptions struct {
 	// VocabSize, if larger than the model's, adds rows to the embedding and the
 	// output matrix: the mean of the old ones.
 	VocabSize int
+	// Merge folds these changes into the weights of the same names (see Merged).
+	Merge map[string]*checkpoint.LoRA
+	// Replace holds whole weights that take the place of the stored ones, by name.
+	Replace map[string]*checkpoint.Tensor
 	// Config may change the configuration before the model is built.
 	Config func(*checkpoint.Config)
 	// Progress is told the bytes loaded so far, and of how many.
@@ -50,7 +54,10 @@ func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model,
 	stored := cfg.VocabSize
 	cfg.VocabSize = max(stored, opt.VocabSize)
 	return build(cfg, dev, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
-		t, ok := c.Tensor(name)
+		t, ok := opt.Replace[name]
+		if !ok {
+			t, ok = c.Tensor(name)
+		}
 		if !ok {
 			return nil, fmt.Errorf("%s: tensor %q is missing", c.Path, name)
 		}
@@ -93,6 +100,14 @@ func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.Use, 
 		spec.DType, spec.Row = tensor.F32, func(i int) []byte { return bytesOf(values[i*cols : (i+1)*cols]) }
 		return dev.NewWeight(spec)
 	}
+	if l := opt.Merge[t.Name]; l != nil {
+		merged, err := l.Merge(t)
+		if err != nil {
+			return nil, err
+		}
+		spec.DType, spec.Row = tensor.BF16, bf16Rows(merged, cols)
+		return dev.NewWeight(spec)
+	}
 	if opt.Convert != nil && use&device.Vector == 0 {
 		if to := opt.Convert(t.Name, t.DType); to != tensor.Invalid && to != t.DType {
 			spec.DType, spec.Row = to, converted(t, to)
@@ -126,6 +141,21 @@ func bytesOf(row []float32) []byte {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 	}
 	return b
+}
+
+// bf16Rows returns the rows of r rounded to bf16. It is called from several goroutines.
+func bf16Rows(r checkpoint.Rows, cols int) func(i int) []byte {
+	return func(i int) []byte {
+		values := make([]float32, cols)
+		if r.ReadRow(values, i) != nil {
+			return nil // NewWeight reports the wrong size
+		}
+		b := make([]byte, 0, 2*cols)
+		for _, v := range values {
+			b = binary.LittleEndian.AppendUint16(b, tensor.F32ToBF16(v))
+		}
+		return b
+	}
 }
 
 // converted returns the rows of t re-encoded as to. It is called from several goroutines.

@@ -8,6 +8,7 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/device"
+	"leolm/llama"
 	"leolm/tensor"
 )
 
@@ -28,21 +29,98 @@ func (r *deviceRows) ReadRow(dst []float32, row int) error {
 	return nil
 }
 
-// Export writes the model as a Hugging Face folder in bf16, with the tokenizer's files and the chat template.
+// mergedRows are the rows of a projection with its adapters folded in: W + Σ scale·B·A.
+type mergedRows struct {
+	deviceRows
+	adapters []*llama.Adapter
+	low      []deviceRows // A and B of each adapter
+}
+
+func newMergedRows(dev device.Device, l *llama.Linear) *mergedRows {
+	r := &mergedRows{deviceRows: deviceRows{dev: dev, w: l.W}, adapters: l.Adapters}
+	for _, a := range l.Adapters {
+		r.low = append(r.low, deviceRows{dev: dev, w: a.A}, deviceRows{dev: dev, w: a.B})
+	}
+	return r
+}
+
+func (r *mergedRows) ReadRow(dst []float32, row int) error {
+	if err := r.deviceRows.ReadRow(dst, row); err != nil {
+		return err
+	}
+	in := make([]float32, len(dst))
+	for i, a := range r.adapters {
+		b := make([]float32, a.B.Cols())
+		if err := r.low[2*i+1].ReadRow(b, row); err != nil {
+			return err
+		}
+		for k, s := range b {
+			if err := r.low[2*i].ReadRow(in, k); err != nil {
+				return err
+			}
+			for j, v := range in {
+				dst[j] += a.Scale * s * v
+			}
+		}
+	}
+	return nil
+}
+
+// Export writes the model as a Hugging Face folder in bf16, with the tokenizer's
+// files. Adapters are written as a PEFT folder, and with lora.merge the merged
+// model too; a base that was a GGUF file gets a GGUF file beside the folder.
 func (t *Trainer) Export(dir string) error {
+	if l := t.cfg.LoRA; l != nil {
+		if err := t.exportAdapter(filepath.Join(t.cfg.Output, "adapter")); err != nil || !l.Merge {
+			return err
+		}
+	}
+	linears := map[string]*llama.Linear{}
+	for _, l := range t.sub.model.Linears() {
+		linears[l.Name+".weight"] = l
+	}
 	var sources []checkpoint.Source
 	for _, p := range t.sub.model.Params() {
-		shape := tensor.Shape{p.Weight.Rows(), p.Weight.Cols()}
+		src := checkpoint.Source{Name: p.Name, Shape: tensor.Shape{p.Weight.Rows(), p.Weight.Cols()}, From: &deviceRows{dev: t.dev, w: p.Weight}}
 		if p.Vector {
-			shape = tensor.Shape{p.Weight.Cols()}
+			src.Shape = tensor.Shape{p.Weight.Cols()}
 		}
-		sources = append(sources, checkpoint.Source{Name: p.Name, Shape: shape, From: &deviceRows{dev: t.dev, w: p.Weight}})
+		if l := linears[p.Name]; l != nil && len(l.Adapters) > 0 {
+			src.From = newMergedRows(t.dev, l)
+		}
+		sources = append(sources, src)
 	}
 	files, err := t.tokenizerFiles()
 	if err != nil {
 		return err
 	}
-	return checkpoint.WriteHF(dir, t.sub.cfg, sources, checkpoint.HFOptions{DType: tensor.BF16, Files: files})
+	if err := checkpoint.WriteHF(dir, t.sub.cfg, sources, checkpoint.HFOptions{DType: tensor.BF16, Files: files}); err != nil {
+		return err
+	}
+	if t.sub.base == nil || t.sub.base.Checkpoint.GGUF == nil {
+		return nil
+	}
+	typ, err := checkpoint.ParseFileType("bf16")
+	if err != nil {
+		return err
+	}
+	return checkpoint.WriteGGUF(dir+".gguf", t.sub.cfg, sources, checkpoint.GGUFOptions{Type: typ, Metadata: t.sub.base.Checkpoint.GGUF.KeptMetadata()})
+}
+
+// exportAdapter writes the adapters as PEFT has them.
+func (t *Trainer) exportAdapter(dir string) error {
+	var targets []checkpoint.LoRAWeights
+	for _, l := range t.sub.model.Linears() {
+		for _, a := range l.Adapters {
+			targets = append(targets, checkpoint.LoRAWeights{
+				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A}, B: &deviceRows{dev: t.dev, w: a.B}, In: l.W.Cols(), Out: l.W.Rows(),
+			})
+		}
+	}
+	l := t.cfg.LoRA
+	return checkpoint.WritePEFT(dir, targets, checkpoint.PEFTOptions{
+		BaseModel: t.cfg.Model.Base, Rank: l.Rank, Alpha: l.Alpha, RSLoRA: l.RSLoRA, Dropout: l.Dropout,
+	})
 }
 
 // tokenizerNames are the files of a Hugging Face folder that make up its tokenizer.
@@ -52,11 +130,8 @@ var tokenizerNames = []string{"tokenizer.model", "tokenizer.json", "tokenizer_co
 func (t *Trainer) tokenizerFiles() (map[string][]byte, error) {
 	files := map[string][]byte{}
 	from := t.cfg.Model.Tokenizer
-	if from == "" && t.sub.base != nil {
-		from = t.sub.base.Checkpoint.TokenizerDir
-	}
 	if from == "" {
-		return files, nil // a GGUF base carries its vocabulary only in the GGUF export
+		return t.sub.base.Checkpoint.TokenizerFiles()
 	}
 	info, err := os.Stat(from)
 	if err != nil {

@@ -202,6 +202,12 @@ func (t *Trainer) Run(ctx context.Context, save <-chan struct{}) (*Result, error
 		res.Steps, res.PeakBytes = t.opt.Step, t.PeakBytes()
 		return res, err
 	}
+	if t.opt.Step == 0 && t.cfg.Model.Base != "" && t.cfg.Eval.Every > 0 {
+		// Where the base model stands, to compare with.
+		if _, _, err := t.evaluate(ctx); err != nil {
+			return finish(err)
+		}
+	}
 	for t.opt.Step < t.total {
 		st, err := t.step()
 		if err != nil {

@@ -1,19 +1,75 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"leolm/infer"
+	"leolm/internal/constrain"
 	"leolm/tokenizer"
 )
 
 // constraintFlags limit what an answer may look like.
-type constraintFlags struct{}
+type constraintFlags struct {
+	schema, regex, grammar string
+	json                   bool
+}
 
-func (f *constraintFlags) register(*cobra.Command) {}
+func (f *constraintFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.schema, "json-schema", "", "answer with JSON that fits this schema (a file, or the schema itself)")
+	fl.BoolVar(&f.json, "json-object", false, "answer with any JSON value")
+	fl.StringVar(&f.regex, "regex", "", "answer with text that matches this regular expression as a whole")
+	fl.StringVar(&f.grammar, "grammar", "", "answer with text of this GBNF grammar (a file)")
+}
 
-func (f *constraintFlags) build(*tokenizer.Tokenizer, []int32) (infer.Constraint, error) {
-	return nil, nil
+// build compiles the constraint; nil if there is none.
+func (f *constraintFlags) build(tok *tokenizer.Tokenizer, stops []int32) (infer.Constraint, error) {
+	n := 0
+	for _, set := range []bool{f.schema != "", f.regex != "", f.grammar != "", f.json} {
+		if set {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	if n > 1 {
+		return nil, usageError{errors.New("choose one of --json-schema, --json-object, --regex and --grammar")}
+	}
+	var g *constrain.Grammar
+	var err error
+	switch {
+	case f.json:
+		g = constrain.JSON()
+	case f.regex != "":
+		g, err = constrain.Regexp(f.regex)
+	case f.grammar != "":
+		var text []byte
+		if text, err = os.ReadFile(f.grammar); err == nil {
+			g, err = constrain.GBNF(string(text))
+		}
+	default:
+		text := []byte(f.schema)
+		if !strings.HasPrefix(strings.TrimSpace(f.schema), "{") {
+			if text, err = os.ReadFile(f.schema); err != nil {
+				return nil, err
+			}
+		}
+		g, err = constrain.Schema(text)
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	m, err := g.Bind(constrain.FromTokenizer(tok, stops))
+	if err != nil {
+		return nil, fmt.Errorf("this vocabulary cannot write what is asked for: %w", err)
+	}
+	return m.Start(), nil
 }
 
 // trustAll marks a whole text as the caller's own.

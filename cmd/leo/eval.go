@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"leolm/checkpoint"
 	"leolm/dataset/rows"
 	"leolm/eval"
 )
@@ -21,7 +22,7 @@ func newEvalCmd() *cobra.Command {
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPerplexityCmd())
+	cmd.AddCommand(newPerplexityCmd(), newImatrixCmd())
 	return cmd
 }
 
@@ -154,4 +155,69 @@ func eachDocument(path, field string, limit int64, f func(text string) error) er
 		left -= int64(len(t.Text))
 	}
 	return nil
+}
+
+func newImatrixCmd() *cobra.Command {
+	f := &modelFlags{}
+	var field, output string
+	var chunk, limit int
+	cmd := &cobra.Command{
+		Use:   "imatrix FILE... --output FILE.imatrix.gguf",
+		Short: "Measure which input columns matter, for leo quantize --imatrix",
+		Long: `Run a calibration text through a model and write how large the inputs of every
+matrix are. leo quantize --imatrix then keeps the columns that matter more exact.
+The file is llama.cpp's; a few hundred kilobytes of typical German text are enough.`,
+		Example: "  leo eval imatrix --model leo-7b.gguf deutsch.txt --output deutsch.imatrix.gguf",
+		Args:    usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output == "" {
+				return usageError{errors.New("--output is needed")}
+			}
+			if chunk < 2 {
+				return usageError{fmt.Errorf("--chunk %d: at least 2 tokens", chunk)}
+			}
+			l, err := f.load(cmd.ErrOrStderr(), 1)
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			im := &checkpoint.Imatrix{ChunkSize: chunk, Entries: map[string]checkpoint.ImatrixEntry{}}
+			var ids []int32
+			for _, path := range args {
+				im.Datasets = append(im.Datasets, filepath.Base(path))
+				err := eachDocument(path, field, 0, func(text string) error {
+					ids = l.Tokenizer.AppendTokens(ids, text)
+					for len(ids) >= chunk && (limit == 0 || im.Chunks < limit) {
+						if err := cmd.Context().Err(); err != nil {
+							return err
+						}
+						if err := l.engine.Model().Calibrate(l.dev, ids[:chunk], im.Add); err != nil {
+							return err
+						}
+						im.Chunks++
+						ids = ids[chunk:]
+					}
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+			}
+			if im.Chunks == 0 {
+				return fmt.Errorf("the texts have fewer than %d tokens; give more text or a smaller --chunk", chunk)
+			}
+			if err := im.Write(output); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d matrices over %d tokens\n", output, len(im.Entries), im.Chunks*chunk)
+			return err
+		},
+	}
+	f.register(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&field, "field", "text", "column or field that holds the text")
+	fl.StringVarP(&output, "output", "o", "", "file to write")
+	fl.IntVar(&chunk, "chunk", 512, "tokens per chunk")
+	fl.IntVar(&limit, "chunks", 0, "at most so many chunks (0: all)")
+	return cmd
 }

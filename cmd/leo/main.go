@@ -58,6 +58,7 @@ func newRootCmd() *cobra.Command {
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
+		newBenchCmd(),
 		newChatCmd(),
 		newGenerateCmd(),
 		newEvalCmd(),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"leolm/catalog"
+	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/infer"
 	"leolm/internal/kernel/cpu"
@@ -23,6 +25,7 @@ import (
 type modelFlags struct {
 	model, tokenizer, template string
 	cacheType                  string
+	loras                      []string
 	context, threads           int
 	quiet                      bool
 }
@@ -32,6 +35,7 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	fl.StringVarP(&f.model, "model", "m", "", "folder, .gguf file or Hugging Face id (default: the embedded model)")
 	fl.StringVar(&f.tokenizer, "tokenizer", "", "tokenizer file or folder instead of the model's own")
 	fl.StringVar(&f.template, "template", "", "chat template by name, or a file with a Jinja template, instead of the model's own")
+	fl.StringArrayVar(&f.loras, "lora", nil, "LoRA adapter (PEFT folder or GGUF), with =STRENGTH behind it if not 1 (repeatable)")
 	fl.StringVar(&f.cacheType, "cache-type", "f16", "type of the key/value cache: f32, f16, bf16 or q8_0")
 	fl.IntVarP(&f.context, "context", "c", 0, "context length in tokens (default: the model's own, at most 8192)")
 	fl.IntVarP(&f.threads, "threads", "t", 0, "workers (default: the processors that this process may use)")
@@ -76,7 +80,7 @@ func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
 	}
 	l.dev = device.NewCPU(workers)
 	p := newLoadProgress(stderr, f.quiet)
-	lm, err := m.Load(l.dev, llama.LoadOptions{Progress: p.update})
+	lm, err := f.loadWeights(l, p)
 	p.clear()
 	if err != nil {
 		m.Close()
@@ -92,6 +96,51 @@ func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// loadWeights puts the weights on the device, with the adapters.
+func (f *modelFlags) loadWeights(l *loaded, p *loadProgress) (*llama.Model, error) {
+	type part struct {
+		a        *checkpoint.Adapter
+		strength float64
+	}
+	var parts []part
+	opt := llama.LoadOptions{Progress: p.update, Merge: map[string]*checkpoint.LoRA{}, Replace: map[string]*checkpoint.Tensor{}}
+	for _, arg := range f.loras {
+		path, text, given := strings.Cut(arg, "=")
+		strength := 1.0
+		if given {
+			var err error
+			if strength, err = strconv.ParseFloat(text, 64); err != nil {
+				return nil, usageError{fmt.Errorf("--lora %q: write PATH or PATH=STRENGTH", arg)}
+			}
+		}
+		a, err := checkpoint.OpenAdapter(path, l.Checkpoint.Config)
+		if err != nil {
+			return nil, err
+		}
+		defer a.Close()
+		parts = append(parts, part{a, strength})
+		for name, t := range llama.Merged(a) {
+			if strength != 1 || opt.Merge[name] != nil {
+				return nil, fmt.Errorf("%s: a DoRA adapter can only be used once and with strength 1", path)
+			}
+			opt.Merge[name] = t
+		}
+		for _, t := range a.Saved {
+			opt.Replace[t.Name] = t
+		}
+	}
+	lm, err := l.Load(l.dev, opt)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range parts {
+		if err := lm.Apply(l.dev, p.a, p.strength); err != nil {
+			return nil, err
+		}
+	}
+	return lm, nil
 }
 
 // loadProgress shows a line while a large model is loaded, on a terminal only.

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"leolm/infer"
+	"leolm/internal/kernel/cpu"
+	"leolm/internal/kernel/limits"
+	"leolm/internal/pool"
+)
+
+// benchRow is one measurement: medians over the runs, with the spread.
+type benchRow struct {
+	Prompt    int     `json:"prompt_tokens"`
+	Generate  int     `json:"new_tokens"`
+	Sequences int     `json:"sequences"`
+	Prefill   spread  `json:"prefill_tokens_per_second"`
+	Decode    spread  `json:"decode_tokens_per_second"`
+	First     spread  `json:"first_token_seconds"`
+	ReadShare float64 `json:"share_of_read_bandwidth"` // decode: weight bytes per second over what the machine reads
+	PeakShare float64 `json:"share_of_arithmetic_peak"`
+	PeakName  string  `json:"peak"`
+	Peer      *struct {
+		Prefill spread `json:"prefill_tokens_per_second"`
+		Decode  spread `json:"decode_tokens_per_second"`
+	} `json:"llama_cpp,omitempty"`
+}
+
+// spread is a median with the smallest and largest value.
+type spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+func spreadOf(v []float64) spread {
+	s := slices.Sorted(slices.Values(v))
+	if len(s) == 0 {
+		return spread{}
+	}
+	return spread{(s[(len(s)-1)/2] + s[len(s)/2]) / 2, s[0], s[len(s)-1]}
+}
+
+type benchFlags struct {
+	modelFlags
+	prompts, sequences []int
+	generate, runs     int
+	peer               string
+	asJSON             bool
+}
+
+func newBenchCmd() *cobra.Command {
+	f := &benchFlags{}
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure this machine, and a model on it",
+		Long: `Measure what the machine can do (read bandwidth, f32, bf16 and int8 arithmetic)
+and how much of that a model gets: reading prompts, generating alone and in
+batches, time to first token. Without --model only the machine is measured. With
+--peer, llama.cpp runs on the same file in turn (see bench/peers/README.md).`,
+		Example: "  leo bench --model model.gguf --prompt 16,512 --sequences 1,8 --peer bench/peers",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd) },
+	}
+	f.modelFlags.register(cmd)
+	fl := cmd.Flags()
+	fl.IntSliceVar(&f.prompts, "prompt", []int{16, 128, 512}, "prompt lengths in tokens")
+	fl.IntSliceVar(&f.sequences, "sequences", []int{1}, "how many sequences at once")
+	fl.IntVarP(&f.generate, "max-new-tokens", "n", 32, "tokens to generate")
+	fl.IntVar(&f.runs, "runs", 5, "measurements of each kind")
+	fl.StringVar(&f.peer, "peer", "", "folder with llama.cpp's npm package and llamacpp.mjs")
+	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (f *benchFlags) run(cmd *cobra.Command) error {
+	if f.generate < 2 || f.runs < 1 {
+		return usageError{errors.New("--max-new-tokens must be at least 2 and --runs at least 1")}
+	}
+	workers := pool.Default().Workers()
+	if f.threads > 0 {
+		workers = f.threads
+	}
+	lim := limits.Measure(workers, 200*time.Millisecond)
+	out := cmd.OutOrStdout()
+	if !f.asJSON {
+		fmt.Fprintf(out, "machine   %d workers, cpu level %s: reads %.1f GB/s, f32 %.0f GFLOP/s, bf16 %.0f GFLOP/s, int8 %.0f GOP/s\n",
+			workers, cpu.Active, lim.Read, lim.F32, lim.BF16, lim.Int8)
+	}
+	if f.model == "" {
+		if f.asJSON {
+			return printJSON(out, map[string]any{"machine": lim, "cpu_level": cpu.Active.String()})
+		}
+		return nil
+	}
+	start := time.Now()
+	f.context = max(f.context, slices.Max(f.prompts)+f.generate+8)
+	l, err := f.load(cmd.ErrOrStderr(), slices.Max(f.sequences))
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	loadTime := time.Since(start)
+	reader := limits.NewReader(workers)
+	if !f.asJSON {
+		fmt.Fprintf(out, "model     %s, %s of weights, loaded in %.2f s, on %s\n", l.Name, bytesText(int64(l.engine.Model().WeightBytes())), loadTime.Seconds(), l.dev.Name())
+		fmt.Fprintf(out, "\n%6s %5s %3s  %22s %7s  %22s %7s  %9s", "prompt", "new", "seq", "prefill tokens/s", "peak", "decode tokens/s", "read", "first")
+		if f.peer != "" {
+			fmt.Fprintf(out, "  %22s %22s", "llama.cpp prefill", "llama.cpp decode")
+		}
+		fmt.Fprintln(out)
+	}
+	var rows []benchRow
+	for _, prompt := range f.prompts {
+		for _, n := range f.sequences {
+			row, err := f.measure(cmd.Context(), l, reader, lim, prompt, n)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, *row)
+			if !f.asJSON {
+				row.print(out)
+			}
+		}
+	}
+	if f.asJSON {
+		return printJSON(out, map[string]any{"machine": lim, "cpu_level": cpu.Active.String(), "model": l.Name, "weight_bytes": l.engine.Model().WeightBytes(),
+			"load_seconds": loadTime.Seconds(), "rows": rows})
+	}
+	return nil
+}
+
+// measure runs one shape: Leo and the peer in turn.
+func (f *benchFlags) measure(ctx context.Context, l *loaded, reader *limits.Reader, lim limits.Limits, prompt, n int) (*benchRow, error) {
+	row := &benchRow{Prompt: prompt, Generate: f.generate, Sequences: n}
+	var prefill, decode, first, share, peerPrefill, peerDecode []float64
+	if _, err := f.once(ctx, l, prompt, n); err != nil { // warm
+		return nil, err
+	}
+	bytes := float64(l.engine.Model().WeightBytes())
+	for range f.runs {
+		t, err := f.once(ctx, l, prompt, n)
+		if err != nil {
+			return nil, err
+		}
+		prefill = append(prefill, float64(prompt*n)/t.prefill.Seconds())
+		decode = append(decode, float64(f.generate*n)/t.decode.Seconds())
+		first = append(first, t.prefill.Seconds())
+		steps := float64(f.generate) / t.decode.Seconds()
+		share = append(share, steps*bytes/1e9/reader.GBps(100*time.Millisecond))
+		if f.peer != "" {
+			p, err := f.runPeer(ctx, l, prompt, n)
+			if err != nil {
+				return nil, err
+			}
+			peerPrefill, peerDecode = append(peerPrefill, p.Prefill), append(peerDecode, p.Decode)
+		}
+	}
+	row.Prefill, row.Decode, row.First = spreadOf(prefill), spreadOf(decode), spreadOf(first)
+	row.ReadShare = spreadOf(share).Median
+	peak, name := lim.Int8, "int8"
+	if dt := l.engine.Model().Layers[0].Q.W.DType(); !dt.Quantised() {
+		peak, name = lim.F32, "f32"
+		if dt.String() == "bf16" && lim.BF16 > 0 {
+			peak, name = lim.BF16, "bf16"
+		}
+	}
+	row.PeakName = name
+	if peak > 0 {
+		row.PeakShare = 2 * float64(l.matrixParams()) * row.Prefill.Median / 1e9 / peak
+	}
+	if f.peer != "" {
+		row.Peer = &struct {
+			Prefill spread `json:"prefill_tokens_per_second"`
+			Decode  spread `json:"decode_tokens_per_second"`
+		}{spreadOf(peerPrefill), spreadOf(peerDecode)}
+	}
+	return row, nil
+}
+
+// matrixParams counts the parameters of the layers' matrices: those that work for every prompt token.
+func (l *loaded) matrixParams() int64 {
+	var n int64
+	for _, x := range l.engine.Model().Linears() {
+		n += int64(x.W.Rows()) * int64(x.W.Cols())
+	}
+	return n
+}
+
+type benchTimes struct{ prefill, decode time.Duration }
+
+// once reads n prompts and generates greedily from all of them together.
+func (f *benchFlags) once(ctx context.Context, l *loaded, prompt, n int) (benchTimes, error) {
+	var t benchTimes
+	e := l.engine
+	vocab := int32(l.Checkpoint.Config.VocabSize)
+	ids := make([]int32, prompt)
+	for i := range ids {
+		ids[i] = (300 + int32(i)*37) % vocab
+	}
+	feeds := make([]infer.Feed, n)
+	next := make([]int32, n)
+	start := time.Now()
+	for k := range n {
+		s := e.NewSession()
+		defer s.Close()
+		feeds[k] = infer.Feed{Session: s, Want: infer.WantLast}
+		logits, err := e.Prefill(ctx, s, ids, nil)
+		if err != nil {
+			return t, err
+		}
+		next[k] = best(logits)
+	}
+	t.prefill = time.Since(start)
+	start = time.Now()
+	for range f.generate {
+		for k := range n {
+			feeds[k].IDs = next[k : k+1]
+		}
+		logits, err := e.Step(feeds)
+		if err != nil {
+			return t, err
+		}
+		v := len(logits) / n
+		for k := range n {
+			next[k] = best(logits[k*v : (k+1)*v])
+		}
+	}
+	t.decode = time.Since(start)
+	return t, nil
+}
+
+// best is the index of the largest logit.
+func best(logits []float32) int32 {
+	b := 0
+	for i, v := range logits {
+		if v > logits[b] {
+			b = i
+		}
+	}
+	return int32(b)
+}
+
+type peerTimes struct{ Prefill, Decode float64 }
+
+// runPeer times llama.cpp in a process of its own.
+func (f *benchFlags) runPeer(ctx context.Context, l *loaded, prompt, n int) (*peerTimes, error) {
+	model, err := filepath.Abs(f.model)
+	if err != nil {
+		return nil, err
+	}
+	workers := f.threads
+	if workers == 0 {
+		workers = pool.Default().Workers()
+	}
+	arg, err := json.Marshal(map[string]any{"model": model, "threads": workers, "prompt": prompt, "generate": f.generate, "sequences": n,
+		"flash": true, "mmap": false, "vocab": min(20000, l.Checkpoint.Config.VocabSize-300)})
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, "node", "llamacpp.mjs", string(arg))
+	cmd.Dir = f.peer
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("llama.cpp in %s: %w (see bench/peers/README.md)", f.peer, err)
+	}
+	p := &peerTimes{}
+	if err := json.Unmarshal(out, p); err != nil {
+		return nil, fmt.Errorf("llama.cpp printed %q: %w", out, err)
+	}
+	return p, nil
+}
+
+func (r *benchRow) print(w io.Writer) {
+	cell := func(s spread) string { return fmt.Sprintf("%7.1f (%.1f–%.1f)", s.Median, s.Min, s.Max) }
+	fmt.Fprintf(w, "%6d %5d %3d  %22s %4.0f %% %s  %20s %4.0f %%  %7.3f s", r.Prompt, r.Generate, r.Sequences, cell(r.Prefill), 100*r.PeakShare, r.PeakName,
+		cell(r.Decode), 100*r.ReadShare, r.First.Median)
+	if r.Peer != nil {
+		fmt.Fprintf(w, "  %s = ×%.2f  %s = ×%.2f", cell(r.Peer.Prefill), r.Prefill.Median/r.Peer.Prefill.Median, cell(r.Peer.Decode), r.Decode.Median/r.Peer.Decode.Median)
+	}
+	fmt.Fprintln(w)
+}
