@@ -47,13 +47,20 @@ func Mul(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tileLo, t
 		mulTile(dst, ldd, w, a, panelLo, panelHi, tileLo, add)
 		return
 	}
-	// A panel stays in the first-level cache while the tiles pass by.
-	for p := panelLo; p < panelHi; p++ {
-		for t := tileLo; t < tileHi; t++ {
-			mulTile(dst, ldd, w, a, p, p+1, t, add)
+	// A few tiles stay in the second-level cache while the panels pass by, and a
+	// panel in the first-level one while it meets those tiles.
+	step := tilesInCache(a.K)
+	for lo := tileLo; lo < tileHi; lo += step {
+		for p := panelLo; p < panelHi; p++ {
+			for t := lo; t < min(lo+step, tileHi); t++ {
+				mulTile(dst, ldd, w, a, p, p+1, t, add)
+			}
 		}
 	}
 }
+
+// tilesInCache is how many tiles of k columns may take their share of the second-level cache.
+func tilesInCache(k int) int { return max(1, chunkActs/(TileRows*k*recordSize/32)) }
 
 // mulTile multiplies panels with one tile.
 func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile int, add bool) {

@@ -30,7 +30,7 @@ func (p *Product) Chunks(workers int) int {
 		return 0
 	}
 	k := max(p.W.Cols, 1)
-	p.tiles = min(tiles, max(1, chunkActs/(TileRows*k*recordSize/32)))
+	p.tiles = min(tiles, tilesInCache(k))
 	// Tiles in equal shares.
 	rows := (tiles + p.tiles - 1) / p.tiles
 	p.tiles = (tiles + rows - 1) / rows

@@ -12,7 +12,9 @@
 //
 // # Arithmetic
 //
-// Each 32 activations share one scale d = max|x|/127. For one block of one row
+// Each 32 activations share one scale d and become integers q of 8 bits, the two
+// groups of four with the largest magnitudes of 15 bits: outliers, which every
+// language model has, would else take precision from all others. For one block of one row
 // the codes u are unsigned and w = s·(u − o) + m with an integer o, so that
 //
 //	Σ w·x ≈ d·s·(Σ u·q − o·Σ q) + m·(d·Σ q)

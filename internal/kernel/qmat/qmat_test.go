@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"leolm/internal/kernel/cpu"
@@ -135,7 +136,7 @@ func activations(rng *rand.Rand, m, k int) []float32 {
 }
 
 // checkProduct compares got with the product in f64. The bound is what the format
-// promises: half a step of the activations' scale per weight, plus rounding.
+// promises: half a step of the activations per weight, plus rounding.
 func checkProduct(t *testing.T, d tensor.DType, rows [][]byte, x []float32, m, k int, got []float32) {
 	t.Helper()
 	for n, row := range rows {
@@ -152,7 +153,7 @@ func checkProduct(t *testing.T, d tensor.DType, rows [][]byte, x []float32, m, k
 					sum += math.Abs(wv)
 					prod += math.Abs(xv * wv)
 				}
-				bound += top/254*sum*1.0001 + 1e-30*sum
+				bound += step(x[r*k+b:][:32])/2*sum*1.0001 + 1e-30*sum
 				// f32 rounding of the terms; those of types with a minimum are
 				// larger than their difference.
 				bound += 32 * top * wmax * 3e-6
@@ -173,6 +174,17 @@ func checkProduct(t *testing.T, d tensor.DType, rows [][]byte, x []float32, m, k
 			}
 		}
 	}
+}
+
+// step is the scale of a block of activations: by the third largest of its groups of four,
+// or 128 times finer than the largest if that is more.
+func step(x []float32) float64 {
+	var group [8]float64
+	for i, v := range x {
+		group[i/4] = max(group[i/4], math.Abs(float64(v)))
+	}
+	slices.Sort(group[:])
+	return max(group[5]/127, group[7]/(127*128))
 }
 
 // minTerm bounds |offset or minimum| of the block at element b.
@@ -419,6 +431,42 @@ func FuzzProduct(f *testing.F) {
 		for _, l := range cpu.Levels() {
 			active = choose(l)
 			checkProduct(t, d, rows, x, int(m%40)+1, 256, product(w, x, int(m%40)+1))
+		}
+	})
+}
+
+// The largest codes times the largest activations: no integer sum overflows.
+func TestExtremes(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ cpu.Level) {
+		for _, d := range allTypes {
+			rng := rand.New(rand.NewPCG(10, uint64(d)))
+			k := 256
+			rows := randomWeights(rng, d, 16, k, false)
+			for i, row := range rows {
+				for b := 0; b < len(row); b += d.BlockSize() {
+					blk := row[b : b+d.BlockSize()]
+					for j := range blk {
+						blk[j] = [4]byte{0x00, 0xff, 0x7f, 0x80}[i%4]
+					}
+					for _, o := range scaleOffsets[d] {
+						binary.LittleEndian.PutUint16(blk[o:], tensor.F32ToF16(1))
+					}
+					if d == tensor.NF4 {
+						binary.LittleEndian.PutUint32(blk, math.Float32bits(1))
+					}
+				}
+			}
+			x := make([]float32, 3*k)
+			for i := range x {
+				x[i] = 127
+				if i%32 < 8 {
+					x[i] = 127 * 128
+				}
+				if i >= k && (i >= 2*k || i%2 == 0) {
+					x[i] = -x[i]
+				}
+			}
+			checkProduct(t, d, rows, x, 3, k, product(pack(t, d, rows, k), x, 3))
 		}
 	})
 }
