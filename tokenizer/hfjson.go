@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dlclark/regexp2"
-	"golang.org/x/text/unicode/norm"
 )
 
 // Names of tokens that files beside a tokenizer.json or tokenizer.model give.
@@ -379,13 +378,13 @@ func (e *hfEngine) normalizers(p *hfPart) error {
 		var step normStep
 		switch q.Type {
 		case "NFC":
-			step = unicodeForm{norm.NFC}
+			step = formNFC
 		case "NFD":
-			step = unicodeForm{norm.NFD}
+			step = formNFD
 		case "NFKC":
-			step = unicodeForm{norm.NFKC}
+			step = formNFKC
 		case "NFKD":
-			step = unicodeForm{norm.NFKD}
+			step = formNFKD
 		case "Lowercase":
 			step = mapRunes(lowercase)
 		case "StripAccents":

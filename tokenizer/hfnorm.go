@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -62,20 +63,145 @@ type normStep interface {
 	apply(text string, amap []int32, want bool) (string, []int32)
 }
 
-type unicodeForm struct{ form norm.Form }
+// unicodeForm is NFC, NFD, NFKC or NFKD. The algorithm is ours, the data x/text's:
+// that package's own normaliser also applies the Stream-Safe Text Format, which
+// puts characters into long runs of marks, and its iterator panics on some input.
+type unicodeForm struct {
+	form    norm.Form // decides whether a text is normal already
+	parts   norm.Form // NFD or NFKD
+	compose bool
+}
+
+var (
+	formNFC  = unicodeForm{norm.NFC, norm.NFD, true}
+	formNFD  = unicodeForm{norm.NFD, norm.NFD, false}
+	formNFKC = unicodeForm{norm.NFKC, norm.NFKD, true}
+	formNFKD = unicodeForm{norm.NFKD, norm.NFKD, false}
+)
+
+// normRune is a character on the way, with its combining class and where it came
+// from. Broken bytes are kept as negative numbers.
+type normRune struct {
+	r     rune
+	class uint8
+	at    int32
+}
 
 func (u unicodeForm) apply(text string, amap []int32, want bool) (string, []int32) {
 	if u.form.IsNormalString(text) {
 		return text, amap
 	}
+	chars := make([]normRune, 0, len(text))
+	for i := 0; i < len(text); {
+		if c := text[i]; c < utf8.RuneSelf {
+			chars = append(chars, normRune{rune(c), 0, int32(i)})
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			chars = append(chars, normRune{-1 - rune(text[i]), 0, int32(i)})
+		case unicode.Is(frozen, r):
+			chars = append(chars, normRune{r, 0, int32(i)})
+		case r >= hangulBase && r < hangulEnd:
+			k := r - hangulBase
+			chars = append(chars, normRune{hangulL + k/(21*28), 0, int32(i)}, normRune{hangulV + k%(21*28)/28, 0, int32(i)})
+			if t := k % 28; t > 0 {
+				chars = append(chars, normRune{hangulT + t, 0, int32(i)})
+			}
+		default:
+			p := u.parts.PropertiesString(text[i:])
+			d := p.Decomposition()
+			if d == nil {
+				chars = append(chars, normRune{r, p.CCC(), int32(i)})
+				break
+			}
+			for len(d) > 0 {
+				q, size := utf8.DecodeRune(d)
+				chars = append(chars, normRune{q, u.parts.Properties(d).CCC(), int32(i)})
+				d = d[size:]
+			}
+		}
+		i += n
+	}
+	// Marks between two starters stand in the order of their classes.
+	for i := 0; i < len(chars); {
+		if chars[i].class == 0 {
+			i++
+			continue
+		}
+		end := i
+		for end < len(chars) && chars[end].class != 0 {
+			end++
+		}
+		slices.SortStableFunc(chars[i:end], func(a, b normRune) int { return int(a.class) - int(b.class) })
+		i = end
+	}
+	if u.compose {
+		chars = composed(chars)
+	}
 	w := rewriter{want: want}
-	var it norm.Iter
-	it.InitString(u.form, text)
-	for !it.Done() {
-		at := it.Pos()
-		w.put(string(it.Next()), at, amap)
+	var buf [utf8.UTFMax]byte
+	for _, c := range chars {
+		if c.r < 0 {
+			w.put(string([]byte{byte(-1 - c.r)}), int(c.at), amap)
+			continue
+		}
+		w.put(string(utf8.AppendRune(buf[:0], c.r)), int(c.at), amap)
 	}
 	return w.done(text, amap)
+}
+
+const (
+	hangulBase, hangulEnd     = 0xAC00, 0xAC00 + 19*21*28
+	hangulL, hangulV, hangulT = 0x1100, 0x1161, 0x11A7
+)
+
+// composed joins characters with the starter before them, in place, where no
+// other mark of the same or a higher class stands between the two.
+func composed(chars []normRune) []normRune {
+	out := chars[:0]
+	starter := -1
+	last := uint8(0) // class of the character before, behind the starter
+	for _, c := range chars {
+		adjacent := starter == len(out)-1
+		if starter >= 0 && (adjacent || last < c.class && c.class != 0) {
+			if r, ok := composePair(out[starter].r, c.r); ok {
+				out[starter].r = r
+				continue
+			}
+		}
+		if c.class == 0 {
+			starter = len(out)
+		}
+		last = c.class
+		out = append(out, c)
+	}
+	return out
+}
+
+// composePair returns the one character that a and b are together.
+func composePair(a, b rune) (rune, bool) {
+	switch {
+	case a < 0 || b < 0x300 || unicode.Is(frozen, a) || unicode.Is(frozen, b):
+		return 0, false
+	case a >= hangulL && a < hangulL+19 && b >= hangulV && b < hangulV+21:
+		return hangulBase + ((a-hangulL)*21+b-hangulV)*28, true
+	case a >= hangulBase && a < hangulEnd && (a-hangulBase)%28 == 0 && b > hangulT && b < hangulT+28:
+		return a + b - hangulT, true
+	}
+	var pair, joined [4 * utf8.UTFMax]byte
+	in := utf8.AppendRune(utf8.AppendRune(pair[:0], a), b)
+	if norm.NFC.Properties(in[utf8.RuneLen(a):]).BoundaryBefore() {
+		return 0, false
+	}
+	res := norm.NFC.Append(joined[:0], in...)
+	r, n := utf8.DecodeRune(res)
+	if n != len(res) || unicode.Is(frozen, r) {
+		return 0, false
+	}
+	return r, true
 }
 
 // mapRunes changes characters one by one; no string for "leave it".
@@ -99,13 +225,15 @@ func lowercase(r rune) (string, bool) {
 	if r == 'İ' {
 		return "i\u0307", true
 	}
-	if l := unicode.ToLower(r); l != r {
+	if l := newLower(r); l != r {
 		return string(l), true
 	}
 	return "", false
 }
 
-func stripAccents(r rune) (string, bool) { return "", unicode.Is(unicode.M, r) }
+func stripAccents(r rune) (string, bool) {
+	return "", unicode.Is(unicode.M, r) && !unicode.Is(newMarks, r) || r == 0x1CF2 || r == 0x1CF3
+}
 
 // trimSpace is Hugging Face's Strip.
 type trimSpace struct{ left, right bool }

@@ -230,14 +230,6 @@ func contraction(s string, fold, noLongS bool) int {
 	return 0
 }
 
-// newNumbers are the numbers of Unicode 16 and 17, which Hugging Face's digit
-// splitter knows (and its expressions don't), but Go's tables don't yet.
-var newNumbers = &unicode.RangeTable{R32: []unicode.Range32{
-	{Lo: 0x10D40, Hi: 0x10D49, Stride: 1}, {Lo: 0x116D0, Hi: 0x116E3, Stride: 1}, {Lo: 0x11BF0, Hi: 0x11BF9, Stride: 1},
-	{Lo: 0x11DE0, Hi: 0x11DE9, Stride: 1}, {Lo: 0x16130, Hi: 0x16139, Stride: 1}, {Lo: 0x16D70, Hi: 0x16D79, Stride: 1},
-	{Lo: 0x16FF4, Hi: 0x16FF6, Stride: 1}, {Lo: 0x1CCF0, Hi: 0x1CCF9, Stride: 1}, {Lo: 0x1E5F1, Hi: 0x1E5FA, Stride: 1},
-}}
-
 // digitsStep sets numbers apart: runs of them, or each digit alone.
 type digitsStep struct{ individual bool }
 
