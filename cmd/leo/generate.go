@@ -85,7 +85,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := f.modelFlags.load(cmd.ErrOrStderr(), max(1, f.beams))
+	l, err := f.modelFlags.load(cmd.ErrOrStderr(), 2*f.beams+1) // while beams fork, old and new ones hold pages
 	if err != nil {
 		return err
 	}
