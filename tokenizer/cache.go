@@ -133,7 +133,7 @@ type cacheSlot struct {
 
 const (
 	cachedWord  = 100     // longest word kept, in bytes
-	cacheWords  = 1 << 17 // most words kept
+	cacheWords  = 1 << 16 // most words kept
 	cacheAtOnce = 1 << 10 // slots to begin with
 )
 

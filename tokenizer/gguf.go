@@ -2,6 +2,8 @@ package tokenizer
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -110,21 +112,45 @@ func ggufLlama(v GGUFVocab, opt Options) (*Tokenizer, error) {
 		modelType: modelBPE, unkSurface: " \u2047 ",
 		dummyPrefix: v.AddSpacePrefix, removeExtra: v.RemoveExtra, escape: true, charsmap: v.Charsmap,
 	}
+	var padded []int32
 	for i, text := range v.Tokens {
 		p := spPiece{text: text, score: v.Scores[i], kind: v.kind(i)}
 		if p.score != p.score {
 			return nil, fmt.Errorf("tokenizer: GGUF score of token %d (%q) is not a number", i, text)
 		}
-		if p.kind == Byte {
+		switch {
+		case p.kind == Byte:
 			m.byteFall = true
+		case p.kind == Normal && markerShaped(text):
+			p.kind = Control // converters of 2023 wrote markers as words
+		case padding.MatchString(text):
+			p.kind = Control
+			padded = append(padded, int32(i))
 		}
 		m.pieces = append(m.pieces, p)
 	}
 	if v.UNK >= 0 && v.UNK < len(m.pieces) && m.pieces[v.UNK].kind != Byte {
 		m.pieces[v.UNK].kind = Unknown
 	}
-	return fromSPModel(m, opt, true)
+	t, err := fromSPModel(m, opt, true)
+	if err != nil {
+		return nil, err
+	}
+	if len(padded) > 0 {
+		// Rows that no training ever touched: text must not lead there.
+		for _, id := range padded {
+			t.kinds[id] = Unused
+		}
+		t.added = slices.DeleteFunc(t.added, func(a addedToken) bool { return t.kinds[a.id] == Unused })
+		t.raw = newMatcher(t.added)
+		t.notes = append(t.notes, fmt.Sprintf("tokens %d to %d (%d of them) only fill the vocabulary up; no text becomes one",
+			padded[0], padded[len(padded)-1], len(padded)))
+	}
+	return t, nil
 }
+
+// padding are the names that converters give to rows without a token.
+var padding = regexp.MustCompile(`^(<dummy\d+>|\[PAD\d+\]|<pad_\d+>)$`)
 
 // ggufPre names the pre-tokenizers of byte-level vocabularies, as llama.cpp
 // spells them.
@@ -170,6 +196,9 @@ func ggufBPE(v GGUFVocab, opt Options) (*Tokenizer, error) {
 	var added []addedToken
 	for i, text := range v.Tokens {
 		k := v.kind(i)
+		if k == Normal && markerShaped(text) {
+			k = Control
+		}
 		t.kinds[i] = k
 		if k == Control || k == UserDefined || k == Unknown {
 			kind := k

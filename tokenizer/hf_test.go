@@ -23,7 +23,7 @@ func TestUnicodeForms(t *testing.T) {
 		{formNFKC, "ﬁ①Å", "fi1Å"},
 		{formNFKD, "\u212B", "A\u030A"},
 		{formNFC, "a\u0301\xff\u0301\xe2\x96", "á\xff\u0301\xe2\x96"},
-		{formNFKC, "\u32FF", "\u32FF"},                   // SQUARE ERA NAME REIWA, Unicode 12.1
+		{formNFKC, "\u32FF", "\u32FF"},                    // SQUARE ERA NAME REIWA, Unicode 12.1
 		{formNFC, "a\u0301\u0C3C\u0323", "á\u0C3C\u0323"}, // a mark since Unicode 14
 	}
 	for _, tt := range tests {

@@ -31,7 +31,7 @@ func Open(path string, opt Options) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' && json.Valid(data) {
+	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
 		t, err := FromJSON(data, opt)
 		return t, inFile(path, err)
 	}

@@ -105,9 +105,10 @@ func TestRepairGGUF(t *testing.T) {
 	for b := range 256 {
 		v.Tokens, v.Types = append(v.Tokens, bytePiece(byte(b))), append(v.Types, 6)
 	}
-	for _, p := range []string{"▁", "a", "▁a", "<dummy32005>", "<dummy32006>"} {
+	for _, p := range []string{"▁", "a", "▁a", "<dummy32005>", "<dummy32006>", "<dummy32007>", "<|x|>"} {
 		v.Tokens, v.Types = append(v.Tokens, p), append(v.Types, 1)
 	}
+	v.Types[264] = 4
 	v.Scores = make([]float32, len(v.Tokens))
 	for i := range v.Scores {
 		v.Scores[i] = -float32(i)
@@ -116,13 +117,19 @@ func TestRepairGGUF(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(tok.Notes()) != 2 || v.Tokens[262] != "<dummy32005>" {
+	if len(tok.Notes()) != 3 || v.Tokens[262] != "<dummy32005>" {
 		t.Errorf("notes %q; the caller's token is %q", tok.Notes(), v.Tokens[262])
 	}
 	const text = "<|im_start|>a<|im_end|>"
 	ids, offs := tok.EncodeTrusted(nil, nil, text, []Span{{0, 12}, {13, 23}})
 	if !slices.Equal(ids, []int32{262, 261, 263}) || !slices.Equal(offs, []int32{0, 12, 13}) {
 		t.Errorf("%v at %v", ids, offs)
+	}
+	if tok.Kind(264) != Unused || tok.Kind(265) != Control {
+		t.Errorf("<dummy32007> is %v, <|x|> is %v", tok.Kind(264), tok.Kind(265))
+	}
+	if ids, _ := tok.EncodeTrusted(nil, nil, "<dummy32007>", []Span{{0, 12}}); slices.Contains(ids, 264) {
+		t.Errorf("text became a padding token: %v", ids)
 	}
 	// legacy=false: no "▁" behind the marker.
 	plain, err := FromGGUF(v, Options{Legacy: LegacyOff})
