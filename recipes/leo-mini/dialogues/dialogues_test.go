@@ -63,6 +63,12 @@ func TestAddRefuses(t *testing.T) {
 }
 
 func TestSentences(t *testing.T) {
+	if got := sentences([]string{"Gold ist schön.", "Es ist schwer:", "Ein Liter wiegt viel.", "Ohne Punkt"}); strings.Join(got, "|") != "Gold ist schön.|Es ist schwer: Ein Liter wiegt viel." {
+		t.Errorf("got %q", got)
+	}
+	if got := sentences([]string{"Mozart war ein Komponist aus dem 18. Jahrhundert", "Er lebte lange."}); len(got) != 2 || !strings.HasSuffix(got[0], "hundert.") {
+		t.Errorf("got %q", got)
+	}
 	got := sentences([]string{"Nach Art.", "282 gilt das.", "Er sagte: \"Ja.\"", "Der Rest (offen.", "Nie."})
 	if want := "Nach Art. 282 gilt das.|Er sagte: \"Ja.\""; strings.Join(got, "|") != want {
 		t.Errorf("got %q", got)

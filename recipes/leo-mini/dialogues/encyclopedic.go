@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"leolm/internal/minidata"
@@ -72,12 +75,14 @@ type entry struct {
 	isPerson       bool
 	isPlace        bool
 	first, second  []string // sentences of the first two paragraphs
+	paras          [][]string
 	ambiguousTitle bool
 }
 
 var (
 	bracket     = regexp.MustCompile(`\s*\([^)]*\)$`)
-	abbrevEnd   = regexp.MustCompile(`(?i)\b(\d+|[a-zäöü]|bzw|usw|ca|dr|st|nr|etc|vgl|art|mio|mrd|chr|sog|jh)\.$`)
+	unfinished  = regexp.MustCompile(`^\p{Lu}.* (ist|war|sind|waren) .*\p{Ll}$`)
+	abbrevEnd   = regexp.MustCompile(`(?i)(?:^|[^\p{L}\d])(\d+|[a-zäöü]|bzw|usw|ca|dr|st|nr|etc|vgl|art|mio|mrd|chr|sog|jh)\.$`)
 	personal    = regexp.MustCompile(`^\p{Lu}\p{Ll}+( (de|da|del|van|von|der|\p{Lu}\.))* \p{Lu}[\p{L}'’-]+( \p{Lu}\p{Ll}+)?$`)
 	professions = regexp.MustCompile(` (ist|war) .*(Schauspieler|Politiker|Sänger|Musiker|Maler|Schriftsteller|spieler|Sportler|Autor|Komponist|Physiker|Dichter|Erfinder|König|Kaiser|Forscher|Moderator|Künstler|Rapper|Zeichner|Regisseur|Philosoph|Präsident|Unternehmer|Mathematiker)`)
 	placeWords  = regexp.MustCompile(`\b(Stadt|Großstadt|Hauptstadt|Land|Staat|Inselstaat|Fluss|Insel|Insel|Gebirge|Bundesland|Kanton|Berg|See|Halbinsel|Region|Bundesstaat|Landkreis|Meer|Gebiet)\b`)
@@ -88,9 +93,13 @@ func sentences(lines []string) []string {
 	var out []string
 	for i := 0; i < len(lines); i++ {
 		s := strings.TrimSpace(lines[i])
-		for abbrevEnd.MatchString(s) && i+1 < len(lines) { // the source broke the line at an abbreviation
+		// The source also breaks lines at abbreviations and colons.
+		for (abbrevEnd.MatchString(s) || strings.HasSuffix(s, ":")) && i+1 < len(lines) {
 			i++
 			s += " " + strings.TrimSpace(lines[i])
+		}
+		if i == 0 && unfinished.MatchString(s) { // a full stop was lost
+			s += "."
 		}
 		end := strings.TrimRight(s, `"“”»«')`)
 		if !strings.HasSuffix(end, ".") && !strings.HasSuffix(end, "!") && !strings.HasSuffix(end, "?") || abbrevEnd.MatchString(s) {
@@ -136,7 +145,7 @@ func readEntries(g *generator) ([]*entry, error) {
 		if len(paras) == 0 {
 			return nil
 		}
-		e := &entry{title: title, base: base, first: sentences(paras[0])}
+		e := &entry{title: title, base: base, first: sentences(paras[0]), paras: paras}
 		if len(paras) > 1 {
 			e.second = sentences(paras[1])
 		}
@@ -234,18 +243,29 @@ func (e *entry) locate() (string, bool) {
 	return "", false
 }
 
+// answer is what the article begins with: one to three sentences, at least 12 words, from the second paragraph
+// too where the first is short.
+func (e *entry) answer() (string, bool) {
+	if text, ok := passage(e.first, 24, 1, 3); ok {
+		return text, true
+	}
+	return passage(append(slices.Clone(e.first), e.second...), 24, 1, 4)
+}
+
 func encyclopedic(g *generator) error {
 	entries, err := readEntries(g)
 	if err != nil {
 		return err
 	}
 	const variants = 11
+	silent := 0
 	for _, e := range entries {
 		if e.ambiguousTitle {
 			continue
 		}
-		answer, ok := passage(e.first, 24, 1, 3)
+		answer, ok := e.answer()
 		if !ok {
+			silent++
 			continue
 		}
 		list := thing
@@ -273,11 +293,13 @@ func encyclopedic(g *generator) error {
 				g.add("encyclopedic-long", "klexikon", e.ask(pick(g, long)), text)
 			}
 		}
+		g.factDialogues(e, e.paras)
 		if next, ok := passage(e.second, 24, 1, 3); ok {
 			for range 2 {
 				g.add("encyclopedic-more", "klexikon", g.casual(e.ask(pick(g, list))), answer, g.casual(pick(g, more)), next)
 			}
 		}
 	}
+	fmt.Fprintf(os.Stderr, "%d of %d articles have no beginning that could be an answer\n", silent, len(entries))
 	return nil
 }

@@ -33,8 +33,8 @@ func multiTurn(g *generator) error {
 	// Two articles in a row, the second asked for in short.
 	for range 2500 {
 		a, b := pick(g, entries), pick(g, entries)
-		x, ok1 := passage(a.first, 24, 1, 3)
-		y, ok2 := passage(b.first, 24, 1, 3)
+		x, ok1 := a.answer()
+		y, ok2 := b.answer()
 		if a == b || !ok1 || !ok2 || a.ambiguousTitle || b.ambiguousTitle || a.isPerson != b.isPerson {
 			continue
 		}
