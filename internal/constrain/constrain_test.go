@@ -770,3 +770,40 @@ func BenchmarkMask(b *testing.B) {
 		}
 	})
 }
+
+// TestRuneRanges checks the UTF-8 automata of ranges at and around their ends.
+func TestRuneRanges(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	tiny := NewVocabulary(1, func(int32) []byte { return []byte("x") }, nil)
+	edges := []rune{0, 0x7f, 0x80, 0x7ff, 0x800, 0xfff, 0x1000, 0xd7ff, 0xe000, 0xffff, 0x10000, 0x3ffff, 0x40000, 0x10ffff}
+	pick := func() rune {
+		if r.IntN(2) == 0 {
+			return edges[r.IntN(len(edges))]
+		}
+		return rune(r.IntN(1 << (1 + r.IntN(20))))
+	}
+	for range 400 {
+		lo, hi := pick(), pick()
+		if lo > hi {
+			lo, hi = hi, lo
+		}
+		g, err := compile([]expr{class{lo, hi}}, []string{"a range"})
+		if err != nil {
+			if lo >= 0xd800 && hi <= 0xdfff {
+				continue // no character is in it
+			}
+			t.Fatal(err)
+		}
+		m := mustBind(t, g, tiny)
+		for _, c := range []rune{lo - 1, lo, lo + 1, (lo + hi) / 2, hi - 1, hi, hi + 1, pick(), pick()} {
+			if !utf8.ValidRune(c) {
+				continue
+			}
+			k := m.Start()
+			got := k.AcceptBytes([]byte(string(c))) == nil && k.CanStop()
+			if want := lo <= c && c <= hi; got != want {
+				t.Errorf("%x in [%x, %x]: %v, want %v", c, lo, hi, got, want)
+			}
+		}
+	}
+}
