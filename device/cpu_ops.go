@@ -198,6 +198,20 @@ func (d *CPU) Dropout(x *Tensor, p float32, seed uint64) *Tensor {
 	return y
 }
 
+// Noise implements Ops.
+func (d *CPU) Noise(x *Tensor, scales []float32, seed uint64) *Tensor {
+	y, v, n := d.New(x.Rows, x.Cols), d.values(x), x.Cols
+	d.rows(x.Rows, n, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			for j := i * n; j < (i+1)*n; j++ {
+				u := float32(int32(mix(seed+uint64(j))>>32)) / (1 << 31) // in [-1, 1)
+				y.f32[j] = v[j] + scales[i]*u
+			}
+		}
+	})
+	return y
+}
+
 // mix is the finaliser of SplitMix64 (Steele et al. 2014) over its golden-ratio sequence.
 func mix(x uint64) uint64 {
 	x *= 0x9e3779b97f4a7c15

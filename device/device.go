@@ -143,6 +143,8 @@ type Ops interface {
 	// Dropout zeroes elements with probability p and scales the others by
 	// 1/(1-p); which ones depends on seed only.
 	Dropout(x *Tensor, p float32, seed uint64) *Tensor
+	// Noise returns x plus uniform noise in ±scales[row], which depends on seed only.
+	Noise(x *Tensor, scales []float32, seed uint64) *Tensor
 	// Rows returns the given rows of x.
 	Rows(x *Tensor, rows []int32) *Tensor
 	// LinearCrossEntropy computes, for every row i with a weight other than 0

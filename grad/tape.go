@@ -242,6 +242,15 @@ func (t *Tape) Dropout(x *device.Tensor, p float32, seed uint64) *device.Tensor 
 	return y
 }
 
+// Noise implements device.Ops.
+func (t *Tape) Noise(x *device.Tensor, scales []float32, seed uint64) *device.Tensor {
+	y := t.dev.Noise(x, scales, seed)
+	if t.needs[x] {
+		t.record(y, func(dy *device.Tensor) { t.give(x, dy) })
+	}
+	return y
+}
+
 // Rows implements device.Ops.
 func (t *Tape) Rows(x *device.Tensor, rows []int32) *device.Tensor {
 	y := t.dev.Rows(x, rows)

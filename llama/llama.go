@@ -59,6 +59,9 @@ type Batch struct {
 	Cache     device.KVCache // nil in training
 	// DropoutSeed switches dropout of adapters on when not 0.
 	DropoutSeed uint64
+	// Noise, when not 0, is the amplitude α of NEFTune (Jain et al. 2023): embeddings get uniform noise in
+	// ±α/√(sequence length × hidden size), drawn from DropoutSeed.
+	Noise float32
 }
 
 // Forward runs the decoder and returns the hidden states after the final
@@ -66,6 +69,11 @@ type Batch struct {
 // ops.LinearCrossEntropy.
 func (m *Model) Forward(ops device.Ops, b *Batch) *device.Tensor {
 	x := ops.Embed(m.Embed, b.IDs)
+	if b.Noise != 0 {
+		y := ops.Noise(x, noiseScales(b, m.Config.HiddenSize), b.DropoutSeed)
+		ops.Release(x)
+		x = y
+	}
 	for i := range m.Layers {
 		y := ops.Segment(x, func(ops device.Ops, x *device.Tensor) *device.Tensor {
 			return m.layer(ops, i, x, b)
@@ -76,6 +84,17 @@ func (m *Model) Forward(ops device.Ops, b *Batch) *device.Tensor {
 	h := ops.RMSNorm(x, m.Norm, m.eps())
 	ops.Release(x)
 	return h
+}
+
+// noiseScales is NEFTune's amplitude per row.
+func noiseScales(b *Batch, hidden int) []float32 {
+	scales := make([]float32, len(b.IDs))
+	for _, s := range b.Seqs {
+		for i := range s.Len {
+			scales[s.Row+i] = b.Noise / float32(math.Sqrt(float64(s.Len*hidden)))
+		}
+	}
+	return scales
 }
 
 func (m *Model) eps() float32 { return float32(m.Config.RMSEps) }

@@ -86,6 +86,9 @@ func openData(c *Config) (*feed, error) {
 		}
 		f.valid = append(f.valid, validSet{nameOf(d, i), s})
 	}
+	if len(sets) == 0 {
+		return f, nil // preference training brings its own pairs
+	}
 	parts, err := dataset.Proportions(sets, weights)
 	if err != nil {
 		return fail(fmt.Errorf("data.train: %w", err))
@@ -110,8 +113,8 @@ func nameOf(d DataSet, i int) string {
 	return fmt.Sprintf("set%d", i)
 }
 
-// rows is one micro-batch ready for the model: windows behind each other, without padding.
-type rows struct {
+// microBatch is a micro-batch ready for the model: windows behind each other, without padding.
+type microBatch struct {
 	batch   llama.Batch
 	targets []int32
 	weights []float32
@@ -119,7 +122,7 @@ type rows struct {
 }
 
 // fill makes a micro-batch of ws. With cross, a window is one sequence whatever documents it holds.
-func (r *rows) fill(ws []dataset.Window, cross bool) {
+func (r *microBatch) fill(ws []dataset.Window, cross bool) {
 	b := &r.batch
 	b.IDs, b.Positions, b.Seqs = b.IDs[:0], b.Positions[:0], b.Seqs[:0]
 	r.targets, r.weights, r.loss = r.targets[:0], r.weights[:0], 0
@@ -151,7 +154,7 @@ func (r *rows) fill(ws []dataset.Window, cross bool) {
 }
 
 // scale multiplies the weights, so that the loss of a step is a mean.
-func (r *rows) scale(s float64) {
+func (r *microBatch) scale(s float64) {
 	for i, w := range r.weights {
 		r.weights[i] = float32(float64(w) * s)
 	}

@@ -40,7 +40,7 @@ func (t *Trainer) evaluate(ctx context.Context) (*Eval, bool, error) {
 			if t.micro.loss == 0 {
 				continue
 			}
-			t.micro.batch.DropoutSeed = 0
+			t.micro.batch.DropoutSeed, t.micro.batch.Noise = 0, 0
 			m := t.sub.model
 			h := m.Forward(t.dev, &t.micro.batch)
 			ce := t.dev.LinearCrossEntropy(h, m.Head, t.micro.targets, t.micro.weights, m.Vocab)

@@ -66,10 +66,51 @@ func (r *mergedRows) ReadRow(dst []float32, row int) error {
 	return nil
 }
 
+// average replaces the weights by the mean of those in the last n finished checkpoints.
+func (t *Trainer) average(n int) error {
+	done, err := committed(t.checkpoints())
+	if err != nil {
+		return err
+	}
+	done = done[max(0, len(done)-n):]
+	sums := make([][]float64, len(t.sub.params))
+	for _, d := range done {
+		if err := t.readWeights(filepath.Join(t.checkpoints(), d.name, weightsFile)); err != nil {
+			return err
+		}
+		for i, p := range t.sub.params {
+			v := make([]float32, p.Weight.Rows()*p.Weight.Cols())
+			t.dev.ReadWeight(p.Weight, v)
+			if sums[i] == nil {
+				sums[i] = make([]float64, len(v))
+			}
+			for j, x := range v {
+				sums[i][j] += float64(x)
+			}
+		}
+	}
+	for i, p := range t.sub.params {
+		v := make([]float32, len(sums[i]))
+		for j, x := range sums[i] {
+			v[j] = float32(x / float64(len(done)))
+		}
+		if err := t.dev.WriteWeight(p.Weight, v); err != nil {
+			return err
+		}
+	}
+	t.obs.note("the exported weights are the mean of the last %d checkpoints", len(done))
+	return nil
+}
+
 // Export writes the model as a Hugging Face folder in bf16, with the tokenizer's
 // files. Adapters are written as a PEFT folder, and with lora.merge the merged
 // model too; a base that was a GGUF file gets a GGUF file beside the folder.
 func (t *Trainer) Export(dir string) error {
+	if n := t.cfg.Checkpoint.Average; n > 1 {
+		if err := t.average(n); err != nil {
+			return err
+		}
+	}
 	if l := t.cfg.LoRA; l != nil {
 		if err := t.exportAdapter(filepath.Join(t.cfg.Output, "adapter")); err != nil || !l.Merge {
 			return err

@@ -91,12 +91,13 @@ func (e *FaultError) Error() string {
 
 // Trainer is a run in progress.
 type Trainer struct {
-	cfg  *Config
-	dev  device.Device
-	sub  *subject
-	data *feed
-	opt  *Optimizer
-	obs  Observer
+	cfg   *Config
+	dev   device.Device
+	sub   *subject
+	data  *feed
+	prefs *preferences // not nil in a DPO run
+	opt   *Optimizer
+	obs   Observer
 
 	total     int // steps of the whole run
 	seen      int64
@@ -104,7 +105,7 @@ type Trainer struct {
 	best      float64 // lowest validation loss so far
 	bad       int     // evaluations since
 	lastSaved time.Time
-	micro     rows
+	micro     microBatch
 	plan      Plan
 }
 
@@ -128,6 +129,15 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if t.sub, err = openModel(cfg, dev); err != nil {
 		t.Close()
 		return nil, err
+	}
+	if cfg.DPO != nil {
+		if t.prefs, err = openPairs(cfg, t); err == nil {
+			t.prefs.reference, err = openReference(cfg, dev, t.sub)
+		}
+		if err != nil {
+			t.Close()
+			return nil, err
+		}
 	}
 	if t.opt, err = NewOptimizer(dev, cfg.Optimizer, t.sub.params); err != nil {
 		t.Close()
@@ -165,6 +175,8 @@ func (t *Trainer) steps() int {
 	switch {
 	case s.Steps > 0:
 		return s.Steps
+	case s.Epochs > 0 && t.prefs != nil:
+		return wholeSteps(s.Epochs*float64(len(t.prefs.pairs)), t.cfg.Batch.Global, t.cfg.Batch.LastPartial)
 	case s.Epochs > 0:
 		return epochSteps(t.cfg, t.data)
 	}
@@ -269,6 +281,9 @@ func (t *Trainer) due() bool {
 
 // step takes one optimiser step.
 func (t *Trainer) step() (*Step, error) {
+	if t.prefs != nil {
+		return t.preferenceStep()
+	}
 	start := time.Now()
 	n := t.opt.Step + 1
 	windows := t.data.batcher.Next()
@@ -296,13 +311,22 @@ func (t *Trainer) step() (*Step, error) {
 			t.micro.scale(1 / st.LossTokens)
 		}
 		t.micro.batch.DropoutSeed = t.cfg.Seed ^ uint64(n)<<20 ^ uint64(m+1)
+		t.micro.batch.Noise = float32(t.cfg.Compute.NEFTune)
 		st.Loss += t.accumulate()
 	}
+	if err := t.finishStep(st, start); err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// finishStep looks at the gradients, updates the weights and fills in what the step took.
+func (t *Trainer) finishStep(st *Step, start time.Time) error {
 	norm, bad := t.opt.GradNorm()
 	st.GradNorm = norm
 	if err := t.check(st, bad); err != nil {
 		if t.cfg.Faults.Action != "skip" {
-			return nil, err
+			return err
 		}
 		t.obs.note("%v: skipped", err)
 		t.opt.Zero()
@@ -320,7 +344,7 @@ func (t *Trainer) step() (*Step, error) {
 	st.Seconds = time.Since(start).Seconds()
 	st.TokensPerSec = float64(st.Tokens) / st.Seconds
 	st.TFLOPS = t.plan.FLOPsPerToken * st.TokensPerSec / 1e12
-	return st, nil
+	return nil
 }
 
 // lastBatch is the number of windows in the partial batch that ends the run.

@@ -141,7 +141,10 @@ func (t *Trainer) write(dir string) error {
 	if err := checkpoint.WriteSafetensors(filepath.Join(dir, optimizerFile), nil, moments); err != nil {
 		return err
 	}
-	s := state{Recipe: t.cfg.identity(), Step: t.opt.Step, Total: t.total, Seen: t.seen, Position: t.data.batcher.Position(), Mean: t.mean, Bad: t.bad}
+	s := state{Recipe: t.cfg.identity(), Step: t.opt.Step, Total: t.total, Seen: t.seen, Mean: t.mean, Bad: t.bad}
+	if t.data.batcher != nil {
+		s.Position = t.data.batcher.Position()
+	}
 	if !math.IsInf(t.best, 0) {
 		s.Best = &t.best
 	}
@@ -247,8 +250,10 @@ func (t *Trainer) read(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := t.data.batcher.Seek(s.Position); err != nil {
-		return err
+	if t.data.batcher != nil {
+		if err := t.data.batcher.Seek(s.Position); err != nil {
+			return err
+		}
 	}
 	t.opt.Step, t.seen, t.mean, t.bad = s.Step, s.Seen, s.Mean, s.Bad
 	if s.Best != nil {
