@@ -22,6 +22,7 @@ package attn
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"leolm/internal/kernel/gemm"
 	"leolm/internal/kernel/vec"
@@ -326,15 +327,19 @@ func (b *Block) softmax(ml, sc []float32, pad, m int) {
 	for r := range m {
 		row := sc[r*pad : (r+1)*pad]
 		top := vec.Max(row)
-		ml[2*r] = top
-		if math.IsInf(float64(top), -1) { // nothing visible
-			ml[2*r+1] = 0
-			clear(row)
-			continue
+		if math.IsInf(float64(top), -1) {
+			if !slices.ContainsFunc(row, isNaN) { // nothing visible
+				ml[2*r], ml[2*r+1] = top, 0
+				clear(row)
+				continue
+			}
+			top = float32(math.NaN()) // a broken model must not look like an empty row
 		}
-		ml[2*r+1] = vec.ExpSum(row, row, top)
+		ml[2*r], ml[2*r+1] = top, vec.ExpSum(row, row, top)
 	}
 }
+
+func isNaN(x float32) bool { return x != x }
 
 // queryRows is the largest number of rows of a tile: whole tokens.
 func queryRows(heads int) int { return max(1, queryTile/heads) * heads }

@@ -262,6 +262,53 @@ func TestTypes(t *testing.T) {
 	}
 }
 
+// TestNaN: a query or key that is not a number shows in the rows that use it, in no others.
+func TestNaN(t *testing.T) {
+	for _, at := range []string{"query", "key"} {
+		p := newProblem(rand.New(rand.NewPCG(5, 5)), 32, 1, 300, 0, 0)
+		first, last := 7, 8
+		if at == "query" {
+			p.q[7*32+3] = float32(math.NaN())
+		} else {
+			p.k[7*32+3], last = float32(math.NaN()), p.n
+		}
+		out := p.output()
+		var s Scratch
+		must(t, p.block().Forward(out, &s))
+		for i := range p.n {
+			if bad := isNaN(out.O[i*32]); bad != (i >= first && i < last) || bad != isNaN(out.LSE[i]) {
+				t.Errorf("NaN in a %s: row %d is %v with log-sum-exp %v", at, i, out.O[i*32], out.LSE[i])
+			}
+		}
+	}
+}
+
+// FuzzForward compares any shape with the definition and with one query at a time.
+func FuzzForward(f *testing.F) {
+	f.Add(uint64(1), uint16(64), uint8(2), uint16(300), uint16(10), uint16(0))
+	f.Add(uint64(2), uint16(20), uint8(7), uint16(70), uint16(70), uint16(33))
+	f.Add(uint64(3), uint16(96), uint8(1), uint16(513), uint16(1), uint16(257))
+	f.Fuzz(func(t *testing.T, seed uint64, dim uint16, heads uint8, keys, n, window uint16) {
+		d, h, k := 1+int(dim)%160, 1+int(heads)%9, 1+int(keys)%600
+		p := newProblem(rand.New(rand.NewPCG(seed, 1)), d, h, k, k-min(k, 1+int(n)%80), int(window)%700)
+		out := p.output()
+		var s Scratch
+		must(t, p.block().Forward(out, &s))
+		o, _, _, _, _ := p.reference()
+		if e := relative(out.O, o); !(e < 1e-5) {
+			t.Errorf("relative error %g", e)
+		}
+		b := p.block()
+		i := int(seed % uint64(p.n))
+		b.Pos, b.N, b.Q = p.pos+i, 1, p.q[i*h*d:]
+		one := p.output()
+		must(t, b.Forward(one, &s))
+		if !slices.Equal(one.O[:h*d], out.O[i*h*d:(i+1)*h*d]) {
+			t.Errorf("token %d alone differs", i)
+		}
+	})
+}
+
 // TestLevels runs the tests above at every lower CPU level, in processes of their own.
 func TestLevels(t *testing.T) {
 	if os.Getenv("LEO_CPU") != "" {

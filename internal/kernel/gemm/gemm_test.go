@@ -257,3 +257,35 @@ func TestZeroK(t *testing.T) {
 		t.Error("an empty product is not zero")
 	}
 }
+
+// FuzzMul compares any shape with float64 and with one row at a time.
+func FuzzMul(f *testing.F) {
+	f.Add(uint64(1), uint8(15), uint8(33), uint16(7), true)
+	f.Add(uint64(2), uint8(1), uint8(100), uint16(999), false)
+	f.Add(uint64(3), uint8(40), uint8(1), uint16(514), true)
+	f.Fuzz(func(t *testing.T, seed uint64, rows, cols uint8, depth uint16, flip bool) {
+		m, n, k := 1+int(rows)%64, 1+int(cols)%130, 1+int(depth)%1100
+		o := newOperands(rand.New(rand.NewPCG(seed, 1)), m, n, k, viaBF16)
+		a, am, ak := o.a, k, 1
+		if flip {
+			a, am, ak = transpose(o.a, m, k), 1, m
+		}
+		p32, p16 := make([]float32, PackedLenF32(n, k)), make([]uint16, PackedLenBF16(n, k))
+		PackF32(p32, o.b, n, 1, n, k, 0, Panels(n))
+		PackBF16FromF32(p16, o.b, n, 1, n, k, 0, Panels(n))
+		c, one := make([]float32, m*n), make([]float32, m*n)
+		i := int(seed % uint64(m))
+		MulF32(c, n, a, am, ak, p32, n, k, 0, m, 0, Panels(n), false)
+		o.check(t, "f32", c, n)
+		MulF32(one, n, a, am, ak, p32, n, k, i, i+1, 0, Panels(n), false)
+		if !slices.Equal(c[i*n:(i+1)*n], one[i*n:(i+1)*n]) {
+			t.Errorf("f32: row %d alone differs", i)
+		}
+		MulBF16FromF32(c, n, a, am, ak, p16, n, k, 0, m, 0, Panels(n), false)
+		o.check(t, "bf16", c, n)
+		MulBF16FromF32(one, n, a, am, ak, p16, n, k, i, i+1, 0, Panels(n), false)
+		if !slices.Equal(c[i*n:(i+1)*n], one[i*n:(i+1)*n]) {
+			t.Errorf("bf16: row %d alone differs", i)
+		}
+	})
+}
