@@ -6,6 +6,7 @@ import (
 )
 
 //go:generate sh -c "cd _asm && go run . -level acts -pkg qmat -out ../acts_amd64.s"
+//go:generate sh -c "cd _asm && go run . -level pack -pkg qmat -out ../pack_amd64.s"
 //go:generate sh -c "cd _asm && go run . -level vnni -pkg qmat -out ../vnni_amd64.s -calls ../vnni_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx512 -pkg qmat -out ../avx512_amd64.s -calls ../avx512_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx2 -pkg qmat -out ../avx2_amd64.s -calls ../avx2_amd64.go"
@@ -50,6 +51,37 @@ func expand(l *level, d tensor.DType, a *args) bool {
 	dequantCall(kernel(d, 0), a)
 	return true
 }
+
+// packPanel packs whole panels of the types that have a kernel: blocks of 16 rows.
+func packPanel(dst []byte, d tensor.DType, rows *[PanelRows][]byte, blocks int) bool {
+	if active.isa == cpu.Generic || blocks == 0 {
+		return false
+	}
+	var p [PanelRows]*byte
+	for i, r := range rows {
+		p[i] = &r[0]
+	}
+	switch d {
+	case tensor.Q4_0, tensor.IQ4_NL:
+		packQ4_0AVX2(&dst[0], &p, blocks)
+	case tensor.Q4_1:
+		packQ4_1AVX2(&dst[0], &p, blocks)
+	case tensor.Q8_0:
+		packQ8_0AVX2(&dst[0], &p, blocks)
+	default:
+		return false
+	}
+	return true
+}
+
+//go:noescape
+func packQ4_0AVX2(dst *byte, rows *[PanelRows]*byte, blocks int)
+
+//go:noescape
+func packQ4_1AVX2(dst *byte, rows *[PanelRows]*byte, blocks int)
+
+//go:noescape
+func packQ8_0AVX2(dst *byte, rows *[PanelRows]*byte, blocks int)
 
 // quantise rounds a row; every level above generic has AVX2.
 func quantise(dst []byte, step int, x []float32) {

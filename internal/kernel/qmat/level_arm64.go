@@ -19,6 +19,8 @@ func call(*level, kernelID, *args) { panic("qmat: no such kernel on arm64") }
 
 func expand(*level, tensor.DType, *args) bool { return false }
 
+func packPanel([]byte, tensor.DType, *[PanelRows][]byte, int) bool { return false }
+
 func quantise(dst []byte, step int, x []float32) { quantiseGeneric(dst, step, x) }
 
 func dots(u *[512]uint8, rec *[recordSize]byte) (dot [2][PanelRows]int32) {

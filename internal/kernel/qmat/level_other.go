@@ -13,6 +13,8 @@ func call(*level, kernelID, *args) { panic("qmat: no kernels on this machine") }
 
 func expand(*level, tensor.DType, *args) bool { return false }
 
+func packPanel([]byte, tensor.DType, *[PanelRows][]byte, int) bool { return false }
+
 func quantise(dst []byte, step int, x []float32) { quantiseGeneric(dst, step, x) }
 
 func dots(u *[512]uint8, rec *[recordSize]byte) [2][PanelRows]int32 { return dotsGeneric(u, rec) }

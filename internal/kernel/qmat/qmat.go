@@ -104,7 +104,6 @@ func (w *Packed) Pack(row func(i int) []byte, lo, hi int) error {
 	src := w.DType.BlockSize()
 	for p := lo; p < hi; p++ {
 		dst := w.panel(p)
-		clear(dst)
 		var rows [PanelRows][]byte
 		n := min(PanelRows, w.Rows-p*PanelRows)
 		for lane := range n {
@@ -113,6 +112,10 @@ func (w *Packed) Pack(row func(i int) []byte, lo, hi int) error {
 				return fmt.Errorf("pack %v [%d, %d]: row %d has %d bytes, want %d", w.DType, w.Rows, w.Cols, p*PanelRows+lane, len(rows[lane]), blocks*src)
 			}
 		}
+		if n == PanelRows && packPanel(dst, w.DType, &rows, blocks) {
+			continue
+		}
+		clear(dst)
 		for i := range blocks {
 			rec := dst[i*f.size : (i+1)*f.size]
 			for lane, b := range rows[:n] {

@@ -1,6 +1,7 @@
 package qmat
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -469,4 +470,23 @@ func TestExtremes(t *testing.T) {
 			checkProduct(t, d, rows, x, 3, k, product(pack(t, d, rows, k), x, 3))
 		}
 	})
+}
+
+// Packed bytes are the same at every level: a packed file serves all machines.
+func TestPackLevelsAgree(t *testing.T) {
+	for _, d := range allTypes {
+		rng := rand.New(rand.NewPCG(11, uint64(d)))
+		n, k := 37, 512
+		rows := randomWeights(rng, d, n, k, true)
+		var want []byte
+		forLevels(t, func(t *testing.T, l cpu.Level) {
+			w := pack(t, d, rows, k)
+			if want == nil {
+				want = w.Data
+			}
+			if !bytes.Equal(w.Data, want) {
+				t.Errorf("%v: packed bytes differ from the generic level's", d)
+			}
+		})
+	}
 }

@@ -117,7 +117,7 @@ var types = []wtype{
 }
 
 func main() {
-	level := flag.String("level", "vnni", "vnni, avx512, avx2, dequant or acts")
+	level := flag.String("level", "vnni", "vnni, avx512, avx2, dequant, pack or acts")
 	stubs := flag.String("calls", "", "Go file for the declarations and the table of kernels")
 	// avo's own flags (-out, -pkg) are on the default set.
 	flag.Parse()
@@ -154,6 +154,10 @@ func main() {
 			d.dequant(t)
 			dequant(t)
 		}
+	case "pack":
+		packs()
+		Generate()
+		return
 	case "acts":
 		acts()
 		Generate()
