@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -127,7 +128,33 @@ func (r *runner) report(ctx context.Context, _ int) (result, error) {
 	if err := durable.WriteFile(r.path("out", "manifest.json"), append(b, '\n')); err != nil {
 		return result{}, err
 	}
+	if err := r.removeStrays(&m); err != nil {
+		return result{}, err
+	}
 	return result{files: []string{"report.json", "out/manifest.json"}, stats: struct{}{}, note: fmt.Sprintf("%d samples, %d tokens", rep.Samples, rep.Total.Train.Tokens)}, nil
+}
+
+var shardName = regexp.MustCompile(`^(train|val)-\d{5,}-of-\d{5,}\.(bin|idx|docs)$`)
+
+// removeStrays removes shards of an earlier plan in the same folder, which
+// someone might take for a part of this corpus.
+func (r *runner) removeStrays(m *Manifest) error {
+	listed := map[string]bool{}
+	for _, s := range slices.Concat(m.Train, m.Val) {
+		listed[s.File] = true
+	}
+	es, err := os.ReadDir(r.path("out"))
+	if err != nil {
+		return err
+	}
+	for _, e := range es {
+		if base, _, _ := strings.Cut(e.Name(), "."); shardName.MatchString(e.Name()) && !listed[base] {
+			if err := os.Remove(r.path("out", e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // verify checks that nothing was lost on the way: every token of a split is

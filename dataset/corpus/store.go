@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"unsafe"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/zeebo/xxh3"
@@ -161,7 +162,7 @@ func readBlocks(path string, each func(block []byte) error) error {
 // blockDocs calls each with the documents of a block. Their strings share the
 // block's memory, which must not change.
 func blockDocs(block []byte, each func(d doc) error) error {
-	s := string(block)
+	s := unsafe.String(unsafe.SliceData(block), len(block))
 	i := 0
 	num := func() (uint64, bool) {
 		x, n := binary.Uvarint(block[i:])
