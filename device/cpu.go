@@ -16,6 +16,7 @@ import (
 type CPU struct {
 	pool    *pool.Pool
 	compute tensor.DType // of products with trainable weights: F32 or BF16
+	store   *Store       // where packed weights live, if not in plain memory
 
 	free32 map[int][][]float32 // by capacity
 	free16 map[int][][]uint16

@@ -76,13 +76,24 @@ func (d *CPU) NewWeight(s WeightSpec) (Weight, error) {
 	case tensor.F32, tensor.F64:
 		w.f32 = make([]float32, gemm.PackedLenF32(s.Rows, s.Cols))
 		return w, d.packPanels(s, func(rows []float32, lo, hi int) { w.packRowsF32(rows, lo, hi) })
-	case tensor.F16:
-		w.f16 = make([]uint16, gemm.PackedLenF16(s.Rows, s.Cols))
-		d.packHalves(s, w.f16, gemm.PackF16)
-		return w, nil
-	case tensor.BF16:
-		w.bf16 = make([]uint16, gemm.PackedLenBF16(s.Rows, s.Cols))
-		d.packHalves(s, w.bf16, gemm.PackBF16)
+	case tensor.F16, tensor.BF16:
+		n, pack := gemm.PackedLenF16(s.Rows, s.Cols), gemm.PackF16
+		if s.DType == tensor.BF16 {
+			n, pack = gemm.PackedLenBF16(s.Rows, s.Cols), gemm.PackBF16
+		}
+		mem, filled, err := d.place(&s, 2*n)
+		if err != nil {
+			return nil, err
+		}
+		h := view[uint16](mem)
+		if !filled {
+			d.packHalves(s, h, pack)
+		}
+		if s.DType == tensor.BF16 {
+			w.bf16 = h
+		} else {
+			w.f16 = h
+		}
 		return w, nil
 	}
 	if !qmat.Supported(s.DType) {
@@ -92,8 +103,15 @@ func (d *CPU) NewWeight(s WeightSpec) (Weight, error) {
 	if err != nil {
 		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
 	}
-	if w.q, err = qmat.NewPacked(s.DType, s.Rows, s.Cols, make([]byte, size)); err != nil {
+	mem, filled, err := d.place(&s, size)
+	if err != nil {
+		return nil, err
+	}
+	if w.q, err = qmat.NewPacked(s.DType, s.Rows, s.Cols, mem); err != nil {
 		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
+	}
+	if filled {
+		return w, nil
 	}
 	panels := w.q.Panels()
 	chunks := min(panels, 64)
@@ -103,6 +121,19 @@ func (d *CPU) NewWeight(s WeightSpec) (Weight, error) {
 		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
 	}
 	return w, nil
+}
+
+// UseStore makes the weights that come from now on live in s; nil ends that.
+func (d *CPU) UseStore(s *Store) { d.store = s }
+
+// place returns memory for a packed weight, from the store if there is one.
+func (d *CPU) place(s *WeightSpec, size int) (mem []byte, filled bool, err error) {
+	if d.store != nil {
+		return d.store.place(s.Name, s.DType, s.Rows, s.Cols, size)
+	}
+	// float32 memory, so that every element type is aligned.
+	words := make([]float32, (size+3)/4)
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), size), false, nil
 }
 
 // packPanels reads the rows of every panel as float32 and hands them to pack.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type modelFlags struct {
 	model, tokenizer, template string
 	cacheType                  string
 	loras                      []string
+	packed                     string
 	context, threads           int
 	quiet                      bool
 }
@@ -36,6 +38,7 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.tokenizer, "tokenizer", "", "tokenizer file or folder instead of the model's own")
 	fl.StringVar(&f.template, "template", "", "chat template by name, or a file with a Jinja template, instead of the model's own")
 	fl.StringArrayVar(&f.loras, "lora", nil, "LoRA adapter (PEFT folder or GGUF), with =STRENGTH behind it if not 1 (repeatable)")
+	fl.StringVar(&f.packed, "packed", "auto", "keep the repacked weights of a large model in a file, so that the next start is instant: auto (beside the model, or in the user's cache folder), off, or a path")
 	fl.StringVar(&f.cacheType, "cache-type", "f16", "type of the key/value cache: f32, f16, bf16 or q8_0")
 	fl.IntVarP(&f.context, "context", "c", 0, "context length in tokens (default: the model's own, at most 8192)")
 	fl.IntVarP(&f.threads, "threads", "t", 0, "workers (default: the processors that this process may use)")
@@ -47,6 +50,15 @@ type loaded struct {
 	*catalog.Model
 	dev    *device.CPU
 	engine *infer.Engine
+	store  *device.Store // nil if the weights are in plain memory
+}
+
+// Close gives the model's files back.
+func (l *loaded) Close() error {
+	if l.store != nil {
+		l.store.Close()
+	}
+	return l.Model.Close()
 }
 
 // defaultContext bounds the context that is used without being asked for.
@@ -80,10 +92,14 @@ func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
 	}
 	l.dev = device.NewCPU(workers)
 	p := newLoadProgress(stderr, f.quiet)
+	f.openStore(l, stderr)
 	lm, err := f.loadWeights(l, p)
 	p.clear()
+	if err == nil && l.store != nil {
+		err = l.store.Finish()
+	}
 	if err != nil {
-		m.Close()
+		l.Close()
 		return nil, err
 	}
 	ctx := f.context
@@ -96,6 +112,38 @@ func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// packedFrom is the size of the stored weights from which packing takes long enough to be kept.
+const packedFrom = 256 << 20
+
+// openStore finds the file of packed weights. Going without one is only slower, so it is never an error.
+func (f *modelFlags) openStore(l *loaded, stderr io.Writer) {
+	size := l.Checkpoint.Size()
+	if f.packed == "off" || f.packed == "auto" && (size < packedFrom || len(l.Checkpoint.Files) == 0) || len(f.loras) > 0 {
+		return
+	}
+	paths := []string{f.packed}
+	if f.packed == "auto" {
+		beside := l.Checkpoint.Files[0] + ".leopack"
+		paths = []string{beside}
+		if dir, err := os.UserCacheDir(); err == nil {
+			paths = append(paths, filepath.Join(dir, "leo", l.Fingerprint()+".leopack"))
+		}
+	}
+	var err error
+	for _, path := range paths {
+		if err = os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			continue
+		}
+		if l.store, err = device.OpenStore(path, l.Fingerprint(), size); err == nil {
+			l.dev.UseStore(l.store)
+			return
+		}
+	}
+	if !f.quiet {
+		fmt.Fprintf(stderr, "note: the packed weights are not kept, so every start packs them anew: %v\n", err)
+	}
 }
 
 // loadWeights puts the weights on the device, with the adapters.

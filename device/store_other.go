@@ -1,0 +1,10 @@
+//go:build !linux && !darwin
+
+package device
+
+import "os"
+
+func mapFile(string) ([]byte, error)                { return nil, errNoStore }
+func mapRange(*os.File, int64, int) ([]byte, error) { return nil, errNoStore }
+func reserve(*os.File, int64, int64) error          { return errNoStore }
+func unmap([]byte)                                  {}

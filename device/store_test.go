@@ -1,0 +1,127 @@
+//go:build linux || darwin
+
+package device
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"leolm/internal/kernel/quant"
+	"leolm/internal/pool"
+	"leolm/tensor"
+)
+
+// specs are a weight of every kind that a store keeps, and one that it does not.
+func specs(t *testing.T) []WeightSpec {
+	t.Helper()
+	var out []WeightSpec
+	for _, dt := range []tensor.DType{tensor.Q4_0, tensor.Q8_0, tensor.BF16, tensor.F16, tensor.F32} {
+		const rows, cols = 45, 64
+		values := make([]float32, cols)
+		size, err := dt.RowSize(cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := make([]byte, rows*size)
+		for i := range rows {
+			for j := range values {
+				values[j] = float32((i*31+j*17)%101-50) / 50
+			}
+			if dt == tensor.F32 {
+				for j, v := range values {
+					binary.LittleEndian.PutUint16(data[i*size+4*j+2:], tensor.F32ToBF16(v))
+				}
+			} else if err := quant.Quantize(data[i*size:(i+1)*size], dt, values, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out = append(out, WeightSpec{Name: "w." + dt.String(), DType: dt, Rows: rows, Cols: cols, Use: Product, Row: func(i int) []byte { return data[i*size : (i+1)*size] }})
+	}
+	return out
+}
+
+// load makes the weights in a store and returns products with them.
+func load(t *testing.T, path, fingerprint string) (products [][]float32, written bool) {
+	t.Helper()
+	dev := NewCPU(pool.Default())
+	s, err := OpenStore(path, fingerprint, 1<<16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	written = s.file != nil
+	dev.UseStore(s)
+	var ws []Weight
+	for _, spec := range specs(t) {
+		w, err := dev.NewWeight(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws = append(ws, w)
+	}
+	if err := s.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	x := dev.New(3, 64)
+	for i := range x.f32 {
+		x.f32[i] = float32(i%13) - 6
+	}
+	for _, w := range ws {
+		y := dev.Linear(x, w)
+		products = append(products, slices.Clone(y.f32))
+		dev.Release(y)
+	}
+	return products, written
+}
+
+func TestPackedWeightsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.leopack")
+	dev := NewCPU(pool.Default())
+	var want [][]float32
+	for _, spec := range specs(t) {
+		w, err := dev.NewWeight(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := dev.New(3, 64)
+		for i := range x.f32 {
+			x.f32[i] = float32(i%13) - 6
+		}
+		want = append(want, slices.Clone(dev.Linear(x, w).f32))
+	}
+	for i, expectWritten := range []bool{true, false} {
+		got, written := load(t, path, "abc")
+		if written != expectWritten {
+			t.Errorf("start %d: written %v", i, written)
+		}
+		for k := range want {
+			if !slices.Equal(got[k], want[k]) {
+				t.Errorf("start %d: product %d differs from the one in plain memory", i, k)
+			}
+		}
+	}
+	// Another model, or a damaged file, is written anew.
+	if _, written := load(t, path, "other"); !written {
+		t.Error("the weights of another model were used")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 7, len(data) / 2, len(data) - 1} {
+		if err := os.WriteFile(path, data[:n], 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if got, written := load(t, path, "other"); !written || !slices.Equal(got[0], want[0]) {
+			t.Errorf("the first %d bytes of a file were used", n)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("files left behind: %v", left)
+	}
+}
