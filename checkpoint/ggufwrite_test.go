@@ -1,7 +1,10 @@
 package checkpoint
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -194,5 +197,101 @@ func TestGGUFDeterministic(t *testing.T) {
 	}
 	if !slices.Equal(files[0], files[1]) {
 		t.Error("two writings differ")
+	}
+}
+
+// A split model opens from any part; parts that are missing, swapped or taken
+// alone are errors.
+func TestSplitGGUF(t *testing.T) {
+	c := mustOpen(t, "testdata/models/llama3")
+	dir := t.TempDir()
+	part := func(i int) string { return filepath.Join(dir, fmt.Sprintf("m-%05d-of-00002.gguf", i+1)) }
+	var outputs [2][]Output
+	for i, s := range c.Sources() {
+		name, _ := ggufName(s.Name)
+		outputs[i%2] = append(outputs[i%2], Output{Name: name, DType: tensor.F32, Shape: s.Shape, Write: func(w io.Writer) error {
+			return s.writeAs(w, tensor.F32, c.Config.rotaryHeads(s.Name))
+		}})
+	}
+	f32, _ := ParseFileType("f32")
+	write := func(i, no int) {
+		kv := []KV{{"split.no", uint16(no)}, {"split.count", uint16(2)}, {"split.tensors.count", int32(len(c.Sources()) + 1)}}
+		out := outputs[i]
+		if i == 0 {
+			kv = append(c.Config.ggufMetadata(GGUFOptions{Type: f32}), kv...)
+			factors := c.Config.ropeFreqs()
+			out = append(out[:len(out):len(out)], Output{Name: "rope_freqs.weight", DType: tensor.F32, Shape: tensor.Shape{len(factors)},
+				Write: func(w io.Writer) error { return binary.Write(w, binary.LittleEndian, factors) }})
+		}
+		if err := writeGGUF(part(i), kv, out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(0, 0)
+	if _, err := Open(part(0)); err == nil || !strings.Contains(err.Error(), "part 2 of 2") {
+		t.Errorf("without its second part: %v", err)
+	}
+	write(1, 0)
+	if _, err := Open(part(0)); err == nil || !strings.Contains(err.Error(), "the name says part 2") {
+		t.Errorf("with the wrong second part: %v", err)
+	}
+	write(1, 1)
+	for i := range 2 {
+		m := mustOpen(t, part(i))
+		checkGolden(t, m, readGolden(t)["llama3"].Tensors)
+		if len(m.Files) != 2 || m.Config.RopeScaling.Type != "llama3" {
+			t.Errorf("%v %+v", m.Files, m.Config.RopeScaling)
+		}
+	}
+	alone := filepath.Join(dir, "alone.gguf")
+	if err := os.Rename(part(1), alone); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(alone); err == nil || !strings.Contains(err.Error(), "one part of a model split into 2") {
+		t.Errorf("a part under another name: %v", err)
+	}
+}
+
+// An importance matrix lowers the error where it says that it matters.
+func TestQuantiseWithImatrix(t *testing.T) {
+	c := mustOpen(t, "testdata/models/small")
+	m := &Imatrix{Entries: map[string]ImatrixEntry{}}
+	sums := make([]float32, 32)
+	for i := range sums {
+		sums[i] = 1e-3
+		if i%8 == 0 {
+			sums[i] = 100
+		}
+	}
+	m.Entries["blk.0.attn_q.weight"] = ImatrixEntry{SumSquares: sums, Count: 1}
+	q4, _ := ParseFileType("q4_0")
+	weighted := func(im *Imatrix) float64 {
+		path := filepath.Join(t.TempDir(), "m.gguf")
+		if err := WriteGGUF(path, c.Config, c.Sources(), GGUFOptions{Type: q4, Imatrix: im}); err != nil {
+			t.Fatal(err)
+		}
+		const name = "model.layers.0.self_attn.q_proj.weight"
+		was, _ := c.Tensor(name)
+		is, _ := mustOpen(t, path).Tensor(name)
+		a, err := was.Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := is.Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := 0.0
+		for i := range a {
+			e += float64(sums[i%32]) * float64(a[i]-b[i]) * float64(a[i]-b[i])
+		}
+		return e
+	}
+	if without, with := weighted(nil), weighted(m); !(with < 0.7*without) {
+		t.Errorf("weighted error %v without the matrix, %v with it", without, with)
+	}
+	m.Entries["blk.0.attn_q.weight"] = ImatrixEntry{SumSquares: sums[:8], Count: 1}
+	if err := WriteGGUF(filepath.Join(t.TempDir(), "m.gguf"), c.Config, c.Sources(), GGUFOptions{Type: q4, Imatrix: m}); err == nil || !strings.Contains(err.Error(), "8 columns") {
+		t.Errorf("a matrix of another model: %v", err)
 	}
 }
