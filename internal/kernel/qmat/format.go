@@ -275,12 +275,19 @@ func (b *block) mulScales(header, sc, m []byte) {
 }
 
 func packQ4K(rec, src []byte, lane int) {
+	packScales4K(rec, src, lane)
+	for j := range 8 {
+		putCodes4(rec[64+j*288:], lane, j, src[16:])
+	}
+}
+
+// packScales4K stores all of a superblock but its codes.
+func packScales4K(rec, src []byte, lane int) {
 	copy(rec[2*lane:][:2], src)
 	copy(rec[32+2*lane:][:2], src[2:])
 	for j := range 8 {
 		r := rec[64+j*288:]
 		r[256+lane], r[272+lane] = scaleMin4(src[4:16], j)
-		putCodes4(r, lane, j, src[16:])
 	}
 }
 

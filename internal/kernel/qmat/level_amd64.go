@@ -68,6 +68,14 @@ func packPanel(dst []byte, d tensor.DType, rows *[PanelRows][]byte, blocks int) 
 		packQ4_1AVX2(&dst[0], &p, blocks)
 	case tensor.Q8_0:
 		packQ8_0AVX2(&dst[0], &p, blocks)
+	case tensor.Q4_K:
+		packQ4KAVX2(&dst[0], &p, blocks)
+		f := &formats[d]
+		for i := range blocks {
+			for lane, r := range rows {
+				packScales4K(dst[i*f.size:], r[i*144:], lane)
+			}
+		}
 	default:
 		return false
 	}
@@ -82,6 +90,9 @@ func packQ4_1AVX2(dst *byte, rows *[PanelRows]*byte, blocks int)
 
 //go:noescape
 func packQ8_0AVX2(dst *byte, rows *[PanelRows]*byte, blocks int)
+
+//go:noescape
+func packQ4KAVX2(dst *byte, rows *[PanelRows]*byte, blocks int)
 
 // quantise rounds a row; every level above generic has AVX2.
 func quantise(dst []byte, step int, x []float32) {
