@@ -168,7 +168,7 @@ func asPointer(x []float32) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceD
 // BenchmarkPack reads X[2048, 768] along either side.
 func BenchmarkPack(b *testing.B) {
 	n, k := 768, 2048
-	x := make([]float32, n*k)
+	x, h := make([]float32, n*k), make([]uint16, n*k)
 	p32, p16 := make([]float32, PackedLenF32(n, k)), make([]uint16, PackedLenBF16(n, k))
 	for _, c := range []struct {
 		name   string
@@ -176,6 +176,9 @@ func BenchmarkPack(b *testing.B) {
 	}{{"rows of k", n, 1}, {"columns of k", 1, k}} {
 		b.Run(c.name+"/f32", func(b *testing.B) {
 			measure(b, "GB/s", float64(4*n*k), func() { PackF32(p32, x, c.ks, c.js, n, k, 0, Panels(n)) })
+		})
+		b.Run(c.name+"/f16", func(b *testing.B) {
+			measure(b, "GB/s", float64(2*n*k), func() { PackF16(p16, h, c.ks, c.js, n, k, 0, Panels(n)) })
 		})
 		b.Run(c.name+"/bf16 from f32", func(b *testing.B) {
 			measure(b, "GB/s", float64(4*n*k), func() { PackBF16FromF32(p16, x, c.ks, c.js, n, k, 0, Panels(n)) })

@@ -29,26 +29,9 @@ func PackF16(dst, src []uint16, ks, js, n, k, panelLo, panelHi int) {
 	if !checkPack(len(dst), PackedLenF16(n, k), len(src), ks, js, n, k, panelLo, panelHi) {
 		return
 	}
-	for p := panelLo; p < panelHi; p++ {
-		j0 := p * PanelWidth
-		w := min(PanelWidth, n-j0)
-		d := dst[p*PanelWidth*k : (p+1)*PanelWidth*k]
-		if w < PanelWidth {
-			clear(d)
-		}
-		if js == 1 {
-			for kk := range k {
-				copy(d[kk*PanelWidth:kk*PanelWidth+w], src[kk*ks+j0:])
-			}
-			continue
-		}
-		for j := range w {
-			s := src[(j0+j)*js:]
-			for kk := range k {
-				d[kk*PanelWidth+j] = s[kk*ks]
-			}
-		}
-	}
+	eachPart(ks, js, n, k, panelLo, panelHi, func(p, w, k0, kn int) {
+		packHalves(dst[(p*k+k0)*PanelWidth:][:kn*PanelWidth], src[p*PanelWidth*js+k0*ks:], ks, js, w, kn)
+	})
 }
 
 // PackBF16 packs a bf16 B (bits kept) for MulBF16; see PackF32.
@@ -119,6 +102,37 @@ func packWords(d, src []uint32, ks, js, w, k int) {
 		}
 	case ks == 1:
 		vec.TransposeWords(unsafe.Pointer(&d[0]), PanelWidth*4, unsafe.Pointer(&src[0]), js*4, w, k)
+	default:
+		for j := range w {
+			for kk := range k {
+				d[kk*PanelWidth+j] = src[j*js+kk*ks]
+			}
+		}
+	}
+}
+
+// packHalves fills part of a panel of 16-bit lanes: d[k][lane] = src[k*ks + lane*js].
+func packHalves(d, src []uint16, ks, js, w, k int) {
+	if w < PanelWidth {
+		clear(d)
+	}
+	switch {
+	case js == 1:
+		for kk := range k {
+			copy(d[kk*PanelWidth:kk*PanelWidth+w], src[kk*ks:])
+		}
+	case ks == 1 && w == PanelWidth:
+		// Neighbouring lanes make words, which transpose as words.
+		const chunk = 256
+		var rows [PanelWidth / 2 * 2 * chunk]uint16
+		for k0 := 0; k0 < k; k0 += chunk {
+			n := min(chunk, k-k0)
+			for i := range PanelWidth / 2 {
+				at := 2*i*js + k0
+				vec.Zip16(rows[i*2*chunk:i*2*chunk+2*n], src[at:at+n], src[at+js:at+js+n])
+			}
+			vec.TransposeWords(unsafe.Pointer(&d[k0*PanelWidth]), PanelWidth*2, unsafe.Pointer(&rows), chunk*4, PanelWidth/2, n)
+		}
 	default:
 		for j := range w {
 			for kk := range k {
