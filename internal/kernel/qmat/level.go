@@ -18,17 +18,6 @@ var active = choose(cpu.Active)
 
 var generic = level{isa: cpu.Generic}
 
-func newLevel(isa cpu.Level, sizes map[tensor.DType][]int) *level {
-	l := &level{isa: isa, sizes: map[tensor.DType]*[TileRows + 1]bool{}}
-	for d, ns := range sizes {
-		l.sizes[d] = new([TileRows + 1]bool)
-		for _, n := range ns {
-			l.sizes[d][n] = true
-		}
-	}
-	return l
-}
-
 // kernelID names the kernel of a type for a number of tile rows.
 type kernelID uint16
 

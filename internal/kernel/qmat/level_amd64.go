@@ -18,6 +18,17 @@ var (
 	avx2   = newLevel(cpu.AVX2, avx2Sizes)
 )
 
+func newLevel(isa cpu.Level, sizes map[tensor.DType][]int) *level {
+	l := &level{isa: isa, sizes: map[tensor.DType]*[TileRows + 1]bool{}}
+	for d, ns := range sizes {
+		l.sizes[d] = new([TileRows + 1]bool)
+		for _, n := range ns {
+			l.sizes[d][n] = true
+		}
+	}
+	return l
+}
+
 func choose(l cpu.Level) *level {
 	switch {
 	case l >= cpu.VNNI && l != cpu.NEON:
