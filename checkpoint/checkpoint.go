@@ -234,13 +234,6 @@ func (t *Tensor) Bytes() ([]byte, bool) {
 	return t.data, true
 }
 
-// Interleaved tells whether rows are stored pairwise interleaved per head
-// (GGUF's Q and K), and in how many heads. StoredBytes is then in that order.
-func (t *Tensor) Interleaved() (heads int, ok bool) { return t.heads, t.heads > 0 }
-
-// StoredBytes returns all data in the file's own row order.
-func (t *Tensor) StoredBytes() []byte { return t.data }
-
 // ReadRow dequantises canonical row i into dst, which has Cols elements.
 func (t *Tensor) ReadRow(dst []float32, i int) error {
 	if err := quant.Dequantize(dst, t.DType, t.Row(i)); err != nil {

@@ -144,6 +144,9 @@ func (c *Checkpoint) openWeights(dir string, closers *[]func() error) ([]Stored,
 					return nil, err
 				}
 				*closers = append(*closers, p.Close)
+				for _, key := range p.Ignored {
+					c.note("Entry %q of %s is no tensor and was ignored.", key, filepath.Base(path))
+				}
 				return p.Tensors, nil
 			}
 			s, err := OpenSafetensors(path)

@@ -264,6 +264,9 @@ func TestQuantiseWithImatrix(t *testing.T) {
 		}
 	}
 	m.Entries["blk.0.attn_q.weight"] = ImatrixEntry{SumSquares: sums, Count: 1}
+	if missing := m.Missing(&c.Config); len(missing) != 6 || slices.Contains(missing, "blk.0.attn_q.weight") || slices.Contains(missing, "token_embd.weight") {
+		t.Errorf("missing %q", missing)
+	}
 	q4, _ := ParseFileType("q4_0")
 	weighted := func(im *Imatrix) float64 {
 		path := filepath.Join(t.TempDir(), "m.gguf")

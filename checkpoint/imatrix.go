@@ -53,6 +53,20 @@ func (m *Imatrix) Add(canonical string, x []float32) error {
 	return nil
 }
 
+// Missing names the model's matrices that have no entry and are therefore
+// quantised without weights; the embedding, which is looked up and not
+// multiplied, is not expected to have one.
+func (m *Imatrix) Missing(cfg *Config) []string {
+	var out []string
+	for _, s := range cfg.TensorShapes() {
+		name, _ := ggufName(s.Name)
+		if e := m.Entries[name]; len(s.Shape) == 2 && s.Name != "model.embed_tokens.weight" && e.Count == 0 {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // importance returns the mean squares for a tensor, nil if the matrix has none
 // (the embedding is looked up, not multiplied).
 func (m *Imatrix) importance(name string, cols int) ([]float32, error) {

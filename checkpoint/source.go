@@ -41,23 +41,6 @@ func (r F32Rows) ReadRow(dst []float32, row int) error {
 	return nil
 }
 
-// BF16Rows are bfloat16 weights in memory, Cols elements per row.
-type BF16Rows struct {
-	Data []uint16
-	Cols int
-}
-
-// ReadRow widens a row.
-func (r BF16Rows) ReadRow(dst []float32, row int) error {
-	if row < 0 || len(dst) != r.Cols || (row+1)*r.Cols > len(r.Data) {
-		return fmt.Errorf("row %d of %d elements is not in %d elements", row, len(dst), len(r.Data))
-	}
-	for i, h := range r.Data[row*r.Cols : (row+1)*r.Cols] {
-		dst[i] = tensor.BF16ToF32(h)
-	}
-	return nil
-}
-
 // Sources lists a checkpoint's weights in the order of Config.TensorShapes.
 func (c *Checkpoint) Sources() []Source {
 	var s []Source

@@ -53,6 +53,11 @@ func newQuantizeCmd() *cobra.Command {
 			if d := quantisedType(c); d != "" && !again {
 				return fmt.Errorf("%s is already quantised (%s): quantise the original for full quality, or add --requantize", src, d)
 			}
+			if imatrix != nil {
+				if missing := imatrix.Missing(&c.Config); len(missing) > 0 {
+					fmt.Fprintf(cmd.ErrOrStderr(), "note: %s has no entry for %d matrices, such as %s; they are quantised without weights\n", imatrixFile, len(missing), missing[0])
+				}
+			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
 			err = writeModelGGUF(c, dst, c.Sources(), typ, imatrix, p)
 			p.clear()

@@ -171,24 +171,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Fetch is FromEnv's Fetch.
-func Fetch(ctx context.Context, repo Repo, file string, progress Progress) (string, error) {
-	c, err := FromEnv()
-	if err != nil {
-		return "", err
-	}
-	return c.Fetch(ctx, repo, file, progress)
-}
-
-// List is FromEnv's List.
-func List(ctx context.Context, repo Repo) (Listing, error) {
-	c, err := FromEnv()
-	if err != nil {
-		return Listing{}, err
-	}
-	return c.List(ctx, repo)
-}
-
 // checkFile refuses names that would leave the snapshot's folder.
 func checkFile(file string) error {
 	if file == "" || !filepath.IsLocal(filepath.FromSlash(file)) || path.Clean(file) != file || strings.ContainsAny(file, "\\\x00") {
