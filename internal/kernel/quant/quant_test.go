@@ -331,3 +331,38 @@ func BenchmarkQuantize(b *testing.B) {
 		})
 	}
 }
+
+// Any finite numbers and weights are stored as finite numbers, or refused.
+func FuzzQuantize(f *testing.F) {
+	f.Add([]byte{0, 0, 128, 63, 1, 0, 0, 0, 255, 255, 127, 127}, []byte{1, 0, 0, 0})
+	f.Add([]byte{95, 112, 137, 48, 95, 112, 137, 176}, []byte{0, 0, 128, 63, 0, 0, 0, 0, 255, 255, 127, 127})
+	f.Fuzz(func(t *testing.T, values, weights []byte) {
+		floats := func(b []byte) []float32 {
+			out := make([]float32, 256)
+			for i := 0; len(b) >= 4 && i < len(out); i++ {
+				at := 4 * i % (len(b) / 4 * 4)
+				out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[at:]))
+			}
+			return out
+		}
+		x, w := floats(values), floats(weights)
+		if len(weights) < 4 {
+			w = nil
+		}
+		for _, d := range quantiseTypes() {
+			size, _ := d.RowSize(len(x))
+			b, y := make([]byte, size), make([]float32, len(x))
+			if Quantize(b, d, x, w) != nil {
+				continue
+			}
+			if err := Dequantize(y, d, b); err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range y {
+				if v-v != 0 {
+					t.Fatalf("%v: element %d (%v) is stored as %v", d, i, x[i], v)
+				}
+			}
+		}
+	})
+}

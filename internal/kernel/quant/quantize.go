@@ -371,20 +371,28 @@ func encodeQ8_0(b []byte, x, w []float32) bool {
 	return ok
 }
 
-// nearestIQ4 returns the level of IQ4_NL next to v.
-func nearestIQ4(v float32) int {
-	lo, hi := 0, 15
-	for hi-lo > 1 {
-		if mid := (lo + hi) / 2; v < float32(iq4Values[mid]) {
-			hi = mid
-		} else {
-			lo = mid
+// iq4Nearest holds, for every half unit from −128 on, the level of IQ4_NL next
+// to it: the borders between levels are whole or half numbers.
+var iq4Nearest = func() (t [512]uint8) {
+	for i := range t {
+		v := float32(i)/2 - 128 + 0.25
+		for q, level := range iq4Values {
+			if math.Abs(float64(v-float32(level))) < math.Abs(float64(v-float32(iq4Values[t[i]]))) {
+				t[i] = uint8(q)
+			}
 		}
 	}
-	if v-float32(iq4Values[lo]) < float32(iq4Values[hi])-v {
-		return lo
+	return t
+}()
+
+// nearestIQ4 returns the level of IQ4_NL next to v.
+func nearestIQ4(v float32) int {
+	if !(v >= -128) { // NaN, too
+		return 0
+	} else if v > 127 {
+		return 15
 	}
-	return hi
+	return int(iq4Nearest[int(2*(v+128))])
 }
 
 func encodeIQ4NL(b []byte, x, w []float32) bool {
