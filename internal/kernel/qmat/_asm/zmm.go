@@ -35,8 +35,9 @@ var (
 	shareZ = zmm[15]    // 1/32
 )
 
-// prefetch is how far ahead of the current block the next weights are asked for.
-const prefetch = 2048
+// prefetch is how far ahead of the current block the next weights are asked for, into the
+// second-level cache: the first one has too few buffers for what is under way by then.
+const prefetch = 8192
 
 // kernelZ writes the kernel of a type for n activation rows with 512-bit
 // registers. Without VPDPBUSD its work is done by VPMADDUBSW and VPMADDWD, and n is at
@@ -64,7 +65,7 @@ func kernelZ(level string, t wtype, n int) {
 		Label("block")
 	}
 	for l := 0; l < t.block; l += 64 {
-		PREFETCHT0(at(f.w, prefetch+l))
+		PREFETCHT2(at(f.w, prefetch+l))
 	}
 	scales(t, f)
 	step := 4
