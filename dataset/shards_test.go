@@ -185,3 +185,43 @@ func TestDocTable(t *testing.T) {
 		}
 	}
 }
+
+// FuzzOpenShards: damaged indices and tables are errors, never panics, and
+// what opens can be read.
+func FuzzOpenShards(f *testing.F) {
+	dir := f.TempDir()
+	w, err := NewShardWriter(filepath.Join(dir, "x"), 100)
+	if err != nil {
+		f.Fatal(err)
+	}
+	w.Add(Sample{IDs: []int32{1, 2, 3}, Roles: []uint8{1, 2, 2}})
+	w.Add(Sample{IDs: []int32{4}, Roles: []uint8{1}})
+	if err := w.Commit(); err != nil {
+		f.Fatal(err)
+	}
+	idx, err := os.ReadFile(filepath.Join(dir, "x-text.idx"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(idx, []byte{1, 0, 2, 0, 3, 0, 4, 0}, []byte(nil))
+	f.Add(idx, []byte{}, []byte(docsMagic+"\x02\x00\x00\x00\x00\x00\x00\x00"))
+	f.Add(idx[:40], []byte{1}, []byte("LEODOCS1"))
+	f.Fuzz(func(t *testing.T, idx, bin, docs []byte) {
+		prefix := filepath.Join(t.TempDir(), "f")
+		os.WriteFile(prefix+".idx", idx, 0o644)
+		os.WriteFile(prefix+".bin", bin, 0o644)
+		if docs != nil {
+			os.WriteFile(prefix+".docs", docs, 0o644)
+		}
+		s, err := OpenShards(prefix)
+		if err != nil {
+			return
+		}
+		defer s.Close()
+		for i := range s.Len() {
+			if n := len(s.Sample(i).IDs); n != s.Length(i) {
+				t.Fatalf("sample %d has %d ids, its length is %d", i, n, s.Length(i))
+			}
+		}
+	})
+}

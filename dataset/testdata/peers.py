@@ -1,8 +1,10 @@
 """Dialogue preparation beside other tools, same files, same machine.
 
     python peers.py make DIR SHARED          132540 dialogues of the card's sizes (plus validation) from ../shared's corpus
-    python peers.py original DIR MODEL       the original's method: SentencePiece per turn, Megatron's search for special strings
-    python peers.py hf DIR TOKENIZER.json    datasets.map(batched) with a fast tokenizer, all cores
+    python peers.py original DIR MODEL [N]     the original's method: SentencePiece per turn, Megatron's search for special strings
+    python peers.py hf DIR TOKENIZER.json [N]  datasets.map(batched) with a fast tokenizer, all cores
+
+N takes every Nth dialogue. Reading the files is not counted for the peers; it is for Leo.
 
 Compare with: leo data prepare DIR/mix.yaml -o OUT
 """
@@ -82,44 +84,40 @@ def chatml(d):
     return "".join(f"<|im_start|>{'user' if i % 2 == 0 else 'assistant'}\n{t}<|im_end|>\n" for i, t in enumerate(d))
 
 
-def original(d, model, limit):
-    sys.argv = ["original.py", "--none"]
-    import importlib.util
-    spec = importlib.util.spec_from_file_location("original", os.path.join(os.path.dirname(__file__), "original.py"))
-    o = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(o)
+def original(d, model, every):
+    import original as o
     tok = o.Tok(model)
-    t0 = time.perf_counter()
-    n = tokens = 0
-    for k, dlg in enumerate(load(d)):
-        if k % limit:
-            continue
+    part = [x for k, x in enumerate(load(d)) if k % every == 0]
+    t0 = time.process_time()
+    tokens = 0
+    for dlg in part:
         ids, roles = [], []
         for role, turn in o.turns_of(dlg):
             got = tok.encode(turn)
             ids += got
             roles += [o.ROLE[role]] * len(got)
-        assert tok.encode("".join(t for _, t in o.turns_of(dlg))) == ids  # the original's check_tokenization is always on
-        n += 1
+        assert tok.encode("".join(t for _, t in o.turns_of(dlg))) == ids  # always on in the original
         tokens += len(ids)
-    s = time.perf_counter() - t0
-    print(f"original: {n} dialogues, {tokens} tokens, {s:.1f} s (of every {limit}th dialogue, reading included)")
+    report("original", len(part), tokens, time.process_time() - t0)
 
 
-def hf(d, file):
+def hf(d, file, every):
     from datasets import Dataset, disable_progress_bars
     from tokenizers import Tokenizer
     disable_progress_bars()
-    t0 = time.perf_counter()
-    ds = Dataset.from_dict({"text": [chatml(x) for x in load(d)]})
-    t1 = time.perf_counter()
-    tok = Tokenizer.from_file(file)
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    tok = Tokenizer.from_file(file)
+    part = [chatml(x) for k, x in enumerate(load(d)) if k % every == 0]
+    t0 = time.process_time()
+    ds = Dataset.from_dict({"text": part})
     out = ds.map(lambda b: {"ids": [e.ids for e in tok.encode_batch_fast(b["text"], add_special_tokens=False)]}, batched=True,
-                 batch_size=1000, remove_columns=["text"], keep_in_memory=False)
-    n = sum(len(x) for x in out.with_format("arrow")["ids"]) if False else len(out)
-    t2 = time.perf_counter()
-    print(f"hf: {n} dialogues, reading {t1 - t0:.1f} s, map {t2 - t1:.1f} s")
+                 batch_size=1000, remove_columns=["text"])
+    s = time.process_time() - t0
+    report("hf", len(out), sum(len(x) for x in out["ids"]), s)
+
+
+def report(name, n, tokens, seconds):
+    print(f"{name}: {n} dialogues, {tokens} tokens, {seconds:.2f} s of processor time (all threads), {seconds / tokens * 1e6:.3f} s per million tokens")
 
 
 if __name__ == "__main__":
@@ -129,4 +127,4 @@ if __name__ == "__main__":
     elif a[0] == "original":
         original(a[1], a[2], int(a[3]) if len(a) > 3 else 1)
     else:
-        hf(a[1], a[2])
+        hf(a[1], a[2], int(a[3]) if len(a) > 3 else 1)
