@@ -21,19 +21,26 @@ group:
 
 chunk:
 	MOVQ             DI, R8
+	MOVQ             DX, R9
+	SHLQ             $0x05, R9
+	ADDQ             R8, R9
 	VMOVUPS          (R8), Z2
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z3, Z2, Z4
 	VUNPCKHPS        Z3, Z2, Z2
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z5
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z5, Z3, Z6
 	VUNPCKHPS        Z5, Z3, Z3
@@ -42,18 +49,22 @@ chunk:
 	VUNPCKLPD        Z3, Z2, Z6
 	VUNPCKHPD        Z3, Z2, Z2
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z7, Z3, Z8
 	VUNPCKHPS        Z7, Z3, Z3
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z9
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z9, Z7, Z10
 	VUNPCKHPS        Z9, Z7, Z7
@@ -62,18 +73,22 @@ chunk:
 	VUNPCKLPD        Z7, Z3, Z10
 	VUNPCKHPD        Z7, Z3, Z3
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z11, Z7, Z12
 	VUNPCKHPS        Z11, Z7, Z7
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z13
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z13, Z11, Z14
 	VUNPCKHPS        Z13, Z11, Z11
@@ -82,18 +97,22 @@ chunk:
 	VUNPCKLPD        Z11, Z7, Z14
 	VUNPCKHPD        Z11, Z7, Z7
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z15
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z15, Z11, Z16
 	VUNPCKHPS        Z15, Z11, Z11
 	VMOVUPS          (R8), Z15
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z17
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z17, Z15, Z18
 	VUNPCKHPS        Z17, Z15, Z15
@@ -150,18 +169,22 @@ chunk:
 	VFMADD231PS.BCST 56(BX), Z10, Z0
 	VFMADD231PS.BCST 60(BX), Z3, Z0
 	VMOVUPS          (R8), Z2
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z3, Z2, Z4
 	VUNPCKHPS        Z3, Z2, Z2
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z5
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z5, Z3, Z6
 	VUNPCKHPS        Z5, Z3, Z3
@@ -170,18 +193,22 @@ chunk:
 	VUNPCKLPD        Z3, Z2, Z6
 	VUNPCKHPD        Z3, Z2, Z2
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z7, Z3, Z8
 	VUNPCKHPS        Z7, Z3, Z3
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z9
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z9, Z7, Z10
 	VUNPCKHPS        Z9, Z7, Z7
@@ -190,18 +217,22 @@ chunk:
 	VUNPCKLPD        Z7, Z3, Z10
 	VUNPCKHPD        Z7, Z3, Z3
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z11, Z7, Z12
 	VUNPCKHPS        Z11, Z7, Z7
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z13
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z13, Z11, Z14
 	VUNPCKHPS        Z13, Z11, Z11
@@ -210,18 +241,22 @@ chunk:
 	VUNPCKLPD        Z11, Z7, Z14
 	VUNPCKHPD        Z11, Z7, Z7
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z15
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z15, Z11, Z16
 	VUNPCKHPS        Z15, Z11, Z11
 	VMOVUPS          (R8), Z15
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z17
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z17, Z15, Z18
 	VUNPCKHPS        Z17, Z15, Z15
@@ -315,19 +350,26 @@ group:
 
 chunk:
 	MOVQ             R8, R9
+	MOVQ             DX, R10
+	SHLQ             $0x05, R10
+	ADDQ             R9, R10
 	VMOVUPS          (R9), Z4
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z5, Z4, Z6
 	VUNPCKHPS        Z5, Z4, Z4
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z7
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z7, Z5, Z8
 	VUNPCKHPS        Z7, Z5, Z5
@@ -336,18 +378,22 @@ chunk:
 	VUNPCKLPD        Z5, Z4, Z8
 	VUNPCKHPD        Z5, Z4, Z4
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z9, Z5, Z10
 	VUNPCKHPS        Z9, Z5, Z5
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z11
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z11, Z9, Z12
 	VUNPCKHPS        Z11, Z9, Z9
@@ -356,18 +402,22 @@ chunk:
 	VUNPCKLPD        Z9, Z5, Z12
 	VUNPCKHPD        Z9, Z5, Z5
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z13, Z9, Z14
 	VUNPCKHPS        Z13, Z9, Z9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z15
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z15, Z13, Z16
 	VUNPCKHPS        Z15, Z13, Z13
@@ -376,18 +426,22 @@ chunk:
 	VUNPCKLPD        Z13, Z9, Z16
 	VUNPCKHPD        Z13, Z9, Z9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z17
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z17, Z13, Z18
 	VUNPCKHPS        Z17, Z13, Z13
 	VMOVUPS          (R9), Z17
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z19
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z19, Z17, Z20
 	VUNPCKHPS        Z19, Z17, Z17
@@ -460,18 +514,22 @@ chunk:
 	VFMADD231PS.BCST 60(BX), Z5, Z0
 	VFMADD231PS.BCST 60(DI), Z5, Z1
 	VMOVUPS          (R9), Z4
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z5, Z4, Z6
 	VUNPCKHPS        Z5, Z4, Z4
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z7
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z7, Z5, Z8
 	VUNPCKHPS        Z7, Z5, Z5
@@ -480,18 +538,22 @@ chunk:
 	VUNPCKLPD        Z5, Z4, Z8
 	VUNPCKHPD        Z5, Z4, Z4
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z9, Z5, Z10
 	VUNPCKHPS        Z9, Z5, Z5
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z11
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z11, Z9, Z12
 	VUNPCKHPS        Z11, Z9, Z9
@@ -500,18 +562,22 @@ chunk:
 	VUNPCKLPD        Z9, Z5, Z12
 	VUNPCKHPD        Z9, Z5, Z5
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z13, Z9, Z14
 	VUNPCKHPS        Z13, Z9, Z9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z15
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z15, Z13, Z16
 	VUNPCKHPS        Z15, Z13, Z13
@@ -520,18 +586,22 @@ chunk:
 	VUNPCKLPD        Z13, Z9, Z16
 	VUNPCKHPD        Z13, Z9, Z9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z17
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z17, Z13, Z18
 	VUNPCKHPS        Z17, Z13, Z13
 	VMOVUPS          (R9), Z17
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z19
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z19, Z17, Z20
 	VUNPCKHPS        Z19, Z17, Z17
@@ -653,19 +723,26 @@ group:
 
 chunk:
 	MOVQ             R10, R11
+	MOVQ             DX, R12
+	SHLQ             $0x05, R12
+	ADDQ             R11, R12
 	VMOVUPS          (R11), Z8
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z9, Z8, Z10
 	VUNPCKHPS        Z9, Z8, Z8
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z11
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z11, Z9, Z12
 	VUNPCKHPS        Z11, Z9, Z9
@@ -674,18 +751,22 @@ chunk:
 	VUNPCKLPD        Z9, Z8, Z12
 	VUNPCKHPD        Z9, Z8, Z8
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z13, Z9, Z14
 	VUNPCKHPS        Z13, Z9, Z9
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z15
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z15, Z13, Z16
 	VUNPCKHPS        Z15, Z13, Z13
@@ -694,18 +775,22 @@ chunk:
 	VUNPCKLPD        Z13, Z9, Z16
 	VUNPCKHPD        Z13, Z9, Z9
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z17, Z13, Z18
 	VUNPCKHPS        Z17, Z13, Z13
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z19
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z19, Z17, Z20
 	VUNPCKHPS        Z19, Z17, Z17
@@ -714,18 +799,22 @@ chunk:
 	VUNPCKLPD        Z17, Z13, Z20
 	VUNPCKHPD        Z17, Z13, Z13
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z21
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z21, Z17, Z22
 	VUNPCKHPS        Z21, Z17, Z17
 	VMOVUPS          (R11), Z21
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z23
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z23, Z21, Z24
 	VUNPCKHPS        Z23, Z21, Z21
@@ -830,18 +919,22 @@ chunk:
 	VFMADD231PS.BCST 60(R8), Z9, Z2
 	VFMADD231PS.BCST 60(R9), Z9, Z3
 	VMOVUPS          (R11), Z8
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z9, Z8, Z10
 	VUNPCKHPS        Z9, Z8, Z8
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z11
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z11, Z9, Z12
 	VUNPCKHPS        Z11, Z9, Z9
@@ -850,18 +943,22 @@ chunk:
 	VUNPCKLPD        Z9, Z8, Z12
 	VUNPCKHPD        Z9, Z8, Z8
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z13, Z9, Z14
 	VUNPCKHPS        Z13, Z9, Z9
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z15
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z15, Z13, Z16
 	VUNPCKHPS        Z15, Z13, Z13
@@ -870,18 +967,22 @@ chunk:
 	VUNPCKLPD        Z13, Z9, Z16
 	VUNPCKHPD        Z13, Z9, Z9
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z17, Z13, Z18
 	VUNPCKHPS        Z17, Z13, Z13
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z19
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z19, Z17, Z20
 	VUNPCKHPS        Z19, Z17, Z17
@@ -890,18 +991,22 @@ chunk:
 	VUNPCKLPD        Z17, Z13, Z20
 	VUNPCKHPD        Z17, Z13, Z13
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z21
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z21, Z17, Z22
 	VUNPCKHPS        Z21, Z17, Z17
 	VMOVUPS          (R11), Z21
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z23
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z23, Z21, Z24
 	VUNPCKHPS        Z23, Z21, Z21
@@ -1053,19 +1158,26 @@ group:
 
 chunk:
 	MOVQ             DI, R8
+	MOVQ             DX, R9
+	SHLQ             $0x05, R9
+	ADDQ             R8, R9
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z4
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z4, Z3, Z5
 	VUNPCKHPS        Z4, Z3, Z3
 	VMOVUPS          (R8), Z4
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z6
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z6, Z4, Z7
 	VUNPCKHPS        Z6, Z4, Z4
@@ -1074,18 +1186,22 @@ chunk:
 	VUNPCKLPD        Z4, Z3, Z7
 	VUNPCKHPD        Z4, Z3, Z3
 	VMOVUPS          (R8), Z4
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z8
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z8, Z4, Z9
 	VUNPCKHPS        Z8, Z4, Z4
 	VMOVUPS          (R8), Z8
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z10
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z10, Z8, Z11
 	VUNPCKHPS        Z10, Z8, Z8
@@ -1094,18 +1210,22 @@ chunk:
 	VUNPCKLPD        Z8, Z4, Z11
 	VUNPCKHPD        Z8, Z4, Z4
 	VMOVUPS          (R8), Z8
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z12
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z12, Z8, Z13
 	VUNPCKHPS        Z12, Z8, Z8
 	VMOVUPS          (R8), Z12
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z14
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z14, Z12, Z15
 	VUNPCKHPS        Z14, Z12, Z12
@@ -1114,18 +1234,22 @@ chunk:
 	VUNPCKLPD        Z12, Z8, Z15
 	VUNPCKHPD        Z12, Z8, Z8
 	VMOVUPS          (R8), Z12
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z16
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z16, Z12, Z17
 	VUNPCKHPS        Z16, Z12, Z12
 	VMOVUPS          (R8), Z16
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z18
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z18, Z16, Z19
 	VUNPCKHPS        Z18, Z16, Z16
@@ -1230,18 +1354,22 @@ chunk:
 	VFMADD231PS.BCST 120(BX), Z3, Z1
 	VFMADD231PS.BCST 124(BX), Z4, Z1
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z4
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z4, Z3, Z5
 	VUNPCKHPS        Z4, Z3, Z3
 	VMOVUPS          (R8), Z4
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z6
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z6, Z4, Z7
 	VUNPCKHPS        Z6, Z4, Z4
@@ -1250,18 +1378,22 @@ chunk:
 	VUNPCKLPD        Z4, Z3, Z7
 	VUNPCKHPD        Z4, Z3, Z3
 	VMOVUPS          (R8), Z4
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z8
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z8, Z4, Z9
 	VUNPCKHPS        Z8, Z4, Z4
 	VMOVUPS          (R8), Z8
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z10
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z10, Z8, Z11
 	VUNPCKHPS        Z10, Z8, Z8
@@ -1270,18 +1402,22 @@ chunk:
 	VUNPCKLPD        Z8, Z4, Z11
 	VUNPCKHPD        Z8, Z4, Z4
 	VMOVUPS          (R8), Z8
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z12
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z12, Z8, Z13
 	VUNPCKHPS        Z12, Z8, Z8
 	VMOVUPS          (R8), Z12
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z14
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z14, Z12, Z15
 	VUNPCKHPS        Z14, Z12, Z12
@@ -1290,18 +1426,22 @@ chunk:
 	VUNPCKLPD        Z12, Z8, Z15
 	VUNPCKHPD        Z12, Z8, Z8
 	VMOVUPS          (R8), Z12
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z16
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z16, Z12, Z17
 	VUNPCKHPS        Z16, Z12, Z12
 	VMOVUPS          (R8), Z16
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z18
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z18, Z16, Z19
 	VUNPCKHPS        Z18, Z16, Z16
@@ -1445,19 +1585,26 @@ group:
 
 chunk:
 	MOVQ             R8, R9
+	MOVQ             DX, R10
+	SHLQ             $0x05, R10
+	ADDQ             R9, R10
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z6
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z6, Z5, Z7
 	VUNPCKHPS        Z6, Z5, Z5
 	VMOVUPS          (R9), Z6
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z8
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z8, Z6, Z9
 	VUNPCKHPS        Z8, Z6, Z6
@@ -1466,18 +1613,22 @@ chunk:
 	VUNPCKLPD        Z6, Z5, Z9
 	VUNPCKHPD        Z6, Z5, Z5
 	VMOVUPS          (R9), Z6
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z10
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z10, Z6, Z11
 	VUNPCKHPS        Z10, Z6, Z6
 	VMOVUPS          (R9), Z10
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z12
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z12, Z10, Z13
 	VUNPCKHPS        Z12, Z10, Z10
@@ -1486,18 +1637,22 @@ chunk:
 	VUNPCKLPD        Z10, Z6, Z13
 	VUNPCKHPD        Z10, Z6, Z6
 	VMOVUPS          (R9), Z10
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z14
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z14, Z10, Z15
 	VUNPCKHPS        Z14, Z10, Z10
 	VMOVUPS          (R9), Z14
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z16
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z16, Z14, Z17
 	VUNPCKHPS        Z16, Z14, Z14
@@ -1506,18 +1661,22 @@ chunk:
 	VUNPCKLPD        Z14, Z10, Z17
 	VUNPCKHPD        Z14, Z10, Z10
 	VMOVUPS          (R9), Z14
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z18
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z18, Z14, Z19
 	VUNPCKHPS        Z18, Z14, Z14
 	VMOVUPS          (R9), Z18
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z20
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z20, Z18, Z21
 	VUNPCKHPS        Z20, Z18, Z18
@@ -1654,18 +1813,22 @@ chunk:
 	VFMADD231PS.BCST 124(BX), Z6, Z1
 	VFMADD231PS.BCST 124(DI), Z6, Z2
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z6
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z6, Z5, Z7
 	VUNPCKHPS        Z6, Z5, Z5
 	VMOVUPS          (R9), Z6
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z8
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z8, Z6, Z9
 	VUNPCKHPS        Z8, Z6, Z6
@@ -1674,18 +1837,22 @@ chunk:
 	VUNPCKLPD        Z6, Z5, Z9
 	VUNPCKHPD        Z6, Z5, Z5
 	VMOVUPS          (R9), Z6
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z10
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z10, Z6, Z11
 	VUNPCKHPS        Z10, Z6, Z6
 	VMOVUPS          (R9), Z10
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z12
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z12, Z10, Z13
 	VUNPCKHPS        Z12, Z10, Z10
@@ -1694,18 +1861,22 @@ chunk:
 	VUNPCKLPD        Z10, Z6, Z13
 	VUNPCKHPD        Z10, Z6, Z6
 	VMOVUPS          (R9), Z10
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z14
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z14, Z10, Z15
 	VUNPCKHPS        Z14, Z10, Z10
 	VMOVUPS          (R9), Z14
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z16
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z16, Z14, Z17
 	VUNPCKHPS        Z16, Z14, Z14
@@ -1714,18 +1885,22 @@ chunk:
 	VUNPCKLPD        Z14, Z10, Z17
 	VUNPCKHPD        Z14, Z10, Z10
 	VMOVUPS          (R9), Z14
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z18
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z18, Z14, Z19
 	VUNPCKHPS        Z18, Z14, Z14
 	VMOVUPS          (R9), Z18
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z20
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z20, Z18, Z21
 	VUNPCKHPS        Z20, Z18, Z18
@@ -1913,19 +2088,26 @@ group:
 
 chunk:
 	MOVQ             R10, R11
+	MOVQ             DX, R12
+	SHLQ             $0x05, R12
+	ADDQ             R11, R12
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z10
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z10, Z9, Z11
 	VUNPCKHPS        Z10, Z9, Z9
 	VMOVUPS          (R11), Z10
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z12
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z12, Z10, Z13
 	VUNPCKHPS        Z12, Z10, Z10
@@ -1934,18 +2116,22 @@ chunk:
 	VUNPCKLPD        Z10, Z9, Z13
 	VUNPCKHPD        Z10, Z9, Z9
 	VMOVUPS          (R11), Z10
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z14
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z14, Z10, Z15
 	VUNPCKHPS        Z14, Z10, Z10
 	VMOVUPS          (R11), Z14
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z16
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z16, Z14, Z17
 	VUNPCKHPS        Z16, Z14, Z14
@@ -1954,18 +2140,22 @@ chunk:
 	VUNPCKLPD        Z14, Z10, Z17
 	VUNPCKHPD        Z14, Z10, Z10
 	VMOVUPS          (R11), Z14
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z18
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z18, Z14, Z19
 	VUNPCKHPS        Z18, Z14, Z14
 	VMOVUPS          (R11), Z18
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z20
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z20, Z18, Z21
 	VUNPCKHPS        Z20, Z18, Z18
@@ -1974,18 +2164,22 @@ chunk:
 	VUNPCKLPD        Z18, Z14, Z21
 	VUNPCKHPD        Z18, Z14, Z14
 	VMOVUPS          (R11), Z18
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z22
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z22, Z18, Z23
 	VUNPCKHPS        Z22, Z18, Z18
 	VMOVUPS          (R11), Z22
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z24
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z24, Z22, Z25
 	VUNPCKHPS        Z24, Z22, Z22
@@ -2186,18 +2380,22 @@ chunk:
 	VFMADD231PS.BCST 124(R8), Z10, Z3
 	VFMADD231PS.BCST 124(R9), Z10, Z4
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z10
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z10, Z9, Z11
 	VUNPCKHPS        Z10, Z9, Z9
 	VMOVUPS          (R11), Z10
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z12
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z12, Z10, Z13
 	VUNPCKHPS        Z12, Z10, Z10
@@ -2206,18 +2404,22 @@ chunk:
 	VUNPCKLPD        Z10, Z9, Z13
 	VUNPCKHPD        Z10, Z9, Z9
 	VMOVUPS          (R11), Z10
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z14
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z14, Z10, Z15
 	VUNPCKHPS        Z14, Z10, Z10
 	VMOVUPS          (R11), Z14
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z16
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z16, Z14, Z17
 	VUNPCKHPS        Z16, Z14, Z14
@@ -2226,18 +2428,22 @@ chunk:
 	VUNPCKLPD        Z14, Z10, Z17
 	VUNPCKHPD        Z14, Z10, Z10
 	VMOVUPS          (R11), Z14
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z18
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z18, Z14, Z19
 	VUNPCKHPS        Z18, Z14, Z14
 	VMOVUPS          (R11), Z18
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z20
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z20, Z18, Z21
 	VUNPCKHPS        Z20, Z18, Z18
@@ -2246,18 +2452,22 @@ chunk:
 	VUNPCKLPD        Z18, Z14, Z21
 	VUNPCKHPD        Z18, Z14, Z14
 	VMOVUPS          (R11), Z18
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z22
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z22, Z18, Z23
 	VUNPCKHPS        Z22, Z18, Z18
 	VMOVUPS          (R11), Z22
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z24
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z24, Z22, Z25
 	VUNPCKHPS        Z24, Z22, Z22
@@ -2503,19 +2713,26 @@ group:
 
 chunk:
 	MOVQ             DI, R8
+	MOVQ             DX, R9
+	SHLQ             $0x05, R9
+	ADDQ             R8, R9
 	VMOVUPS          (R8), Z2
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z3, Z2, Z4
 	VUNPCKHPS        Z3, Z2, Z2
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z5
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z5, Z3, Z6
 	VUNPCKHPS        Z5, Z3, Z3
@@ -2524,18 +2741,22 @@ chunk:
 	VUNPCKLPD        Z3, Z2, Z6
 	VUNPCKHPD        Z3, Z2, Z2
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z7, Z3, Z8
 	VUNPCKHPS        Z7, Z3, Z3
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z9
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z9, Z7, Z10
 	VUNPCKHPS        Z9, Z7, Z7
@@ -2544,18 +2765,22 @@ chunk:
 	VUNPCKLPD        Z7, Z3, Z10
 	VUNPCKHPD        Z7, Z3, Z3
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z11, Z7, Z12
 	VUNPCKHPS        Z11, Z7, Z7
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z13
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z13, Z11, Z14
 	VUNPCKHPS        Z13, Z11, Z11
@@ -2564,18 +2789,22 @@ chunk:
 	VUNPCKLPD        Z11, Z7, Z14
 	VUNPCKHPD        Z11, Z7, Z7
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z15
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z15, Z11, Z16
 	VUNPCKHPS        Z15, Z11, Z11
 	VMOVUPS          (R8), Z15
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z17
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z17, Z15, Z18
 	VUNPCKHPS        Z17, Z15, Z15
@@ -2728,18 +2957,22 @@ chunk:
 	VFMADD231PS.BCST 120(BX), Z2, Z0
 	VFMADD231PS.BCST 124(BX), Z3, Z0
 	VMOVUPS          (R8), Z2
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z3, Z2, Z4
 	VUNPCKHPS        Z3, Z2, Z2
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z5
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z5, Z3, Z6
 	VUNPCKHPS        Z5, Z3, Z3
@@ -2748,18 +2981,22 @@ chunk:
 	VUNPCKLPD        Z3, Z2, Z6
 	VUNPCKHPD        Z3, Z2, Z2
 	VMOVUPS          (R8), Z3
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z7, Z3, Z8
 	VUNPCKHPS        Z7, Z3, Z3
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z9
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z9, Z7, Z10
 	VUNPCKHPS        Z9, Z7, Z7
@@ -2768,18 +3005,22 @@ chunk:
 	VUNPCKLPD        Z7, Z3, Z10
 	VUNPCKHPD        Z7, Z3, Z3
 	VMOVUPS          (R8), Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z11, Z7, Z12
 	VUNPCKHPS        Z11, Z7, Z7
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z13
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z13, Z11, Z14
 	VUNPCKHPS        Z13, Z11, Z11
@@ -2788,18 +3029,22 @@ chunk:
 	VUNPCKLPD        Z11, Z7, Z14
 	VUNPCKHPD        Z11, Z7, Z7
 	VMOVUPS          (R8), Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z15
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z15, Z11, Z16
 	VUNPCKHPS        Z15, Z11, Z11
 	VMOVUPS          (R8), Z15
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VMOVUPS          (R8), Z17
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z17, Z15, Z18
 	VUNPCKHPS        Z17, Z15, Z15
@@ -2989,19 +3234,26 @@ group:
 
 chunk:
 	MOVQ             R8, R9
+	MOVQ             DX, R10
+	SHLQ             $0x05, R10
+	ADDQ             R9, R10
 	VMOVUPS          (R9), Z4
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z5, Z4, Z6
 	VUNPCKHPS        Z5, Z4, Z4
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z7
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z7, Z5, Z8
 	VUNPCKHPS        Z7, Z5, Z5
@@ -3010,18 +3262,22 @@ chunk:
 	VUNPCKLPD        Z5, Z4, Z8
 	VUNPCKHPD        Z5, Z4, Z4
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z9, Z5, Z10
 	VUNPCKHPS        Z9, Z5, Z5
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z11
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z11, Z9, Z12
 	VUNPCKHPS        Z11, Z9, Z9
@@ -3030,18 +3286,22 @@ chunk:
 	VUNPCKLPD        Z9, Z5, Z12
 	VUNPCKHPD        Z9, Z5, Z5
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z13, Z9, Z14
 	VUNPCKHPS        Z13, Z9, Z9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z15
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z15, Z13, Z16
 	VUNPCKHPS        Z15, Z13, Z13
@@ -3050,18 +3310,22 @@ chunk:
 	VUNPCKLPD        Z13, Z9, Z16
 	VUNPCKHPD        Z13, Z9, Z9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z17
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z17, Z13, Z18
 	VUNPCKHPS        Z17, Z13, Z13
 	VMOVUPS          (R9), Z17
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z19
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z19, Z17, Z20
 	VUNPCKHPS        Z19, Z17, Z17
@@ -3246,18 +3510,22 @@ chunk:
 	VFMADD231PS.BCST 124(BX), Z5, Z0
 	VFMADD231PS.BCST 124(DI), Z5, Z1
 	VMOVUPS          (R9), Z4
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z5, Z4, Z6
 	VUNPCKHPS        Z5, Z4, Z4
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z7
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z7, Z5, Z8
 	VUNPCKHPS        Z7, Z5, Z5
@@ -3266,18 +3534,22 @@ chunk:
 	VUNPCKLPD        Z5, Z4, Z8
 	VUNPCKHPD        Z5, Z4, Z4
 	VMOVUPS          (R9), Z5
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z9, Z5, Z10
 	VUNPCKHPS        Z9, Z5, Z5
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z11
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z11, Z9, Z12
 	VUNPCKHPS        Z11, Z9, Z9
@@ -3286,18 +3558,22 @@ chunk:
 	VUNPCKLPD        Z9, Z5, Z12
 	VUNPCKHPD        Z9, Z5, Z5
 	VMOVUPS          (R9), Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z13, Z9, Z14
 	VUNPCKHPS        Z13, Z9, Z9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z15
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z15, Z13, Z16
 	VUNPCKHPS        Z15, Z13, Z13
@@ -3306,18 +3582,22 @@ chunk:
 	VUNPCKLPD        Z13, Z9, Z16
 	VUNPCKHPD        Z13, Z9, Z9
 	VMOVUPS          (R9), Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z17
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z17, Z13, Z18
 	VUNPCKHPS        Z17, Z13, Z13
 	VMOVUPS          (R9), Z17
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VMOVUPS          (R9), Z19
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z19, Z17, Z20
 	VUNPCKHPS        Z19, Z17, Z17
@@ -3551,19 +3831,26 @@ group:
 
 chunk:
 	MOVQ             R10, R11
+	MOVQ             DX, R12
+	SHLQ             $0x05, R12
+	ADDQ             R11, R12
 	VMOVUPS          (R11), Z8
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z9, Z8, Z10
 	VUNPCKHPS        Z9, Z8, Z8
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z11
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z11, Z9, Z12
 	VUNPCKHPS        Z11, Z9, Z9
@@ -3572,18 +3859,22 @@ chunk:
 	VUNPCKLPD        Z9, Z8, Z12
 	VUNPCKHPD        Z9, Z8, Z8
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z13, Z9, Z14
 	VUNPCKHPS        Z13, Z9, Z9
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z15
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z15, Z13, Z16
 	VUNPCKHPS        Z15, Z13, Z13
@@ -3592,18 +3883,22 @@ chunk:
 	VUNPCKLPD        Z13, Z9, Z16
 	VUNPCKHPD        Z13, Z9, Z9
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z17, Z13, Z18
 	VUNPCKHPS        Z17, Z13, Z13
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z19
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z19, Z17, Z20
 	VUNPCKHPS        Z19, Z17, Z17
@@ -3612,18 +3907,22 @@ chunk:
 	VUNPCKLPD        Z17, Z13, Z20
 	VUNPCKHPD        Z17, Z13, Z13
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z21
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z21, Z17, Z22
 	VUNPCKHPS        Z21, Z17, Z17
 	VMOVUPS          (R11), Z21
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z23
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z23, Z21, Z24
 	VUNPCKHPS        Z23, Z21, Z21
@@ -3872,18 +4171,22 @@ chunk:
 	VFMADD231PS.BCST 124(R8), Z9, Z2
 	VFMADD231PS.BCST 124(R9), Z9, Z3
 	VMOVUPS          (R11), Z8
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z9, Z8, Z10
 	VUNPCKHPS        Z9, Z8, Z8
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z11
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z11, Z9, Z12
 	VUNPCKHPS        Z11, Z9, Z9
@@ -3892,18 +4195,22 @@ chunk:
 	VUNPCKLPD        Z9, Z8, Z12
 	VUNPCKHPD        Z9, Z8, Z8
 	VMOVUPS          (R11), Z9
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z13, Z9, Z14
 	VUNPCKHPS        Z13, Z9, Z9
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z15
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z15, Z13, Z16
 	VUNPCKHPS        Z15, Z13, Z13
@@ -3912,18 +4219,22 @@ chunk:
 	VUNPCKLPD        Z13, Z9, Z16
 	VUNPCKHPD        Z13, Z9, Z9
 	VMOVUPS          (R11), Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z17, Z13, Z18
 	VUNPCKHPS        Z17, Z13, Z13
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z19
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z19, Z17, Z20
 	VUNPCKHPS        Z19, Z17, Z17
@@ -3932,18 +4243,22 @@ chunk:
 	VUNPCKLPD        Z17, Z13, Z20
 	VUNPCKHPD        Z17, Z13, Z13
 	VMOVUPS          (R11), Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z21
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z21, Z17, Z22
 	VUNPCKHPS        Z21, Z17, Z17
 	VMOVUPS          (R11), Z21
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VMOVUPS          (R11), Z23
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z23, Z21, Z24
 	VUNPCKHPS        Z23, Z21, Z21
@@ -4237,80 +4552,87 @@ group:
 
 chunk:
 	MOVQ             DI, R8
-	MOVQ             R8, R9
+	MOVQ             DX, R9
+	SHLQ             $0x05, R9
+	ADDQ             R8, R9
+	MOVQ             R8, R10
 	VPXOR            Y2, Y2, Y2
 	VPXOR            Y4, Y4, Y4
-	VPINSRW          $0x00, (R9), X2, X2
-	VPINSRW          $0x00, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x01, (R9), X2, X2
-	VPINSRW          $0x01, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x02, (R9), X2, X2
-	VPINSRW          $0x02, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x03, (R9), X2, X2
-	VPINSRW          $0x03, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x04, (R9), X2, X2
-	VPINSRW          $0x04, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x05, (R9), X2, X2
-	VPINSRW          $0x05, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x06, (R9), X2, X2
-	VPINSRW          $0x06, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x07, (R9), X2, X2
-	VPINSRW          $0x07, 34(R9), X4, X4
-	ADDQ             DX, R9
+	VPINSRW          $0x00, (R10), X2, X2
+	VPINSRW          $0x00, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x01, (R10), X2, X2
+	VPINSRW          $0x01, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x02, (R10), X2, X2
+	VPINSRW          $0x02, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x03, (R10), X2, X2
+	VPINSRW          $0x03, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x04, (R10), X2, X2
+	VPINSRW          $0x04, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x05, (R10), X2, X2
+	VPINSRW          $0x05, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x06, (R10), X2, X2
+	VPINSRW          $0x06, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x07, (R10), X2, X2
+	VPINSRW          $0x07, 34(R10), X4, X4
+	ADDQ             DX, R10
 	VPXOR            Y3, Y3, Y3
 	VPXOR            Y5, Y5, Y5
-	VPINSRW          $0x00, (R9), X3, X3
-	VPINSRW          $0x00, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x01, (R9), X3, X3
-	VPINSRW          $0x01, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x02, (R9), X3, X3
-	VPINSRW          $0x02, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x03, (R9), X3, X3
-	VPINSRW          $0x03, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x04, (R9), X3, X3
-	VPINSRW          $0x04, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x05, (R9), X3, X3
-	VPINSRW          $0x05, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x06, (R9), X3, X3
-	VPINSRW          $0x06, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x07, (R9), X3, X3
-	VPINSRW          $0x07, 34(R9), X5, X5
-	ADDQ             DX, R9
+	VPINSRW          $0x00, (R10), X3, X3
+	VPINSRW          $0x00, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x01, (R10), X3, X3
+	VPINSRW          $0x01, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x02, (R10), X3, X3
+	VPINSRW          $0x02, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x03, (R10), X3, X3
+	VPINSRW          $0x03, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x04, (R10), X3, X3
+	VPINSRW          $0x04, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x05, (R10), X3, X3
+	VPINSRW          $0x05, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x06, (R10), X3, X3
+	VPINSRW          $0x06, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x07, (R10), X3, X3
+	VPINSRW          $0x07, 34(R10), X5, X5
+	ADDQ             DX, R10
 	VINSERTI128      $0x01, X3, Y2, Y2
 	VCVTPH2PS        Y2, Z2
 	VINSERTI128      $0x01, X5, Y4, Y3
 	VCVTPH2PS        Y3, Z3
 	VBROADCASTI64X4  2(R8), Z4
 	VINSERTI64X4     $0x01, 36(R8), Z4, Z4
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z5
 	VINSERTI64X4     $0x01, 36(R8), Z5, Z5
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z5, Z4, Z6
 	VUNPCKHPS        Z5, Z4, Z4
 	VBROADCASTI64X4  2(R8), Z5
 	VINSERTI64X4     $0x01, 36(R8), Z5, Z5
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z7
 	VINSERTI64X4     $0x01, 36(R8), Z7, Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z7, Z5, Z8
 	VUNPCKHPS        Z7, Z5, Z5
@@ -4320,21 +4642,25 @@ chunk:
 	VUNPCKHPD        Z5, Z4, Z4
 	VBROADCASTI64X4  2(R8), Z5
 	VINSERTI64X4     $0x01, 36(R8), Z5, Z5
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z9
 	VINSERTI64X4     $0x01, 36(R8), Z9, Z9
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z9, Z5, Z10
 	VUNPCKHPS        Z9, Z5, Z5
 	VBROADCASTI64X4  2(R8), Z9
 	VINSERTI64X4     $0x01, 36(R8), Z9, Z9
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z11
 	VINSERTI64X4     $0x01, 36(R8), Z11, Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z11, Z9, Z12
 	VUNPCKHPS        Z11, Z9, Z9
@@ -4344,21 +4670,25 @@ chunk:
 	VUNPCKHPD        Z9, Z5, Z5
 	VBROADCASTI64X4  2(R8), Z9
 	VINSERTI64X4     $0x01, 36(R8), Z9, Z9
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z13
 	VINSERTI64X4     $0x01, 36(R8), Z13, Z13
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z13, Z9, Z14
 	VUNPCKHPS        Z13, Z9, Z9
 	VBROADCASTI64X4  2(R8), Z13
 	VINSERTI64X4     $0x01, 36(R8), Z13, Z13
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z15
 	VINSERTI64X4     $0x01, 36(R8), Z15, Z15
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z15, Z13, Z16
 	VUNPCKHPS        Z15, Z13, Z13
@@ -4368,21 +4698,25 @@ chunk:
 	VUNPCKHPD        Z13, Z9, Z9
 	VBROADCASTI64X4  2(R8), Z13
 	VINSERTI64X4     $0x01, 36(R8), Z13, Z13
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z17
 	VINSERTI64X4     $0x01, 36(R8), Z17, Z17
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z17, Z13, Z18
 	VUNPCKHPS        Z17, Z13, Z13
 	VBROADCASTI64X4  2(R8), Z17
 	VINSERTI64X4     $0x01, 36(R8), Z17, Z17
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z19
 	VINSERTI64X4     $0x01, 36(R8), Z19, Z19
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z19, Z17, Z20
 	VUNPCKHPS        Z19, Z17, Z17
@@ -4726,80 +5060,84 @@ chunk:
 	VCVTDQ2PS        Z5, Z5
 	VMULPS           Z3, Z5, Z5
 	VFMADD231PS.BCST 252(BX), Z5, Z0
-	MOVQ             R8, R9
+	MOVQ             R8, R10
 	VPXOR            Y2, Y2, Y2
 	VPXOR            Y4, Y4, Y4
-	VPINSRW          $0x00, (R9), X2, X2
-	VPINSRW          $0x00, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x01, (R9), X2, X2
-	VPINSRW          $0x01, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x02, (R9), X2, X2
-	VPINSRW          $0x02, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x03, (R9), X2, X2
-	VPINSRW          $0x03, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x04, (R9), X2, X2
-	VPINSRW          $0x04, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x05, (R9), X2, X2
-	VPINSRW          $0x05, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x06, (R9), X2, X2
-	VPINSRW          $0x06, 34(R9), X4, X4
-	ADDQ             DX, R9
-	VPINSRW          $0x07, (R9), X2, X2
-	VPINSRW          $0x07, 34(R9), X4, X4
-	ADDQ             DX, R9
+	VPINSRW          $0x00, (R10), X2, X2
+	VPINSRW          $0x00, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x01, (R10), X2, X2
+	VPINSRW          $0x01, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x02, (R10), X2, X2
+	VPINSRW          $0x02, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x03, (R10), X2, X2
+	VPINSRW          $0x03, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x04, (R10), X2, X2
+	VPINSRW          $0x04, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x05, (R10), X2, X2
+	VPINSRW          $0x05, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x06, (R10), X2, X2
+	VPINSRW          $0x06, 34(R10), X4, X4
+	ADDQ             DX, R10
+	VPINSRW          $0x07, (R10), X2, X2
+	VPINSRW          $0x07, 34(R10), X4, X4
+	ADDQ             DX, R10
 	VPXOR            Y3, Y3, Y3
 	VPXOR            Y5, Y5, Y5
-	VPINSRW          $0x00, (R9), X3, X3
-	VPINSRW          $0x00, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x01, (R9), X3, X3
-	VPINSRW          $0x01, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x02, (R9), X3, X3
-	VPINSRW          $0x02, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x03, (R9), X3, X3
-	VPINSRW          $0x03, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x04, (R9), X3, X3
-	VPINSRW          $0x04, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x05, (R9), X3, X3
-	VPINSRW          $0x05, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x06, (R9), X3, X3
-	VPINSRW          $0x06, 34(R9), X5, X5
-	ADDQ             DX, R9
-	VPINSRW          $0x07, (R9), X3, X3
-	VPINSRW          $0x07, 34(R9), X5, X5
-	ADDQ             DX, R9
+	VPINSRW          $0x00, (R10), X3, X3
+	VPINSRW          $0x00, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x01, (R10), X3, X3
+	VPINSRW          $0x01, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x02, (R10), X3, X3
+	VPINSRW          $0x02, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x03, (R10), X3, X3
+	VPINSRW          $0x03, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x04, (R10), X3, X3
+	VPINSRW          $0x04, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x05, (R10), X3, X3
+	VPINSRW          $0x05, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x06, (R10), X3, X3
+	VPINSRW          $0x06, 34(R10), X5, X5
+	ADDQ             DX, R10
+	VPINSRW          $0x07, (R10), X3, X3
+	VPINSRW          $0x07, 34(R10), X5, X5
+	ADDQ             DX, R10
 	VINSERTI128      $0x01, X3, Y2, Y2
 	VCVTPH2PS        Y2, Z2
 	VINSERTI128      $0x01, X5, Y4, Y3
 	VCVTPH2PS        Y3, Z3
 	VBROADCASTI64X4  2(R8), Z4
 	VINSERTI64X4     $0x01, 36(R8), Z4, Z4
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z5
 	VINSERTI64X4     $0x01, 36(R8), Z5, Z5
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z5, Z4, Z6
 	VUNPCKHPS        Z5, Z4, Z4
 	VBROADCASTI64X4  2(R8), Z5
 	VINSERTI64X4     $0x01, 36(R8), Z5, Z5
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z7
 	VINSERTI64X4     $0x01, 36(R8), Z7, Z7
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z7, Z5, Z8
 	VUNPCKHPS        Z7, Z5, Z5
@@ -4809,21 +5147,25 @@ chunk:
 	VUNPCKHPD        Z5, Z4, Z4
 	VBROADCASTI64X4  2(R8), Z5
 	VINSERTI64X4     $0x01, 36(R8), Z5, Z5
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z9
 	VINSERTI64X4     $0x01, 36(R8), Z9, Z9
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z9, Z5, Z10
 	VUNPCKHPS        Z9, Z5, Z5
 	VBROADCASTI64X4  2(R8), Z9
 	VINSERTI64X4     $0x01, 36(R8), Z9, Z9
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z11
 	VINSERTI64X4     $0x01, 36(R8), Z11, Z11
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z11, Z9, Z12
 	VUNPCKHPS        Z11, Z9, Z9
@@ -4833,21 +5175,25 @@ chunk:
 	VUNPCKHPD        Z9, Z5, Z5
 	VBROADCASTI64X4  2(R8), Z9
 	VINSERTI64X4     $0x01, 36(R8), Z9, Z9
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z13
 	VINSERTI64X4     $0x01, 36(R8), Z13, Z13
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z13, Z9, Z14
 	VUNPCKHPS        Z13, Z9, Z9
 	VBROADCASTI64X4  2(R8), Z13
 	VINSERTI64X4     $0x01, 36(R8), Z13, Z13
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z15
 	VINSERTI64X4     $0x01, 36(R8), Z15, Z15
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z15, Z13, Z16
 	VUNPCKHPS        Z15, Z13, Z13
@@ -4857,21 +5203,25 @@ chunk:
 	VUNPCKHPD        Z13, Z9, Z9
 	VBROADCASTI64X4  2(R8), Z13
 	VINSERTI64X4     $0x01, 36(R8), Z13, Z13
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z17
 	VINSERTI64X4     $0x01, 36(R8), Z17, Z17
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z17, Z13, Z18
 	VUNPCKHPS        Z17, Z13, Z13
 	VBROADCASTI64X4  2(R8), Z17
 	VINSERTI64X4     $0x01, 36(R8), Z17, Z17
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VBROADCASTI64X4  2(R8), Z19
 	VINSERTI64X4     $0x01, 36(R8), Z19, Z19
-	PREFETCHT0       4096(R8)
+	PREFETCHT0       (R9)
+	ADDQ             DX, R9
 	ADDQ             DX, R8
 	VUNPCKLPS        Z19, Z17, Z20
 	VUNPCKHPS        Z19, Z17, Z17
@@ -5253,80 +5603,87 @@ group:
 
 chunk:
 	MOVQ             R8, R9
-	MOVQ             R9, R10
+	MOVQ             DX, R10
+	SHLQ             $0x05, R10
+	ADDQ             R9, R10
+	MOVQ             R9, R11
 	VPXOR            Y4, Y4, Y4
 	VPXOR            Y6, Y6, Y6
-	VPINSRW          $0x00, (R10), X4, X4
-	VPINSRW          $0x00, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x01, (R10), X4, X4
-	VPINSRW          $0x01, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x02, (R10), X4, X4
-	VPINSRW          $0x02, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x03, (R10), X4, X4
-	VPINSRW          $0x03, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x04, (R10), X4, X4
-	VPINSRW          $0x04, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x05, (R10), X4, X4
-	VPINSRW          $0x05, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x06, (R10), X4, X4
-	VPINSRW          $0x06, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x07, (R10), X4, X4
-	VPINSRW          $0x07, 34(R10), X6, X6
-	ADDQ             DX, R10
+	VPINSRW          $0x00, (R11), X4, X4
+	VPINSRW          $0x00, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x01, (R11), X4, X4
+	VPINSRW          $0x01, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x02, (R11), X4, X4
+	VPINSRW          $0x02, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x03, (R11), X4, X4
+	VPINSRW          $0x03, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x04, (R11), X4, X4
+	VPINSRW          $0x04, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x05, (R11), X4, X4
+	VPINSRW          $0x05, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x06, (R11), X4, X4
+	VPINSRW          $0x06, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x07, (R11), X4, X4
+	VPINSRW          $0x07, 34(R11), X6, X6
+	ADDQ             DX, R11
 	VPXOR            Y5, Y5, Y5
 	VPXOR            Y7, Y7, Y7
-	VPINSRW          $0x00, (R10), X5, X5
-	VPINSRW          $0x00, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x01, (R10), X5, X5
-	VPINSRW          $0x01, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x02, (R10), X5, X5
-	VPINSRW          $0x02, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x03, (R10), X5, X5
-	VPINSRW          $0x03, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x04, (R10), X5, X5
-	VPINSRW          $0x04, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x05, (R10), X5, X5
-	VPINSRW          $0x05, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x06, (R10), X5, X5
-	VPINSRW          $0x06, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x07, (R10), X5, X5
-	VPINSRW          $0x07, 34(R10), X7, X7
-	ADDQ             DX, R10
+	VPINSRW          $0x00, (R11), X5, X5
+	VPINSRW          $0x00, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x01, (R11), X5, X5
+	VPINSRW          $0x01, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x02, (R11), X5, X5
+	VPINSRW          $0x02, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x03, (R11), X5, X5
+	VPINSRW          $0x03, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x04, (R11), X5, X5
+	VPINSRW          $0x04, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x05, (R11), X5, X5
+	VPINSRW          $0x05, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x06, (R11), X5, X5
+	VPINSRW          $0x06, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x07, (R11), X5, X5
+	VPINSRW          $0x07, 34(R11), X7, X7
+	ADDQ             DX, R11
 	VINSERTI128      $0x01, X5, Y4, Y4
 	VCVTPH2PS        Y4, Z4
 	VINSERTI128      $0x01, X7, Y6, Y5
 	VCVTPH2PS        Y5, Z5
 	VBROADCASTI64X4  2(R9), Z6
 	VINSERTI64X4     $0x01, 36(R9), Z6, Z6
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z7
 	VINSERTI64X4     $0x01, 36(R9), Z7, Z7
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z7, Z6, Z8
 	VUNPCKHPS        Z7, Z6, Z6
 	VBROADCASTI64X4  2(R9), Z7
 	VINSERTI64X4     $0x01, 36(R9), Z7, Z7
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z9
 	VINSERTI64X4     $0x01, 36(R9), Z9, Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z9, Z7, Z10
 	VUNPCKHPS        Z9, Z7, Z7
@@ -5336,21 +5693,25 @@ chunk:
 	VUNPCKHPD        Z7, Z6, Z6
 	VBROADCASTI64X4  2(R9), Z7
 	VINSERTI64X4     $0x01, 36(R9), Z7, Z7
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z11
 	VINSERTI64X4     $0x01, 36(R9), Z11, Z11
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z11, Z7, Z12
 	VUNPCKHPS        Z11, Z7, Z7
 	VBROADCASTI64X4  2(R9), Z11
 	VINSERTI64X4     $0x01, 36(R9), Z11, Z11
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z13
 	VINSERTI64X4     $0x01, 36(R9), Z13, Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z13, Z11, Z14
 	VUNPCKHPS        Z13, Z11, Z11
@@ -5360,21 +5721,25 @@ chunk:
 	VUNPCKHPD        Z11, Z7, Z7
 	VBROADCASTI64X4  2(R9), Z11
 	VINSERTI64X4     $0x01, 36(R9), Z11, Z11
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z15
 	VINSERTI64X4     $0x01, 36(R9), Z15, Z15
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z15, Z11, Z16
 	VUNPCKHPS        Z15, Z11, Z11
 	VBROADCASTI64X4  2(R9), Z15
 	VINSERTI64X4     $0x01, 36(R9), Z15, Z15
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z17
 	VINSERTI64X4     $0x01, 36(R9), Z17, Z17
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z17, Z15, Z18
 	VUNPCKHPS        Z17, Z15, Z15
@@ -5384,21 +5749,25 @@ chunk:
 	VUNPCKHPD        Z15, Z11, Z11
 	VBROADCASTI64X4  2(R9), Z15
 	VINSERTI64X4     $0x01, 36(R9), Z15, Z15
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z19
 	VINSERTI64X4     $0x01, 36(R9), Z19, Z19
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z19, Z15, Z20
 	VUNPCKHPS        Z19, Z15, Z15
 	VBROADCASTI64X4  2(R9), Z19
 	VINSERTI64X4     $0x01, 36(R9), Z19, Z19
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z21
 	VINSERTI64X4     $0x01, 36(R9), Z21, Z21
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z21, Z19, Z22
 	VUNPCKHPS        Z21, Z19, Z19
@@ -5806,80 +6175,84 @@ chunk:
 	VMULPS           Z5, Z7, Z7
 	VFMADD231PS.BCST 252(BX), Z7, Z0
 	VFMADD231PS.BCST 252(DI), Z7, Z1
-	MOVQ             R9, R10
+	MOVQ             R9, R11
 	VPXOR            Y4, Y4, Y4
 	VPXOR            Y6, Y6, Y6
-	VPINSRW          $0x00, (R10), X4, X4
-	VPINSRW          $0x00, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x01, (R10), X4, X4
-	VPINSRW          $0x01, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x02, (R10), X4, X4
-	VPINSRW          $0x02, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x03, (R10), X4, X4
-	VPINSRW          $0x03, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x04, (R10), X4, X4
-	VPINSRW          $0x04, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x05, (R10), X4, X4
-	VPINSRW          $0x05, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x06, (R10), X4, X4
-	VPINSRW          $0x06, 34(R10), X6, X6
-	ADDQ             DX, R10
-	VPINSRW          $0x07, (R10), X4, X4
-	VPINSRW          $0x07, 34(R10), X6, X6
-	ADDQ             DX, R10
+	VPINSRW          $0x00, (R11), X4, X4
+	VPINSRW          $0x00, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x01, (R11), X4, X4
+	VPINSRW          $0x01, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x02, (R11), X4, X4
+	VPINSRW          $0x02, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x03, (R11), X4, X4
+	VPINSRW          $0x03, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x04, (R11), X4, X4
+	VPINSRW          $0x04, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x05, (R11), X4, X4
+	VPINSRW          $0x05, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x06, (R11), X4, X4
+	VPINSRW          $0x06, 34(R11), X6, X6
+	ADDQ             DX, R11
+	VPINSRW          $0x07, (R11), X4, X4
+	VPINSRW          $0x07, 34(R11), X6, X6
+	ADDQ             DX, R11
 	VPXOR            Y5, Y5, Y5
 	VPXOR            Y7, Y7, Y7
-	VPINSRW          $0x00, (R10), X5, X5
-	VPINSRW          $0x00, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x01, (R10), X5, X5
-	VPINSRW          $0x01, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x02, (R10), X5, X5
-	VPINSRW          $0x02, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x03, (R10), X5, X5
-	VPINSRW          $0x03, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x04, (R10), X5, X5
-	VPINSRW          $0x04, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x05, (R10), X5, X5
-	VPINSRW          $0x05, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x06, (R10), X5, X5
-	VPINSRW          $0x06, 34(R10), X7, X7
-	ADDQ             DX, R10
-	VPINSRW          $0x07, (R10), X5, X5
-	VPINSRW          $0x07, 34(R10), X7, X7
-	ADDQ             DX, R10
+	VPINSRW          $0x00, (R11), X5, X5
+	VPINSRW          $0x00, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x01, (R11), X5, X5
+	VPINSRW          $0x01, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x02, (R11), X5, X5
+	VPINSRW          $0x02, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x03, (R11), X5, X5
+	VPINSRW          $0x03, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x04, (R11), X5, X5
+	VPINSRW          $0x04, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x05, (R11), X5, X5
+	VPINSRW          $0x05, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x06, (R11), X5, X5
+	VPINSRW          $0x06, 34(R11), X7, X7
+	ADDQ             DX, R11
+	VPINSRW          $0x07, (R11), X5, X5
+	VPINSRW          $0x07, 34(R11), X7, X7
+	ADDQ             DX, R11
 	VINSERTI128      $0x01, X5, Y4, Y4
 	VCVTPH2PS        Y4, Z4
 	VINSERTI128      $0x01, X7, Y6, Y5
 	VCVTPH2PS        Y5, Z5
 	VBROADCASTI64X4  2(R9), Z6
 	VINSERTI64X4     $0x01, 36(R9), Z6, Z6
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z7
 	VINSERTI64X4     $0x01, 36(R9), Z7, Z7
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z7, Z6, Z8
 	VUNPCKHPS        Z7, Z6, Z6
 	VBROADCASTI64X4  2(R9), Z7
 	VINSERTI64X4     $0x01, 36(R9), Z7, Z7
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z9
 	VINSERTI64X4     $0x01, 36(R9), Z9, Z9
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z9, Z7, Z10
 	VUNPCKHPS        Z9, Z7, Z7
@@ -5889,21 +6262,25 @@ chunk:
 	VUNPCKHPD        Z7, Z6, Z6
 	VBROADCASTI64X4  2(R9), Z7
 	VINSERTI64X4     $0x01, 36(R9), Z7, Z7
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z11
 	VINSERTI64X4     $0x01, 36(R9), Z11, Z11
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z11, Z7, Z12
 	VUNPCKHPS        Z11, Z7, Z7
 	VBROADCASTI64X4  2(R9), Z11
 	VINSERTI64X4     $0x01, 36(R9), Z11, Z11
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z13
 	VINSERTI64X4     $0x01, 36(R9), Z13, Z13
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z13, Z11, Z14
 	VUNPCKHPS        Z13, Z11, Z11
@@ -5913,21 +6290,25 @@ chunk:
 	VUNPCKHPD        Z11, Z7, Z7
 	VBROADCASTI64X4  2(R9), Z11
 	VINSERTI64X4     $0x01, 36(R9), Z11, Z11
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z15
 	VINSERTI64X4     $0x01, 36(R9), Z15, Z15
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z15, Z11, Z16
 	VUNPCKHPS        Z15, Z11, Z11
 	VBROADCASTI64X4  2(R9), Z15
 	VINSERTI64X4     $0x01, 36(R9), Z15, Z15
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z17
 	VINSERTI64X4     $0x01, 36(R9), Z17, Z17
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z17, Z15, Z18
 	VUNPCKHPS        Z17, Z15, Z15
@@ -5937,21 +6318,25 @@ chunk:
 	VUNPCKHPD        Z15, Z11, Z11
 	VBROADCASTI64X4  2(R9), Z15
 	VINSERTI64X4     $0x01, 36(R9), Z15, Z15
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z19
 	VINSERTI64X4     $0x01, 36(R9), Z19, Z19
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z19, Z15, Z20
 	VUNPCKHPS        Z19, Z15, Z15
 	VBROADCASTI64X4  2(R9), Z19
 	VINSERTI64X4     $0x01, 36(R9), Z19, Z19
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VBROADCASTI64X4  2(R9), Z21
 	VINSERTI64X4     $0x01, 36(R9), Z21, Z21
-	PREFETCHT0       4096(R9)
+	PREFETCHT0       (R10)
+	ADDQ             DX, R10
 	ADDQ             DX, R9
 	VUNPCKLPS        Z21, Z19, Z22
 	VUNPCKHPS        Z21, Z19, Z19
@@ -6409,80 +6794,87 @@ group:
 
 chunk:
 	MOVQ             R10, R11
-	MOVQ             R11, R12
+	MOVQ             DX, R12
+	SHLQ             $0x05, R12
+	ADDQ             R11, R12
+	MOVQ             R11, R13
 	VPXOR            Y8, Y8, Y8
 	VPXOR            Y10, Y10, Y10
-	VPINSRW          $0x00, (R12), X8, X8
-	VPINSRW          $0x00, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x01, (R12), X8, X8
-	VPINSRW          $0x01, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x02, (R12), X8, X8
-	VPINSRW          $0x02, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x03, (R12), X8, X8
-	VPINSRW          $0x03, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x04, (R12), X8, X8
-	VPINSRW          $0x04, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x05, (R12), X8, X8
-	VPINSRW          $0x05, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x06, (R12), X8, X8
-	VPINSRW          $0x06, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x07, (R12), X8, X8
-	VPINSRW          $0x07, 34(R12), X10, X10
-	ADDQ             DX, R12
+	VPINSRW          $0x00, (R13), X8, X8
+	VPINSRW          $0x00, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x01, (R13), X8, X8
+	VPINSRW          $0x01, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x02, (R13), X8, X8
+	VPINSRW          $0x02, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x03, (R13), X8, X8
+	VPINSRW          $0x03, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x04, (R13), X8, X8
+	VPINSRW          $0x04, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x05, (R13), X8, X8
+	VPINSRW          $0x05, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x06, (R13), X8, X8
+	VPINSRW          $0x06, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x07, (R13), X8, X8
+	VPINSRW          $0x07, 34(R13), X10, X10
+	ADDQ             DX, R13
 	VPXOR            Y9, Y9, Y9
 	VPXOR            Y11, Y11, Y11
-	VPINSRW          $0x00, (R12), X9, X9
-	VPINSRW          $0x00, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x01, (R12), X9, X9
-	VPINSRW          $0x01, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x02, (R12), X9, X9
-	VPINSRW          $0x02, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x03, (R12), X9, X9
-	VPINSRW          $0x03, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x04, (R12), X9, X9
-	VPINSRW          $0x04, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x05, (R12), X9, X9
-	VPINSRW          $0x05, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x06, (R12), X9, X9
-	VPINSRW          $0x06, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x07, (R12), X9, X9
-	VPINSRW          $0x07, 34(R12), X11, X11
-	ADDQ             DX, R12
+	VPINSRW          $0x00, (R13), X9, X9
+	VPINSRW          $0x00, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x01, (R13), X9, X9
+	VPINSRW          $0x01, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x02, (R13), X9, X9
+	VPINSRW          $0x02, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x03, (R13), X9, X9
+	VPINSRW          $0x03, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x04, (R13), X9, X9
+	VPINSRW          $0x04, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x05, (R13), X9, X9
+	VPINSRW          $0x05, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x06, (R13), X9, X9
+	VPINSRW          $0x06, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x07, (R13), X9, X9
+	VPINSRW          $0x07, 34(R13), X11, X11
+	ADDQ             DX, R13
 	VINSERTI128      $0x01, X9, Y8, Y8
 	VCVTPH2PS        Y8, Z8
 	VINSERTI128      $0x01, X11, Y10, Y9
 	VCVTPH2PS        Y9, Z9
 	VBROADCASTI64X4  2(R11), Z10
 	VINSERTI64X4     $0x01, 36(R11), Z10, Z10
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z11
 	VINSERTI64X4     $0x01, 36(R11), Z11, Z11
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z11, Z10, Z12
 	VUNPCKHPS        Z11, Z10, Z10
 	VBROADCASTI64X4  2(R11), Z11
 	VINSERTI64X4     $0x01, 36(R11), Z11, Z11
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z13
 	VINSERTI64X4     $0x01, 36(R11), Z13, Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z13, Z11, Z14
 	VUNPCKHPS        Z13, Z11, Z11
@@ -6492,21 +6884,25 @@ chunk:
 	VUNPCKHPD        Z11, Z10, Z10
 	VBROADCASTI64X4  2(R11), Z11
 	VINSERTI64X4     $0x01, 36(R11), Z11, Z11
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z15
 	VINSERTI64X4     $0x01, 36(R11), Z15, Z15
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z15, Z11, Z16
 	VUNPCKHPS        Z15, Z11, Z11
 	VBROADCASTI64X4  2(R11), Z15
 	VINSERTI64X4     $0x01, 36(R11), Z15, Z15
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z17
 	VINSERTI64X4     $0x01, 36(R11), Z17, Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z17, Z15, Z18
 	VUNPCKHPS        Z17, Z15, Z15
@@ -6516,21 +6912,25 @@ chunk:
 	VUNPCKHPD        Z15, Z11, Z11
 	VBROADCASTI64X4  2(R11), Z15
 	VINSERTI64X4     $0x01, 36(R11), Z15, Z15
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z19
 	VINSERTI64X4     $0x01, 36(R11), Z19, Z19
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z19, Z15, Z20
 	VUNPCKHPS        Z19, Z15, Z15
 	VBROADCASTI64X4  2(R11), Z19
 	VINSERTI64X4     $0x01, 36(R11), Z19, Z19
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z21
 	VINSERTI64X4     $0x01, 36(R11), Z21, Z21
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z21, Z19, Z22
 	VUNPCKHPS        Z21, Z19, Z19
@@ -6540,21 +6940,25 @@ chunk:
 	VUNPCKHPD        Z19, Z15, Z15
 	VBROADCASTI64X4  2(R11), Z19
 	VINSERTI64X4     $0x01, 36(R11), Z19, Z19
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z23
 	VINSERTI64X4     $0x01, 36(R11), Z23, Z23
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z23, Z19, Z24
 	VUNPCKHPS        Z23, Z19, Z19
 	VBROADCASTI64X4  2(R11), Z23
 	VINSERTI64X4     $0x01, 36(R11), Z23, Z23
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z25
 	VINSERTI64X4     $0x01, 36(R11), Z25, Z25
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z25, Z23, Z26
 	VUNPCKHPS        Z25, Z23, Z23
@@ -7090,80 +7494,84 @@ chunk:
 	VFMADD231PS.BCST 252(DI), Z11, Z1
 	VFMADD231PS.BCST 252(R8), Z11, Z2
 	VFMADD231PS.BCST 252(R9), Z11, Z3
-	MOVQ             R11, R12
+	MOVQ             R11, R13
 	VPXOR            Y8, Y8, Y8
 	VPXOR            Y10, Y10, Y10
-	VPINSRW          $0x00, (R12), X8, X8
-	VPINSRW          $0x00, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x01, (R12), X8, X8
-	VPINSRW          $0x01, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x02, (R12), X8, X8
-	VPINSRW          $0x02, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x03, (R12), X8, X8
-	VPINSRW          $0x03, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x04, (R12), X8, X8
-	VPINSRW          $0x04, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x05, (R12), X8, X8
-	VPINSRW          $0x05, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x06, (R12), X8, X8
-	VPINSRW          $0x06, 34(R12), X10, X10
-	ADDQ             DX, R12
-	VPINSRW          $0x07, (R12), X8, X8
-	VPINSRW          $0x07, 34(R12), X10, X10
-	ADDQ             DX, R12
+	VPINSRW          $0x00, (R13), X8, X8
+	VPINSRW          $0x00, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x01, (R13), X8, X8
+	VPINSRW          $0x01, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x02, (R13), X8, X8
+	VPINSRW          $0x02, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x03, (R13), X8, X8
+	VPINSRW          $0x03, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x04, (R13), X8, X8
+	VPINSRW          $0x04, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x05, (R13), X8, X8
+	VPINSRW          $0x05, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x06, (R13), X8, X8
+	VPINSRW          $0x06, 34(R13), X10, X10
+	ADDQ             DX, R13
+	VPINSRW          $0x07, (R13), X8, X8
+	VPINSRW          $0x07, 34(R13), X10, X10
+	ADDQ             DX, R13
 	VPXOR            Y9, Y9, Y9
 	VPXOR            Y11, Y11, Y11
-	VPINSRW          $0x00, (R12), X9, X9
-	VPINSRW          $0x00, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x01, (R12), X9, X9
-	VPINSRW          $0x01, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x02, (R12), X9, X9
-	VPINSRW          $0x02, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x03, (R12), X9, X9
-	VPINSRW          $0x03, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x04, (R12), X9, X9
-	VPINSRW          $0x04, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x05, (R12), X9, X9
-	VPINSRW          $0x05, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x06, (R12), X9, X9
-	VPINSRW          $0x06, 34(R12), X11, X11
-	ADDQ             DX, R12
-	VPINSRW          $0x07, (R12), X9, X9
-	VPINSRW          $0x07, 34(R12), X11, X11
-	ADDQ             DX, R12
+	VPINSRW          $0x00, (R13), X9, X9
+	VPINSRW          $0x00, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x01, (R13), X9, X9
+	VPINSRW          $0x01, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x02, (R13), X9, X9
+	VPINSRW          $0x02, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x03, (R13), X9, X9
+	VPINSRW          $0x03, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x04, (R13), X9, X9
+	VPINSRW          $0x04, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x05, (R13), X9, X9
+	VPINSRW          $0x05, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x06, (R13), X9, X9
+	VPINSRW          $0x06, 34(R13), X11, X11
+	ADDQ             DX, R13
+	VPINSRW          $0x07, (R13), X9, X9
+	VPINSRW          $0x07, 34(R13), X11, X11
+	ADDQ             DX, R13
 	VINSERTI128      $0x01, X9, Y8, Y8
 	VCVTPH2PS        Y8, Z8
 	VINSERTI128      $0x01, X11, Y10, Y9
 	VCVTPH2PS        Y9, Z9
 	VBROADCASTI64X4  2(R11), Z10
 	VINSERTI64X4     $0x01, 36(R11), Z10, Z10
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z11
 	VINSERTI64X4     $0x01, 36(R11), Z11, Z11
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z11, Z10, Z12
 	VUNPCKHPS        Z11, Z10, Z10
 	VBROADCASTI64X4  2(R11), Z11
 	VINSERTI64X4     $0x01, 36(R11), Z11, Z11
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z13
 	VINSERTI64X4     $0x01, 36(R11), Z13, Z13
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z13, Z11, Z14
 	VUNPCKHPS        Z13, Z11, Z11
@@ -7173,21 +7581,25 @@ chunk:
 	VUNPCKHPD        Z11, Z10, Z10
 	VBROADCASTI64X4  2(R11), Z11
 	VINSERTI64X4     $0x01, 36(R11), Z11, Z11
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z15
 	VINSERTI64X4     $0x01, 36(R11), Z15, Z15
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z15, Z11, Z16
 	VUNPCKHPS        Z15, Z11, Z11
 	VBROADCASTI64X4  2(R11), Z15
 	VINSERTI64X4     $0x01, 36(R11), Z15, Z15
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z17
 	VINSERTI64X4     $0x01, 36(R11), Z17, Z17
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z17, Z15, Z18
 	VUNPCKHPS        Z17, Z15, Z15
@@ -7197,21 +7609,25 @@ chunk:
 	VUNPCKHPD        Z15, Z11, Z11
 	VBROADCASTI64X4  2(R11), Z15
 	VINSERTI64X4     $0x01, 36(R11), Z15, Z15
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z19
 	VINSERTI64X4     $0x01, 36(R11), Z19, Z19
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z19, Z15, Z20
 	VUNPCKHPS        Z19, Z15, Z15
 	VBROADCASTI64X4  2(R11), Z19
 	VINSERTI64X4     $0x01, 36(R11), Z19, Z19
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z21
 	VINSERTI64X4     $0x01, 36(R11), Z21, Z21
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z21, Z19, Z22
 	VUNPCKHPS        Z21, Z19, Z19
@@ -7221,21 +7637,25 @@ chunk:
 	VUNPCKHPD        Z19, Z15, Z15
 	VBROADCASTI64X4  2(R11), Z19
 	VINSERTI64X4     $0x01, 36(R11), Z19, Z19
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z23
 	VINSERTI64X4     $0x01, 36(R11), Z23, Z23
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z23, Z19, Z24
 	VUNPCKHPS        Z23, Z19, Z19
 	VBROADCASTI64X4  2(R11), Z23
 	VINSERTI64X4     $0x01, 36(R11), Z23, Z23
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VBROADCASTI64X4  2(R11), Z25
 	VINSERTI64X4     $0x01, 36(R11), Z25, Z25
-	PREFETCHT0       4096(R11)
+	PREFETCHT0       (R12)
+	ADDQ             DX, R12
 	ADDQ             DX, R11
 	VUNPCKLPS        Z25, Z23, Z26
 	VUNPCKHPS        Z25, Z23, Z23

@@ -213,8 +213,9 @@ func TestInvariance(t *testing.T) {
 // TestTypes: a cache in another type gives the bits of its widened values.
 func TestTypes(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
-	for _, dim := range []int{32, 64, 128} {
-		p := newProblem(r, dim, 2, 300, 290, 0)
+	for _, c := range [][2]int{{32, 2}, {64, 1}, {64, 3}, {128, 1}, {128, 2}, {128, 4}, {128, 7}, {192, 8}} {
+		dim, heads := c[0], c[1]
+		p := newProblem(r, dim, heads, 300, 290, 0)
 		for _, ty := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16, tensor.Q8_0} {
 			b, w := p.block(), p.block()
 			for i, x := range [][]float32{p.k, p.v} {
@@ -251,11 +252,11 @@ func TestTypes(t *testing.T) {
 			// One token at a time reads the cache's own rows.
 			for i := range p.n {
 				one, o := *b, *got
-				one.Pos, one.N, one.Q = p.pos+i, 1, p.q[i*2*dim:]
+				one.Pos, one.N, one.Q = p.pos+i, 1, p.q[i*heads*dim:]
 				one.Runs = []Run{{N: p.pos + i + 1, K: b.Runs[0].K, V: b.Runs[0].V}}
-				o.O, o.LSE = make([]float32, 2*dim), nil
+				o.O, o.LSE = make([]float32, heads*dim), nil
 				must(t, one.Forward(&o, &s))
-				if !slices.Equal(o.O, want.O[i*2*dim:(i+1)*2*dim]) {
+				if !slices.Equal(o.O, want.O[i*heads*dim:(i+1)*heads*dim]) {
 					t.Errorf("dim %d: %v cache, token %d alone differs", dim, ty, i)
 				}
 			}

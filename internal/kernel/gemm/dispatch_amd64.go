@@ -44,7 +44,21 @@ func runHalfTile(t *tile) {
 func hasTileRows() bool { return level >= cpu.AVX512 }
 
 func runTileRows(ty tensor.DType, t *tile) {
-	// Few rows read whole lines of B at once: twice the columns per panel.
+	// Few rows read long stretches of B at once: more columns per panel.
+	if t.m <= 2 && t.panels%4 == 0 {
+		t.panels, t.bPanel, t.cPanel = t.panels/4, 4*t.bPanel, 4*t.cPanel
+		switch ty {
+		case tensor.F32:
+			fullRowsF32AVX512(t.arg())
+		case tensor.F16:
+			fullRowsF16AVX512(t.arg())
+		case tensor.BF16:
+			fullRowsBF16AVX512(t.arg())
+		case tensor.Q8_0:
+			fullRowsQ8AVX512(t.arg())
+		}
+		return
+	}
 	if t.m <= 4 && t.panels%2 == 0 {
 		t.panels, t.bPanel, t.cPanel = t.panels/2, 2*t.bPanel, 2*t.cPanel
 		switch ty {

@@ -39,6 +39,11 @@ func tileRowsF32AVX512(t *byte)
 //go:noescape
 func wideRowsF32AVX512(t *byte)
 
+// fullRowsF32AVX512 runs a tile (type tile) of at most 2 rows, 128 columns per panel.
+//
+//go:noescape
+func fullRowsF32AVX512(t *byte)
+
 // tileRowsF16AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
 //
 //go:noescape
@@ -48,6 +53,11 @@ func tileRowsF16AVX512(t *byte)
 //
 //go:noescape
 func wideRowsF16AVX512(t *byte)
+
+// fullRowsF16AVX512 runs a tile (type tile) of at most 2 rows, 128 columns per panel.
+//
+//go:noescape
+func fullRowsF16AVX512(t *byte)
 
 // tileRowsBF16AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
 //
@@ -59,6 +69,11 @@ func tileRowsBF16AVX512(t *byte)
 //go:noescape
 func wideRowsBF16AVX512(t *byte)
 
+// fullRowsBF16AVX512 runs a tile (type tile) of at most 2 rows, 128 columns per panel.
+//
+//go:noescape
+func fullRowsBF16AVX512(t *byte)
+
 // tileRowsQ8AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
 //
 //go:noescape
@@ -68,6 +83,11 @@ func tileRowsQ8AVX512(t *byte)
 //
 //go:noescape
 func wideRowsQ8AVX512(t *byte)
+
+// fullRowsQ8AVX512 runs a tile (type tile) of at most 2 rows, 128 columns per panel.
+//
+//go:noescape
+func fullRowsQ8AVX512(t *byte)
 
 // tileF32AVX2 runs a tile (type tile) of at most 6 rows, 16 columns per panel.
 //

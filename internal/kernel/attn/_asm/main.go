@@ -36,10 +36,11 @@ type format struct {
 
 type kernel struct {
 	format
-	m    int
-	q    []GPVirtual
-	acc  []VecVirtual
-	mask VecVirtual
+	m     int
+	q     []GPVirtual
+	ahead GPVirtual
+	acc   []VecVirtual
+	mask  VecVirtual
 	// q8_0: the scales of 16 keys for the two blocks of a chunk.
 	scale [2]VecVirtual
 }
@@ -145,8 +146,13 @@ func emit(f format) {
 		MOVQ(rows, p)
 
 		Label("chunk")
+		// Prefetch the next group of 32 keys: 32 rows ahead, line by line.
 		row := GP64()
 		MOVQ(p, row)
+		k.ahead = GP64()
+		MOVQ(stride, k.ahead)
+		SHLQ(U8(5), k.ahead)
+		ADDQ(row, k.ahead)
 		for h := range acc {
 			k.acc = acc[h]
 			k.multiply(k, k.transpose(row, stride))
@@ -195,7 +201,8 @@ func (k *kernel) transpose(row, stride GPVirtual) []VecVirtual {
 		} else {
 			VMOVUPS(Mem{Base: row}, a[i])
 		}
-		PREFETCHT0(Mem{Base: row, Disp: 4096})
+		PREFETCHT0(Mem{Base: k.ahead})
+		ADDQ(stride, k.ahead)
 		ADDQ(stride, row)
 		if i%2 == 1 {
 			b[i-1], b[i] = ZMM(), ZMM()

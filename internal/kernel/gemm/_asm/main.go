@@ -79,6 +79,7 @@ func main() {
 	}{{"F32", loadF32}, {"F16", loadF16}, {"BF16", loadRowsBF16}, {"Q8", loadRowsQ8}} {
 		kernel(&flavour{name: "tileRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 8, cols: 2, loadB: k.load, mul: mulF32})
 		kernel(&flavour{name: "wideRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 4, cols: 4, loadB: k.load, mul: mulF32})
+		kernel(&flavour{name: "fullRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 2, cols: 8, loadB: k.load, mul: mulF32})
 	}
 
 	kernel(&flavour{name: "tileF32AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF32, mul: mulF32, bytes: 64})
