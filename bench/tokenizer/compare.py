@@ -37,6 +37,7 @@ ap.add_argument("--fuzz", type=int, default=200000)
 ap.add_argument("--limit-mb", type=float, default=1e9, help="stop the corpus after this much")
 ap.add_argument("--mb", type=float, default=20, help="text per round of the speed comparison")
 ap.add_argument("--rounds", type=int, default=5)
+ap.add_argument("--files", default="*.jsonl.gz", help="which files of corpus_de")
 ap.add_argument("--only", default="", help="comma-separated names")
 args = ap.parse_args()
 LLAMA2 = os.path.join(args.shared, "data", "tokenizer", "llama2.model")
@@ -64,7 +65,7 @@ def packed(ids):
 
 
 def corpus():
-    for path in sorted(glob.glob(os.path.join(args.shared, "data", "corpus_de", "*.jsonl.gz"))):
+    for path in sorted(glob.glob(os.path.join(args.shared, "data", "corpus_de", args.files))):
         with gzip.open(path, "rt", encoding="utf-8") as f:
             for line in f:
                 yield json.loads(line)["text"]
