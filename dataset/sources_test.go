@@ -182,3 +182,28 @@ func TestMixErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestRecipes: the shipped mixes are valid, and the card's has its datasets in
+// the card's order.
+func TestRecipes(t *testing.T) {
+	m, err := LoadMix("../recipes/data/leolm-chat.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Preset != presetLeoLM || m.Seed != 42 || m.SplitSeed != 666 || m.MinAssistantTokens != 0 {
+		t.Errorf("mix %+v", m)
+	}
+	want := []string{"OpenAssistant/OASST-DE 0.05", "FreedomIntelligence/evol-instruct-deutsch 0.02", "FreedomIntelligence/alpaca-gpt4-deutsch 0.02",
+		"LeoLM/OpenSchnabeltier 0.02", "LeoLM/German_Songs 0.02", "LeoLM/German_Poems 0.02"}
+	for i, s := range m.Sources {
+		if got := fmt.Sprint(s.Name, " ", m.valSplit(&s)); got != want[i] || s.Hub != s.Name {
+			t.Errorf("source %d: %s from %s, want %s", i, got, s.Hub, want[i])
+		}
+	}
+	if len(m.Sources) != len(want) {
+		t.Errorf("%d sources", len(m.Sources))
+	}
+	if _, err := LoadMix("../recipes/data/shared.yaml", nil); err != nil {
+		t.Error(err)
+	}
+}
