@@ -321,8 +321,7 @@ func (f *frame) start(t wtype, c int, z VecPhysical) {
 
 // startSmall begins the sum without the high parts. Their codes come from the stack,
 // where they were just stored, and a load of 64 bytes waits until they have left the
-// store buffer: kernels of one or two rows have little else to do meanwhile, so that
-// they keep these sums apart until the end.
+// store buffer: better to have the other products to do meanwhile.
 func (f *frame) startSmall(t wtype, c int, z VecPhysical) {
 	if t.offset == none {
 		VPXORD(z, z, z)
@@ -331,23 +330,16 @@ func (f *frame) startSmall(t wtype, c int, z VecPhysical) {
 	}
 }
 
-// startHalves is start for a sum per half block; each large group belongs to one.
-func (f *frame) startHalves(t wtype, c int, first, second VecPhysical) {
-	VPXORD(second, second, second)
-	f.large(t, c, 0, second)
-	VPSLLD(Imm(7), second, second)
-	VPANDD_BCST(f.field(c, actFirst), second, first)
-	VPSUBD(first, second, second)
-	VPXORD(tableZ, tableZ, tableZ)
-	f.large(t, c, 1, tableZ)
-	VPSLLD(Imm(7), tableZ, tableZ)
-	VPANDD_BCST(f.field(c, actFirst+4), tableZ, slotZ)
-	VPADDD(slotZ, first, first)
-	VPSUBD(slotZ, tableZ, tableZ)
-	VPADDD(tableZ, second, second)
-	if t.offset != none {
-		VPADDD_BCST(f.field(c, actHalf0), first, first)
-		VPADDD_BCST(f.field(c, actHalf1), second, second)
+// largeHalves adds the high parts to a sum per half block; each large group belongs to one.
+func (f *frame) largeHalves(t wtype, c int, first, second VecPhysical) {
+	for i := range 2 {
+		VPXORD(tableZ, tableZ, tableZ)
+		f.large(t, c, i, tableZ)
+		VPSLLD(Imm(7), tableZ, tableZ)
+		VPANDD_BCST(f.field(c, actFirst+4*i), tableZ, slotZ)
+		VPADDD(slotZ, first, first)
+		VPSUBD(slotZ, tableZ, tableZ)
+		VPADDD(tableZ, second, second)
 	}
 }
 
@@ -376,25 +368,23 @@ func (f *frame) dot(t wtype, x Mem, u, acc VecPhysical) {
 
 // columns multiplies the block with activation rows c … c+n−1, n ≤ 4.
 func columns(t wtype, f *frame, c, n int) {
-	apart := n <= 2
 	for i := range n {
-		if apart {
-			f.startSmall(t, c+i, intZ[i])
-		} else {
-			f.start(t, c+i, intZ[i])
-		}
+		f.startSmall(t, c+i, intZ[i])
 	}
 	for g := range 8 {
 		for i := range n {
 			f.dot(t, f.field(c+i, 4*g), codesZ[g], intZ[i])
 		}
 	}
-	if apart {
-		for i := range n {
-			t.offset = none
-			f.start(t, c+i, intZ[2+i])
-			VPADDD(intZ[2+i], intZ[i], intZ[i])
+	for i := range n {
+		z := tableZ
+		if t.table {
+			z = extraZ // no type has a table and a minimum
 		}
+		u := t
+		u.offset = none
+		f.start(u, c+i, z)
+		VPADDD(z, intZ[i], intZ[i])
 	}
 	f.addScaled(c, n)
 	for i := range n {
@@ -425,13 +415,21 @@ func (f *frame) addScaled(c, n int) {
 func columnsHalves(t wtype, f *frame, c, n int) {
 	first, second := intZ[0:2], intZ[2:4]
 	for i := range n {
-		f.startHalves(t, c+i, first[i], second[i])
+		f.startSmall(t, c+i, first[i])
+		u := t
+		if t.offset != none {
+			u.offset = actHalf1
+		}
+		f.startSmall(u, c+i, second[i])
 	}
 	for g := range 4 {
 		for i := range n {
 			f.dot(t, f.field(c+i, 4*g), codesZ[g], first[i])
 			f.dot(t, f.field(c+i, 16+4*g), codesZ[4+g], second[i])
 		}
+	}
+	for i := range n {
+		f.largeHalves(t, c+i, first[i], second[i])
 	}
 	for i := range n {
 		VCVTDQ2PS(first[i], first[i])
