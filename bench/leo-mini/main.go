@@ -49,13 +49,14 @@ func main() {
 	tok := flag.String("tokenizer", "", "tokenizer of the 5-gram model (required unless --methods leaves it out)")
 	out := flag.String("out", "", "JSON file to write (default: standard output only)")
 	methods := flag.String("methods", "xz,ppmd,kneser-ney", "what to measure")
+	xzMiB := flag.Int("xz-train-mib", 64, "how much training text xz gets, the last of it; its window holds no more than 64 MiB")
 	work := flag.String("work", "", "folder for temporary files (default: the system's)")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "leo-mini: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if err := run(*split, *tok, *out, *methods, *work); err != nil {
+	if err := run(*split, *tok, *out, *methods, *work, *xzMiB); err != nil {
 		fmt.Fprintln(os.Stderr, "leo-mini:", err)
 		os.Exit(1)
 	}
@@ -70,7 +71,7 @@ func texts(split, name string) ([]string, error) {
 	return out, err
 }
 
-func run(split, tok, out, methods, work string) error {
+func run(split, tok, out, methods, work string, xzMiB int) error {
 	var train []string
 	valid := map[string][]string{}
 	o := output{ValidBytes: map[string]int{}}
@@ -98,8 +99,8 @@ func run(split, tok, out, methods, work string) error {
 		var err error
 		switch m {
 		case "xz":
-			r, err = compress(work, train, valid, o.ValidBytes, "xz")
-			r.Note = "xz -9e; with the last 64 MiB of training text, which is all its window holds; Klexikon's is nearest"
+			r, err = compress(work, tail(train, xzMiB<<20), valid, o.ValidBytes, "xz")
+			r.Note = fmt.Sprintf("xz -9e after the last %d MiB of training text, in which Klexikon's is nearest", xzMiB)
 		case "ppmd":
 			program := "7zz" // as 7-Zip's own packages call it
 			if _, err := exec.LookPath(program); err != nil {
@@ -144,9 +145,6 @@ func run(split, tok, out, methods, work string) error {
 	_, err = os.Stdout.Write(b)
 	return err
 }
-
-// xzWindow is how far back xz -9e looks; training text further away would cost time and change nothing.
-const xzWindow = 64 << 20
 
 // tail returns the last texts that are at most n bytes together.
 func tail(texts []string, n int) []string {
@@ -199,9 +197,6 @@ func compress(work string, train []string, valid map[string][]string, size map[s
 		}
 		data, err := exec.Command("xz", "-9e", "-k", "-c", "-T1", "--", in).Output()
 		return len(data), err
-	}
-	if program == "xz" {
-		train = tail(train, xzWindow)
 	}
 	base, err := measure(train)
 	if err != nil {
