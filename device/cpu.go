@@ -89,7 +89,7 @@ func take[T any](d *CPU, free map[int][][]T, size, n int) []T {
 	}
 	d.live += size * c
 	d.held += size * c
-	return make([]T, c)[:n]
+	return makeLarge[T](c)[:n]
 }
 
 func (d *CPU) give32(b []float32) {
@@ -219,6 +219,11 @@ func (d *CPU) rows(n, cols int, f func(lo, hi int)) {
 	}
 	chunks = min(chunks, 16*d.pool.Workers())
 	d.pool.Run(chunks, func(_, c int) { f(c*n/chunks, (c+1)*n/chunks) })
+}
+
+// columns splits n columns of height rows over the workers, in whole vectors of 16.
+func (d *CPU) columns(n, height int, f func(lo, hi int)) {
+	d.rows((n+15)/16, 16*height, func(lo, hi int) { f(16*lo, min(16*hi, n)) })
 }
 
 // worker returns scratch memory of n elements for a worker; its contents are undefined.

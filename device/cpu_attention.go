@@ -55,7 +55,7 @@ func (c *pages) Alloc() (int32, error) {
 	p := int32(c.used)
 	c.used++
 	// float32 memory, so that every element type is aligned.
-	words := make([]float32, (c.pageBytes()+3)/4)
+	words := makeLarge[float32]((c.pageBytes() + 3) / 4)
 	c.data[p] = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), c.pageBytes())
 	c.refs[p] = 1
 	return p, nil

@@ -237,7 +237,7 @@ func (d *CPU) own(t *Tensor) *Tensor {
 
 func grow[T any](b []T, n int) []T {
 	if cap(b) < n {
-		return make([]T, n)
+		return makeLarge[T](n)
 	}
 	return b[:n]
 }

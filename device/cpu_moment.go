@@ -26,7 +26,7 @@ func (d *CPU) NewMoment(w Weight, bits int, signed bool) (Moment, error) {
 	n := len(of(w).vec)
 	switch bits {
 	case 32:
-		return &moment32{make([]float32, n)}, nil
+		return &moment32{makeLarge[float32](n)}, nil
 	case 8:
 		book := unsignedBook
 		if signed {

@@ -28,7 +28,7 @@ func (d *CPU) EmbedGrad(table Weight, ids []int32, dy *Tensor) {
 	w := of(table)
 	g, v := w.grad, d.values(dy)
 	// Columns are split, not rows, so that repeated ids need no lock and the order is fixed.
-	d.rows(w.cols, len(ids), func(lo, hi int) {
+	d.columns(w.cols, len(ids), func(lo, hi int) {
 		for i, id := range ids {
 			vec.Add(g[int(id)*w.cols+lo:int(id)*w.cols+hi], g[int(id)*w.cols+lo:int(id)*w.cols+hi], v[i*w.cols+lo:i*w.cols+hi])
 		}
@@ -60,7 +60,7 @@ func (d *CPU) RMSNormGrad(x *Tensor, gain Weight, eps float32, dy *Tensor, needX
 	})
 	if w.grad != nil {
 		// Columns are split, so that every element sums over the rows in order.
-		d.rows(n, x.Rows, func(lo, hi int) {
+		d.columns(n, x.Rows, func(lo, hi int) {
 			vec.RMSNormGainBackward(w.grad[lo:hi], g[lo:], v[lo:], n, inv.f32)
 		})
 	}
