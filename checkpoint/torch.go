@@ -72,19 +72,20 @@ func ParsePyTorch(name string, data []byte) (*PyTorch, error) {
 	}
 	files := make(map[string]*zip.File, len(z.File))
 	root := ""
+	var pkl *zip.File
 	for _, f := range z.File {
 		if files[f.Name] != nil {
 			return nil, fail("the archive holds %q twice", f.Name)
 		}
 		files[f.Name] = f
 		if path.Base(f.Name) == "data.pkl" && strings.Count(f.Name, "/") <= 1 {
-			if root != "" {
+			if pkl != nil {
 				return nil, fail("the archive holds two data.pkl")
 			}
-			root = path.Dir(f.Name) + "/"
+			pkl, root = f, strings.TrimSuffix(f.Name, "data.pkl")
 		}
 	}
-	if root == "" {
+	if pkl == nil {
 		return nil, fail("the archive holds no data.pkl: not a file of torch.save")
 	}
 	// place finds the bytes of a stored (uncompressed) file of the archive.
@@ -108,7 +109,6 @@ func ParsePyTorch(name string, data []byte) (*PyTorch, error) {
 			return nil, fail("byte order %q; Leo reads little-endian files", abbreviate(b))
 		}
 	}
-	pkl := files[root+"data.pkl"]
 	at, program, err := place(pkl)
 	if err != nil {
 		return nil, err
