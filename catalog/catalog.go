@@ -89,11 +89,11 @@ func (m *Model) fill(opt Options) error {
 	var err error
 	switch {
 	case opt.Tokenizer != "":
-		m.Tokenizer, err = tokenizer.Open(opt.Tokenizer, tokenizer.Options{})
+		m.Tokenizer, err = checkpoint.OpenTokenizer(opt.Tokenizer, tokenizer.Options{})
 	case c.Vocab != nil:
 		m.Tokenizer, err = tokenizer.FromGGUF(*c.Vocab, tokenizer.Options{})
 	case c.TokenizerDir != "":
-		m.Tokenizer, err = tokenizer.Open(c.TokenizerDir, tokenizer.Options{})
+		m.Tokenizer, err = checkpoint.OpenTokenizer(c.TokenizerDir, tokenizer.Options{})
 	default:
 		err = fmt.Errorf("%s has no tokenizer; give one with --tokenizer", m.Name)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"leolm/chat"
+	"leolm/checkpoint"
 	"leolm/tokenizer"
 )
 
@@ -19,7 +20,7 @@ type encoder struct {
 }
 
 func newEncoder(m *Mix) (*encoder, error) {
-	tok, err := tokenizer.Open(m.path(m.Tokenizer), tokenizer.Options{})
+	tok, err := checkpoint.OpenTokenizer(m.path(m.Tokenizer), tokenizer.Options{})
 	if err != nil {
 		return nil, err
 	}

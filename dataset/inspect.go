@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"leolm/chat"
+	"leolm/checkpoint"
 	"leolm/tokenizer"
 )
 
@@ -23,7 +24,7 @@ type Inspector struct {
 // OpenVocabulary opens the tokenizer that shards were made with: the file's
 // own or, if the shards have more ids, with LeoLM's added tokens.
 func OpenVocabulary(path string, vocab int) (*tokenizer.Tokenizer, error) {
-	tok, err := tokenizer.Open(path, tokenizer.Options{})
+	tok, err := checkpoint.OpenTokenizer(path, tokenizer.Options{})
 	if err != nil || vocab <= tok.Vocab() {
 		return tok, err
 	}

@@ -217,6 +217,15 @@ func (w *weight) row(dst []float32, i int) {
 // ReadWeight implements Device.
 func (d *CPU) ReadWeight(w Weight, dst []float32) {
 	c := of(w)
+	if c.q != nil {
+		d.pool.Run(c.q.Panels(), func(worker, p int) {
+			lo, hi := p*qmat.PanelRows, min((p+1)*qmat.PanelRows, c.rows)
+			panel := d.worker(worker, qmat.PanelRows*c.cols)
+			c.q.DequantisePanel(panel, p)
+			copy(dst[lo*c.cols:hi*c.cols], panel)
+		})
+		return
+	}
 	d.rows(c.rows, c.cols, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			c.row(dst[i*c.cols:(i+1)*c.cols], i)

@@ -143,16 +143,17 @@ func hashWord(w string) uint32 {
 	p := unsafe.Pointer(unsafe.StringData(w))
 	n := len(w)
 	h := uint64(n) * 0x9E3779B97F4A7C15
-	for ; n >= 8; n -= 8 {
-		hi, lo := bits.Mul64(h^*(*uint64)(p), 0xD6E8FEB86659FD93)
+	at := 0
+	for ; at+8 <= n; at += 8 {
+		hi, lo := bits.Mul64(h^*(*uint64)(unsafe.Add(p, at)), 0xD6E8FEB86659FD93)
 		h = hi ^ lo
-		p = unsafe.Add(p, 8)
 	}
 	var tail uint64
-	if n >= 4 {
-		tail = uint64(*(*uint32)(p)) | uint64(*(*uint32)(unsafe.Add(p, n-4)))<<32
-	} else if n > 0 {
-		tail = uint64(*(*byte)(p)) | uint64(*(*byte)(unsafe.Add(p, n>>1)))<<8 | uint64(*(*byte)(unsafe.Add(p, n-1)))<<16
+	switch left := n - at; {
+	case left >= 4:
+		tail = uint64(*(*uint32)(unsafe.Add(p, at))) | uint64(*(*uint32)(unsafe.Add(p, n-4)))<<32
+	case left > 0:
+		tail = uint64(*(*byte)(unsafe.Add(p, at))) | uint64(*(*byte)(unsafe.Add(p, at+left>>1)))<<8 | uint64(*(*byte)(unsafe.Add(p, n-1)))<<16
 	}
 	hi, lo := bits.Mul64(h^tail, 0xA0761D6478BD642F)
 	h = hi ^ lo

@@ -46,7 +46,7 @@ func openModel(c *Config, dev device.Device) (*subject, error) {
 	m := &c.Model
 	var err error
 	if m.Shape != nil {
-		if s.tok, err = tokenizer.Open(m.Tokenizer, tokenizer.Options{}); err != nil {
+		if s.tok, err = checkpoint.OpenTokenizer(m.Tokenizer, tokenizer.Options{}); err != nil {
 			return nil, fmt.Errorf("model.tokenizer: %w", err)
 		}
 		s.cfg = m.Shape.config()

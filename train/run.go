@@ -104,6 +104,7 @@ type Trainer struct {
 	mean      float64 // running mean of the loss
 	best      float64 // lowest validation loss so far
 	bad       int     // evaluations since
+	empty     int     // batches without a loss token, running
 	lastSaved time.Time
 	micro     microBatch
 	plan      Plan
@@ -296,8 +297,16 @@ func (t *Trainer) step() (*Step, error) {
 		st.LossTokens += windows[i].Loss()
 	}
 	if st.LossTokens == 0 {
-		return nil, fmt.Errorf("step %d: no token of the batch carries loss; check data.loss against the roles in the shards", n)
+		// Every answer of the batch was cut off, or the roles do not fit the recipe: in the second case no step will do.
+		if t.empty++; t.empty > maxEmpty {
+			return nil, fmt.Errorf("step %d: no token carries loss, in %d batches running; check data.loss and data.sequence_length against the shards (leo data inspect)", n, t.empty)
+		}
+		t.obs.note("step %d: no token of the batch carries loss: skipped", n)
+		t.opt.Step++
+		st.Skipped, st.Loss, st.Seconds = true, t.mean, time.Since(start).Seconds()
+		return st, nil
 	}
+	t.empty = 0
 	micros := (len(windows) + t.cfg.Batch.Micro - 1) / t.cfg.Batch.Micro
 	for m := range micros {
 		part := windows[m*t.cfg.Batch.Micro : min((m+1)*t.cfg.Batch.Micro, len(windows))]
@@ -358,6 +367,9 @@ func (t *Trainer) lastBatch(full int) int {
 	}
 	return full
 }
+
+// maxEmpty is how many batches without a loss token are passed over.
+const maxEmpty = 3
 
 // check finds what is wrong with the numbers of a step.
 func (t *Trainer) check(st *Step, bad string) error {

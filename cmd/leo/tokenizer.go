@@ -75,7 +75,7 @@ func (f *tokenizerFlags) open(path string) (*tokenizer.Tokenizer, error) {
 // openTokenizer opens tokenizer files, or the vocabulary inside a GGUF file.
 func openTokenizer(path string, opt tokenizer.Options) (*tokenizer.Tokenizer, error) {
 	if !strings.HasSuffix(path, ".gguf") {
-		return tokenizer.Open(path, opt)
+		return checkpoint.OpenTokenizer(path, opt)
 	}
 	c, err := checkpoint.Open(path)
 	if err != nil {

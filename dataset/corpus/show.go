@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"leolm/checkpoint"
 	"leolm/dataset"
 	"leolm/tokenizer"
 )
@@ -70,7 +71,7 @@ func Show(w io.Writer, dir, split string, at int64) error {
 	if len(p.Tokenizer) == 1 {
 		path = p.Tokenizer[0].Path
 	}
-	tok, err := tokenizer.Open(path, tokenizer.Options{})
+	tok, err := checkpoint.OpenTokenizer(path, tokenizer.Options{})
 	if err != nil {
 		return err
 	}

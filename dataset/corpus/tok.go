@@ -1,10 +1,13 @@
 package corpus
 
-import "leolm/tokenizer"
+import (
+	"leolm/checkpoint"
+	"leolm/tokenizer"
+)
 
 // OpenTokenizer opens a tokenizer file or folder with package tokenizer.
 func OpenTokenizer(path string) (*Tokenizer, error) {
-	t, err := tokenizer.Open(path, tokenizer.Options{})
+	t, err := checkpoint.OpenTokenizer(path, tokenizer.Options{})
 	if err != nil {
 		return nil, err
 	}
