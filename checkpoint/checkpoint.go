@@ -112,6 +112,19 @@ func OpenBytes(name string, data []byte) (*Checkpoint, error) {
 	return fromGGUF(name, g)
 }
 
+// Forget says that t was copied elsewhere and will hardly be read again, so
+// that loading a model doesn't hold its weights twice. Its data stays readable.
+func (c *Checkpoint) Forget(t *Tensor) {
+	if own, ok := c.Tensor(t.Name); !ok || own != t {
+		return // of an adapter
+	}
+	// A model in plain memory must not lose its pages: they would come back as zeros.
+	if c.GGUF != nil && (len(c.GGUF.maps) == 0 || c.GGUF.maps[0].unmap == nil) {
+		return
+	}
+	forget(t.data)
+}
+
 // Close unmaps the files.
 func (c *Checkpoint) Close() error {
 	if c.close == nil {

@@ -69,6 +69,7 @@ func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model,
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Path, err)
 		}
+		c.Forget(t)
 		if n, err := t.Shape.Size(t.DType); err == nil {
 			done += int64(n)
 		}
