@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"leolm/checkpoint"
+	"leolm/internal/hub"
 )
 
 // DefaultName is the embedded model that answers when none is named.
@@ -32,19 +33,11 @@ func cached(id string) (string, error) {
 	if strings.Count(id, "/") != 1 {
 		return "", fmt.Errorf("%q is not a Hugging Face id", id)
 	}
-	root := os.Getenv("HF_HUB_CACHE")
-	if root == "" {
-		home := os.Getenv("HF_HOME")
-		if home == "" {
-			user, err := os.UserHomeDir()
-			if err != nil {
-				return "", err
-			}
-			home = filepath.Join(user, ".cache", "huggingface")
-		}
-		root = filepath.Join(home, "hub")
+	client, err := hub.FromEnv()
+	if err != nil {
+		return "", err
 	}
-	repo := filepath.Join(root, "models--"+strings.ReplaceAll(id, "/", "--"))
+	repo := filepath.Join(client.CacheDir, "models--"+strings.ReplaceAll(id, "/", "--"))
 	ref, err := os.ReadFile(filepath.Join(repo, "refs", "main"))
 	if err != nil {
 		return "", err

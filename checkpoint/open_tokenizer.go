@@ -21,5 +21,9 @@ func OpenTokenizer(path string, opt tokenizer.Options) (*tokenizer.Tokenizer, er
 	if c.Vocab == nil {
 		return nil, fmt.Errorf("%s holds no vocabulary", path)
 	}
-	return tokenizer.FromGGUF(*c.Vocab, opt)
+	t, err := tokenizer.FromGGUF(*c.Vocab, opt)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, nil
 }

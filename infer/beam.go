@@ -80,7 +80,7 @@ func (e *Engine) Beam(ctx context.Context, prompt []int32, p sample.BeamParams) 
 
 // logSoftmax sums in float64 and returns float32, as the beam scores are.
 func logSoftmax(logits []float32) []float32 {
-	top := logits[argMax(logits)]
+	top := logits[ArgMax(logits)]
 	var sum float64
 	for _, l := range logits {
 		sum += math.Exp(float64(l - top))

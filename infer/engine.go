@@ -31,9 +31,6 @@ type Options struct {
 	Context int
 	// CacheType is how keys and values are stored: F16, BF16, F32 or Q8_0.
 	CacheType tensor.DType
-	// CachePages limits the pages of all sessions together; 0 means as many as
-	// Sessions sessions of Context tokens need.
-	CachePages int
 	// Sessions is how many full-length sessions the cache has room for (default 1).
 	Sessions int
 	// Fingerprint identifies the model in saved sessions.
@@ -57,10 +54,7 @@ func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) 
 		opt.PrefillChunk = 512
 	}
 	opt.Sessions = max(opt.Sessions, 1)
-	pages := opt.CachePages
-	if pages == 0 {
-		pages = opt.Sessions * ((opt.Context + device.PageLen - 1) / device.PageLen)
-	}
+	pages := opt.Sessions * ((opt.Context + device.PageLen - 1) / device.PageLen)
 	c := &m.Config
 	cache, err := dev.NewCache(c.Layers, c.KVHeads, c.HeadDim, opt.CacheType, pages)
 	if err != nil {

@@ -320,7 +320,7 @@ func (d *DraftModel) Propose(ctx context.Context, ids []int32, n int) ([]int32, 
 	}
 	var out []int32
 	for {
-		out = append(out, argMax(logits))
+		out = append(out, ArgMax(logits))
 		if len(out) == n {
 			return out, nil
 		}
@@ -330,8 +330,8 @@ func (d *DraftModel) Propose(ctx context.Context, ids []int32, n int) ([]int32, 
 	}
 }
 
-// argMax returns the index of the largest element, the first of equals.
-func argMax(v []float32) int32 {
+// ArgMax returns the index of the largest element, the first of equals.
+func ArgMax(v []float32) int32 {
 	best := 0
 	for i, x := range v {
 		if x > v[best] {

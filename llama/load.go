@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"strings"
 
 	"leolm/checkpoint"
 	"leolm/device"
@@ -53,7 +54,7 @@ func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model,
 	}
 	stored := cfg.VocabSize
 	cfg.VocabSize = max(stored, opt.VocabSize)
-	return build(cfg, dev, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
+	return build(cfg, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
 		t, ok := opt.Replace[name]
 		if !ok {
 			t, ok = c.Tensor(name)
@@ -179,7 +180,7 @@ func converted(t *checkpoint.Tensor, to tensor.DType) func(i int) []byte {
 // deviation std, std/√(2·layers) for the projections into the residual stream (GPT-2's
 // scaled initialisation), norms 1, biases 0. Each weight depends on seed and its name only.
 func New(dev device.Device, cfg checkpoint.Config, std float64, seed uint64) (*Model, error) {
-	return build(cfg, dev, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
+	return build(cfg, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
 		values := make([]float32, rows*cols)
 		initialise(values, name, use, std, cfg.Layers, seed)
 		w := dev.NewParam(name, rows, cols)
@@ -190,7 +191,7 @@ func New(dev device.Device, cfg checkpoint.Config, std float64, seed uint64) (*M
 func initialise(values []float32, name string, use device.Use, std float64, layers int, seed uint64) {
 	if use&device.Vector != 0 {
 		one := float32(1)
-		if hasSuffix(name, ".bias") {
+		if strings.HasSuffix(name, ".bias") {
 			one = 0
 		}
 		for i := range values {
@@ -198,7 +199,7 @@ func initialise(values []float32, name string, use device.Use, std float64, laye
 		}
 		return
 	}
-	if hasSuffix(name, "o_proj.weight") || hasSuffix(name, "down_proj.weight") {
+	if strings.HasSuffix(name, "o_proj.weight") || strings.HasSuffix(name, "down_proj.weight") {
 		std /= math.Sqrt(2 * float64(layers))
 	}
 	h := fnv.New64a()
@@ -209,16 +210,12 @@ func initialise(values []float32, name string, use device.Use, std float64, laye
 	}
 }
 
-func hasSuffix(s, suffix string) bool {
-	return len(s) >= len(suffix) && s[len(s)-len(suffix):] == suffix
-}
-
-// build asks make for every weight of cfg by its canonical name.
-func build(cfg checkpoint.Config, dev device.Device, make builder) (*Model, error) {
+// build asks newWeight for every weight of cfg by its canonical name.
+func build(cfg checkpoint.Config, newWeight builder) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Model{Config: cfg, Vocab: cfg.VocabSize, Layers: newLayers(cfg.Layers)}
+	m := &Model{Config: cfg, Vocab: cfg.VocabSize, Layers: make([]Layer, cfg.Layers)}
 	m.rope = &device.Rope{HeadDim: cfg.HeadDim, InvFreq: cfg.InvFreq()}
 	var err error
 	get := func(name string, rows, cols int, use device.Use) device.Weight {
@@ -226,7 +223,7 @@ func build(cfg checkpoint.Config, dev device.Device, make builder) (*Model, erro
 			return nil
 		}
 		var w device.Weight
-		w, err = make(name, rows, cols, use)
+		w, err = newWeight(name, rows, cols, use)
 		return w
 	}
 	linear := func(name string, rows, cols int, bias bool) Linear {
@@ -265,8 +262,6 @@ func build(cfg checkpoint.Config, dev device.Device, make builder) (*Model, erro
 	}
 	return m, nil
 }
-
-func newLayers(n int) []Layer { return make([]Layer, n) }
 
 // Params lists the weights in the order of checkpoint.Config.TensorShapes; tied ones once. Adapters are not among
 // them.

@@ -63,7 +63,7 @@ func openModel(c *Config, dev device.Device) (*subject, error) {
 		if s.model, err = llama.New(dev, s.cfg, m.Shape.InitStd, c.Seed); err != nil {
 			return nil, err
 		}
-		s.collect(c)
+		s.collect()
 		return s, nil
 	}
 	s.base, err = catalog.Open(m.Base, catalog.Options{Tokenizer: m.Tokenizer})
@@ -96,7 +96,7 @@ func openModel(c *Config, dev device.Device) (*subject, error) {
 	if c.LoRA != nil {
 		addAdapters(dev, s.model, c.LoRA, c.Seed)
 	}
-	s.collect(c)
+	s.collect()
 	if len(s.params) == 0 {
 		s.Close()
 		return nil, fmt.Errorf("model.train: no tensor matches %s; nothing would be trained", strings.Join(m.Train, ", "))
@@ -151,7 +151,7 @@ func targets(names []string, linear string) bool {
 }
 
 // collect lists the trainable parameters in a fixed order.
-func (s *subject) collect(c *Config) {
+func (s *subject) collect() {
 	for _, p := range s.model.Params() {
 		if p.Weight.Trainable() {
 			s.params = append(s.params, p)

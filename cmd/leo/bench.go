@@ -220,7 +220,7 @@ func (f *benchFlags) once(ctx context.Context, l *loaded, prompt, n int) (benchT
 		if err != nil {
 			return t, err
 		}
-		next[k] = best(logits)
+		next[k] = infer.ArgMax(logits)
 	}
 	t.prefill = time.Since(start)
 	start = time.Now()
@@ -234,22 +234,11 @@ func (f *benchFlags) once(ctx context.Context, l *loaded, prompt, n int) (benchT
 		}
 		v := len(logits) / n
 		for k := range n {
-			next[k] = best(logits[k*v : (k+1)*v])
+			next[k] = infer.ArgMax(logits[k*v : (k+1)*v])
 		}
 	}
 	t.decode = time.Since(start)
 	return t, nil
-}
-
-// best is the index of the largest logit.
-func best(logits []float32) int32 {
-	b := 0
-	for i, v := range logits {
-		if v > logits[b] {
-			b = i
-		}
-	}
-	return int32(b)
 }
 
 type peerTimes struct{ Prefill, Decode float64 }

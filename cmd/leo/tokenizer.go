@@ -62,32 +62,12 @@ func (f *tokenizerFlags) open(path string) (*tokenizer.Tokenizer, error) {
 	if f.special {
 		opt.Specials = tokenizer.SpecialsAnywhere
 	}
-	t, err := openTokenizer(path, opt)
+	t, err := checkpoint.OpenTokenizer(path, opt)
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range t.Notes() {
 		fmt.Fprintln(os.Stderr, "leo:", n)
-	}
-	return t, nil
-}
-
-// openTokenizer opens tokenizer files, or the vocabulary inside a GGUF file.
-func openTokenizer(path string, opt tokenizer.Options) (*tokenizer.Tokenizer, error) {
-	if !strings.HasSuffix(path, ".gguf") {
-		return checkpoint.OpenTokenizer(path, opt)
-	}
-	c, err := checkpoint.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	if c.Vocab == nil {
-		return nil, fmt.Errorf("%s holds no vocabulary", path)
-	}
-	t, err := tokenizer.FromGGUF(*c.Vocab, opt)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return t, nil
 }
