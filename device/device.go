@@ -202,6 +202,14 @@ type AdamW struct {
 	GradScale                          float64 // multiplies the gradient first (clipping)
 }
 
+// Muon are the hyper-parameters of one step of Muon (Jordan et al. 2024), momentum orthogonalised, as PyTorch's
+// torch.optim.Muon computes it with Nesterov momentum and adjust_lr_fn="match_rms_adamw": 0.2·√max(rows, cols)
+// times the learning rate makes a step as large as AdamW's usually is, so that both share one.
+type Muon struct {
+	LR, Momentum, WeightDecay float64
+	GradScale                 float64 // multiplies the gradient first (clipping)
+}
+
 // Device runs operations and owns memory.
 type Device interface {
 	Ops
@@ -224,6 +232,8 @@ type Device interface {
 	GradSquares(w Weight) float64
 	// AdamW updates w in place; m and v are the optimiser's moments.
 	AdamW(w Weight, m, v Moment, h AdamW)
+	// Muon updates the matrix w in place; m is its momentum. Its products are in the compute type.
+	Muon(w Weight, m Moment, h Muon)
 	// NewMoment makes optimiser state for w: 32 or 8 bits per element.
 	NewMoment(w Weight, bits int, signed bool) (Moment, error)
 	// NewCache makes a pool of at most pages pages of keys and values.

@@ -118,9 +118,11 @@ type BatchConfig struct {
 	LastPartial string `yaml:"last_partial"`
 }
 
-// OptimizerConfig is AdamW with decoupled weight decay.
+// OptimizerConfig is AdamW with decoupled weight decay, or Muon for the matrices of the layers and AdamW for the rest.
 type OptimizerConfig struct {
+	Type        string    `yaml:"type"` // adamw, muon
 	LR          float64   `yaml:"lr"`
+	Momentum    float64   `yaml:"momentum"` // of Muon
 	Betas       []float64 `yaml:"betas"`
 	Eps         float64   `yaml:"eps"`
 	WeightDecay float64   `yaml:"weight_decay"`
@@ -186,7 +188,7 @@ func DefaultConfig() Config {
 	return Config{
 		Data:       DataConfig{Loss: "all"},
 		Batch:      BatchConfig{Micro: 1, Average: "tokens", LastPartial: "drop"},
-		Optimizer:  OptimizerConfig{Betas: []float64{0.9, 0.95}, Eps: 1e-8, Bits: 32},
+		Optimizer:  OptimizerConfig{Type: "adamw", Momentum: 0.95, Betas: []float64{0.9, 0.95}, Eps: 1e-8, Bits: 32},
 		Schedule:   ScheduleConfig{Type: "cosine", DecayRatio: 0.2},
 		Compute:    ComputeConfig{DType: "f32"},
 		Eval:       EvalConfig{MaxTokens: 64},
@@ -280,6 +282,8 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 		"batch.global", "%d must be a positive multiple of micro %d", c.Batch.Global, c.Batch.Micro)
 	o := &c.Optimizer
 	no(!(o.LR > 0) || math.IsInf(o.LR, 0), "optimizer.lr", "%v must be positive", o.LR)
+	no(o.Type != "adamw" && o.Type != "muon", "optimizer.type", "%q is neither adamw nor muon", o.Type)
+	no(o.Momentum < 0 || o.Momentum >= 1, "optimizer.momentum", "%v must be in [0, 1)", o.Momentum)
 	no(len(o.Betas) != 2 || o.Betas[0] < 0 || o.Betas[0] >= 1 || o.Betas[1] < 0 || o.Betas[1] >= 1, "optimizer.betas", "%v must be two numbers in [0, 1)", o.Betas)
 	no(o.Eps <= 0, "optimizer.eps", "%v must be positive", o.Eps)
 	no(o.Bits != 32 && o.Bits != 8, "optimizer.bits", "%d is not 32 or 8", o.Bits)

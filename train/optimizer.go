@@ -9,7 +9,7 @@ import (
 	"leolm/llama"
 )
 
-// Optimizer is AdamW over a list of trainable parameters.
+// Optimizer is AdamW, or Muon with AdamW beside it, over a list of trainable parameters.
 type Optimizer struct {
 	dev    device.Device
 	cfg    OptimizerConfig
@@ -19,7 +19,7 @@ type Optimizer struct {
 
 type optParam struct {
 	llama.Param
-	m, v  device.Moment
+	m, v  device.Moment // v is nil with Muon
 	decay float64
 }
 
@@ -39,12 +39,14 @@ func NewOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param) 
 		if err != nil {
 			return nil, err
 		}
-		v, err := dev.NewMoment(p.Weight, bits, false)
-		if err != nil {
-			return nil, err
+		vocabulary := strings.Contains(p.Name, "embed_tokens") || strings.Contains(p.Name, "lm_head")
+		op := optParam{Param: p, m: m, decay: cfg.WeightDecay}
+		if cfg.Type != "muon" || p.Vector || vocabulary {
+			if op.v, err = dev.NewMoment(p.Weight, bits, false); err != nil {
+				return nil, err
+			}
 		}
-		op := optParam{Param: p, m: m, v: v, decay: cfg.WeightDecay}
-		if !cfg.DecayAll && (p.Vector || strings.Contains(p.Name, "embed_tokens") || strings.Contains(p.Name, "lm_head")) {
+		if !cfg.DecayAll && (p.Vector || vocabulary) {
 			op.decay = 0
 		}
 		o.params = append(o.params, op)
@@ -75,6 +77,10 @@ func (o *Optimizer) Update(lr, norm float64) {
 		scale = math.Min(1, o.cfg.Clip/(norm+1e-6))
 	}
 	for _, p := range o.params {
+		if p.v == nil {
+			o.dev.Muon(p.Weight, p.m, device.Muon{LR: lr, Momentum: o.cfg.Momentum, WeightDecay: p.decay, GradScale: scale})
+			continue
+		}
 		o.dev.AdamW(p.Weight, p.m, p.v, device.AdamW{
 			LR: lr, Beta1: o.cfg.Betas[0], Beta2: o.cfg.Betas[1], Eps: o.cfg.Eps, WeightDecay: p.decay, Step: o.Step, GradScale: scale,
 		})
@@ -93,7 +99,10 @@ func (o *Optimizer) Zero() {
 func (o *Optimizer) Bytes() int {
 	n := 0
 	for _, p := range o.params {
-		n += p.m.Bytes() + p.v.Bytes()
+		n += p.m.Bytes()
+		if p.v != nil {
+			n += p.v.Bytes()
+		}
 	}
 	return n
 }
@@ -101,6 +110,12 @@ func (o *Optimizer) Bytes() int {
 // state lists the moments by name, for checkpoints.
 func (o *Optimizer) state(f func(name string, m device.Moment) error) error {
 	for _, p := range o.params {
+		if p.v == nil {
+			if err := f("momentum_buffer."+p.Name, p.m); err != nil {
+				return fmt.Errorf("optimiser state of %s: %w", p.Name, err)
+			}
+			continue
+		}
 		if err := f("exp_avg."+p.Name, p.m); err != nil {
 			return fmt.Errorf("optimiser state of %s: %w", p.Name, err)
 		}
