@@ -74,7 +74,7 @@ func Training(title, lead string, facts [][2]string, rows []Row) *Page {
 	lx, ly := column(Loss)
 	loss := Lines{Title: "Loss", XLabel: "step", LogY: wide(ly), Lines: []Line{
 		{Name: "training", X: lx, Y: ly, Faint: true},
-		{Name: "training (smoothed)", X: lx, Y: smooth(ly, 20)},
+		{Name: "training (smoothed)", X: lx, Y: Smooth(ly, 20)},
 	}}
 	if vx, vy := column(ValidLoss); len(vx) > 0 {
 		loss.Lines = append(loss.Lines, Line{Name: "validation", X: vx, Y: vy, Color: 1})
@@ -84,7 +84,7 @@ func Training(title, lead string, facts [][2]string, rows []Row) *Page {
 		if x, y := column(name); len(x) > 0 {
 			lines := []Line{{X: x, Y: y}}
 			if noisy {
-				lines = []Line{{X: x, Y: y, Faint: true}, {X: x, Y: smooth(y, 20)}}
+				lines = []Line{{X: x, Y: y, Faint: true}, {X: x, Y: Smooth(y, 20)}}
 			}
 			plots = append(plots, Lines{Title: title, XLabel: "step", LogY: noisy && wide(y), Lines: lines})
 		}
@@ -151,9 +151,9 @@ func wide(y []float64) bool {
 	return hi > 4*lo
 }
 
-// smooth is the running mean with weight 2/(n+1) on the newest value, corrected for its start; values that are
+// Smooth is the running mean with weight 2/(n+1) on the newest value, corrected for its start; values that are
 // no numbers stay gaps.
-func smooth(y []float64, n int) []float64 {
+func Smooth(y []float64, n int) []float64 {
 	alpha := 2 / float64(n+1)
 	out := make([]float64, len(y))
 	sum, weight := 0.0, 0.0

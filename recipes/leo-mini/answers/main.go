@@ -51,9 +51,17 @@ func main() {
 
 // way is one manner of answering.
 type way struct {
-	Name    string            `json:"name"`
-	Summary minidata.Summary  `json:"summary"`
-	Answers []minidata.Answer `json:"-"`
+	Name    string           `json:"name"`
+	Summary minidata.Summary `json:"summary"`
+	Answers []answer         `json:"answers"`
+}
+
+// answer is an answer with its question, the last one of a talk of several turns.
+type answer struct {
+	ID       string `json:"id"`
+	Question string `json:"question"`
+	minidata.Answer
+	Verdict minidata.Verdict `json:"verdict"`
 }
 
 func run(ctx context.Context, model, questions, out string, seed uint64, limit int) error {
@@ -81,6 +89,7 @@ func run(ctx context.Context, model, questions, out string, seed uint64, limit i
 	}
 	ways := []way{{Name: "greedy"}, {Name: "sampled"}}
 	for w, p := range []sample.Preset{greedy, m.Sampling} {
+		var texts []minidata.Answer
 		for i := range qs {
 			c := converse.New(m, e, "")
 			var a minidata.Answer
@@ -94,9 +103,11 @@ func run(ctx context.Context, model, questions, out string, seed uint64, limit i
 				a = minidata.Answer{Text: strings.TrimSpace(res.Text), Ended: res.Finish == infer.FinishStop}
 			}
 			c.Close()
-			ways[w].Answers = append(ways[w].Answers, a)
+			texts = append(texts, a)
+			last := qs[i].Messages[len(qs[i].Messages)-1]
+			ways[w].Answers = append(ways[w].Answers, answer{qs[i].ID, last.Content, a, qs[i].Verdict(a)})
 		}
-		ways[w].Summary = minidata.Summarise(qs, ways[w].Answers)
+		ways[w].Summary = minidata.Summarise(qs, texts)
 		fmt.Fprintf(os.Stderr, "%s: %+v\n", ways[w].Name, ways[w].Summary)
 	}
 	if err := durable.WriteFile(filepath.Join(out, "answers.md"), page(m.Name, qs, ways, seed)); err != nil {
@@ -186,7 +197,7 @@ func page(model string, qs []minidata.Question, ways []way, seed uint64) []byte 
 			b.WriteString(quote(m.Content) + "\n")
 		}
 		for _, w := range ways {
-			fmt.Fprintf(&b, "**%s** (%s):\n\n%s\n", w.Name, describe(q.Verdict(w.Answers[i])), indent(w.Answers[i].Text))
+			fmt.Fprintf(&b, "**%s** (%s):\n\n%s\n", w.Name, describe(w.Answers[i].Verdict), indent(w.Answers[i].Text))
 		}
 	}
 	return b.Bytes()
