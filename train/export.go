@@ -2,12 +2,14 @@ package train
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 
 	"leolm/checkpoint"
 	"leolm/device"
+	"leolm/internal/durable"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -102,17 +104,41 @@ func (t *Trainer) average(n int) error {
 	return nil
 }
 
-// Export writes the model as a Hugging Face folder in bf16, with the tokenizer's
+// Export writes the finished run's model into the output folder: see export.
+func (t *Trainer) Export() error {
+	return t.export(filepath.Join(t.cfg.Output, "model"), filepath.Join(t.cfg.Output, "adapter"))
+}
+
+// ExportCheckpoint writes the model of a checkpoint of the run, "best" or a name such as "step-00000200", into dir;
+// with "" that of the newest, from which a run goes on. Adapters go into the folder adapter in dir.
+func (t *Trainer) ExportCheckpoint(name, dir string) error {
+	if name == "" {
+		if t.opt.Step == 0 {
+			return fmt.Errorf("%s holds no finished checkpoint yet", t.checkpoints())
+		}
+		return t.export(dir, filepath.Join(dir, "adapter"))
+	}
+	from := filepath.Join(t.checkpoints(), name)
+	if !durable.Marked(from, commitMarker) {
+		return fmt.Errorf("%s is no finished checkpoint", from)
+	}
+	if err := t.readWeights(filepath.Join(from, weightsFile)); err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	return t.export(dir, filepath.Join(dir, "adapter"))
+}
+
+// export writes the model as a Hugging Face folder in bf16, with the tokenizer's
 // files. Adapters are written as a PEFT folder, and with lora.merge the merged
 // model too; a base that was a GGUF file gets a GGUF file beside the folder.
-func (t *Trainer) Export(dir string) error {
+func (t *Trainer) export(dir, adapter string) error {
 	if n := t.cfg.Checkpoint.Average; n > 1 {
 		if err := t.average(n); err != nil {
 			return err
 		}
 	}
 	if l := t.cfg.LoRA; l != nil {
-		if err := t.exportAdapter(filepath.Join(t.cfg.Output, "adapter")); err != nil || !l.Merge {
+		if err := t.exportAdapter(adapter); err != nil || !l.Merge {
 			return err
 		}
 	}

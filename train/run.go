@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"time"
 
 	"leolm/dataset"
@@ -271,7 +270,7 @@ func (t *Trainer) Run(ctx context.Context, save <-chan struct{}) (*Result, error
 	if err := t.Save(); err != nil {
 		return finish(err)
 	}
-	return finish(t.Export(filepath.Join(t.cfg.Output, "model")))
+	return finish(t.Export())
 }
 
 // due tells whether the schedule asks for a checkpoint.

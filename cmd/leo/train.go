@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -24,13 +25,14 @@ import (
 func newTrainCmd() *cobra.Command {
 	var sets []string
 	var plan, print, asJSON bool
+	var export, from string
 	var threads int
 	cmd := &cobra.Command{
 		Use:   "train RECIPE",
 		Short: "Train a model: continued pretraining, fine-tuning, LoRA",
 		Long: `Train what a YAML recipe describes. A run that was stopped (Ctrl-C, SIGTERM,
 SIGUSR1, a crash) goes on from its last checkpoint when the same command is given again.`,
-		Example: "  leo train recipes/mini-5min.yaml --set output=out/mini",
+		Example: "  leo train recipes/mini-5min.yaml --set output=out/mini\n  leo train recipes/mini-5min.yaml --set output=out/mini --export out/so-far --checkpoint best",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := train.Load(args[0], sets)
@@ -43,6 +45,12 @@ SIGUSR1, a crash) goes on from its last checkpoint when the same command is give
 			if plan {
 				return showPlan(cmd.OutOrStdout(), cfg, asJSON)
 			}
+			if export != "" {
+				return exportCheckpoint(cmd, cfg, from, export)
+			}
+			if from != "" {
+				return usageError{errors.New("--checkpoint names what --export DIR writes: give both")}
+			}
 			return runTraining(cmd, cfg, threads, asJSON)
 		},
 	}
@@ -50,6 +58,8 @@ SIGUSR1, a crash) goes on from its last checkpoint when the same command is give
 	fl.StringArrayVar(&sets, "set", nil, "KEY=VALUE over the recipe, such as optimizer.lr=1e-4 (repeatable)")
 	fl.BoolVar(&plan, "plan", false, "say what the run takes, and do nothing")
 	fl.BoolVar(&print, "print", false, "print the recipe with all defaults, and do nothing")
+	fl.StringVar(&export, "export", "", "write the model of a checkpoint into this folder, also while the run goes on, and do nothing else")
+	fl.StringVar(&from, "checkpoint", "", "with --export: best, or a name such as step-00000200 (default: the newest)")
 	fl.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	fl.IntVarP(&threads, "threads", "t", 0, "workers (default: the processors that this process may use)")
 	return cmd
@@ -132,6 +142,23 @@ func (l *trainLog) page() {
 	if l.err == nil {
 		l.err = err
 	}
+}
+
+// exportCheckpoint writes the model of a checkpoint.
+func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string) error {
+	t, err := train.New(cfg, device.NewCPU(pool.Default()), train.Observer{})
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if err := t.ExportCheckpoint(from, dir); err != nil {
+		return err
+	}
+	if from == "" {
+		from = fmt.Sprintf("step %d", t.Step())
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s of %s is in %s\n", from, cfg.Name, dir)
+	return err
 }
 
 func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool) error {
