@@ -18,6 +18,8 @@ type scratch struct {
 	glue      bool    // the last token emitted was an unknown of this segment
 
 	cache wordCache
+	lines lineCache
+	dead  []uint64
 	syms  []symbol
 	links []link
 	heap  []uint64

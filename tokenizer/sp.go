@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"slices"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -157,12 +158,14 @@ func safeSplit(pieces func(yield func(string) bool)) splitMode {
 // the characters that occur in pieces without being pieces.
 type spBPE struct {
 	table   *mergeTable
+	cutter  *cutter // nil: words are merged
 	chars   *runeTable
 	out     []int32 // symbol -> id; noSym where it is unknown
 	unk     int32
 	byteIDs *[256]int32
 	unused  []bool  // by symbol; nil when no piece is unused
 	sizes   []int32 // bytes of each symbol; only with unused pieces
+	lens    []int32 // bytes of each id; only with a cutter
 }
 
 func (b *spBPE) begin(*scratch) {}
@@ -215,6 +218,7 @@ func newSPBPE(pieces []spPiece, form func(string) (string, bool), unk int32, byt
 		}
 	}
 	b.table = newMergeTable(2 * len(pieces))
+	var splits []split
 	for i, t := range text {
 		for k := 1; k < len(t); k++ {
 			if !utf8.RuneStart(t[k]) {
@@ -226,6 +230,7 @@ func newSPBPE(pieces []spPiece, form func(string) (string, bool), unk int32, byt
 			}
 			if r, ok := index[t[k:]]; ok {
 				b.table.add(l, r, rank[pieces[i].score], int32(i))
+				splits = append(splits, split{l, r, int32(i)})
 			}
 		}
 	}
@@ -235,11 +240,94 @@ func newSPBPE(pieces []spPiece, form func(string) (string, bool), unk int32, byt
 		for t, i := range index {
 			b.sizes[i] = int32(len(t))
 		}
+		return b
+	}
+	symbols := make([]string, len(b.out))
+	for t, i := range index {
+		symbols[i] = t
+	}
+	b.cutter = newCutter(b.table, symbols, splits)
+	b.lens = make([]int32, len(pieces))
+	for i := range b.lens {
+		b.lens[i] = max(1, int32(len(text[i])))
 	}
 	return b
 }
 
+// encodeText emits the tokens of text, part by part.
+func (b *spBPE) encodeText(s *scratch, text string) {
+	c := b.cutter
+	for i := 0; i < len(text); {
+		end := c.end(text, i)
+		if end-i > lineText {
+			b.emitCut(s, c.cut(s, s.wids[:0], text[i:end]), text[i:end])
+			i = end
+			continue
+		}
+		key := lineKey(text, i, end)
+		l := s.lines.find(&key, end-i)
+		if l == nil {
+			from := len(s.out)
+			if b.emitCut(s, c.cut(s, s.wids[:0], text[i:end]), text[i:end]) {
+				s.lines.add(&key, end-i, s.out[from:])
+			}
+			i = end
+			continue
+		}
+		i = end
+		s.glue = false
+		n := len(s.out)
+		if cap(s.out)-n < lineIDs {
+			s.out = slices.Grow(s.out, lineIDs)
+		}
+		*(*[lineIDs]int32)(s.out[n : n+lineIDs]) = l.ids
+		s.out = s.out[:n+int(l.n)]
+		if s.want {
+			for _, id := range s.out[n:] {
+				s.offs = append(s.offs, s.offset())
+				s.pos += int(b.lens[id])
+			}
+		}
+	}
+}
+
+// emitCut emits the symbols of w and reports whether their ids are all there is
+// to know: an unknown character may join the one before.
+func (b *spBPE) emitCut(s *scratch, syms []int32, w string) bool {
+	s.wids = syms
+	known := true
+	for _, y := range syms {
+		id, n := noSym, -int(y)
+		if y >= 0 {
+			id, n = b.out[y], int(b.cutter.syms[y].size)
+		}
+		switch {
+		case id >= 0:
+			s.glue = false
+			s.emitOne(id, n)
+		case b.byteIDs != nil:
+			for k := range n {
+				s.emitOne(b.byteIDs[w[k]], 1)
+			}
+		default:
+			known = false
+			if s.glue {
+				s.pos += n
+			} else {
+				s.emitOne(b.unk, n)
+			}
+			s.glue = true
+		}
+		w = w[n:]
+	}
+	return known
+}
+
 func (b *spBPE) encodeWord(s *scratch, w string, cache bool) {
+	if b.cutter != nil {
+		b.encodeText(s, w)
+		return
+	}
 	cache = cache && len(w) <= cachedWord && b.unused == nil
 	var hash uint32
 	if cache {

@@ -1,6 +1,9 @@
 package tokenizer
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // trie is a double array over byte strings with one value per key. State 0 is
 // the root; a step from state s by byte c leads to base[s]+c if check agrees.
@@ -115,4 +118,27 @@ func (t *trie) longest(text string) (n int, value int32) {
 		}
 	}
 	return n, value
+}
+
+// inherit gives each state without a value the value of the longest key on the
+// way to it, and tells each of each value the one before it on its way.
+func (t *trie) inherit(each func(value, before int32)) {
+	done := make([]bool, len(t.cells))
+	done[0] = true
+	var path []int32
+	for i := range t.cells {
+		path = path[:0]
+		for k := int32(i); t.cells[k].check >= 0 && !done[k]; k = t.cells[k].check {
+			path = append(path, k)
+		}
+		for _, k := range slices.Backward(path) {
+			before := t.cells[t.cells[k].check].value
+			if v := t.cells[k].value; v != noValue {
+				each(v, before)
+			} else {
+				t.cells[k].value = before
+			}
+			done[k] = true
+		}
+	}
 }

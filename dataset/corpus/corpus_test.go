@@ -141,7 +141,7 @@ validation: {fraction: 0.1}
 	return dir, recipe
 }
 
-func mustPlan(t *testing.T, recipe, out string, shards int, sets ...string) *Plan {
+func mustPlan(t testing.TB, recipe, out string, shards int, sets ...string) *Plan {
 	t.Helper()
 	r, err := LoadRecipe(recipe, sets)
 	if err != nil {
