@@ -24,6 +24,7 @@ import (
 // in order of their ranks, which newCutter checks.
 type cutter struct {
 	table *mergeTable
+	maybe [1 << 14]uint64 // bits: pairs that may merge
 	trie  *trie // the value of a state is the longest symbol on the way to it
 	syms  []cutSymbol
 
@@ -55,6 +56,10 @@ func newCutter(table *mergeTable, text []string, splits []split) *cutter {
 		if _, n := utf8.DecodeRuneInString(text[i]); n > 0 && n == len(text[i]) {
 			c.syms[i].size = int32(n)
 		}
+	}
+	for _, p := range splits {
+		h := pairKey(p.l, p.r) * 0x9E3779B97F4A7C15 >> 44
+		c.maybe[h>>6] |= 1 << (h & 63)
 	}
 	sort.SliceStable(splits, func(a, b int) bool { return len(text[splits[a].id]) < len(text[splits[b].id]) })
 	for _, p := range splits {
@@ -96,13 +101,17 @@ func (c *cutter) meet(l, r int32) bool {
 				return true
 			}
 			r = b.left
-			if rank, _ := c.table.find(l, r); rank < b.time {
-				return false
+			if c.merges(l, r) {
+				if rank, _ := c.table.find(l, r); rank < b.time {
+					return false
+				}
 			}
 		} else {
 			l = a.right
-			if rank, _ := c.table.find(l, r); rank < a.time-1 {
-				return false
+			if c.merges(l, r) {
+				if rank, _ := c.table.find(l, r); rank < a.time-1 {
+					return false
+				}
 			}
 		}
 	}
@@ -110,8 +119,19 @@ func (c *cutter) meet(l, r int32) bool {
 
 // neighbours reports whether BPE leaves l and r side by side.
 func (c *cutter) neighbours(l, r int32) bool {
-	rank, _ := c.table.find(l, r)
-	return rank == noRank && c.meet(l, r)
+	if c.merges(l, r) {
+		if rank, _ := c.table.find(l, r); rank != noRank {
+			return false
+		}
+	}
+	return c.meet(l, r)
+}
+
+// merges reports false only of pairs that don't merge. Most don't, and this
+// table stays in the cache.
+func (c *cutter) merges(l, r int32) bool {
+	h := pairKey(l, r) * 0x9E3779B97F4A7C15 >> 44
+	return c.maybe[h>>6&(1<<14-1)]>>(h&63)&1 != 0
 }
 
 // longest returns the longest symbol that text begins with, or noSym.
