@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -28,6 +29,7 @@ type matcher struct {
 	tokens []addedToken
 	trie   *trie
 	meta   bool // spaces are "▁" in truth, which is no white space
+	only   int  // the byte that all tokens begin with, or -1
 }
 
 // newMatcher returns nil when there is nothing to find.
@@ -39,7 +41,17 @@ func newMatcher(tokens []addedToken) *matcher {
 	for i, t := range tokens {
 		keys[i], values[i] = t.text, int32(i)
 	}
-	return &matcher{tokens: tokens, trie: newTrie(keys, values)}
+	m := &matcher{tokens: tokens, trie: newTrie(keys, values), only: -1}
+	for b, first := range m.trie.first {
+		if first && m.only >= 0 {
+			m.only = -1
+			break
+		}
+		if first {
+			m.only = b
+		}
+	}
+	return m
 }
 
 // find appends the tokens in text that allowed accepts. A token that isn't
@@ -47,7 +59,13 @@ func newMatcher(tokens []addedToken) *matcher {
 func (m *matcher) find(dst []match, text string, allowed func(t *addedToken, start, end int) bool) []match {
 	from := 0 // end of the last match
 	for i := 0; i < len(text); i++ {
-		if !m.trie.first[text[i]] {
+		if m.only >= 0 {
+			k := strings.IndexByte(text[i:], byte(m.only))
+			if k < 0 {
+				break
+			}
+			i += k
+		} else if !m.trie.first[text[i]] {
 			continue
 		}
 		var tok *addedToken

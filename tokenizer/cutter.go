@@ -25,7 +25,7 @@ import (
 type cutter struct {
 	table *mergeTable
 	maybe [1 << 14]uint64 // bits: pairs that may merge
-	trie  *trie // the value of a state is the longest symbol on the way to it
+	trie  *trie           // the value of a state is the longest symbol on the way to it
 	syms  []cutSymbol
 
 	// join[a]&b: some merge puts byte b behind byte a. Where none does the text

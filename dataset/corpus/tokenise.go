@@ -314,11 +314,16 @@ func (w *tokensWriter) add(shard int, key uint64, ids []int32) {
 	b := &w.shards[shard]
 	b.keys = append(b.keys, key)
 	b.lens = append(b.lens, uint32(len(ids)))
-	for _, id := range ids {
-		if w.width == 2 {
-			b.ids = append(b.ids, byte(id), byte(id>>8))
-		} else {
-			b.ids = append(b.ids, byte(id), byte(id>>8), byte(id>>16), byte(id>>24))
+	from := len(b.ids)
+	b.ids = slices.Grow(b.ids, w.width*len(ids))[:from+w.width*len(ids)]
+	to := b.ids[from:]
+	if w.width == 2 {
+		for i, id := range ids {
+			binary.LittleEndian.PutUint16(to[2*i:], uint16(id))
+		}
+	} else {
+		for i, id := range ids {
+			binary.LittleEndian.PutUint32(to[4*i:], uint32(id))
 		}
 	}
 	w.held += 12 + w.width*len(ids)

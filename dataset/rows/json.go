@@ -1,11 +1,14 @@
 package rows
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // maxDepth bounds the nesting of lists and objects.
@@ -223,36 +226,57 @@ func (p *jsonParser) number() (Value, error) {
 func (p *jsonParser) text() (string, error) {
 	p.i++
 	start := p.i
-	for p.i < len(p.s) {
-		switch c := p.s[p.i]; {
-		case c == '"':
-			out := p.s[start:p.i]
-			p.i++
-			return out, nil
-		case c == '\\':
-			return p.escaped(start)
-		case c < 0x20:
-			return "", p.errorf("control character 0x%02x inside a text", c)
-		default:
-			p.i++
+	p.i = special(p.s, p.i)
+	if p.i >= len(p.s) {
+		return "", p.errorf("the row ends inside a text")
+	}
+	switch c := p.s[p.i]; c {
+	case '"':
+		out := p.s[start:p.i]
+		p.i++
+		return out, nil
+	case '\\':
+		return p.escaped(start)
+	default:
+		return "", p.errorf("control character 0x%02x inside a text", c)
+	}
+}
+
+// special returns the place of the first quote, backslash or control character
+// of s from i on, or its length. It looks at eight bytes at a time.
+func special(s string, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	b := unsafe.Slice(unsafe.StringData(s), len(s))
+	for ; i+8 <= len(b); i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := x^ones*'"', x^ones*'\\'
+		// A byte's high bit is set where it is zero, or below a space; the lowest
+		// one set is right, those above it may come from a borrow.
+		if m := ((quote-ones)&^quote | (slash-ones)&^slash | (x-ones*' ')&^x) & highs; m != 0 {
+			return i + bits.TrailingZeros64(m)/8
 		}
 	}
-	return "", p.errorf("the row ends inside a text")
+	for i < len(s) && s[i] != '"' && s[i] != '\\' && s[i] >= ' ' {
+		i++
+	}
+	return i
 }
 
 // escaped is text from the first backslash on.
 func (p *jsonParser) escaped(start int) (string, error) {
 	var b strings.Builder
 	// The closing quote bounds the size: an escape never grows.
-	if end := strings.IndexByte(p.s[p.i:], '"'); end > 0 {
-		b.Grow(p.i - start + end)
+	end := p.i
+	for end < len(p.s) && p.s[end] == '\\' {
+		end = special(p.s, min(end+2, len(p.s)))
 	}
-	for p.i < len(p.s) {
-		c := p.s[p.i]
-		if c != '\\' && c != '"' && c >= 0x20 {
-			p.i++
-			continue
+	b.Grow(end - start)
+	for {
+		p.i = special(p.s, p.i)
+		if p.i >= len(p.s) {
+			break
 		}
+		c := p.s[p.i]
 		b.WriteString(p.s[start:p.i])
 		if c == '"' {
 			p.i++

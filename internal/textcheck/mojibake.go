@@ -158,11 +158,7 @@ var suspicious = func() (t [256]bool) {
 // survey counts strong sequences of both codecs.
 func survey(text string) (d Damage) {
 	d.First = -1
-	for i := 0; i < len(text); {
-		if text[i] < utf8.RuneSelf {
-			i++
-			continue
-		}
+	for i := afterASCII(text, 0); i < len(text); i = afterASCII(text, i) {
 		if suspicious[text[i]] {
 			hit := 0
 			if _, n, s := match(text[i:], macCodec); s == strong {

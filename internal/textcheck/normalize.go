@@ -1,10 +1,13 @@
 package textcheck
 
 import (
+	"encoding/binary"
 	"html"
+	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+	"unsafe"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -45,12 +48,46 @@ func (z Normalizer) Apply(text string) string {
 // mayDecompose: every rune below U+0300 is its own NFC form and none composes
 // with another, so most German text needs no table.
 func mayDecompose(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := afterASCII(s, 0); i < len(s); i = afterASCII(s, i+1) {
 		if s[i] >= 0xCC { // first byte of U+0300
 			return !norm.NFC.IsNormalString(s)
 		}
 	}
 	return false
+}
+
+// Masks for eight bytes at a time.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x80 * ones
+)
+
+func eight(s string, i int) uint64 {
+	return binary.LittleEndian.Uint64(unsafe.Slice(unsafe.StringData(s), len(s))[i:])
+}
+
+// afterASCII returns the place of the first byte of s from i on that is not
+// ASCII, or its length.
+func afterASCII(s string, i int) int {
+	for ; i+8 <= len(s); i += 8 {
+		if m := eight(s, i) & highs; m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+	}
+	for i < len(s) && s[i] < utf8.RuneSelf {
+		i++
+	}
+	return i
+}
+
+// printable tells of eight bytes whether all are from ' ' to '~', and sets the
+// high bit of those that are spaces.
+func printable(x uint64) (spaces uint64, ok bool) {
+	if (x|(x-ones*' ')|(x+ones))&highs != 0 {
+		return 0, false
+	}
+	x ^= ones * ' '
+	return ^(x + ones*0x7f) & highs, true
 }
 
 const (
@@ -88,7 +125,16 @@ func (z Normalizer) class(r rune) int {
 // clean tells whether rewrite would change nothing.
 func (z Normalizer) clean(s string) bool {
 	lines, spaces := 2, true // as if at the start of the text
-	for i := 0; i < len(s); {
+	for i, slow := 0, 0; i < len(s); {
+		if i >= slow && i+8 <= len(s) {
+			at, ok := printable(eight(s, i))
+			if ok && (!z.Whitespace || at&(at<<8) == 0 && (at&0x80 == 0 || !spaces && lines == 0)) {
+				lines, spaces = 0, at>>63 != 0
+				i += 8
+				continue
+			}
+			slow = i + 8
+		}
 		c := s[i]
 		if c > ' ' && c < 0x7F {
 			lines, spaces = 0, false

@@ -40,6 +40,31 @@ func appendWordHashes(dst []uint64, buf []byte, text string) ([]uint64, []byte) 
 	buf = buf[:0]
 	for i := 0; i < len(text); {
 		c := text[i]
+		if len(buf) == 0 && c < utf8.RuneSelf {
+			// Most words are ASCII, and most of those need no folding.
+			from, changed := i, byte(0)
+			for c < utf8.RuneSelf && asciiFold[c] != 0 {
+				changed |= asciiFold[c] ^ c
+				if i++; i == len(text) {
+					break
+				}
+				c = text[i]
+			}
+			if i < len(text) && c >= utf8.RuneSelf || changed != 0 {
+				for _, c := range []byte(text[from:i]) {
+					buf = append(buf, asciiFold[c])
+				}
+				if i < len(text) && c >= utf8.RuneSelf {
+					continue
+				}
+				dst = append(dst, xxh3.Hash(buf))
+				buf = buf[:0]
+			} else if from < i {
+				dst = append(dst, xxh3.HashString(text[from:i]))
+			}
+			i++ // the byte that ended the word
+			continue
+		}
 		if c < utf8.RuneSelf {
 			i++
 			if f := asciiFold[c]; f != 0 {
