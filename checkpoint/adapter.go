@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -376,8 +377,11 @@ type LoRAWeights struct {
 	Name string // canonical name of the weight
 	A    Rows   // [Rank, In]
 	B    Rows   // [Out, Rank]
+	Rank int    // 0: PEFTOptions.Rank; another needs a RankPattern that says so
 	In   int
 	Out  int
+	// Magnitude is one row of Out lengths (DoRA), or nil; all targets have one or none has.
+	Magnitude Rows
 }
 
 // PEFTOptions describe an adapter to be written.
@@ -387,8 +391,11 @@ type PEFTOptions struct {
 	Alpha     float64
 	RSLoRA    bool
 	Dropout   float64
-	Saved     []Source     // whole weights trained along
-	DType     tensor.DType // f32, f16 or bf16; Invalid: f32
+	// RankPattern and AlphaPattern name the modules with another rank or alpha, as PEFT has them.
+	RankPattern  map[string]int
+	AlphaPattern map[string]float64
+	Saved        []Source     // whole weights trained along
+	DType        tensor.DType // f32, f16 or bf16; Invalid: f32
 }
 
 // WritePEFT writes a folder that PEFT and transformers load as an adapter:
@@ -413,8 +420,19 @@ func WritePEFT(dir string, targets []LoRAWeights, opt PEFTOptions) error {
 			return fmt.Errorf("%s: %q is no weight", dir, t.Name)
 		}
 		modules[module[strings.LastIndex(module, ".")+1:]] = true
-		add(module+".lora_A.weight", tensor.Shape{opt.Rank, t.In}, t.A)
-		add(module+".lora_B.weight", tensor.Shape{t.Out, opt.Rank}, t.B)
+		rank := cmp.Or(t.Rank, opt.Rank)
+		add(module+".lora_A.weight", tensor.Shape{rank, t.In}, t.A)
+		add(module+".lora_B.weight", tensor.Shape{t.Out, rank}, t.B)
+		if t.Magnitude != nil {
+			add(module+".lora_magnitude_vector", tensor.Shape{t.Out}, t.Magnitude)
+		}
+	}
+	ranks, alphas := opt.RankPattern, opt.AlphaPattern
+	if ranks == nil {
+		ranks = map[string]int{}
+	}
+	if alphas == nil {
+		alphas = map[string]float64{}
 	}
 	saved := map[string]bool{}
 	for _, s := range opt.Saved {
@@ -432,9 +450,9 @@ func WritePEFT(dir string, targets []LoRAWeights, opt PEFTOptions) error {
 	}
 	config, err := indentJSON(map[string]any{
 		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": opt.BaseModel, "inference_mode": true,
-		"r": opt.Rank, "lora_alpha": alpha, "lora_dropout": opt.Dropout, "use_rslora": opt.RSLoRA, "use_dora": false,
+		"r": opt.Rank, "lora_alpha": alpha, "lora_dropout": opt.Dropout, "use_rslora": opt.RSLoRA, "use_dora": targets[0].Magnitude != nil,
 		"target_modules": sortedKeys(modules), "modules_to_save": modulesToSave, "bias": "none", "fan_in_fan_out": false,
-		"rank_pattern": map[string]int{}, "alpha_pattern": map[string]float64{}, "init_lora_weights": true,
+		"rank_pattern": ranks, "alpha_pattern": alphas, "init_lora_weights": true,
 	})
 	if err != nil {
 		return err

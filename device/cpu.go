@@ -27,8 +27,8 @@ type CPU struct {
 	dense                  []float32
 	scratch                [][]float32 // one per worker
 
-	jobs []productJob
-	acts qmat.Acts
+	linears linears
+	acts    qmat.Acts
 
 	attnJobs    []attnJob
 	attnWorkers []attnWorker
@@ -134,6 +134,44 @@ func (d *CPU) New(rows, cols int) *Tensor {
 	return &Tensor{Rows: rows, Cols: cols, refs: 1, f32: d.take32(rows * cols)}
 }
 
+// newHalf makes a tensor that holds bf16 only: what products alone will read.
+func (d *CPU) newHalf(rows, cols int) *Tensor {
+	return &Tensor{Rows: rows, Cols: cols, refs: 1, h: d.take16(rows * cols)}
+}
+
+// operand makes the result of an operation that products read: f computes rows [lo, hi) of it into y. In bf16
+// training it is rounded row by row while it is near, and never exists in f32.
+func (d *CPU) operand(rows, cols int, f func(y []float32, lo, hi int)) *Tensor {
+	if d.compute != tensor.BF16 {
+		t := d.New(rows, cols)
+		d.rows(rows, cols, func(lo, hi int) { f(t.f32[lo*cols:hi*cols], lo, hi) })
+		return t
+	}
+	t := d.newHalf(rows, cols)
+	d.rounded(rows, cols, t, nil, func(y, _ []float32, lo, hi int) { f(y, lo, hi) })
+	return t
+}
+
+// rounded computes rows of a, and of b if it isn't nil, in worker memory and rounds them to bf16.
+func (d *CPU) rounded(rows, cols int, a, b *Tensor, f func(y, z []float32, lo, hi int)) {
+	block := max(1, nearBlock/cols)
+	d.rowsOn(rows, cols, func(worker, lo, hi int) {
+		buf := d.worker(worker, 2*block*cols)
+		for ; lo < hi; lo += block {
+			n := min(block, hi-lo) * cols
+			y, z := buf[:n], buf[block*cols:block*cols+n]
+			f(y, z, lo, lo+n/cols)
+			narrowBF16(a.h[lo*cols:lo*cols+n], y)
+			if b != nil {
+				narrowBF16(b.h[lo*cols:lo*cols+n], z)
+			}
+		}
+	})
+}
+
+// nearBlock is the number of elements that are computed before they are rounded: a part of the first-level cache.
+const nearBlock = 2048
+
 // FromSlice implements Device.
 func (d *CPU) FromSlice(rows, cols int, values []float32) *Tensor {
 	if len(values) != rows*cols {
@@ -211,14 +249,18 @@ const elementsPerChunk = 1 << 14
 
 // rows splits n rows of width cols over the workers.
 func (d *CPU) rows(n, cols int, f func(lo, hi int)) {
+	d.rowsOn(n, cols, func(_, lo, hi int) { f(lo, hi) })
+}
+
+// rowsOn is rows for those who need memory of the worker.
+func (d *CPU) rowsOn(n, cols int, f func(worker, lo, hi int)) {
 	per := max(1, elementsPerChunk/max(cols, 1))
-	chunks := (n + per - 1) / per
+	chunks := min((n+per-1)/per, 16*d.pool.Workers())
 	if chunks <= 1 {
-		f(0, n)
+		f(0, 0, n)
 		return
 	}
-	chunks = min(chunks, 16*d.pool.Workers())
-	d.pool.Run(chunks, func(_, c int) { f(c*n/chunks, (c+1)*n/chunks) })
+	d.pool.Run(chunks, func(w, c int) { f(w, c*n/chunks, (c+1)*n/chunks) })
 }
 
 // columns splits n columns of height rows over the workers, in whole vectors of 16.

@@ -137,39 +137,59 @@ type attnJob struct {
 // Queries per job: many enough to share widened keys, few enough to balance the causal triangle.
 const (
 	jobQueries = 128
-	jobSplits  = 4
+	// In training there are jobs enough, and packed keys and values serve all queries of a job.
+	wideJobQueries = 512
+	jobSplits      = 4
 )
 
 // Attention implements Ops.
 func (d *CPU) Attention(q, k, v *Tensor, spec *AttentionSpec) *Tensor {
-	out := d.New(q.Rows, q.Cols)
+	out := d.attended(q, spec)
 	d.attend(q, k, v, out, nil, spec)
 	return out
 }
 
+// inHalf tells whether attention multiplies in bf16: in bf16 training, where keys and values are rows of the call.
+func (d *CPU) inHalf(spec *AttentionSpec) bool {
+	return d.compute == tensor.BF16 && spec.Cache == nil && spec.HeadDim%2 == 0
+}
+
+// attended makes the result of attention.
+func (d *CPU) attended(q *Tensor, spec *AttentionSpec) *Tensor {
+	if d.inHalf(spec) {
+		return d.newHalf(q.Rows, q.Cols)
+	}
+	return d.New(q.Rows, q.Cols)
+}
+
 // AttentionTrain implements Derivatives.
 func (d *CPU) AttentionTrain(q, k, v *Tensor, spec *AttentionSpec) (out, lse *Tensor) {
-	out, lse = d.New(q.Rows, q.Cols), d.New(q.Rows, spec.Heads)
+	out, lse = d.attended(q, spec), d.New(q.Rows, spec.Heads)
 	d.attend(q, k, v, out, lse, spec)
 	return out, lse
 }
 
 func (d *CPU) attend(q, k, v, out, lse *Tensor, spec *AttentionSpec) {
 	checkAttention(q, k, v, spec)
-	qf, kf, vf := d.values(q), d.values(k), d.values(v)
+	in := d.inputs(q, k, v, spec)
 	covered := 0
 	for i := range spec.Seqs {
 		covered += spec.Seqs[i].Len
 	}
 	if covered < q.Rows {
 		clear(out.f32)
+		clear(out.h)
 		if lse != nil {
 			clear(lse.f32)
 		}
 	}
 	cache, _ := spec.Cache.(*pages)
 	if cache != nil {
-		d.storeKV(cache, kf, vf, spec)
+		d.storeKV(cache, in.k, in.v, spec)
+	}
+	perJob := jobQueries
+	if in.qh != nil && len(spec.Seqs)*spec.KVHeads >= 8*d.pool.Workers() {
+		perJob = wideJobQueries
 	}
 	// Jobs and the space of partial results.
 	d.attnJobs = d.attnJobs[:0]
@@ -188,8 +208,8 @@ func (d *CPU) attend(q, k, v, out, lse *Tensor, spec *AttentionSpec) {
 				continue
 			}
 			// Late queries see more keys: start with them, so that the last jobs are short.
-			for hi := s.Len; hi > 0; hi -= jobQueries {
-				d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, lo: max(hi-jobQueries, 0), hi: hi, partial: -1})
+			for hi := s.Len; hi > 0; hi -= perJob {
+				d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, lo: max(hi-perJob, 0), hi: hi, partial: -1})
 			}
 		}
 	}
@@ -197,7 +217,7 @@ func (d *CPU) attend(q, k, v, out, lse *Tensor, spec *AttentionSpec) {
 	d.pool.Run(len(d.attnJobs), func(worker, i int) {
 		j := &d.attnJobs[i]
 		w := &d.attnWorkers[worker]
-		b := d.block(w, j, qf, kf, vf, cache, spec)
+		b := d.block(w, j, in, cache, spec)
 		var err error
 		if j.partial >= 0 {
 			err = b.Partials(d.partials[j.partial:], j.splitLo, j.split, &w.scratch)
@@ -218,13 +238,26 @@ func (d *CPU) attend(q, k, v, out, lse *Tensor, spec *AttentionSpec) {
 			return
 		}
 		w := &d.attnWorkers[worker]
-		b := d.block(w, j, qf, kf, vf, cache, spec)
+		b := d.block(w, j, in, cache, spec)
 		o := outputOf(out, lse, j, spec)
 		s := &spec.Seqs[j.seq]
 		if err := b.Combine(&o, d.partials[j.partial:], attn.Splits(s.Past+s.Len)); err != nil {
 			panic(err)
 		}
 	})
+}
+
+// attnInputs are queries, keys and values, in f32 or in bf16.
+type attnInputs struct {
+	q, k, v    []float32
+	qh, kh, vh []uint16
+}
+
+func (d *CPU) inputs(q, k, v *Tensor, spec *AttentionSpec) attnInputs {
+	if d.inHalf(spec) {
+		return attnInputs{qh: d.half(q), kh: d.half(k), vh: d.half(v)}
+	}
+	return attnInputs{q: d.values(q), k: d.values(k), v: d.values(v)}
 }
 
 func checkAttention(q, k, v *Tensor, spec *AttentionSpec) {
@@ -234,7 +267,7 @@ func checkAttention(q, k, v *Tensor, spec *AttentionSpec) {
 }
 
 // block describes job j to the kernel.
-func (d *CPU) block(w *attnWorker, j *attnJob, q, k, v []float32, cache *pages, spec *AttentionSpec) attn.Block {
+func (d *CPU) block(w *attnWorker, j *attnJob, in attnInputs, cache *pages, spec *AttentionSpec) attn.Block {
 	s := &spec.Seqs[j.seq]
 	dim, group := spec.HeadDim, spec.Heads/spec.KVHeads
 	width := spec.Heads * dim
@@ -243,10 +276,17 @@ func (d *CPU) block(w *attnWorker, j *attnJob, q, k, v []float32, cache *pages, 
 	if cache == nil {
 		kvWidth := spec.KVHeads * dim
 		at := s.Row*kvWidth + j.head*dim
-		w.runs = append(w.runs, attn.Run{
-			K: attn.Rows{Type: tensor.F32, F32: k[at:], Stride: kvWidth},
-			V: attn.Rows{Type: tensor.F32, F32: v[at:], Stride: kvWidth}, N: last,
-		})
+		if in.qh != nil {
+			w.runs = append(w.runs, attn.Run{
+				K: attn.Rows{Type: tensor.BF16, Half: in.kh[at:], Stride: kvWidth},
+				V: attn.Rows{Type: tensor.BF16, Half: in.vh[at:], Stride: kvWidth}, N: last,
+			})
+		} else {
+			w.runs = append(w.runs, attn.Run{
+				K: attn.Rows{Type: tensor.F32, F32: in.k[at:], Stride: kvWidth},
+				V: attn.Rows{Type: tensor.F32, F32: in.v[at:], Stride: kvWidth}, N: last,
+			})
+		}
 	} else {
 		for p := 0; p*PageLen < last; p++ {
 			page := s.Pages[p]
@@ -256,16 +296,26 @@ func (d *CPU) block(w *attnWorker, j *attnJob, q, k, v []float32, cache *pages, 
 			})
 		}
 	}
-	return attn.Block{
-		Dim: dim, Scale: spec.Scale, Window: spec.Window,
-		Q: q[(s.Row+j.lo)*width+j.head*group*dim:], QToken: width, QHead: dim,
+	b := attn.Block{
+		Dim: dim, Scale: spec.Scale, Window: spec.Window, QToken: width, QHead: dim,
 		N: j.hi - j.lo, Heads: group, Pos: s.Past + j.lo, Runs: w.runs,
 	}
+	if at := (s.Row+j.lo)*width + j.head*group*dim; in.qh != nil {
+		b.QH = in.qh[at:]
+	} else {
+		b.Q = in.q[at:]
+	}
+	return b
 }
 
 func outputOf(out, lse *Tensor, j *attnJob, spec *AttentionSpec) attn.Output {
 	row, group := spec.Seqs[j.seq].Row+j.lo, spec.Heads/spec.KVHeads
-	o := attn.Output{O: out.f32[row*out.Cols+j.head*group*spec.HeadDim:], Token: out.Cols, Head: spec.HeadDim}
+	o := attn.Output{Token: out.Cols, Head: spec.HeadDim}
+	if at := row*out.Cols + j.head*group*spec.HeadDim; out.f32 != nil {
+		o.O = out.f32[at:]
+	} else {
+		o.OH = out.h[at:]
+	}
 	if lse != nil {
 		o.LSE, o.LSEToken = lse.f32[row*spec.Heads+j.head*group:], spec.Heads
 	}
@@ -297,8 +347,15 @@ func (d *CPU) AttentionGrad(q, k, v, out, lse, dout *Tensor, spec *AttentionSpec
 	if spec.Cache != nil {
 		panic("device: attention through a cache has no derivative")
 	}
-	qf, kf, vf := d.values(q), d.values(k), d.values(v)
-	of, df := d.values(out), d.values(dout)
+	in := d.inputs(q, k, v, spec)
+	var of []float32
+	var oh, dh []uint16
+	if in.qh != nil {
+		oh, dh = d.half(out), d.half(dout)
+	} else {
+		of = d.values(out)
+	}
+	df := d.values(dout)
 	dq, dk, dv = d.New(q.Rows, q.Cols), d.New(k.Rows, k.Cols), d.New(v.Rows, v.Cols)
 	clear(dq.f32)
 	clear(dk.f32)
@@ -308,12 +365,17 @@ func (d *CPU) AttentionGrad(q, k, v, out, lse, dout *Tensor, spec *AttentionSpec
 		w := &d.attnWorkers[worker]
 		s := &spec.Seqs[i/spec.KVHeads]
 		j := attnJob{seq: i / spec.KVHeads, head: i % spec.KVHeads, hi: s.Len, partial: -1}
-		b := d.block(w, &j, qf, kf, vf, nil, spec)
+		b := d.block(w, &j, in, nil, spec)
 		qAt := s.Row*q.Cols + j.head*group*dim
 		kAt := s.Row*k.Cols + j.head*dim
 		g := attn.Grad{
-			Output: attn.Output{O: of[qAt:], Token: q.Cols, Head: dim, LSE: lse.f32[s.Row*spec.Heads+j.head*group:], LSEToken: spec.Heads},
+			Output: attn.Output{Token: q.Cols, Head: dim, LSE: lse.f32[s.Row*spec.Heads+j.head*group:], LSEToken: spec.Heads},
 			DO:     df[qAt:], DQ: dq.f32[qAt:], DK: dk.f32[kAt:], DV: dv.f32[kAt:], DKStride: k.Cols,
+		}
+		if in.qh != nil {
+			g.OH, g.DOH = oh[qAt:], dh[qAt:]
+		} else {
+			g.O = of[qAt:]
 		}
 		if err := b.Backward(&g, &w.scratch); err != nil {
 			panic(err)

@@ -147,13 +147,18 @@ func (d *CPU) pack(p *panels, n, k int, b []float32, bh []uint16, ks, js int) {
 
 // multiply computes c [m, b.n] = A·B, or adds it, where A(i,k) = a[i·am+k·ak].
 func (d *CPU) multiply(c []float32, m int, a *Tensor, am, ak int, b *panels, add bool) {
+	d.multiplyFrom(0, c, m, a, am, ak, b, add)
+}
+
+// multiplyFrom is multiply with A(i,k) = a[from+i·am+k·ak].
+func (d *CPU) multiplyFrom(from int, c []float32, m int, a *Tensor, am, ak int, b *panels, add bool) {
 	half := d.compute == tensor.BF16
 	var ah []uint16
 	var af []float32
 	if half {
-		ah = d.half(a)
+		ah = d.half(a)[from:]
 	} else {
-		af = d.values(a)
+		af = d.values(a)[from:]
 	}
 	n, k, panels := b.n, b.k, gemm.Panels(b.n)
 	rowChunks := (m + jobRows - 1) / jobRows
@@ -216,7 +221,7 @@ func (d *CPU) LinearGradWeight(x, dy *Tensor, w Weight) {
 		xf = d.values(x)
 	}
 	d.pack(&d.packed, c.cols, x.Rows, xf, x.h, x.Cols, 1)
-	d.multiply(c.grad, c.rows, dy, 1, dy.Cols, &d.packed, true)
+	d.multiplyFrom(c.frozen, c.grad, c.rows-c.frozen, dy, 1, dy.Cols, &d.packed, true)
 }
 
 // own returns t for changing in place: t itself if the caller is its only holder, else a copy. It takes ownership of t.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"leolm/internal/kernel/vec"
+	"leolm/tensor"
 )
 
 // lossLogits bounds the logits that exist at one time (64 MiB), lossRows the rows from below.
@@ -69,6 +70,9 @@ func (d *CPU) crossEntropy(hidden *Tensor, w Weight, targets []int32, weights []
 		} else {
 			y = d.Linear(x, w)
 		}
+		if grads && d.compute == tensor.BF16 {
+			y.h = d.take16(len(part) * n)
+		}
 		d.rows(len(part), n, func(lo, hi int) {
 			for i := lo; i < hi; i++ {
 				r, t := part[i], targets[part[i]]
@@ -84,6 +88,9 @@ func (d *CPU) crossEntropy(hidden *Tensor, w Weight, targets []int32, weights []
 				}
 				vec.CrossEntropyBackward(row, row, lse, int(t), weight)
 				clear(y.f32[i*n+vocab : (i+1)*n])
+				if y.h != nil { // while the row is near
+					narrowBF16(y.h[i*n:(i+1)*n], y.f32[i*n:(i+1)*n])
+				}
 			}
 		})
 		if dh != nil {

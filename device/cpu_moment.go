@@ -23,7 +23,7 @@ type stateBlock interface {
 // (Dettmers et al. 2022): blocks scaled by their largest magnitude and a code
 // book that is dense near zero.
 func (d *CPU) NewMoment(w Weight, bits int, signed bool) (Moment, error) {
-	n := len(of(w).vec)
+	n := len(of(w).grad)
 	switch bits {
 	case 32:
 		return &moment32{makeLarge[float32](n)}, nil

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"leolm/internal/kernel/vec"
+	"leolm/tensor"
 )
 
 func widenBF16(dst []float32, src []uint16)  { vec.F32FromBF16(dst, src) }
@@ -30,20 +31,23 @@ func (d *CPU) EmbedGrad(table Weight, ids []int32, dy *Tensor) {
 	// Columns are split, not rows, so that repeated ids need no lock and the order is fixed.
 	d.columns(w.cols, len(ids), func(lo, hi int) {
 		for i, id := range ids {
-			vec.Add(g[int(id)*w.cols+lo:int(id)*w.cols+hi], g[int(id)*w.cols+lo:int(id)*w.cols+hi], v[i*w.cols+lo:i*w.cols+hi])
+			at := (int(id) - w.frozen) * w.cols
+			if at < 0 {
+				continue
+			}
+			vec.Add(g[at+lo:at+hi], g[at+lo:at+hi], v[i*w.cols+lo:i*w.cols+hi])
 		}
 	})
 }
 
 // RMSNorm implements Ops.
 func (d *CPU) RMSNorm(x *Tensor, gain Weight, eps float32) *Tensor {
-	y, g, v, n := d.New(x.Rows, x.Cols), of(gain).vec, d.values(x), x.Cols
-	d.rows(x.Rows, n, func(lo, hi int) {
+	g, v, n := of(gain).vec, d.values(x), x.Cols
+	return d.operand(x.Rows, n, func(y []float32, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			vec.RMSNorm(y.f32[i*n:(i+1)*n], v[i*n:(i+1)*n], g, eps)
+			vec.RMSNorm(y[(i-lo)*n:(i-lo+1)*n], v[i*n:(i+1)*n], g, eps)
 		}
 	})
-	return y
 }
 
 // RMSNormGrad implements Derivatives.
@@ -143,14 +147,20 @@ func (d *CPU) rotate(x *Tensor, r *Rope, positions []int32, f func(x, cos, sin [
 
 // SwiGLU implements Ops.
 func (d *CPU) SwiGLU(gate, up *Tensor) *Tensor {
-	y, g, u, n := d.New(gate.Rows, gate.Cols), d.values(gate), d.values(up), gate.Cols
-	d.rows(gate.Rows, n, func(lo, hi int) { vec.SwiGLU(y.f32[lo*n:hi*n], g[lo*n:hi*n], u[lo*n:hi*n]) })
-	return y
+	g, u, n := d.values(gate), d.values(up), gate.Cols
+	return d.operand(gate.Rows, n, func(y []float32, lo, hi int) { vec.SwiGLU(y, g[lo*n:hi*n], u[lo*n:hi*n]) })
 }
 
 // SwiGLUGrad implements Derivatives.
 func (d *CPU) SwiGLUGrad(gate, up, dy *Tensor) (dgate, dup *Tensor) {
 	g, u, v, n := d.values(gate), d.values(up), d.values(dy), gate.Cols
+	if d.compute == tensor.BF16 {
+		dgate, dup = d.newHalf(gate.Rows, n), d.newHalf(gate.Rows, n)
+		d.rounded(gate.Rows, n, dgate, dup, func(dg, du []float32, lo, hi int) {
+			vec.SwiGLUBackward(dg, du, v[lo*n:hi*n], g[lo*n:hi*n], u[lo*n:hi*n])
+		})
+		return dgate, dup
+	}
 	dgate, dup = d.New(gate.Rows, n), d.New(gate.Rows, n)
 	d.rows(gate.Rows, n, func(lo, hi int) {
 		vec.SwiGLUBackward(dgate.f32[lo*n:hi*n], dup.f32[lo*n:hi*n], v[lo*n:hi*n], g[lo*n:hi*n], u[lo*n:hi*n])
@@ -222,6 +232,13 @@ func mix(x uint64) uint64 {
 
 // Rows implements Ops.
 func (d *CPU) Rows(x *Tensor, rows []int32) *Tensor {
+	if x.f32 == nil {
+		y, n := d.newHalf(len(rows), x.Cols), x.Cols
+		for i, r := range rows {
+			copy(y.h[i*n:(i+1)*n], x.h[int(r)*n:(int(r)+1)*n])
+		}
+		return y
+	}
 	y, v, n := d.New(len(rows), x.Cols), d.values(x), x.Cols
 	for i, r := range rows {
 		copy(y.f32[i*n:(i+1)*n], v[int(r)*n:(int(r)+1)*n])
@@ -248,13 +265,13 @@ func (d *CPU) AdamW(w Weight, m, v Moment, h AdamW) {
 		WeightDecay: float32(h.WeightDecay), Step: h.Step, GradScale: float32(h.GradScale),
 	}
 	mm, vv := m.(stateBlock), v.(stateBlock)
-	n := len(c.vec)
+	x, n := c.trained(), len(c.grad)
 	blocks := (n + momentBlock - 1) / momentBlock
 	d.pool.Run(blocks, func(worker, b int) {
 		lo, hi := b*momentBlock, min((b+1)*momentBlock, n)
 		buf := d.worker(worker, 2*momentBlock)
 		m, v := mm.open(buf[:momentBlock], lo, hi), vv.open(buf[momentBlock:], lo, hi)
-		vec.AdamW(c.vec[lo:hi], c.grad[lo:hi], m, v, nil, p)
+		vec.AdamW(x[lo:hi], c.grad[lo:hi], m, v, nil, p)
 		mm.close(m, lo, hi)
 		vv.close(v, lo, hi)
 	})

@@ -19,17 +19,23 @@ type weight struct {
 	dt         tensor.DType
 
 	vec  []float32    // a vector, or the row-major values of a trainable weight
-	grad []float32    // row-major; not nil for trainable weights
+	grad []float32    // row-major, from row frozen on; not nil for trainable weights
 	f32  []float32    // gemm panels
 	bf16 []uint16     // gemm panels of bf16 pairs
 	f16  []uint16     // gemm panels
 	q    *qmat.Packed // quantised panels
+
+	frozen int // leading rows of vec that no gradient reaches
 }
 
 func (w *weight) Rows() int           { return w.rows }
 func (w *weight) Cols() int           { return w.cols }
 func (w *weight) DType() tensor.DType { return w.dt }
 func (w *weight) Trainable() bool     { return w.grad != nil }
+func (w *weight) FrozenRows() int     { return w.frozen }
+
+// trained returns the values that the gradient belongs to.
+func (w *weight) trained() []float32 { return w.vec[w.frozen*w.cols:] }
 
 func (w *weight) Bytes() int {
 	n := 4*(len(w.vec)+len(w.grad)+len(w.f32)) + 2*(len(w.bf16)+len(w.f16))
@@ -244,6 +250,15 @@ func (d *CPU) WriteWeight(w Weight, src []float32) error {
 	}
 	copy(c.vec, src)
 	return nil
+}
+
+// FreezeRows implements Device.
+func (d *CPU) FreezeRows(w Weight, n int) {
+	c := of(w)
+	if c.grad == nil || n < 0 || n >= c.rows {
+		panic(fmt.Sprintf("device: %d rows of %s [%d, %d] cannot be frozen", n, c.name, c.rows, c.cols))
+	}
+	c.frozen, c.grad = n, makeLarge[float32]((c.rows-n)*c.cols)
 }
 
 // ReadGrad implements Device.

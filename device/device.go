@@ -41,6 +41,9 @@ type Weight interface {
 	Bytes() int
 	// Trainable tells whether derivatives with respect to the weight are collected.
 	Trainable() bool
+	// FrozenRows is how many leading rows of a trainable weight stay as they are (see
+	// Device.FreezeRows): its gradient and optimiser state begin with the row after them.
+	FrozenRows() int
 }
 
 // Use says what a weight is for, so that a device can choose its layout.
@@ -140,6 +143,10 @@ type Ops interface {
 	SwiGLU(gate, up *Tensor) *Tensor
 	// Add returns x + s·y.
 	Add(x, y *Tensor, s float32) *Tensor
+	// DoRA returns the output of a projection whose weight was decomposed into magnitude and direction:
+	// (base + d.Scale·low) with column j multiplied by Magnitude[j] / ‖(W + Scale·B·A) row j‖, where base = x·Wᵀ
+	// and low = x·Aᵀ·Bᵀ, both [T, W.Rows].
+	DoRA(base, low *Tensor, d *DoRA) *Tensor
 	// Dropout zeroes elements with probability p and scales the others by
 	// 1/(1-p); which ones depends on seed only.
 	Dropout(x *Tensor, p float32, seed uint64) *Tensor
@@ -184,6 +191,9 @@ type Derivatives interface {
 	AttentionGrad(q, k, v, out, lse, dout *Tensor, spec *AttentionSpec) (dq, dk, dv *Tensor)
 	SwiGLUGrad(gate, up, dy *Tensor) (dgate, dup *Tensor)
 	RowsGrad(dy *Tensor, rows []int32, total int) *Tensor
+	// DoRAGrad returns the derivatives by base and low and adds that of the magnitudes, if they are trainable. The
+	// row lengths count as constants, as the paper proposes and PEFT has it.
+	DoRAGrad(base, low *Tensor, d *DoRA, dy *Tensor) (dbase, dlow *Tensor)
 	// LinearCrossEntropyGrad computes the cross-entropy and, in the same
 	// sweep over chunks, dhidden of the weighted loss; the gradient of w is added to if w is trainable.
 	LinearCrossEntropyGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, needHidden bool) (CrossEntropy, *Tensor)
@@ -192,6 +202,17 @@ type Derivatives interface {
 	// Demote lets a device keep x in its compute type only, until it is used
 	// again: for values saved for the backward pass.
 	Demote(x *Tensor)
+}
+
+// DoRA is a weight-decomposed low-rank change of a weight W (Liu et al. 2024).
+type DoRA struct {
+	W, A, B   Weight // [out, in], [rank, in], [out, rank]
+	Magnitude Weight // [1, out]
+	Scale     float32
+
+	norms   []float32 // ‖(W + Scale·B·A) row j‖ of the last forward pass
+	gains   []float32 // Magnitude[j]/norms[j]
+	squares []float64 // ‖W row j‖², kept while W is frozen
 }
 
 // AdamW are the hyper-parameters of one decoupled Adam step (Loshchilov and
@@ -223,7 +244,10 @@ type Device interface {
 	// ReadWeight and WriteWeight copy values as float32; writing needs a trainable weight.
 	ReadWeight(w Weight, dst []float32)
 	WriteWeight(w Weight, src []float32) error
-	// ReadGrad copies the gradient, WriteGrad sets it, ZeroGrad clears it.
+	// FreezeRows keeps the first n rows of a trainable weight as they are. Its gradient is cleared; optimiser
+	// state is to be made afterwards.
+	FreezeRows(w Weight, n int)
+	// ReadGrad copies the gradient (of the rows that are not frozen), WriteGrad sets it, ZeroGrad clears it.
 	ReadGrad(w Weight, dst []float32)
 	WriteGrad(w Weight, src []float32)
 	ZeroGrad(ws ...Weight)

@@ -194,6 +194,9 @@ func (t *Tape) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *de
 		t.give(v, dv)
 	}, q, k, v, out, lse)
 	t.dev.Release(lse)
+	t.dev.Demote(q)
+	t.dev.Demote(k)
+	t.dev.Demote(v)
 	return out
 }
 
@@ -228,6 +231,20 @@ func (t *Tape) Add(x, y *device.Tensor, s float32) *device.Tensor {
 		})
 	}
 	return z
+}
+
+// DoRA implements device.Ops.
+func (t *Tape) DoRA(base, low *device.Tensor, d *device.DoRA) *device.Tensor {
+	y := t.dev.DoRA(base, low, d)
+	if t.needs[base] || t.needs[low] || d.Magnitude.Trainable() {
+		t.record(y, func(dy *device.Tensor) {
+			db, dl := t.dev.DoRAGrad(base, low, d, dy)
+			t.dev.Release(dy)
+			t.give(base, db)
+			t.give(low, dl)
+		}, base, low)
+	}
+	return y
 }
 
 // Dropout implements device.Ops.

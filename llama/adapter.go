@@ -7,8 +7,8 @@ import (
 	"leolm/device"
 )
 
-// Apply puts a LoRA adapter on the model, with its effect multiplied by strength. Several add up. DoRA, and weights
-// trained along with the adapter, change the stored weights: give those to Load as LoadOptions.Merge.
+// Apply puts a LoRA adapter on the model, with its effect multiplied by strength. Several add up. Weights
+// trained along with the adapter change the stored ones: give those to Load as LoadOptions.Replace.
 func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64) error {
 	byName := map[string]*Linear{}
 	for _, l := range m.Linears() {
@@ -16,9 +16,6 @@ func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64
 	}
 	for i := range a.Targets {
 		t := &a.Targets[i]
-		if t.Magnitude != nil {
-			continue
-		}
 		l, ok := byName[t.Name]
 		if !ok {
 			return fmt.Errorf("%s: adapter for %q, which is no projection of a layer; merge it with leo convert --lora", a.Path, t.Name)
@@ -31,23 +28,24 @@ func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.Path, err)
 		}
-		l.Adapters = append(l.Adapters, &Adapter{A: wa, B: wb, Scale: float32(t.Scale * strength)})
+		if t.Magnitude == nil {
+			l.Adapters = append(l.Adapters, &Adapter{A: wa, B: wb, Scale: float32(t.Scale * strength)})
+			continue
+		}
+		m, err := dev.NewWeight(device.WeightSpec{Name: t.Magnitude.Name, DType: t.Magnitude.DType, Rows: 1, Cols: l.W.Rows(), Row: t.Magnitude.Row, Use: device.Vector})
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.Path, err)
+		}
+		ad := &Adapter{A: wa, B: wb, Scale: float32(t.Scale)}
+		ad.DoRA = &device.DoRA{W: l.W, A: wa, B: wb, Magnitude: m, Scale: ad.Scale}
+		if strength != 1 {
+			ad.Share = float32(strength)
+		}
+		l.Adapters = append(l.Adapters, ad)
 	}
 	return nil
 }
 
 func adapterWeight(dev device.Device, t *checkpoint.Tensor) (device.Weight, error) {
 	return dev.NewWeight(device.WeightSpec{Name: t.Name, DType: t.DType, Rows: t.Rows(), Cols: t.Cols(), Row: t.Row, Use: device.Product})
-}
-
-// Merged returns what Load needs to fold the parts of an adapter into the weights that Apply cannot
-// put beside them: DoRA targets and whole saved weights.
-func Merged(a *checkpoint.Adapter) map[string]*checkpoint.LoRA {
-	out := map[string]*checkpoint.LoRA{}
-	for i := range a.Targets {
-		if t := &a.Targets[i]; t.Magnitude != nil {
-			out[t.Name] = t
-		}
-	}
-	return out
 }

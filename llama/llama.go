@@ -9,6 +9,7 @@
 package llama
 
 import (
+	"cmp"
 	"math"
 
 	"leolm/checkpoint"
@@ -23,11 +24,15 @@ type Linear struct {
 	Adapters []*Adapter
 }
 
-// Adapter is a LoRA update of a Linear (Hu et al. 2021): y += Scale · B·A·dropout(x).
+// Adapter is a LoRA update of a Linear (Hu et al. 2021): y += Scale · B·A·dropout(x). With DoRA (Liu et al. 2024)
+// it is y += DoRA(W·x', B·A·x') − W·x' for x' = dropout(x): the sum scaled to the magnitudes, see device.DoRA.
 type Adapter struct {
 	A, B    device.Weight // [rank, in], [out, rank]
 	Scale   float32       // alpha/rank, or alpha/√rank for rsLoRA
 	Dropout float32       // on the input of A, when the batch carries a dropout seed
+
+	DoRA  *device.DoRA // nil for plain LoRA; its fields W, A, B and Scale are the Linear's and the adapter's
+	Share float32      // how much of DoRA's change is applied; 0 means all of it
 }
 
 // Layer is one decoder block.
@@ -139,25 +144,52 @@ func project(ops device.Ops, x *device.Tensor, b *Batch, ls ...*Linear) []*devic
 	}
 	ys := ops.Linears(x, ws...)
 	for i, l := range ls {
-		if l.Bias != nil {
-			ys[i] = ops.AddBias(ys[i], l.Bias)
-		}
+		base := ys[i]
 		for n, ad := range l.Adapters {
-			in := x
-			if ad.Dropout > 0 && b.DropoutSeed != 0 {
-				in = ops.Dropout(x, ad.Dropout, dropoutSeed(b.DropoutSeed, l.Name, n))
-			}
-			u := ops.Linear(in, ad.A)
-			v := ops.Linear(u, ad.B)
-			y := ops.Add(ys[i], v, ad.Scale)
-			ops.Release(u, v, ys[i])
-			if in != x {
-				ops.Release(in)
+			y := l.adapt(ops, x, base, ys[i], b, n, ad)
+			if ys[i] != base {
+				ops.Release(ys[i])
 			}
 			ys[i] = y
 		}
+		if ys[i] != base {
+			ops.Release(base)
+		}
+		if l.Bias != nil {
+			ys[i] = ops.AddBias(ys[i], l.Bias)
+		}
 	}
 	return ys
+}
+
+// adapt returns y with the change of the n-th adapter; base is W·x.
+func (l *Linear) adapt(ops device.Ops, x, base, y *device.Tensor, b *Batch, n int, ad *Adapter) *device.Tensor {
+	in := x
+	if ad.Dropout > 0 && b.DropoutSeed != 0 {
+		in = ops.Dropout(x, ad.Dropout, dropoutSeed(b.DropoutSeed, l.Name, n))
+		defer func() { ops.Release(in) }()
+	}
+	plain := base
+	if ad.DoRA != nil && in != x { // as PEFT: what is rescaled has seen the same dropout
+		plain = ops.Linear(in, l.W)
+		defer func() { ops.Release(plain) }()
+	}
+	u := ops.Linear(in, ad.A)
+	v := ops.Linear(u, ad.B)
+	ops.Release(u)
+	defer func() { ops.Release(v) }()
+	if ad.DoRA == nil {
+		return ops.Add(y, v, ad.Scale)
+	}
+	z := ops.DoRA(plain, v, ad.DoRA)
+	if plain == y && ad.Share == 0 {
+		return z
+	}
+	share := cmp.Or(ad.Share, 1)
+	with := ops.Add(y, z, share)
+	out := ops.Add(with, plain, -share)
+	ops.Release(z, with)
+	return out
 }
 
 // dropoutSeed gives every adapter of every step its own mask (FNV-1a over the name).

@@ -32,8 +32,8 @@ type LoadOptions struct {
 	// VocabSize, if larger than the model's, adds rows to the embedding and the
 	// output matrix: the mean of the old ones.
 	VocabSize int
-	// Merge folds these changes into the weights of the same names (see Merged).
-	Merge map[string]*checkpoint.LoRA
+	// NewRows makes the rows that VocabSize adds trainable, and only those, where Train doesn't name the whole weight.
+	NewRows bool
 	// Replace holds whole weights that take the place of the stored ones, by name.
 	Replace map[string]*checkpoint.Tensor
 	// Config may change the configuration before the model is built.
@@ -99,15 +99,12 @@ func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.Use, 
 			return nil, err
 		}
 		values = withMeanRows(values, rows, cols)
-		spec.DType, spec.Row = tensor.F32, func(i int) []byte { return bytesOf(values[i*cols : (i+1)*cols]) }
-		return dev.NewWeight(spec)
-	}
-	if l := opt.Merge[t.Name]; l != nil {
-		merged, err := l.Merge(t)
-		if err != nil {
-			return nil, err
+		if opt.NewRows {
+			w := dev.NewParam(t.Name, rows, cols)
+			dev.FreezeRows(w, t.Rows())
+			return w, dev.WriteWeight(w, values)
 		}
-		spec.DType, spec.Row = tensor.BF16, bf16Rows(merged, cols)
+		spec.DType, spec.Row = tensor.F32, func(i int) []byte { return bytesOf(values[i*cols : (i+1)*cols]) }
 		return dev.NewWeight(spec)
 	}
 	if opt.Convert != nil && use&device.Vector == 0 {
@@ -143,21 +140,6 @@ func bytesOf(row []float32) []byte {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 	}
 	return b
-}
-
-// bf16Rows returns the rows of r rounded to bf16. It is called from several goroutines.
-func bf16Rows(r checkpoint.Rows, cols int) func(i int) []byte {
-	return func(i int) []byte {
-		values := make([]float32, cols)
-		if r.ReadRow(values, i) != nil {
-			return nil // NewWeight reports the wrong size
-		}
-		b := make([]byte, 0, 2*cols)
-		for _, v := range values {
-			b = binary.LittleEndian.AppendUint16(b, tensor.F32ToBF16(v))
-		}
-		return b
-	}
 }
 
 // converted returns the rows of t re-encoded as to. It is called from several goroutines.
@@ -313,6 +295,9 @@ func (m *Model) WeightBytes() int {
 	for _, l := range m.Linears() {
 		for _, a := range l.Adapters {
 			n += a.A.Bytes() + a.B.Bytes()
+			if a.DoRA != nil {
+				n += a.DoRA.Magnitude.Bytes()
+			}
 		}
 	}
 	return n

@@ -3,7 +3,10 @@ package train
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -39,7 +42,7 @@ type ModelConfig struct {
 	// VocabSize grows the embeddings to this many rows, the new ones from the mean of the old.
 	VocabSize int `yaml:"vocab_size"`
 	// Train lists patterns of canonical tensor names to train; empty means all (or only adapters with lora).
-	// "new_rows" stands for the rows that VocabSize added.
+	// "new_rows" stands for the rows of embedding and LM head that VocabSize added.
 	Train []string `yaml:"train"`
 	// RopeLinear sets linear RoPE scaling by this factor, MaxPositions the context length.
 	RopeLinear   float64 `yaml:"rope_linear"`
@@ -73,6 +76,12 @@ type LoRAConfig struct {
 	Dropout float64  `yaml:"dropout"`
 	Targets []string `yaml:"targets"` // q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; empty: all
 	RSLoRA  bool     `yaml:"rslora"`
+	// DoRA trains the length of every row of the weight apart from its direction (Liu et al. 2024).
+	DoRA bool `yaml:"dora" json:",omitempty"`
+	// RankPattern and AlphaPattern are other ranks and alphas for modules whose name ends in the key, an
+	// expression such as "layers.0.mlp.(gate|up)_proj"; as in PEFT, and of several that match the first by name counts.
+	RankPattern  map[string]int     `yaml:"rank_pattern" json:",omitempty"`
+	AlphaPattern map[string]float64 `yaml:"alpha_pattern" json:",omitempty"`
 	// BaseType stores the frozen weights: empty (as loaded), bf16, q8_0, q4_0 or nf4 (QLoRA).
 	BaseType string `yaml:"base_type"`
 	// Merge adds the adapters to the weights at export.
@@ -120,9 +129,9 @@ type BatchConfig struct {
 
 // OptimizerConfig is AdamW with decoupled weight decay, or Muon for the matrices of the layers and AdamW for the rest.
 type OptimizerConfig struct {
-	Type        string    `yaml:"type"` // adamw, muon
+	Type        string    `yaml:"type" json:",omitempty"` // adamw, muon
 	LR          float64   `yaml:"lr"`
-	Momentum    float64   `yaml:"momentum"` // of Muon
+	Momentum    float64   `yaml:"momentum" json:",omitempty"` // of Muon
 	Betas       []float64 `yaml:"betas"`
 	Eps         float64   `yaml:"eps"`
 	WeightDecay float64   `yaml:"weight_decay"`
@@ -230,6 +239,26 @@ func (c *Config) derive() {
 	c.Batch.Global = cmp.Or(c.Batch.Global, c.Batch.Micro)
 }
 
+// newRows stands in model.train for the rows that model.vocab_size adds.
+const newRows = "new_rows"
+
+// pattern compiles a key of rank_pattern or alpha_pattern, which matches the end of a module's name.
+func pattern(key string) (*regexp.Regexp, error) { return regexp.Compile(`^(.*\.)?(` + key + `)$`) }
+
+// of returns rank and alpha of a module.
+func (l *LoRAConfig) of(module string) (rank int, alpha float64) {
+	return matching(l.RankPattern, module, l.Rank), matching(l.AlphaPattern, module, l.Alpha)
+}
+
+func matching[T any](patterns map[string]T, module string, otherwise T) T {
+	for _, key := range slices.Sorted(maps.Keys(patterns)) {
+		if re, err := pattern(key); err == nil && re.MatchString(module) {
+			return patterns[key]
+		}
+	}
+	return otherwise
+}
+
 // Projections are the linear layers of a decoder block by their Hugging Face names.
 var Projections = []string{"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
@@ -265,6 +294,21 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 			no(err != nil, "lora.base_type", "%v", err)
 		}
 		no(m.Base == "", "lora", "adapters need model.base")
+		for key, rank := range l.RankPattern {
+			_, err := pattern(key)
+			no(err != nil, "lora.rank_pattern", "%q: %v", key, err)
+			no(rank < 1, "lora.rank_pattern", "rank %d for %q must be at least 1", rank, key)
+		}
+		for key, alpha := range l.AlphaPattern {
+			_, err := pattern(key)
+			no(err != nil, "lora.alpha_pattern", "%q: %v", key, err)
+			no(!(alpha > 0), "lora.alpha_pattern", "alpha %v for %q must be positive", alpha, key)
+		}
+	}
+	no(slices.Contains(m.Train, newRows) && m.VocabSize == 0, "model.train", "new_rows are those that model.vocab_size adds; set it")
+	for _, p := range m.Train {
+		_, err := path.Match(p, "")
+		no(err != nil, "model.train", "%q: %v", p, err)
 	}
 	no(len(c.Data.Train) == 0 && c.DPO == nil, "data.train", "name at least one set of shards")
 	for i, d := range c.Data.Train {

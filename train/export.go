@@ -3,6 +3,7 @@ package train
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -31,7 +32,8 @@ func (r *deviceRows) ReadRow(dst []float32, row int) error {
 	return nil
 }
 
-// mergedRows are the rows of a projection with its adapters folded in: W + Σ scale·B·A.
+// mergedRows are the rows of a projection with its adapters folded in: W + Σ scale·B·A, with DoRA scaled to the
+// magnitudes.
 type mergedRows struct {
 	deviceRows
 	adapters []*llama.Adapter
@@ -64,8 +66,25 @@ func (r *mergedRows) ReadRow(dst []float32, row int) error {
 				dst[j] += a.Scale * s * v
 			}
 		}
+		if a.DoRA != nil {
+			r.rescale(dst, a, row)
+		}
 	}
 	return nil
+}
+
+// rescale gives dst the length that DoRA learnt for the row.
+func (r *mergedRows) rescale(dst []float32, a *llama.Adapter, row int) {
+	lengths := make([]float32, a.DoRA.Magnitude.Cols())
+	r.dev.ReadWeight(a.DoRA.Magnitude, lengths)
+	var sum float64
+	for _, v := range dst {
+		sum += float64(v) * float64(v)
+	}
+	f := lengths[row] / float32(math.Sqrt(max(sum, math.SmallestNonzeroFloat32)))
+	for j := range dst {
+		dst[j] *= f
+	}
 }
 
 // average replaces the weights by the mean of those in the last n finished checkpoints.
@@ -179,15 +198,29 @@ func (t *Trainer) exportAdapter(dir string) error {
 	var targets []checkpoint.LoRAWeights
 	for _, l := range t.sub.model.Linears() {
 		for _, a := range l.Adapters {
-			targets = append(targets, checkpoint.LoRAWeights{
-				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A}, B: &deviceRows{dev: t.dev, w: a.B}, In: l.W.Cols(), Out: l.W.Rows(),
-			})
+			w := checkpoint.LoRAWeights{
+				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A}, B: &deviceRows{dev: t.dev, w: a.B}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
+			}
+			if a.DoRA != nil {
+				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude}
+			}
+			targets = append(targets, w)
 		}
 	}
 	l := t.cfg.LoRA
-	return checkpoint.WritePEFT(dir, targets, checkpoint.PEFTOptions{
-		BaseModel: t.cfg.Model.Base, Rank: l.Rank, Alpha: l.Alpha, RSLoRA: l.RSLoRA, Dropout: l.Dropout,
-	})
+	opt := checkpoint.PEFTOptions{
+		BaseModel: t.cfg.Model.Base, Rank: l.Rank, Alpha: l.Alpha, RSLoRA: l.RSLoRA, Dropout: l.Dropout, RankPattern: l.RankPattern, AlphaPattern: l.AlphaPattern,
+	}
+	for _, p := range t.sub.model.Params() {
+		if p.Weight.Trainable() {
+			s := checkpoint.Source{Name: p.Name, Shape: tensor.Shape{p.Weight.Rows(), p.Weight.Cols()}, From: &deviceRows{dev: t.dev, w: p.Weight}}
+			if p.Vector {
+				s.Shape = tensor.Shape{p.Weight.Cols()}
+			}
+			opt.Saved = append(opt.Saved, s)
+		}
+	}
+	return checkpoint.WritePEFT(dir, targets, opt)
 }
 
 // tokenizerNames are the files of a Hugging Face folder that make up its tokenizer.

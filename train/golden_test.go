@@ -157,7 +157,16 @@ func (g *golden) batch(which ...int) (*llama.Batch, []int32, []float32) {
 }
 
 func (g *golden) backward(dev device.Device, m *llama.Model, recompute bool, which ...int) float64 {
+	return g.backwardWith(dev, m, recompute, 0, which...)
+}
+
+// backwardWith is backward with dropout by a seed, on the first sequence if none is named.
+func (g *golden) backwardWith(dev device.Device, m *llama.Model, recompute bool, seed uint64, which ...int) float64 {
+	if len(which) == 0 {
+		which = []int{0}
+	}
 	b, targets, weights := g.batch(which...)
+	b.DropoutSeed = seed
 	tape := grad.New(dev, recompute)
 	h := m.Forward(tape, b)
 	ce := tape.LinearCrossEntropy(h, m.Head, targets, weights, 0)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"strings"
 
 	"leolm/catalog"
@@ -79,9 +80,14 @@ func openModel(c *Config, dev device.Device) (*subject, error) {
 			cfg.MaxPositions = m.MaxPositions
 		}
 	}}
-	if c.LoRA == nil {
+	if opt.NewRows = slices.Contains(m.Train, newRows); opt.NewRows && m.VocabSize <= s.base.Checkpoint.Config.VocabSize {
+		s.Close()
+		return nil, fmt.Errorf("model.train: new_rows, but the base has %d rows and model.vocab_size %d adds none", s.base.Checkpoint.Config.VocabSize, m.VocabSize)
+	}
+	if c.LoRA == nil || len(m.Train) > 0 {
 		opt.Train = func(name string) bool { return trains(m.Train, name) }
-	} else if c.LoRA.BaseType != "" {
+	}
+	if c.LoRA != nil && c.LoRA.BaseType != "" {
 		to, err := tensor.ParseDType(c.LoRA.BaseType)
 		if err != nil {
 			return nil, err
@@ -94,7 +100,10 @@ func openModel(c *Config, dev device.Device) (*subject, error) {
 	}
 	s.cfg = s.model.Config
 	if c.LoRA != nil {
-		addAdapters(dev, s.model, c.LoRA, c.Seed)
+		if err := addAdapters(dev, s.model, c.LoRA, c.Seed); err != nil {
+			s.Close()
+			return nil, err
+		}
 	}
 	s.collect()
 	if len(s.params) == 0 {
@@ -115,30 +124,59 @@ func trains(patterns []string, name string) bool {
 }
 
 // addAdapters puts LoRA adapters on the chosen projections: A uniform in
-// ±1/√in (PyTorch's default for linear layers, as PEFT), B zero.
-func addAdapters(dev device.Device, m *llama.Model, l *LoRAConfig, seed uint64) {
-	scale := l.Alpha / float64(l.Rank)
-	if l.RSLoRA {
-		scale = l.Alpha / math.Sqrt(float64(l.Rank))
-	}
+// ±1/√in (PyTorch's default for linear layers, as PEFT), B zero, DoRA's magnitudes the lengths of W's rows.
+func addAdapters(dev device.Device, m *llama.Model, l *LoRAConfig, seed uint64) error {
 	for i, lin := range m.Linears() {
 		if !targets(l.Targets, lin.Name) {
 			continue
 		}
+		rank, alpha := l.of(lin.Name)
+		scale := alpha / float64(rank)
+		if l.RSLoRA {
+			scale = alpha / math.Sqrt(float64(rank))
+		}
 		in, out := lin.W.Cols(), lin.W.Rows()
-		a := dev.NewParam(lin.Name+".lora_A.weight", l.Rank, in)
-		b := dev.NewParam(lin.Name+".lora_B.weight", out, l.Rank)
+		a := dev.NewParam(lin.Name+".lora_A.weight", rank, in)
+		b := dev.NewParam(lin.Name+".lora_B.weight", out, rank)
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
-		values := make([]float32, l.Rank*in)
+		values := make([]float32, rank*in)
 		bound := 1 / math.Sqrt(float64(in))
 		for i := range values {
 			values[i] = float32((2*rng.Float64() - 1) * bound)
 		}
 		if err := dev.WriteWeight(a, values); err != nil {
-			panic(err) // a fresh parameter of this very shape
+			return err
 		}
-		lin.Adapters = append(lin.Adapters, &llama.Adapter{A: a, B: b, Scale: float32(scale), Dropout: float32(l.Dropout)})
+		ad := &llama.Adapter{A: a, B: b, Scale: float32(scale), Dropout: float32(l.Dropout)}
+		if l.DoRA {
+			lengths, err := rowLengths(dev, lin.W)
+			if err != nil {
+				return fmt.Errorf("lora.dora: %s: %w", lin.Name, err)
+			}
+			ad.DoRA = &device.DoRA{W: lin.W, A: a, B: b, Magnitude: dev.NewParam(lin.Name+".lora_magnitude_vector", 1, out), Scale: ad.Scale}
+			if err := dev.WriteWeight(ad.DoRA.Magnitude, lengths); err != nil {
+				return err
+			}
+		}
+		lin.Adapters = append(lin.Adapters, ad)
 	}
+	return nil
+}
+
+// rowLengths returns the Euclidean lengths of the rows of w.
+func rowLengths(dev device.Device, w device.Weight) ([]float32, error) {
+	values, lengths := make([]float32, w.Rows()*w.Cols()), make([]float32, w.Rows())
+	dev.ReadWeight(w, values)
+	for i := range lengths {
+		var sum float64
+		for _, v := range values[i*w.Cols() : (i+1)*w.Cols()] {
+			sum += float64(v) * float64(v)
+		}
+		if lengths[i] = float32(math.Sqrt(sum)); lengths[i] == 0 {
+			return nil, fmt.Errorf("row %d is zero and has no direction; leave this projection out of lora.targets", i)
+		}
+	}
+	return lengths, nil
 }
 
 func targets(names []string, linear string) bool {
@@ -162,6 +200,9 @@ func (s *subject) collect() {
 			s.params = append(s.params,
 				llama.Param{Name: l.Name + ".lora_A.weight", Weight: a.A},
 				llama.Param{Name: l.Name + ".lora_B.weight", Weight: a.B})
+			if a.DoRA != nil {
+				s.params = append(s.params, llama.Param{Name: l.Name + ".lora_magnitude_vector", Weight: a.DoRA.Magnitude, Vector: true})
+			}
 		}
 	}
 }

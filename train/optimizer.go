@@ -32,7 +32,7 @@ func NewOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param) 
 	o := &Optimizer{dev: dev, cfg: cfg}
 	for _, p := range params {
 		bits := cfg.Bits
-		if p.Weight.Rows()*p.Weight.Cols() < smallest8Bit {
+		if (p.Weight.Rows()-p.Weight.FrozenRows())*p.Weight.Cols() < smallest8Bit {
 			bits = 32
 		}
 		m, err := dev.NewMoment(p.Weight, bits, true)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"leolm/catalog"
@@ -58,12 +59,13 @@ func MakePlan(c *Config) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.VocabSize = max(m.VocabSize, c.Model.VocabSize)
+	stored := m.VocabSize
+	m.VocabSize = max(stored, c.Model.VocabSize)
 	steps, err := planSteps(c, &assumed)
 	if err != nil {
 		return nil, err
 	}
-	p := makePlan(c, m, steps)
+	p := makePlan(c, m, stored, steps)
 	p.Assumed = assumed
 	return &p, nil
 }
@@ -125,28 +127,42 @@ func layerMatrices(c *checkpoint.Config) int64 {
 
 // adapterParams counts the parameters of the adapters of a recipe.
 func adapterParams(l *LoRAConfig, c *checkpoint.Config) int64 {
-	h, q, kv, f := c.HiddenSize, c.Heads*c.HeadDim, c.KVHeads*c.HeadDim, c.IntermediateSize
-	sides := map[string]int{"q_proj": h + q, "k_proj": h + kv, "v_proj": h + kv, "o_proj": q + h, "gate_proj": h + f, "up_proj": h + f, "down_proj": f + h}
 	var n int64
-	for _, t := range l.Targets {
-		n += int64(sides[t]) * int64(l.Rank)
+	for _, s := range c.TensorShapes() {
+		module, ok := strings.CutSuffix(s.Name, ".weight")
+		if !ok || len(s.Shape) != 2 || !targets(l.Targets, module) {
+			continue
+		}
+		rank, _ := l.of(module)
+		n += int64(s.Shape[0]+s.Shape[1]) * int64(rank)
+		if l.DoRA {
+			n += int64(s.Shape[0])
+		}
 	}
-	return n * int64(c.Layers)
+	return n
 }
 
-func makePlan(c *Config, m checkpoint.Config, steps int) Plan {
+// makePlan plans for the shape m, whose vocabulary had stored rows before it grew.
+func makePlan(c *Config, m checkpoint.Config, stored, steps int) Plan {
 	p := Plan{Name: c.Name, Params: m.Parameters(), Steps: steps}
 	p.Trainable = p.Params
-	if c.LoRA != nil {
-		p.Trainable = adapterParams(c.LoRA, &m)
-		p.Params += p.Trainable
-	} else if len(c.Model.Train) > 0 {
+	if c.LoRA != nil || len(c.Model.Train) > 0 {
 		p.Trainable = 0
 		for _, s := range m.TensorShapes() {
-			if n, err := s.Shape.Elements(); err == nil && trains(c.Model.Train, s.Name) {
+			n, err := s.Shape.Elements()
+			switch {
+			case err != nil || len(c.Model.Train) == 0:
+			case trains(c.Model.Train, s.Name):
 				p.Trainable += int64(n)
+			case slices.Contains(c.Model.Train, newRows) && len(s.Shape) == 2 && s.Shape[0] == m.VocabSize && m.VocabSize > stored:
+				p.Trainable += int64((m.VocabSize - stored) * s.Shape[1])
 			}
 		}
+	}
+	if c.LoRA != nil {
+		n := adapterParams(c.LoRA, &m)
+		p.Trainable += n
+		p.Params += n
 	}
 	p.TokensPerStep = int64(c.Batch.Global) * int64(c.Data.SequenceLength)
 	p.Tokens = p.TokensPerStep * int64(steps)
@@ -186,7 +202,7 @@ func planMemory(c *Config, m *checkpoint.Config, p *Plan) Memory {
 		}
 		return f32(rows, n)
 	}
-	layer := 2*f32(t, h) + 2*saved(t, h) + f32(t, q) + 2*f32(t, kv) + saved(t, q) + f32(t, m.Heads) + 3*saved(t, f)
+	layer := 2*f32(t, h) + 2*saved(t, h) + 2*saved(t, q) + 2*saved(t, kv) + f32(t, m.Heads) + 3*saved(t, f)
 	if c.Compute.Recompute {
 		mem.Activations = int64(m.Layers)*f32(t, h) + layer
 	} else {
@@ -201,7 +217,7 @@ func planMemory(c *Config, m *checkpoint.Config, p *Plan) Memory {
 	back := 3*f32(t, h) + 2*f32(t, q) + 2*f32(t, kv)
 	if bf16 {
 		loss += saved(chunk, v) + saved(chunk, h)
-		back += f32(t, q) + 5*f32(t, f) + saved(t, h) + saved(t, q) + 2*saved(t, kv) + 2*saved(t, f)
+		back += 3*f32(t, f) + saved(t, h) + saved(t, q) + 2*saved(t, kv) + 2*saved(t, f)
 	} else {
 		back += 3 * f32(t, f)
 	}

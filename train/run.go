@@ -148,7 +148,11 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 		t.Close()
 		return nil, fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
 	}
-	t.plan = makePlan(cfg, t.sub.cfg, t.total)
+	stored := t.sub.cfg.VocabSize
+	if t.sub.base != nil {
+		stored = t.sub.base.Checkpoint.Config.VocabSize
+	}
+	t.plan = makePlan(cfg, t.sub.cfg, stored, t.total)
 	if err := t.resume(); err != nil {
 		t.Close()
 		return nil, err
@@ -203,9 +207,12 @@ func wholeSteps(windows float64, global int, lastPartial string) int {
 	return int(n + 1e-9)
 }
 
-// Run trains until the schedule ends, ctx is cancelled (a checkpoint is written first), or a fault stops it.
-// save asks for a checkpoint at the next step border.
-func (t *Trainer) Run(ctx context.Context, save <-chan struct{}) (*Result, error) {
+// Run trains until the schedule ends, ctx is cancelled (a checkpoint is written at the next step border), or a fault
+// stops it.
+func (t *Trainer) Run(ctx context.Context) (*Result, error) {
+	if err := t.sweep(); err != nil {
+		return nil, err
+	}
 	if t.obs.Start != nil {
 		t.obs.Start(t.plan)
 	}
@@ -242,15 +249,8 @@ func (t *Trainer) Run(ctx context.Context, save <-chan struct{}) (*Result, error
 				break
 			}
 		}
-		asked := false
-		select {
-		case <-save:
-			asked = true
-		case <-ctx.Done():
-			asked, res.Interrupted = true, true
-		default:
-		}
-		if asked || t.due() {
+		res.Interrupted = ctx.Err() != nil
+		if res.Interrupted || t.due() {
 			if err := t.Save(); err != nil {
 				return finish(err)
 			}

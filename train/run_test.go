@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -104,7 +103,7 @@ func runAll(t *testing.T, cfg *Config, stopAt int) (*Result, []Step) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	res, err := tr.Run(ctx, nil)
+	res, err := tr.Run(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +264,7 @@ func TestBadRunsAreNamedErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tr.Close()
-		_, err = tr.Run(context.Background(), nil)
+		_, err = tr.Run(context.Background())
 		var fault *FaultError
 		if !errors.As(err, &fault) || fault.Step < 2 {
 			t.Errorf("%v", err)
@@ -311,12 +310,22 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
-// Only what the patterns name is trained.
-func TestFrozenParts(t *testing.T) {
-	if !trains(nil, "x") || !trains([]string{"model.layers.*.mlp.*"}, "model.layers.3.mlp.up_proj.weight") || trains([]string{"lm_head*"}, "model.norm.weight") {
-		t.Error("patterns")
+// The identity of a recipe must not change between versions of Leo, or older runs could not be gone on with.
+func TestIdentityOfRecipes(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Model.Base, cfg.Data.SequenceLength, cfg.Batch.Global, cfg.Optimizer.LR, cfg.Schedule.Steps = "base", 512, 16, 3e-3, 9000
+	cfg.LoRA = &LoRAConfig{Rank: 8, Alpha: 16, Targets: []string{"q_proj"}}
+	if got, want := cfg.identity(), "80e56f96944ac637bcace953b89ff01f49a74e2c1970da03404684a641358709"; got != want {
+		t.Errorf("identity %s, was %s", got, want)
 	}
-	if !slices.Contains(Projections, "q_proj") {
-		t.Error("projections")
+	other := cfg
+	other.LoRA = &LoRAConfig{Rank: 8, Alpha: 16, Targets: []string{"q_proj"}, DoRA: true}
+	if other.identity() == cfg.identity() {
+		t.Error("DoRA is another recipe")
+	}
+	other = cfg
+	other.Optimizer.Type = "muon"
+	if other.identity() == cfg.identity() {
+		t.Error("Muon is another recipe")
 	}
 }

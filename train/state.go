@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -23,7 +24,7 @@ import (
 )
 
 // A checkpoint is a folder step-NNNNNNNN with weights.safetensors (float32
-// values of what is trained), optimizer.safetensors (AdamW's moments),
+// values of what is trained; of new rows only those), optimizer.safetensors (AdamW's moments),
 // state.json and, written last, the marker COMMIT. A folder without the
 // marker is unfinished and never read.
 const (
@@ -53,6 +54,10 @@ func (c *Config) identity() string {
 	k := *c
 	k.Output, k.Name = "", ""
 	k.Eval, k.Checkpoint = EvalConfig{}, CheckpointConfig{}
+	// Keys that came later are left out while they say what older binaries did.
+	if k.Optimizer.Type == "adamw" {
+		k.Optimizer.Type, k.Optimizer.Momentum = "", 0
+	}
 	b, err := json.Marshal(k)
 	if err != nil {
 		panic(err) // plain data
@@ -161,14 +166,15 @@ func (t *Trainer) write(dir string) error {
 func (t *Trainer) writeWeights(path string) error {
 	var ts []checkpoint.Output
 	for _, p := range t.sub.params {
-		rows, cols := p.Weight.Rows(), p.Weight.Cols()
-		shape := tensor.Shape{rows, cols}
+		rows, cols, frozen := p.Weight.Rows(), p.Weight.Cols(), p.Weight.FrozenRows()
+		shape := tensor.Shape{rows - frozen, cols}
 		if p.Vector {
 			shape = tensor.Shape{cols}
 		}
 		ts = append(ts, checkpoint.Output{Name: p.Name, DType: tensor.F32, Shape: shape, Write: func(w io.Writer) error {
 			values := make([]float32, rows*cols)
 			t.dev.ReadWeight(p.Weight, values)
+			values = values[frozen*cols:]
 			b := make([]byte, 0, 4*len(values))
 			for _, v := range values {
 				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
@@ -214,11 +220,36 @@ func (t *Trainer) resume() error {
 	}
 	dir := filepath.Join(t.checkpoints(), done[len(done)-1].name)
 	if err := t.read(dir); err != nil {
+		if len(done) > 1 && !errors.Is(err, errOtherRecipe) {
+			return fmt.Errorf("resume from %s: %w; if its files cannot be had again, remove the folder to go on from %s", dir, err, done[len(done)-2].name)
+		}
 		return fmt.Errorf("resume from %s: %w", dir, err)
 	}
 	t.obs.note("resumed at step %d of %d", t.opt.Step, t.total)
 	return nil
 }
+
+// sweep removes what a killed process left of checkpoints that it didn't finish.
+func (t *Trainer) sweep() error {
+	entries, err := os.ReadDir(t.checkpoints())
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		dir := filepath.Join(t.checkpoints(), e.Name())
+		if strings.HasPrefix(e.Name(), stepPrefix) && !durable.Marked(dir, commitMarker) {
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+var errOtherRecipe = errors.New("the checkpoint is of another recipe")
 
 func (t *Trainer) read(dir string) error {
 	b, err := os.ReadFile(filepath.Join(dir, stateFile))
@@ -230,7 +261,7 @@ func (t *Trainer) read(dir string) error {
 		return fmt.Errorf("%s: %w", stateFile, err)
 	}
 	if s.Recipe != t.cfg.identity() || s.Total != t.total {
-		return fmt.Errorf("the checkpoint is of another recipe (step %d of %d); choose another output folder, or remove the checkpoints to start anew", s.Step, s.Total)
+		return fmt.Errorf("%w (step %d of %d); choose another output folder, or remove the checkpoints to start anew", errOtherRecipe, s.Step, s.Total)
 	}
 	if err := t.readWeights(filepath.Join(dir, weightsFile)); err != nil {
 		return err
@@ -270,13 +301,16 @@ func (t *Trainer) readWeights(path string) error {
 	defer f.Close()
 	for _, p := range t.sub.params {
 		v, ok := f.Tensor(p.Name)
-		n := p.Weight.Rows() * p.Weight.Cols()
-		if !ok || v.DType != tensor.F32 || len(v.Data) != 4*n {
+		n, frozen := p.Weight.Rows()*p.Weight.Cols(), p.Weight.FrozenRows()*p.Weight.Cols()
+		if !ok || v.DType != tensor.F32 || len(v.Data) != 4*(n-frozen) {
 			return fmt.Errorf("%s: tensor %q is missing or has another shape", filepath.Base(path), p.Name)
 		}
 		values := make([]float32, n)
-		for i := range values {
-			values[i] = math.Float32frombits(binary.LittleEndian.Uint32(v.Data[4*i:]))
+		if frozen > 0 {
+			t.dev.ReadWeight(p.Weight, values)
+		}
+		for i := range values[frozen:] {
+			values[frozen+i] = math.Float32frombits(binary.LittleEndian.Uint32(v.Data[4*i:]))
 		}
 		if err := t.dev.WriteWeight(p.Weight, values); err != nil {
 			return err

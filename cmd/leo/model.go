@@ -153,7 +153,7 @@ func (f *modelFlags) loadWeights(l *loaded, p *loadProgress) (*llama.Model, erro
 		strength float64
 	}
 	var parts []part
-	opt := llama.LoadOptions{Progress: p.update, Merge: map[string]*checkpoint.LoRA{}, Replace: map[string]*checkpoint.Tensor{}}
+	opt := llama.LoadOptions{Progress: p.update, Replace: map[string]*checkpoint.Tensor{}}
 	for _, arg := range f.loras {
 		path, text, given := strings.Cut(arg, "=")
 		strength := 1.0
@@ -169,12 +169,6 @@ func (f *modelFlags) loadWeights(l *loaded, p *loadProgress) (*llama.Model, erro
 		}
 		defer a.Close()
 		parts = append(parts, part{a, strength})
-		for name, t := range llama.Merged(a) {
-			if strength != 1 || opt.Merge[name] != nil {
-				return nil, fmt.Errorf("%s: a DoRA adapter can only be used once and with strength 1", path)
-			}
-			opt.Merge[name] = t
-		}
 		for _, t := range a.Saved {
 			opt.Replace[t.Name] = t
 		}

@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// saveSignals ask a training run for a checkpoint; there are none on this system.
-var saveSignals []os.Signal
+// stopSignals stop a training run beside the usual ones; there are none on this system.
+var stopSignals []os.Signal

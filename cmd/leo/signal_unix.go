@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// saveSignals ask a training run for a checkpoint; Slurm sends SIGUSR1 when time is nearly up.
-var saveSignals = []os.Signal{syscall.SIGUSR1}
+// stopSignals stop a training run, after a checkpoint, beside the usual ones; Slurm sends SIGUSR1 when time is nearly up.
+var stopSignals = []os.Signal{syscall.SIGUSR1}

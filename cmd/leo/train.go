@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -191,19 +192,13 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 	defer log.run.Close()
 	fmt.Fprintf(stderr, "%s: %s parameters (%s trained), %d steps of up to %d tokens, %.3g FLOPs\n",
 		cfg.Name, count(p.Params), count(p.Trainable), p.Steps, p.TokensPerStep, p.FLOPs)
-	usr1 := make(chan os.Signal, 1)
-	signal.Notify(usr1, saveSignals...)
-	defer signal.Stop(usr1)
-	save := make(chan struct{}, 1)
-	go func() {
-		for range usr1 {
-			select {
-			case save <- struct{}{}:
-			default:
-			}
-		}
-	}()
-	res, err := t.Run(cmd.Context(), save)
+	ctx := cmd.Context()
+	if len(stopSignals) > 0 {
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, stopSignals...)
+		defer stop()
+	}
+	res, err := t.Run(ctx)
 	if log.page(); err == nil {
 		err = log.err
 	}

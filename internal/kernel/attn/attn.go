@@ -63,6 +63,7 @@ type Block struct {
 	Window int     // 0: none; else a query sees at most the last Window positions, its own included
 
 	Q             []float32 // token i, head h: Q[i*QToken+h*QHead:]
+	QH            []uint16  // instead of Q: in bf16, which asks for products in bf16 (f32 sums) with keys and values in bf16
 	QToken, QHead int
 	N, Heads      int
 	Pos           int // position of token 0
@@ -75,6 +76,7 @@ type Block struct {
 // Output is where rows of a result go: token i, head h: O[i*Token+h*Head:].
 type Output struct {
 	O           []float32
+	OH          []uint16 // instead of O where the queries are in bf16
 	Token, Head int
 	// LSE, if not nil, receives the log-sum-exp of row (i, h) at LSE[i*LSEToken+h].
 	LSE      []float32
@@ -85,6 +87,7 @@ type Output struct {
 type Grad struct {
 	Output           // what Forward wrote, with LSE
 	DO     []float32 // gradient of O, strides as O
+	DOH    []uint16  // and rounded to bf16, where the queries are in bf16
 	DQ     []float32 // += gradient of Q, strides as Q
 	// DK and DV: += gradients of the keys and values, position s at DK[s*DKStride:].
 	DK, DV   []float32
@@ -96,6 +99,9 @@ type Scratch struct {
 	kt, v, s, acc, state, q []float32
 	k, vt, dp               []float32
 	tail                    []byte
+
+	hkt, hvt, hk, hv, hq, hpz, hdsz, hqz, hdoz []uint32
+	hp, hds                                    []uint16
 }
 
 func grow(p *[]float32, n int) []float32 {
@@ -125,8 +131,8 @@ func (b *Block) check() error {
 	if b.Dim <= 0 || b.N < 0 || b.Heads <= 0 || b.Pos < 0 || b.Window < 0 {
 		return fmt.Errorf("attn: bad block: dim %d, %d tokens × %d heads at %d, window %d", b.Dim, b.N, b.Heads, b.Pos, b.Window)
 	}
-	if n := b.N; n > 0 && (n-1)*b.QToken+(b.Heads-1)*b.QHead+b.Dim > len(b.Q) {
-		return fmt.Errorf("attn: Q of %d elements is too small for %d tokens × %d heads", len(b.Q), n, b.Heads)
+	if n, have := b.N, max(len(b.Q), len(b.QH)); n > 0 && (n-1)*b.QToken+(b.Heads-1)*b.QHead+b.Dim > have {
+		return fmt.Errorf("attn: Q of %d elements is too small for %d tokens × %d heads", have, n, b.Heads)
 	}
 	for i, r := range b.Runs {
 		if i+1 < len(b.Runs) && r.N%Split != 0 {
@@ -276,8 +282,10 @@ func gather(dst []float32, ld int, src []float32, token, head, lo, hi, heads, di
 
 // reach returns how many keys of the split tokens below hi see, and that
 // rounded up to a multiple of 16: the work of a tile.
-func (b *Block) reach(x *split, hi int) (n, pad int) {
-	n = min(x.n, b.Pos+hi-x.pos)
+func (b *Block) reach(x *split, hi int) (n, pad int) { return b.reachOf(x.pos, x.n, hi) }
+
+func (b *Block) reachOf(pos, keys, hi int) (n, pad int) {
+	n = min(keys, b.Pos+hi-pos)
 	return n, roundUp(n, 16)
 }
 
@@ -390,6 +398,9 @@ func (b *Block) Forward(out *Output, s *Scratch) error {
 	}
 	if b.N == 0 {
 		return nil
+	}
+	if b.QH != nil {
+		return b.forwardHalf(out, s)
 	}
 	ld := roundUp(b.Dim, 16)
 	rows := b.N * b.Heads
@@ -525,6 +536,9 @@ func (b *Block) Backward(g *Grad, s *Scratch) error {
 	}
 	if g.LSE == nil {
 		return fmt.Errorf("attn: Backward needs the LSE of Forward")
+	}
+	if b.QH != nil {
+		return b.backwardHalf(g, s)
 	}
 	ld := roundUp(b.Dim, 16)
 	rows := b.N * b.Heads

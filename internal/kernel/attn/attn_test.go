@@ -150,6 +150,64 @@ func TestForwardBackward(t *testing.T) {
 	}
 }
 
+// half rounds the problem to bf16 and describes it to the bf16 way.
+func (p *problem) half() (*Block, *Grad) {
+	to := func(x []float32) []uint16 {
+		h := make([]uint16, len(x))
+		vec.BF16FromF32(h, x)
+		vec.F32FromBF16(x, h)
+		return h
+	}
+	b := p.block()
+	b.Q, b.QH = nil, to(p.q)
+	b.Runs = []Run{{N: p.keys, K: Rows{Type: tensor.BF16, Half: to(p.k), Stride: p.dim}, V: Rows{Type: tensor.BF16, Half: to(p.v), Stride: p.dim}}}
+	out := p.output()
+	out.O, out.OH = nil, make([]uint16, len(p.q))
+	return b, &Grad{Output: *out, DO: p.do, DOH: to(p.do), DQ: make([]float32, len(p.q)), DK: make([]float32, len(p.k)), DV: make([]float32, len(p.v)), DKStride: p.dim}
+}
+
+// TestHalf: products in bf16 stay within the rounding of the weights, and a row has the same bits in any block.
+func TestHalf(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	for _, c := range cases {
+		p := newProblem(r, c.dim, c.heads, c.keys, c.pos, c.window)
+		b, g := p.half()
+		var s Scratch
+		must(t, b.Forward(&g.Output, &s))
+		must(t, b.Backward(g, &s))
+		o, lse, dq, dk, dv := p.reference()
+		wide := make([]float32, len(g.OH))
+		vec.F32FromBF16(wide, g.OH)
+		for _, x := range []struct {
+			name string
+			got  []float32
+			want []float64
+			tol  float64
+		}{{"O", wide, o, 4e-3}, {"LSE", g.LSE, lse, 1e-6}, {"dQ", g.DQ, dq, 1.5e-2}, {"dK", g.DK, dk, 1.5e-2}, {"dV", g.DV, dv, 4e-3}} {
+			if (x.name == "dQ" || x.name == "dK") && (c.keys == 1 || c.window == 1) {
+				continue
+			}
+			if e := relative(x.got, x.want); !(e < x.tol) {
+				t.Errorf("%+v: relative error of %s is %.2g, want < %.2g", c, x.name, e, x.tol)
+			}
+		}
+		i := r.IntN(p.n)
+		one, out := *b, p.output()
+		one.Pos, one.N, one.QH = p.pos+i, 1, b.QH[i*c.heads*c.dim:]
+		out.O, out.OH = nil, make([]uint16, c.heads*c.dim)
+		must(t, one.Forward(out, &s))
+		if !slices.Equal(out.OH, g.OH[i*c.heads*c.dim:(i+1)*c.heads*c.dim]) {
+			t.Errorf("%+v: token %d alone differs", c, i)
+		}
+	}
+	p := newProblem(r, 16, 1, 20, 0, 0)
+	b, g := p.half()
+	b.Runs = p.block().Runs
+	if b.Forward(&g.Output, new(Scratch)) == nil {
+		t.Error("keys in f32 with queries in bf16 were accepted")
+	}
+}
+
 // TestInvariance: the same bits alone or in a block, chunked or whole, per head or per
 // group, in one run or several, by Forward or by Partials and Combine.
 func TestInvariance(t *testing.T) {
@@ -322,7 +380,7 @@ func TestLevels(t *testing.T) {
 		}
 		t.Run(l.String(), func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command(os.Args[0], "-test.run", "^Test(ForwardBackward|Invariance|Types)$")
+			cmd := exec.Command(os.Args[0], "-test.run", "^Test(ForwardBackward|Half|Invariance|Types)$")
 			cmd.Env = append(os.Environ(), "LEO_CPU="+l.String())
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError

@@ -43,6 +43,13 @@ func BenchmarkTrain(b *testing.B) {
 		b.Run(fmt.Sprintf("backward/dim%d/T%d", c.dim, c.keys), func(b *testing.B) {
 			measure(b, "GFLOP/s", 5*flop, func() { _ = bl.Backward(g, &s) })
 		})
+		hb, hg := p.half()
+		b.Run(fmt.Sprintf("forward/bf16/dim%d/T%d", c.dim, c.keys), func(b *testing.B) {
+			measure(b, "GFLOP/s", 2*flop, func() { _ = hb.Forward(&hg.Output, &s) })
+		})
+		b.Run(fmt.Sprintf("backward/bf16/dim%d/T%d", c.dim, c.keys), func(b *testing.B) {
+			measure(b, "GFLOP/s", 5*flop, func() { _ = hb.Backward(hg, &s) })
+		})
 	}
 }
 

@@ -29,16 +29,36 @@ func runTile(kd kind, t *tile) {
 	}
 }
 
-// runHalfTile multiplies f32 panels of 16 columns.
-func runHalfTile(t *tile) {
+// runHalfTile multiplies f32 or bf16 panels of 16 columns.
+func runHalfTile(kd kind, t *tile) {
 	switch {
 	case level < cpu.AVX2:
-		genericTile(kindF32, t, PanelWidth/2)
+		genericTile(kd, t, PanelWidth/2)
 	case level < cpu.AVX512:
-		avx2HalfTile(kindF32, t)
-	default:
+		avx2HalfTile(kd, t)
+	case kd == kindF32:
 		halfTileF32AVX512(t.arg())
+	case level >= cpu.BF16:
+		halfTileBF16(t.arg())
+	default:
+		for i := range t.parts(12) {
+			s := t.part(i, 12)
+			halfTileBF16AVX512(s.arg())
+		}
 	}
+}
+
+// zipRows interleaves pairs of rows of 16 columns of 16 bits as words; ldd is in words, lds in halves. It reads and
+// writes 16 columns of every row, and reports false where there is no such kernel.
+func zipRows(dst []uint32, ldd int, src []uint16, lds, pairs int) bool {
+	if level < cpu.AVX512 {
+		return false
+	}
+	if pairs > 0 {
+		_, _ = dst[(pairs-1)*ldd+15], src[(2*pairs-1)*lds+15]
+		zipRowsAVX512((*byte)(unsafe.Pointer(&dst[0])), ldd*4, (*byte)(unsafe.Pointer(&src[0])), lds*2, pairs)
+	}
+	return true
 }
 
 func hasTileRows() bool { return level >= cpu.AVX512 }

@@ -40,14 +40,16 @@ func runTile(kd kind, t *tile) {
 	}
 }
 
-// runHalfTile multiplies f32 panels of 16 columns.
-func runHalfTile(t *tile) {
+// runHalfTile multiplies f32 or bf16 panels of 16 columns.
+func runHalfTile(kd kind, t *tile) {
 	if level != cpu.NEON {
-		genericTile(kindF32, t, PanelWidth/2)
+		genericTile(kd, t, PanelWidth/2)
 		return
 	}
-	neonTile(kindF32, t)
+	neonTile(kd, t)
 }
+
+func zipRows([]uint32, int, []uint16, int, int) bool { return false }
 
 // neonTile multiplies one panel of 16 columns, four rows at a time and then one by one.
 func neonTile(kd kind, t *tile) {

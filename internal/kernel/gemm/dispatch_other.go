@@ -4,8 +4,10 @@ package gemm
 
 import "leolm/tensor"
 
-func runTile(kd kind, t *tile) { genericTile(kd, t, PanelWidth) }
-func runHalfTile(t *tile)      { genericTile(kindF32, t, PanelWidth/2) }
+func runTile(kd kind, t *tile)     { genericTile(kd, t, PanelWidth) }
+func runHalfTile(kd kind, t *tile) { genericTile(kd, t, PanelWidth/2) }
+
+func zipRows([]uint32, int, []uint16, int, int) bool { return false }
 
 func hasTileRows() bool { return false }
 

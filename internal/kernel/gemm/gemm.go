@@ -291,6 +291,19 @@ func b2i(b bool) int {
 	return 0
 }
 
+// TileBF16 is TileF32 on bf16 pairs, with f32 sums: step s multiplies the two
+// neighbouring k in word a[i*am+s*ak] with those in word b[s*bk+j] (the even k
+// is the low half) in the order of sums of MulBF16.
+func TileBF16(c []float32, ldc int, a []uint32, am, ak int, b []uint32, bk, m, n, steps int, add bool) {
+	if m <= 0 || n <= 0 {
+		return
+	}
+	if n%16 != 0 || steps < 0 || am < 0 || ak < 0 || bk < 0 || (m-1)*ldc+n > len(c) || steps > 0 && ((m-1)*am+(steps-1)*ak >= len(a) || (steps-1)*bk+n > len(b)) {
+		panic(fmt.Sprintf("gemm: bf16 tile %d×%d×%d outside its slices (c %d, a %d, b %d)", m, n, 2*steps, len(c), len(a), len(b)))
+	}
+	plainTile(kindBF16, c, ldc, unsafe.Pointer(unsafe.SliceData(a)), am, ak, unsafe.Pointer(unsafe.SliceData(b)), bk, m, n, steps, add)
+}
+
 // TileF32 computes C = A·B (or C += A·B) on plain operands without packing:
 // A(i,k) = a[i*am+k*ak], B(k,j) = b[k*bk+j], C(i,j) = c[i*ldc+j] for m rows,
 // n columns (a multiple of 16) and k steps, in the same order of sums as
@@ -302,7 +315,12 @@ func TileF32(c []float32, ldc int, a []float32, am, ak int, b []float32, bk, m, 
 	if n%16 != 0 || k < 0 || am < 0 || ak < 0 || bk < 0 || (m-1)*ldc+n > len(c) || k > 0 && ((m-1)*am+(k-1)*ak >= len(a) || (k-1)*bk+n > len(b)) {
 		panic(fmt.Sprintf("gemm: tile %d×%d×%d outside its slices (c %d, a %d, b %d)", m, n, k, len(c), len(a), len(b)))
 	}
-	if k == 0 {
+	plainTile(kindF32, c, ldc, unsafe.Pointer(unsafe.SliceData(a)), am, ak, unsafe.Pointer(unsafe.SliceData(b)), bk, m, n, k, add)
+}
+
+// plainTile runs the kernels of kd (f32 or bf16, whose steps are words of 4 bytes) over unpacked operands.
+func plainTile(kd kind, c []float32, ldc int, a unsafe.Pointer, am, ak int, b unsafe.Pointer, bk, m, n, steps int, add bool) {
+	if steps == 0 {
 		if !add {
 			for i := range m {
 				clear(c[i*ldc : i*ldc+n])
@@ -315,14 +333,14 @@ func TileF32(c []float32, ldc int, a []float32, am, ak int, b []float32, bk, m, 
 		m0 := t * m / tiles
 		mr := (t+1)*m/tiles - m0
 		wide := n / PanelWidth
-		tl := tile{c: unsafe.Pointer(&c[m0*ldc]), ldc: ldc * 4, cPanel: PanelWidth * 4, a: unsafe.Pointer(&a[m0*am]), am: am * 4, ak: ak * 4,
-			b: unsafe.Pointer(&b[0]), bk: bk * 4, bPanel: PanelWidth * 4, steps: k, m: mr, panels: wide, add: b2i(add)}
+		tl := tile{c: unsafe.Pointer(&c[m0*ldc]), ldc: ldc * 4, cPanel: PanelWidth * 4, a: unsafe.Add(a, 4*m0*am), am: am * 4, ak: ak * 4,
+			b: b, bk: bk * 4, bPanel: PanelWidth * 4, steps: steps, m: mr, panels: wide, add: b2i(add)}
 		if wide > 0 {
-			runTile(kindF32, &tl)
+			runTile(kd, &tl)
 		}
 		if n%PanelWidth != 0 {
-			runHalfTile(&tile{c: unsafe.Pointer(&c[m0*ldc+wide*PanelWidth]), ldc: ldc * 4, a: unsafe.Pointer(&a[m0*am]), am: am * 4, ak: ak * 4,
-				b: unsafe.Pointer(&b[wide*PanelWidth]), bk: bk * 4, steps: k, m: mr, panels: 1, add: b2i(add)})
+			runHalfTile(kd, &tile{c: unsafe.Pointer(&c[m0*ldc+wide*PanelWidth]), ldc: ldc * 4, a: unsafe.Add(a, 4*m0*am), am: am * 4, ak: ak * 4,
+				b: unsafe.Add(b, 4*wide*PanelWidth), bk: bk * 4, steps: steps, m: mr, panels: 1, add: b2i(add)})
 		}
 	}
 }

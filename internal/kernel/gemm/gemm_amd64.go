@@ -29,6 +29,16 @@ func tileBF16(t *byte)
 //go:noescape
 func tileBF16AVX512(t *byte)
 
+// halfTileBF16 runs a tile (type tile) of at most 14 rows, 16 columns per panel.
+//
+//go:noescape
+func halfTileBF16(t *byte)
+
+// halfTileBF16AVX512 runs a tile (type tile) of at most 12 rows, 16 columns per panel.
+//
+//go:noescape
+func halfTileBF16AVX512(t *byte)
+
 // tileRowsF32AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
 //
 //go:noescape
@@ -103,3 +113,8 @@ func tileF16AVX2(t *byte)
 //
 //go:noescape
 func tileBF16AVX2(t *byte)
+
+// zipRowsAVX512 interleaves pairs of rows of 16 columns of 16 bits; distances are in bytes, pairs at least 1.
+//
+//go:noescape
+func zipRowsAVX512(dst *byte, ldd int, src *byte, lds int, pairs int)

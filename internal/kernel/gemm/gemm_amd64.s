@@ -10716,6 +10716,3442 @@ k1:
 	VZEROUPPER
 	RET
 
+// func halfTileBF16(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·halfTileBF16(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ 72(DI), AX
+	CMPQ AX, $0x01
+	JEQ  rows1
+	CMPQ AX, $0x02
+	JEQ  rows2
+	CMPQ AX, $0x03
+	JEQ  rows3
+	CMPQ AX, $0x04
+	JEQ  rows4
+	CMPQ AX, $0x05
+	JEQ  rows5
+	CMPQ AX, $0x06
+	JEQ  rows6
+	CMPQ AX, $0x07
+	JEQ  rows7
+	CMPQ AX, $0x08
+	JEQ  rows8
+	CMPQ AX, $0x09
+	JEQ  rows9
+	CMPQ AX, $0x0a
+	JEQ  rows10
+	CMPQ AX, $0x0b
+	JEQ  rows11
+	CMPQ AX, $0x0c
+	JEQ  rows12
+	CMPQ AX, $0x0d
+	JEQ  rows13
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel14:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load14
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	JMP    start14
+
+load14:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z8
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z9
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z10
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z11
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z12
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z13
+	ADDQ    R12, R13
+
+start14:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	LEAQ (CX)(SI*2), DX
+	ADDQ SI, DX
+	LEAQ (DX)(SI*2), R9
+	ADDQ SI, R9
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k14:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (BX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (BX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (CX), Z30
+
+	// VDPBF16PS Z30, Z31, Z6
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (CX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (CX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z8
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (DX), Z29
+
+	// VDPBF16PS Z29, Z31, Z9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (DX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z10
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (DX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z11
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R9), Z30
+
+	// VDPBF16PS Z30, Z31, Z12
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R9)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z13
+	BYTE    $0x62
+	BYTE    $0x12
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xed
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R8, CX
+	ADDQ    R8, DX
+	ADDQ    R8, R9
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k14
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z11, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z13, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel14
+	VZEROUPPER
+	RET
+
+rows13:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel13:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load13
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	JMP    start13
+
+load13:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z8
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z9
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z10
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z11
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z12
+	ADDQ    R12, R13
+
+start13:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	LEAQ (CX)(SI*2), DX
+	ADDQ SI, DX
+	LEAQ (DX)(SI*2), R9
+	ADDQ SI, R9
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k13:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (BX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (BX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (CX), Z30
+
+	// VDPBF16PS Z30, Z31, Z6
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (CX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (CX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z8
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (DX), Z29
+
+	// VDPBF16PS Z29, Z31, Z9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (DX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z10
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (DX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z11
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R9), Z30
+
+	// VDPBF16PS Z30, Z31, Z12
+	BYTE    $0x62
+	BYTE    $0x12
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xe6
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R8, CX
+	ADDQ    R8, DX
+	ADDQ    R8, R9
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k13
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z11, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel13
+	VZEROUPPER
+	RET
+
+rows12:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel12:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load12
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	JMP    start12
+
+load12:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z8
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z9
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z10
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z11
+	ADDQ    R12, R13
+
+start12:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	LEAQ (CX)(SI*2), DX
+	ADDQ SI, DX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k12:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (BX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (BX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (CX), Z30
+
+	// VDPBF16PS Z30, Z31, Z6
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (CX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (CX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z8
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (DX), Z29
+
+	// VDPBF16PS Z29, Z31, Z9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (DX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z10
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (DX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z11
+	BYTE    $0x62
+	BYTE    $0x12
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xdd
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R8, CX
+	ADDQ    R8, DX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k12
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z11, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel12
+	VZEROUPPER
+	RET
+
+rows11:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel11:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	JMP    start11
+
+load11:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z8
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z9
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z10
+	ADDQ    R12, R13
+
+start11:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	LEAQ (CX)(SI*2), DX
+	ADDQ SI, DX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k11:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (BX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (BX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (CX), Z30
+
+	// VDPBF16PS Z30, Z31, Z6
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (CX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (CX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z8
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (DX), Z29
+
+	// VDPBF16PS Z29, Z31, Z9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (DX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z10
+	BYTE    $0x62
+	BYTE    $0x12
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xd6
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R8, CX
+	ADDQ    R8, DX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k11
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel11
+	VZEROUPPER
+	RET
+
+rows10:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel10:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	JMP    start10
+
+load10:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z8
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z9
+	ADDQ    R12, R13
+
+start10:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	LEAQ (CX)(SI*2), DX
+	ADDQ SI, DX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k10:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (BX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (BX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (CX), Z30
+
+	// VDPBF16PS Z30, Z31, Z6
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (CX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (CX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z8
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (DX), Z29
+
+	// VDPBF16PS Z29, Z31, Z9
+	BYTE    $0x62
+	BYTE    $0x12
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xcd
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R8, CX
+	ADDQ    R8, DX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k10
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel10
+	VZEROUPPER
+	RET
+
+rows9:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel9:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	JMP    start9
+
+load9:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z8
+	ADDQ    R12, R13
+
+start9:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k9:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (BX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (BX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (CX), Z30
+
+	// VDPBF16PS Z30, Z31, Z6
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (CX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (CX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z8
+	BYTE    $0x62
+	BYTE    $0x12
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xc6
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R8, CX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k9
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel9
+	VZEROUPPER
+	RET
+
+rows8:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel8:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	JMP    start8
+
+load8:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+
+start8:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k8:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (BX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (BX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (CX), Z30
+
+	// VDPBF16PS Z30, Z31, Z6
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (CX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z7
+	BYTE    $0x62
+	BYTE    $0x92
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xfd
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R8, CX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k8
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel8
+	VZEROUPPER
+	RET
+
+rows7:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel7:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load7
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	JMP    start7
+
+load7:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+
+start7:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k7:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (BX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (BX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (CX), Z30
+
+	// VDPBF16PS Z30, Z31, Z6
+	BYTE    $0x62
+	BYTE    $0x92
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xf6
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R8, CX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k7
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel7
+	VZEROUPPER
+	RET
+
+rows6:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel6:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load6
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	JMP    start6
+
+load6:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+
+start6:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k6:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (BX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (BX)(SI*2), Z29
+
+	// VDPBF16PS Z29, Z31, Z5
+	BYTE    $0x62
+	BYTE    $0x92
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xed
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k6
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel6
+	VZEROUPPER
+	RET
+
+rows5:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel5:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load5
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	JMP    start5
+
+load5:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+
+start5:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k5:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (BX)(SI*1), Z30
+
+	// VDPBF16PS Z30, Z31, Z4
+	BYTE    $0x62
+	BYTE    $0x92
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xe6
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k5
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel5
+	VZEROUPPER
+	RET
+
+rows4:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel4:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load4
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	JMP    start4
+
+load4:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+
+start4:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k4:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (BX), Z29
+
+	// VDPBF16PS Z29, Z31, Z3
+	BYTE    $0x62
+	BYTE    $0x92
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xdd
+	ADDQ    R8, AX
+	ADDQ    R8, BX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k4
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel4
+	VZEROUPPER
+	RET
+
+rows3:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel3:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load3
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	JMP    start3
+
+load3:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+
+start3:
+	MOVQ 8(DI), AX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k3:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (AX)(SI*2), Z30
+
+	// VDPBF16PS Z30, Z31, Z2
+	BYTE    $0x62
+	BYTE    $0x92
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xd6
+	ADDQ    R8, AX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k3
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel3
+	VZEROUPPER
+	RET
+
+rows2:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel2:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load2
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	JMP    start2
+
+load2:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+
+start2:
+	MOVQ 8(DI), AX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k2:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x06
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (AX)(SI*1), Z29
+
+	// VDPBF16PS Z29, Z31, Z1
+	BYTE    $0x62
+	BYTE    $0x92
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xcd
+	ADDQ    R8, AX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k2
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel2
+	VZEROUPPER
+	RET
+
+rows1:
+	MOVQ 32(DI), SI
+	MOVQ 40(DI), R8
+	MOVQ 48(DI), R11
+
+panel1:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load1
+	VPXORD Z0, Z0, Z0
+	JMP    start1
+
+load1:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+
+start1:
+	MOVQ 8(DI), AX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k1:
+	VMOVUPS      (R10), Z31
+	VBROADCASTSS (AX), Z30
+
+	// VDPBF16PS Z30, Z31, Z0
+	BYTE    $0x62
+	BYTE    $0x92
+	BYTE    $0x06
+	BYTE    $0x40
+	BYTE    $0x52
+	BYTE    $0xc6
+	ADDQ    R8, AX
+	ADDQ    R11, R10
+	DECQ    R12
+	JNZ     k1
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS Z0, (R13)
+	ADDQ    R12, R13
+	MOVQ    96(DI), AX
+	ADDQ    AX, (DI)
+	MOVQ    56(DI), AX
+	ADDQ    AX, 16(DI)
+	DECQ    80(DI)
+	JNZ     panel1
+	VZEROUPPER
+	RET
+
+// func halfTileBF16AVX512(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·halfTileBF16AVX512(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         72(DI), AX
+	CMPQ         AX, $0x01
+	JEQ          rows1
+	CMPQ         AX, $0x02
+	JEQ          rows2
+	CMPQ         AX, $0x03
+	JEQ          rows3
+	CMPQ         AX, $0x04
+	JEQ          rows4
+	CMPQ         AX, $0x05
+	JEQ          rows5
+	CMPQ         AX, $0x06
+	JEQ          rows6
+	CMPQ         AX, $0x07
+	JEQ          rows7
+	CMPQ         AX, $0x08
+	JEQ          rows8
+	CMPQ         AX, $0x09
+	JEQ          rows9
+	CMPQ         AX, $0x0a
+	JEQ          rows10
+	CMPQ         AX, $0x0b
+	JEQ          rows11
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel12:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load12
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	JMP    start12
+
+load12:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z8
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z9
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z10
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z11
+	ADDQ    R12, R13
+
+start12:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	LEAQ (CX)(SI*2), DX
+	ADDQ SI, DX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k12:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS (AX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z25, Z29, Z2
+	VBROADCASTSS (BX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z3
+	VFMADD231PS  Z25, Z29, Z3
+	VBROADCASTSS (BX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z4
+	VFMADD231PS  Z25, Z29, Z4
+	VBROADCASTSS (BX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (CX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z6
+	VFMADD231PS  Z25, Z29, Z6
+	VBROADCASTSS (CX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z7
+	VFMADD231PS  Z25, Z29, Z7
+	VBROADCASTSS (CX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z25, Z29, Z8
+	VBROADCASTSS (DX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z9
+	VFMADD231PS  Z25, Z29, Z9
+	VBROADCASTSS (DX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z10
+	VFMADD231PS  Z25, Z29, Z10
+	VBROADCASTSS (DX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z11
+	VFMADD231PS  Z25, Z29, Z11
+	ADDQ         R8, AX
+	ADDQ         R8, BX
+	ADDQ         R8, CX
+	ADDQ         R8, DX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k12
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z2, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z3, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z4, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z5, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z6, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z7, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z8, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z9, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z10, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z11, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel12
+	VZEROUPPER
+	RET
+
+rows11:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel11:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	JMP    start11
+
+load11:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z8
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z9
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z10
+	ADDQ    R12, R13
+
+start11:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	LEAQ (CX)(SI*2), DX
+	ADDQ SI, DX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k11:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS (AX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z25, Z29, Z2
+	VBROADCASTSS (BX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z3
+	VFMADD231PS  Z25, Z29, Z3
+	VBROADCASTSS (BX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z4
+	VFMADD231PS  Z25, Z29, Z4
+	VBROADCASTSS (BX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (CX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z6
+	VFMADD231PS  Z25, Z29, Z6
+	VBROADCASTSS (CX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z7
+	VFMADD231PS  Z25, Z29, Z7
+	VBROADCASTSS (CX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z25, Z29, Z8
+	VBROADCASTSS (DX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z9
+	VFMADD231PS  Z25, Z29, Z9
+	VBROADCASTSS (DX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z10
+	VFMADD231PS  Z25, Z29, Z10
+	ADDQ         R8, AX
+	ADDQ         R8, BX
+	ADDQ         R8, CX
+	ADDQ         R8, DX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k11
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z2, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z3, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z4, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z5, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z6, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z7, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z8, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z9, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z10, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel11
+	VZEROUPPER
+	RET
+
+rows10:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel10:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	JMP    start10
+
+load10:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z8
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z9
+	ADDQ    R12, R13
+
+start10:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	LEAQ (CX)(SI*2), DX
+	ADDQ SI, DX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k10:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS (AX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z25, Z29, Z2
+	VBROADCASTSS (BX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z3
+	VFMADD231PS  Z25, Z29, Z3
+	VBROADCASTSS (BX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z4
+	VFMADD231PS  Z25, Z29, Z4
+	VBROADCASTSS (BX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (CX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z6
+	VFMADD231PS  Z25, Z29, Z6
+	VBROADCASTSS (CX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z7
+	VFMADD231PS  Z25, Z29, Z7
+	VBROADCASTSS (CX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z25, Z29, Z8
+	VBROADCASTSS (DX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z9
+	VFMADD231PS  Z25, Z29, Z9
+	ADDQ         R8, AX
+	ADDQ         R8, BX
+	ADDQ         R8, CX
+	ADDQ         R8, DX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k10
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z2, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z3, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z4, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z5, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z6, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z7, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z8, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z9, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel10
+	VZEROUPPER
+	RET
+
+rows9:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel9:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	JMP    start9
+
+load9:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z8
+	ADDQ    R12, R13
+
+start9:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k9:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS (AX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z25, Z29, Z2
+	VBROADCASTSS (BX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z3
+	VFMADD231PS  Z25, Z29, Z3
+	VBROADCASTSS (BX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z4
+	VFMADD231PS  Z25, Z29, Z4
+	VBROADCASTSS (BX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (CX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z6
+	VFMADD231PS  Z25, Z29, Z6
+	VBROADCASTSS (CX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z7
+	VFMADD231PS  Z25, Z29, Z7
+	VBROADCASTSS (CX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z25, Z29, Z8
+	ADDQ         R8, AX
+	ADDQ         R8, BX
+	ADDQ         R8, CX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k9
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z2, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z3, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z4, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z5, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z6, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z7, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z8, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel9
+	VZEROUPPER
+	RET
+
+rows8:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel8:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	JMP    start8
+
+load8:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z7
+	ADDQ    R12, R13
+
+start8:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k8:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS (AX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z25, Z29, Z2
+	VBROADCASTSS (BX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z3
+	VFMADD231PS  Z25, Z29, Z3
+	VBROADCASTSS (BX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z4
+	VFMADD231PS  Z25, Z29, Z4
+	VBROADCASTSS (BX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (CX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z6
+	VFMADD231PS  Z25, Z29, Z6
+	VBROADCASTSS (CX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z7
+	VFMADD231PS  Z25, Z29, Z7
+	ADDQ         R8, AX
+	ADDQ         R8, BX
+	ADDQ         R8, CX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k8
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z2, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z3, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z4, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z5, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z6, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z7, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel8
+	VZEROUPPER
+	RET
+
+rows7:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel7:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load7
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	JMP    start7
+
+load7:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z6
+	ADDQ    R12, R13
+
+start7:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	LEAQ (BX)(SI*2), CX
+	ADDQ SI, CX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k7:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS (AX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z25, Z29, Z2
+	VBROADCASTSS (BX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z3
+	VFMADD231PS  Z25, Z29, Z3
+	VBROADCASTSS (BX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z4
+	VFMADD231PS  Z25, Z29, Z4
+	VBROADCASTSS (BX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (CX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z6
+	VFMADD231PS  Z25, Z29, Z6
+	ADDQ         R8, AX
+	ADDQ         R8, BX
+	ADDQ         R8, CX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k7
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z2, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z3, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z4, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z5, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z6, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel7
+	VZEROUPPER
+	RET
+
+rows6:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel6:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load6
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	JMP    start6
+
+load6:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z5
+	ADDQ    R12, R13
+
+start6:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k6:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS (AX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z25, Z29, Z2
+	VBROADCASTSS (BX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z3
+	VFMADD231PS  Z25, Z29, Z3
+	VBROADCASTSS (BX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z4
+	VFMADD231PS  Z25, Z29, Z4
+	VBROADCASTSS (BX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z5
+	VFMADD231PS  Z25, Z29, Z5
+	ADDQ         R8, AX
+	ADDQ         R8, BX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k6
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z2, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z3, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z4, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z5, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel6
+	VZEROUPPER
+	RET
+
+rows5:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel5:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load5
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	JMP    start5
+
+load5:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z4
+	ADDQ    R12, R13
+
+start5:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k5:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS (AX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z25, Z29, Z2
+	VBROADCASTSS (BX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z3
+	VFMADD231PS  Z25, Z29, Z3
+	VBROADCASTSS (BX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z4
+	VFMADD231PS  Z25, Z29, Z4
+	ADDQ         R8, AX
+	ADDQ         R8, BX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k5
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z2, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z3, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z4, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel5
+	VZEROUPPER
+	RET
+
+rows4:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel4:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load4
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	JMP    start4
+
+load4:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z3
+	ADDQ    R12, R13
+
+start4:
+	MOVQ 8(DI), AX
+	LEAQ (AX)(SI*2), BX
+	ADDQ SI, BX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k4:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS (AX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z25, Z29, Z2
+	VBROADCASTSS (BX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z3
+	VFMADD231PS  Z25, Z29, Z3
+	ADDQ         R8, AX
+	ADDQ         R8, BX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k4
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z2, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z3, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel4
+	VZEROUPPER
+	RET
+
+rows3:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel3:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load3
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	JMP    start3
+
+load3:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z2
+	ADDQ    R12, R13
+
+start3:
+	MOVQ 8(DI), AX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k3:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	VBROADCASTSS (AX)(SI*2), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z25, Z29, Z2
+	ADDQ         R8, AX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k3
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z2, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel3
+	VZEROUPPER
+	RET
+
+rows2:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel2:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load2
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	JMP    start2
+
+load2:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+	VMOVUPS (R13), Z1
+	ADDQ    R12, R13
+
+start2:
+	MOVQ 8(DI), AX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k2:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	VBROADCASTSS (AX)(SI*1), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z1
+	VFMADD231PS  Z25, Z29, Z1
+	ADDQ         R8, AX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k2
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	VMOVUPS      Z1, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel2
+	VZEROUPPER
+	RET
+
+rows1:
+	MOVQ         32(DI), SI
+	MOVQ         40(DI), R8
+	MOVQ         48(DI), R11
+	MOVL         $0xffff0000, AX
+	VPBROADCASTD AX, Z31
+
+panel1:
+	MOVQ   88(DI), AX
+	TESTQ  AX, AX
+	JNZ    load1
+	VPXORD Z0, Z0, Z0
+	JMP    start1
+
+load1:
+	MOVQ    (DI), R13
+	MOVQ    24(DI), R12
+	VMOVUPS (R13), Z0
+	ADDQ    R12, R13
+
+start1:
+	MOVQ 8(DI), AX
+	MOVQ 16(DI), R10
+	MOVQ 64(DI), R12
+
+k1:
+	VPANDD       (R10), Z31, Z29
+	VPSLLD       $0x10, (R10), Z30
+	VBROADCASTSS (AX), Z25
+	VPSLLD       $0x10, Z25, Z26
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z26, Z30, Z0
+	VFMADD231PS  Z25, Z29, Z0
+	ADDQ         R8, AX
+	ADDQ         R11, R10
+	DECQ         R12
+	JNZ          k1
+	MOVQ         (DI), R13
+	MOVQ         24(DI), R12
+	VMOVUPS      Z0, (R13)
+	ADDQ         R12, R13
+	MOVQ         96(DI), AX
+	ADDQ         AX, (DI)
+	MOVQ         56(DI), AX
+	ADDQ         AX, 16(DI)
+	DECQ         80(DI)
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
 // func tileRowsF32AVX512(t *byte)
 // Requires: AVX, AVX512F
 TEXT ·tileRowsF32AVX512(SB), NOSPLIT, $0-8
@@ -17416,5 +20852,67 @@ k1:
 	ADDQ         AX, 16(DI)
 	DECQ         80(DI)
 	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func zipRowsAVX512(dst *byte, ldd int, src *byte, lds int, pairs int)
+// Requires: AVX, AVX512F
+TEXT ·zipRowsAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ ldd+8(FP), SI
+	MOVQ src+16(FP), R8
+	MOVQ lds+24(FP), R9
+	MOVQ pairs+32(FP), CX
+	SUBQ $0x04, CX
+	JL   rest
+
+four:
+	VPMOVZXWD (R8), Z0
+	VPMOVZXWD (R8)(R9*1), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPORD     Z0, Z1, Z1
+	VMOVDQU32 Z1, (DI)
+	LEAQ      (R8)(R9*2), R8
+	ADDQ      SI, DI
+	VPMOVZXWD (R8), Z2
+	VPMOVZXWD (R8)(R9*1), Z3
+	VPSLLD    $0x10, Z3, Z3
+	VPORD     Z2, Z3, Z3
+	VMOVDQU32 Z3, (DI)
+	LEAQ      (R8)(R9*2), R8
+	ADDQ      SI, DI
+	VPMOVZXWD (R8), Z4
+	VPMOVZXWD (R8)(R9*1), Z5
+	VPSLLD    $0x10, Z5, Z5
+	VPORD     Z4, Z5, Z5
+	VMOVDQU32 Z5, (DI)
+	LEAQ      (R8)(R9*2), R8
+	ADDQ      SI, DI
+	VPMOVZXWD (R8), Z6
+	VPMOVZXWD (R8)(R9*1), Z7
+	VPSLLD    $0x10, Z7, Z7
+	VPORD     Z6, Z7, Z7
+	VMOVDQU32 Z7, (DI)
+	LEAQ      (R8)(R9*2), R8
+	ADDQ      SI, DI
+	SUBQ      $0x04, CX
+	JGE       four
+
+rest:
+	ADDQ $0x04, CX
+	JZ   done
+
+one:
+	VPMOVZXWD (R8), Z0
+	VPMOVZXWD (R8)(R9*1), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPORD     Z0, Z1, Z1
+	VMOVDQU32 Z1, (DI)
+	LEAQ      (R8)(R9*2), R8
+	ADDQ      SI, DI
+	DECQ      CX
+	JNZ       one
+
+done:
 	VZEROUPPER
 	RET

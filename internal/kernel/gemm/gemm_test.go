@@ -185,6 +185,28 @@ func TestProducts(t *testing.T) {
 				}
 			}
 
+			steps := (k + 1) / 2
+			aw, bw := make([]uint32, steps*m), make([]uint32, steps*wide)
+			for kk := range k {
+				for i := range m {
+					aw[kk/2*m+i] |= uint32(tensor.F32ToBF16(o.a[i*k+kk])) << (kk % 2 * 16)
+				}
+				for j := range n {
+					bw[kk/2*wide+j] |= uint32(tensor.F32ToBF16(o.b[kk*n+j])) << (kk % 2 * 16)
+				}
+			}
+			for i := range ct {
+				ct[i] = float32(math.NaN())
+			}
+			TileBF16(ct, wide, aw, 1, m, bw, wide, m, wide, steps, false)
+			for i := range m {
+				for j := range n {
+					if math.Float32bits(ct[i*wide+j]) != first[i*ldc+j] {
+						t.Fatalf("%s: TileBF16 differs from MulBF16 at %d,%d", name, i, j)
+					}
+				}
+			}
+
 			o = newOperands(r, m, n, k, viaF16)
 			bt = transpose(o.b, k, n)
 			p16, q16 = make([]uint16, PackedLenF16(n, k)), make([]uint16, PackedLenF16(n, k))

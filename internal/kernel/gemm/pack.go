@@ -151,6 +151,12 @@ func packPairs16(d, src []uint16, ks, js, w, k int) {
 	switch {
 	case k < 2:
 	case js == 1:
+		if w == PanelWidth {
+			if to := asPairs(d); zipRows(to, PanelWidth, src, ks, k/2) {
+				zipRows(to[PanelWidth/2:], PanelWidth, src[PanelWidth/2:], ks, k/2)
+				done = k &^ 1
+			}
+		}
 		for ; done+1 < k; done += 2 {
 			vec.Zip16(d[done*PanelWidth:done*PanelWidth+2*w], src[done*ks:done*ks+w], src[(done+1)*ks:(done+1)*ks+w])
 		}
@@ -234,7 +240,7 @@ func (p *product) packA(scratch []uint32, m0, mr, k0, ks int) (am, ak int) {
 
 // packStrip packs tiles [t0,t1) of the rows, a few steps of all tiles at a time.
 func (p *product) packStrip(scratch []uint32, rowLo, rows, tiles, t0, t1, k0, ks int) {
-	const chunk = 8
+	const chunk = 32
 	for s := 0; s < ks; s += chunk {
 		for t := t0; t < t1; t++ {
 			m0 := rowLo + t*rows/tiles
@@ -265,6 +271,11 @@ func (p *product) packSteps(d []uint32, m0, mr, k0, lo, hi int) {
 	}
 }
 
+// asPairs views an even number of halves as words.
+func asPairs(h []uint16) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(h))), len(h)/2)
+}
+
 func halves(w []uint32) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(w))), 2*len(w))
 }
@@ -274,6 +285,20 @@ func (p *product) packPairs(half []uint16, m0, mr, k0, lo, hi int) {
 	off := m0*p.am + 2*k0*p.ak
 	kn := min(2*hi, p.k-2*k0)
 	s := lo
+	if p.am == 1 && p.a16 != nil {
+		// All whole pairs whose sixteen columns lie inside both slices.
+		at := off + 2*s*p.ak
+		n := min(hi, kn/2) - s
+		if p.ak > 0 {
+			n = min(n, (len(p.a16)-16-at)/p.ak/2)
+		}
+		if mr > 0 {
+			n = min(n, (len(half)/2-16)/mr-s+1)
+		}
+		if n > 0 && zipRows(asPairs(half)[s*mr:], mr, p.a16[at:], p.ak, n) {
+			s += n
+		}
+	}
 	if p.am == 1 {
 		// Sixteen rows at a time, of which the next step overwrites what is too much.
 		for ; 2*s+1 < kn && s*mr*2+32 <= len(half); s++ {

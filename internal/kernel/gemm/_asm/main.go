@@ -72,6 +72,8 @@ func main() {
 	kernel(&flavour{name: "tileF16AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF16, mul: mulF32, bytes: 64, fetch: true})
 	kernel(&flavour{name: "tileBF16", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulBF16, bytes: 128, fetch: true})
 	kernel(&flavour{name: "tileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 128, fetch: true})
+	kernel(&flavour{name: "halfTileBF16", regs: zmm, size: 64, rows: 14, cols: 1, loadB: loadF32, mul: mulBF16, bytes: 64})
+	kernel(&flavour{name: "halfTileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 1, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
 
 	for _, k := range []struct {
 		name string
@@ -86,7 +88,49 @@ func main() {
 	kernel(&flavour{name: "tileF16AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF16, mul: mulF32, bytes: 32})
 	kernel(&flavour{name: "tileBF16AVX2", regs: ymm, size: 32, rows: 4, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
 
+	zipRows()
+
 	Generate()
+}
+
+// zipRows interleaves pairs of rows of 16 columns of 16 bits: word j of step s is (src[2s][j], src[2s+1][j]).
+func zipRows() {
+	TEXT("zipRowsAVX512", NOSPLIT, "func(dst *byte, ldd int, src *byte, lds, pairs int)")
+	Pragma("noescape")
+	Doc("zipRowsAVX512 interleaves pairs of rows of 16 columns of 16 bits; distances are in bytes, pairs at least 1.")
+	Load(Param("dst"), RDI)
+	Load(Param("ldd"), RSI)
+	Load(Param("src"), R8)
+	Load(Param("lds"), R9)
+	Load(Param("pairs"), RCX)
+	step := func(i int) {
+		lo, hi := zmm[2*i], zmm[2*i+1]
+		VPMOVZXWD(Mem{Base: R8}, lo)
+		VPMOVZXWD(Mem{Base: R8, Index: R9, Scale: 1}, hi)
+		VPSLLD(U8(16), hi, hi)
+		VPORD(lo, hi, hi)
+		VMOVDQU32(hi, Mem{Base: RDI})
+		LEAQ(Mem{Base: R8, Index: R9, Scale: 2}, R8)
+		ADDQ(RSI, RDI)
+	}
+	SUBQ(U8(4), RCX)
+	JL(LabelRef("rest"))
+	Label("four")
+	for i := range 4 {
+		step(i)
+	}
+	SUBQ(U8(4), RCX)
+	JGE(LabelRef("four"))
+	Label("rest")
+	ADDQ(U8(4), RCX)
+	JZ(LabelRef("done"))
+	Label("one")
+	step(0)
+	DECQ(RCX)
+	JNZ(LabelRef("one"))
+	Label("done")
+	VZEROUPPER()
+	RET()
 }
 
 func kernel(f *flavour) {
