@@ -41,6 +41,7 @@ func newCorpusPlanCmd() *cobra.Command {
 	var out, onError string
 	var sets []string
 	var replace, noHash, asJSON bool
+	var partMB int64
 	cmd := &cobra.Command{
 		Use:   "plan RECIPE.yaml -o DIR",
 		Short: "Find and hash the inputs, write DIR/plan.json",
@@ -49,6 +50,9 @@ func newCorpusPlanCmd() *cobra.Command {
 			if out == "" {
 				return usageError{errors.New("say where the work goes: -o DIR")}
 			}
+			if partMB < 0 {
+				return usageError{fmt.Errorf("--part-mb is %d, want 0 or more", partMB)}
+			}
 			if onError != "" {
 				sets = append(sets, "on_error="+onError)
 			}
@@ -56,7 +60,7 @@ func newCorpusPlanCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := corpus.MakePlan(r, corpus.PlanOptions{RecipeFile: args[0], Sets: sets, NoHash: noHash})
+			p, err := corpus.MakePlan(r, corpus.PlanOptions{RecipeFile: args[0], Sets: sets, NoHash: noHash, PartBytes: partMB << 20})
 			if err != nil {
 				return err
 			}
@@ -75,13 +79,18 @@ func newCorpusPlanCmd() *cobra.Command {
 	f.StringVar(&onError, "on-error", "", "what to do with a row that cannot be read: stop or skip (counted and listed)")
 	f.BoolVar(&replace, "replace", false, "replace another plan in DIR; tasks that stay the same are kept")
 	f.BoolVar(&noHash, "no-hash", false, "trust size and time of the inputs instead of hashing them (terabytes)")
+	f.Int64Var(&partMB, "part-mb", 1024, "cut a larger uncompressed JSONL file at lines, a Parquet file at row groups, into tasks of this many MiB (0: keep files whole)")
 	f.BoolVar(&asJSON, "json", false, "print the plan as JSON")
 	return cmd
 }
 
 func printPlan(w io.Writer, dir string, p *corpus.Plan) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "plan %s in %s: %d files\n", p.ID, dir, len(p.Inputs))
+	fmt.Fprintf(&b, "plan %s in %s: %d files", p.ID, dir, p.Files())
+	if p.Files() != len(p.Inputs) {
+		fmt.Fprintf(&b, " in %d parts", len(p.Inputs))
+	}
+	b.WriteByte('\n')
 	for _, s := range p.Stages {
 		fmt.Fprintf(&b, "  %-9s %5d tasks\n", s.Name, s.Tasks)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parquet-go/parquet-go"
 
 	"leolm/dataset"
 )
@@ -267,7 +270,7 @@ func TestEndToEnd(t *testing.T) {
 	want := map[string]int{}
 	for _, name := range []string{"a", "b", "c"} {
 		in := map[string]string{"a": "a.jsonl", "b": "b.jsonl.gz", "c": "c.jsonl"}[name]
-		rd, err := openInput(filepath.Join(dir, in), "jsonl")
+		rd, err := openInput(filepath.Join(dir, in), "jsonl", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -366,6 +369,93 @@ func TestSameStreamForAnyShards(t *testing.T) {
 	}
 }
 
+// A file in parts gives what the whole file gives, for any number of workers, and
+// killed on the way.
+func TestPartsGiveTheWhole(t *testing.T) {
+	dir, recipe := fixture(t)
+	// b as Parquet in several row groups, with a column more.
+	type row struct {
+		Title string `parquet:"title"`
+		Text  string `parquet:"text"`
+	}
+	f, err := os.Create(filepath.Join(dir, "b.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := parquet.NewGenericWriter[row](f)
+	src, err := openInput(filepath.Join(dir, "b.jsonl.gz"), "jsonl", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	for i := 1; ; i++ {
+		d, err := src.next()
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			err = d.decode(&Input{Text: "text", Key: "title"})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]row{{d.key, d.text}}); err != nil {
+			t.Fatal(err)
+		}
+		if i%50 == 0 {
+			w.Flush()
+		}
+	}
+	if err := errors.Join(w.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(recipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(recipe, bytes.Replace(b, []byte("b.jsonl.gz"), []byte("b.parquet"), 1), 0o644)
+
+	plan := func(name string, part int64) (string, *Plan) {
+		out := filepath.Join(dir, name)
+		r, err := LoadRecipe(recipe, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := MakePlan(r, PlanOptions{RecipeFile: recipe, PartBytes: part})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Train, p.Val = 3, 3
+		p.layOut()
+		if err := p.Write(out, false); err != nil {
+			t.Fatal(err)
+		}
+		return out, p
+	}
+	// The name of the plan stands in the report and the manifest.
+	output := func(out string, p *Plan) map[string]string {
+		m := snapshot(t, out)
+		for k, v := range m {
+			m[k] = strings.ReplaceAll(v, p.ID, "ID")
+		}
+		return m
+	}
+	out, whole := plan("whole", 0)
+	mustRun(t, out, 2)
+	want := output(out, whole)
+	for _, workers := range []int{1, 4} {
+		out, p := plan(fmt.Sprint("parts", workers), int64(15000+5000*workers))
+		if len(whole.Inputs) != 3 || p.Files() != 3 || len(p.Inputs) < 9 {
+			t.Fatalf("%d files in %d parts", p.Files(), len(p.Inputs))
+		}
+		mustRun(t, out, workers)
+		sameOutput(t, fmt.Sprint(len(p.Inputs), " parts, ", workers, " workers"), output(out, p), want)
+	}
+	out, p := plan("killed", 30000)
+	killUntilDone(t, out)
+	sameOutput(t, "parts, killed", output(out, p), want)
+}
+
 func TestSeedShuffles(t *testing.T) {
 	dir, recipe := fixture(t)
 	ids := map[string][]int32{}
@@ -392,6 +482,13 @@ func TestKilledAnywhere(t *testing.T) {
 	mustRun(t, clean, 2)
 	out := filepath.Join(dir, "killed")
 	mustPlan(t, recipe, out, 3)
+	killUntilDone(t, out)
+	sameOutput(t, "after kills", snapshot(t, out), snapshot(t, clean))
+}
+
+// killUntilDone runs a plan in a process that it kills again and again.
+func killUntilDone(t *testing.T, out string) {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(9, uint64(time.Now().UnixNano())))
 	kills := 0
 	for try := 0; ; try++ {
@@ -411,9 +508,8 @@ func TestKilledAnywhere(t *testing.T) {
 		select {
 		case err := <-done:
 			if err != nil {
-				t.Fatalf("%v: %s", err, stderr.Bytes())
+				t.Fatalf("after %d kills: %v: %s", kills, err, stderr.Bytes())
 			}
-			sameOutput(t, fmt.Sprint("after ", kills, " kills"), snapshot(t, out), snapshot(t, clean))
 			left, _ := filepath.Glob(filepath.Join(out, "*", "*", ".*"))
 			more, _ := filepath.Glob(filepath.Join(out, "*", ".*"))
 			if len(left)+len(more) > 0 {

@@ -73,7 +73,7 @@ func TestReadEveryFormat(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		r, err := openInput(c.path, format)
+		r, err := openInput(c.path, format, nil)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -99,7 +99,7 @@ func TestReadEveryFormat(t *testing.T) {
 		}
 	}
 	whole := write("buch.txt.gz", gz("\xef\xbb\xbfEin Buch.\n\nNoch etwas."))
-	r, err := openInput(whole, "text")
+	r, err := openInput(whole, "text", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func FuzzWET(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		path := filepath.Join(t.TempDir(), "x")
 		os.WriteFile(path, []byte(s), 0o644)
-		r, err := openInput(path, "wet")
+		r, err := openInput(path, "wet", nil)
 		if err != nil {
 			return
 		}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"leolm/dataset/rows"
 	"leolm/internal/durable"
 )
 
@@ -38,7 +39,7 @@ type Plan struct {
 	RecipeFile string   `json:"recipe_file,omitempty"` // absolute
 	Sets       []string `json:"sets,omitempty"`
 	Recipe     Recipe   `json:"recipe"`
-	Inputs     []File   `json:"inputs"`     // one task each in prep and tokenise
+	Inputs     []File   `json:"inputs"`     // files or parts of files: one task each in prep and tokenise
 	Tokenizer  []File   `json:"tokenizer"`  // the file, or the files of the folder
 	EvalFiles  []File   `json:"eval_files"` // of the overlap filter
 	Train      int      `json:"train_shards"`
@@ -62,13 +63,31 @@ type File struct {
 	Size   int64  `json:"size"`
 	Time   string `json:"time"`             // of the last change
 	SHA256 string `json:"sha256,omitempty"` // empty: size and time decide
+	// Part, if set, is the piece of a large file that this task takes. The parts
+	// of a file stand one after the other.
+	Part *rows.Part `json:"part,omitempty"`
 }
+
+// load is the bytes that a task reads.
+func (f *File) load() int64 {
+	if f.Part != nil {
+		return f.Part.Size
+	}
+	return f.Size
+}
+
+// goesOn tells whether f is the continuation of the file before it in a plan.
+func (f *File) goesOn() bool { return f.Part != nil && f.Part.From > 0 }
 
 // PlanOptions steer MakePlan.
 type PlanOptions struct {
 	RecipeFile string   // to notice later changes; may be empty
 	Sets       []string // changes on top of the recipe file
 	NoHash     bool     // trust size and time instead of hashing every input
+	// PartBytes is the size of the parts into which a larger uncompressed JSONL
+	// file is cut at lines and a Parquet file at row groups, one task each. The
+	// output is the same. 0: files stay whole.
+	PartBytes int64
 }
 
 // MakePlan finds and hashes the inputs and lays out stages and tasks. Inputs
@@ -117,7 +136,17 @@ func MakePlan(r *Recipe, opt PlanOptions) (*Plan, error) {
 				size *= 3.2
 			}
 			raw += size
-			p.Inputs = append(p.Inputs, f)
+			parts, err := rows.Cut(path, f.Format, opt.PartBytes)
+			if err != nil {
+				return nil, err
+			}
+			for i := range parts {
+				f.Part = &parts[i]
+				p.Inputs = append(p.Inputs, f)
+			}
+			if parts == nil {
+				p.Inputs = append(p.Inputs, f)
+			}
 		}
 	}
 	var err error
@@ -155,7 +184,11 @@ func (p *Plan) layOut() {
 	for _, f := range p.Inputs {
 		in := r.Inputs[f.Input]
 		in.Path, in.Name = "", ""
-		prep.Keys = append(prep.Keys, hashOf(planVersion, StagePrep, f.identity(), in, r.Normalise, r.Filters, evals, r.Dedup.MinHash, r.Dedup.Exact, r.OnError))
+		key := hashOf(planVersion, StagePrep, f.identity(), in, r.Normalise, r.Filters, evals, r.Dedup.MinHash, r.Dedup.Exact, r.OnError)
+		if f.Part != nil {
+			key = hashOf(key, f.Part)
+		}
+		prep.Keys = append(prep.Keys, key)
 	}
 	p.Stages = []Stage{prep}
 	add := func(name string, tasks int, decides ...any) {
@@ -178,6 +211,29 @@ func (p *Plan) layOut() {
 	add(StagePack, p.Train+p.Val, r.Pack.Window)
 	add(StageReport, 1, r.Name)
 	p.ID = p.Stages[len(p.Stages)-1].Keys[0]
+}
+
+// Files is the number of input files.
+func (p *Plan) Files() int {
+	n := 0
+	for i := range p.Inputs {
+		if !p.Inputs[i].goesOn() {
+			n++
+		}
+	}
+	return n
+}
+
+// origin tells of a task the number of its file, and the first task of that.
+func (p *Plan) origin(task int) (file, first int) {
+	file = -1
+	for i := range p.Inputs[:task+1] {
+		if !p.Inputs[i].goesOn() {
+			file++
+			first = i
+		}
+	}
+	return file, first
 }
 
 // bands is the number of tasks of the stage buckets: exact copies, then bands.

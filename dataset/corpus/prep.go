@@ -57,7 +57,7 @@ func (r *runner) prep(ctx context.Context, task int) (result, error) {
 		}
 	}
 	skip := r.plan.Recipe.OnError == "skip"
-	src, err := openInput(f.Path, f.Format)
+	src, err := openInput(f.Path, f.Format, f.Part)
 	if err != nil {
 		return result{}, err
 	}

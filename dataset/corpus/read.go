@@ -69,7 +69,8 @@ type reader interface {
 // maxDocument bounds the bytes of one document in memory.
 const maxDocument = 256 << 20
 
-func openInput(path, format string) (reader, error) {
+// openInput opens a file, or a part of it.
+func openInput(path, format string, part *rows.Part) (reader, error) {
 	switch format {
 	case "text", "wet":
 		f, err := os.Open(path)
@@ -87,7 +88,7 @@ func openInput(path, format string) (reader, error) {
 		}
 		return &wholeFile{plain: r, src: src}, nil
 	}
-	r, err := rows.Open(path, rows.Options{Format: format, MaxRow: maxDocument})
+	r, err := rows.Open(path, rows.Options{Format: format, MaxRow: maxDocument, Part: part})
 	if err != nil {
 		return nil, err
 	}

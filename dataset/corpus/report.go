@@ -86,7 +86,7 @@ func (r *runner) report(ctx context.Context, _ int) (result, error) {
 			to.Copy.plus(Count{prep[i].Kept.Docs - toks[i].Train.Docs - toks[i].Val.Docs, prep[i].Kept.Bytes - toks[i].Train.Bytes - toks[i].Val.Bytes})
 		}
 		in := &rep.Inputs[p.Inputs[i].Input]
-		in.Dups = append(in.Dups, toks[i].Copies[:min(len(toks[i].Copies), max(0, 5-len(in.Dups)))]...)
+		in.Dups = append(in.Dups, toks[i].Copies[:min(len(toks[i].Copies), max(0, maxCopies-len(in.Dups)))]...)
 		rep.Longest = max(rep.Longest, toks[i].Longest)
 	}
 	rep.Total.Examples = nil

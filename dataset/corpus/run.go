@@ -227,7 +227,7 @@ func (r *runner) stage(ctx context.Context, s *Stage, only int) error {
 	}
 	if s.Name == StagePrep || s.Name == StageTokenise { // large files first
 		slices.SortStableFunc(todo, func(a, b int) int {
-			return int(min(max(r.plan.Inputs[b].Size-r.plan.Inputs[a].Size, -1), 1))
+			return int(min(max(r.plan.Inputs[b].load()-r.plan.Inputs[a].load(), -1), 1))
 		})
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -78,6 +78,9 @@ type TokenStats struct {
 	Longest int64     `json:"longest"`          // document, in tokens
 }
 
+// maxCopies bounds the examples of duplicates of an input in the report.
+const maxCopies = 5
+
 // Tokens of documents.
 type Tokens struct {
 	Count
@@ -133,13 +136,25 @@ func (r *runner) tokenise(ctx context.Context, task int) (result, error) {
 		return result{}, fmt.Errorf("%s: damaged work file (%d bytes, want %d)", r.path("work/drop", fmt.Sprintf("%05d", task)), len(drop), counts[task]*dropBytes)
 	}
 	where := func(id int64) string {
+		before := int64(0) // documents in earlier parts of the same file
 		for t, n := range counts {
+			if !p.Inputs[t].goesOn() {
+				before = 0
+			}
 			if id < n {
-				return fmt.Sprintf("document %d of %s", id, p.Recipe.Inputs[p.Inputs[t].Input].Name)
+				return fmt.Sprintf("document %d of %s", before+id, p.Recipe.Inputs[p.Inputs[t].Input].Name)
 			}
 			id -= n
+			before += n
 		}
 		return ""
+	}
+	// The shuffle goes by file and document within the file, not by task: a file
+	// in parts gives what the whole file gives.
+	file, firstPart := p.origin(task)
+	earlier := int64(0)
+	for _, n := range counts[firstPart:task] {
+		earlier += n
 	}
 
 	out := fmt.Sprintf("work/tokens/%05d", task)
@@ -182,7 +197,7 @@ func (r *runner) tokenise(ctx context.Context, task int) (result, error) {
 			id := n
 			n++
 			if drop != nil && drop[id*dropBytes] != dropKeep {
-				if len(o.copies) < maxExamples {
+				if len(o.copies) < maxCopies {
 					kind := "exact copy"
 					if drop[id*dropBytes] == dropNear {
 						kind = "near copy"
@@ -204,7 +219,7 @@ func (r *runner) tokenise(ctx context.Context, task int) (result, error) {
 			if count > math.MaxInt32 {
 				return fmt.Errorf("%s: row %d: a document of %d tokens", p.Inputs[task].Path, d.row, count)
 			}
-			key := shuffleKey(p.Recipe.Seed, task, id)
+			key := shuffleKey(p.Recipe.Seed, file, earlier+id)
 			shard := shardOf(key, p.Train)
 			if p.Val > 0 && heldOut(&d, p.Recipe.Validation.Fraction) {
 				shard = p.Train + shardOf(key, p.Val)
@@ -238,7 +253,7 @@ func (r *runner) tokenise(ctx context.Context, task int) (result, error) {
 			ids = ids[n:]
 		}
 		for _, c := range o.copies {
-			if len(st.Copies) < 5*maxExamples {
+			if len(st.Copies) < maxCopies {
 				st.Copies = append(st.Copies, c)
 			}
 		}
@@ -263,9 +278,9 @@ func countDocs(block []byte) (n int64, err error) {
 }
 
 // shuffleKey is the place of a document in the shuffle: a pseudo-random 64-bit
-// number, different for all documents of a plan.
-func shuffleKey(seed uint64, task int, id int64) uint64 {
-	return mix(mix(seed) ^ mix(uint64(task)<<40|uint64(id)))
+// number, different for all documents of a plan. id counts within the file.
+func shuffleKey(seed uint64, file int, id int64) uint64 {
+	return mix(mix(seed) ^ mix(uint64(file)<<40|uint64(id)))
 }
 
 // mix is the finaliser of splitmix64, a bijection.

@@ -25,6 +25,8 @@ type Options struct {
 	// Path, of field names joined by dots, leads to the list whose items are
 	// the rows, in a JSON or YAML file that is one object.
 	Path string
+	// Part, if set, is the piece of the file to read, as Cut gave it.
+	Part *Part
 	// MaxRow bounds the bytes of one row, and of a whole file where a format
 	// cannot be read in pieces; 0: 64 MiB.
 	MaxRow int
@@ -62,6 +64,9 @@ func Open(path string, opt Options) (*Reader, error) {
 		return nil, err
 	}
 	r := &Reader{path: path, format: format, close: []func() error{f.Close}}
+	if opt.Part != nil {
+		r.number = opt.Part.Row
+	}
 	if err := r.start(f, opt); err != nil {
 		r.Close()
 		return nil, err
@@ -122,6 +127,9 @@ func (r *Reader) Next(row *Row) error {
 func (r *Reader) start(f *os.File, opt Options) error {
 	if r.format == "parquet" {
 		return r.startParquet(f, opt)
+	}
+	if p := opt.Part; p != nil {
+		return r.startPart(f, p, opt)
 	}
 	src, err := r.decompress(f)
 	if err != nil {

@@ -35,7 +35,16 @@ func (r *Reader) startParquet(f *os.File, opt Options) (err error) {
 	if err != nil {
 		return &Error{File: r.path, What: "not a whole Parquet file; fetch it again", Fatal: true, Err: err}
 	}
-	reader := parquet.NewGenericReader[any](pf, pf.Schema())
+	var reader *parquet.GenericReader[any]
+	if p := opt.Part; p != nil {
+		groups := pf.RowGroups()
+		if p.From < 0 || p.From >= p.To || p.To > int64(len(groups)) {
+			return &Error{File: r.path, What: fmt.Sprintf("has %d row groups where groups %d to %d are wanted", len(groups), p.From, p.To-1), Fatal: true}
+		}
+		reader = parquet.NewGenericRowGroupReader[any](parquet.MultiRowGroup(groups[p.From:p.To]...), pf.Schema())
+	} else {
+		reader = parquet.NewGenericReader[any](pf, pf.Schema())
+	}
 	r.close = append(r.close, reader.Close)
 	columns := fieldNames(pf.Schema())
 	batch := make([]any, 64)
