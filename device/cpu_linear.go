@@ -8,12 +8,66 @@ import (
 	"leolm/tensor"
 )
 
-// productJob is one range of one product, run by one worker.
+// productJob is one range of one product with plain weights, run by one worker.
 type productJob struct {
 	w                *weight
 	dst              []float32
 	rowLo, rowHi     int
 	panelLo, panelHi int
+}
+
+// linears is one call of Linears as a task of the pool: the jobs of plain weights, then
+// the chunks of quantised ones. It stays with the device, so that a call allocates nothing
+// for it.
+type linears struct {
+	x        *Tensor
+	wide     bool      // plain weights that multiply f32
+	half     bool      // and such that multiply bf16
+	v        []float32 // the values of x, if they are needed
+	jobs     []productJob
+	products [maxLinears]qmat.Product
+	quant    qmat.Products
+	list     [maxLinears]*qmat.Product
+}
+
+// maxLinears is how many quantised products share a task: a layer has at most three on one input.
+const maxLinears = 4
+
+// Do implements pool.Task.
+func (l *linears) Do(worker, chunk int) {
+	if chunk >= len(l.jobs) {
+		l.quant.Do(worker, chunk-len(l.jobs))
+		return
+	}
+	j := &l.jobs[chunk]
+	w := j.w
+	switch {
+	case w.f32 != nil:
+		gemm.MulF32(j.dst, w.rows, l.v, w.cols, 1, w.f32, w.rows, w.cols, j.rowLo, j.rowHi, j.panelLo, j.panelHi, false)
+	case w.f16 != nil:
+		gemm.MulF16(j.dst, w.rows, l.v, w.cols, 1, w.f16, w.rows, w.cols, j.rowLo, j.rowHi, j.panelLo, j.panelHi, false)
+	default:
+		gemm.MulBF16(j.dst, w.rows, l.x.h, w.cols, 1, w.bf16, w.rows, w.cols, j.rowLo, j.rowHi, j.panelLo, j.panelHi, false)
+	}
+}
+
+// run computes what was collected.
+func (l *linears) run(d *CPU) {
+	n := len(l.jobs)
+	if l.half {
+		d.half(l.x)
+	}
+	if l.wide || len(l.quant.List) > 0 {
+		l.v = d.values(l.x)
+	}
+	if len(l.quant.List) > 0 {
+		d.quantise(l.v, l.x.Rows, l.x.Cols)
+		n += l.quant.Chunks(d.pool.Workers())
+	}
+	if n > 0 {
+		d.pool.Do(n, l)
+	}
+	l.jobs, l.quant.List = l.jobs[:0], l.list[:0]
 }
 
 // Linear implements Ops.
@@ -22,8 +76,8 @@ func (d *CPU) Linear(x *Tensor, w Weight) *Tensor { return d.Linears(x, w)[0] }
 // Linears implements Ops. All products on one input are one parallel section.
 func (d *CPU) Linears(x *Tensor, ws ...Weight) []*Tensor {
 	ys := make([]*Tensor, len(ws))
-	d.jobs = d.jobs[:0]
-	var needHalf, needActs bool
+	l := &d.linears
+	l.x, l.v, l.wide, l.half = x, nil, false, false
 	for i, w := range ws {
 		c := of(w)
 		if c.cols != x.Cols {
@@ -35,42 +89,22 @@ func (d *CPU) Linears(x *Tensor, ws ...Weight) []*Tensor {
 			// Trainable: packed anew, since the values change between steps.
 			d.packForward(&d.packed, c)
 			d.multiply(ys[i].f32, x.Rows, x, x.Cols, 1, &d.packed, false)
-			continue
-		case c.bf16 != nil:
-			needHalf = true
 		case c.q != nil:
-			needActs = true
-		}
-		d.addJobs(c, ys[i].f32, x.Rows)
-	}
-	if len(d.jobs) == 0 {
-		return ys
-	}
-	if needHalf {
-		d.half(x)
-	}
-	var v []float32
-	if x.f32 != nil || needActs {
-		v = d.values(x)
-	}
-	if needActs {
-		d.quantise(v, x.Rows, x.Cols)
-	}
-	d.pool.Run(len(d.jobs), func(_, i int) {
-		j := &d.jobs[i]
-		w := j.w
-		switch {
-		case w.f32 != nil:
-			gemm.MulF32(j.dst, w.rows, v, w.cols, 1, w.f32, w.rows, w.cols, j.rowLo, j.rowHi, j.panelLo, j.panelHi, false)
-		case w.f16 != nil:
-			gemm.MulF16(j.dst, w.rows, v, w.cols, 1, w.f16, w.rows, w.cols, j.rowLo, j.rowHi, j.panelLo, j.panelHi, false)
-		case w.bf16 != nil:
-			gemm.MulBF16(j.dst, w.rows, x.h, w.cols, 1, w.bf16, w.rows, w.cols, j.rowLo, j.rowHi, j.panelLo, j.panelHi, false)
+			n := len(l.quant.List)
+			if n == maxLinears {
+				l.run(d)
+				n = 0
+			}
+			l.products[n] = qmat.Product{Dst: ys[i].f32, LDD: c.rows, W: c.q, A: &d.acts}
+			l.list[n] = &l.products[n]
+			l.quant.List = l.list[:n+1]
 		default:
-			tileHi := (j.rowHi + qmat.TileRows - 1) / qmat.TileRows
-			qmat.Mul(j.dst, w.rows, w.q, &d.acts, j.panelLo, j.panelHi, j.rowLo/qmat.TileRows, tileHi, false)
+			l.half = l.half || c.bf16 != nil
+			l.wide = l.wide || c.bf16 == nil
+			l.addJobs(c, ys[i].f32, x.Rows, d.pool.Workers())
 		}
-	})
+	}
+	l.run(d)
 	return ys
 }
 
@@ -86,33 +120,31 @@ func (d *CPU) quantise(x []float32, m, k int) {
 // Work per job: enough to make claiming a chunk cheap, little enough that
 // the workers finish together.
 const (
-	jobBytes  = 1 << 17 // of weights, when few rows make the product memory-bound
-	jobRows   = 14 * 16 // when many rows make it compute-bound; whole tiles of gemm (14) and qmat (16)
-	jobPanels = 16
+	jobBytes   = 1 << 17 // of weights, when few rows make the product memory-bound
+	jobTile    = 14      // when many rows make it compute-bound: rows of a tile of gemm,
+	jobRows    = 14 * 16 // rows of a job at most,
+	jobPanels  = 8       // and panels;
+	packPanels = 16      // panels of a job in training
 )
 
 // addJobs cuts the product with w into ranges.
-func (d *CPU) addJobs(w *weight, dst []float32, rows int) {
-	panels, panelBytes := gemm.Panels(w.rows), 0
-	switch {
-	case w.q != nil:
-		panels = w.q.Panels()
-		panelBytes = len(w.q.Data) / panels
-	case w.f32 != nil:
-		panelBytes = 4 * gemm.PanelWidth * w.cols
-	default:
-		panelBytes = 2 * gemm.PanelWidth * w.cols
+func (l *linears) addJobs(w *weight, dst []float32, rows, workers int) {
+	panels, panelBytes := gemm.Panels(w.rows), 2*gemm.PanelWidth*w.cols
+	if w.f32 != nil {
+		panelBytes *= 2
 	}
+	// Rows in equal shares, and at least four jobs per worker, if there are panels enough.
+	blocks := max(1, (rows+jobRows-1)/jobRows)
+	perBlock := ((rows+blocks-1)/blocks + jobTile - 1) / jobTile * jobTile
 	perJob := jobPanels
 	if rows <= 32 {
-		perJob = max(1, jobBytes/panelBytes)
-		// At least four jobs per worker, if there are panels enough.
-		perJob = max(1, min(perJob, panels/(4*d.pool.Workers())))
+		perJob = jobBytes / panelBytes
 	}
-	for r := 0; r < rows; r += jobRows {
-		hi := min(r+jobRows, rows)
+	perJob = max(1, min(perJob, panels*blocks/(4*workers)))
+	for r := 0; r < rows; r += perBlock {
+		hi := min(r+perBlock, rows)
 		for p := 0; p < panels; p += perJob {
-			d.jobs = append(d.jobs, productJob{w: w, dst: dst, rowLo: r, rowHi: hi, panelLo: p, panelHi: min(p+perJob, panels)})
+			l.jobs = append(l.jobs, productJob{w: w, dst: dst, rowLo: r, rowHi: hi, panelLo: p, panelHi: min(p+perJob, panels)})
 		}
 	}
 }
@@ -162,12 +194,12 @@ func (d *CPU) multiplyFrom(from int, c []float32, m int, a *Tensor, am, ak int, 
 	}
 	n, k, panels := b.n, b.k, gemm.Panels(b.n)
 	rowChunks := (m + jobRows - 1) / jobRows
-	panelChunks := (panels + jobPanels - 1) / jobPanels
+	panelChunks := (panels + packPanels - 1) / packPanels
 	d.pool.Run(rowChunks*panelChunks, func(_, i int) {
 		// Consecutive chunks share panels, which stay in cache.
 		r, g := i%rowChunks, i/rowChunks
 		rowLo, rowHi := r*jobRows, min((r+1)*jobRows, m)
-		panelLo, panelHi := g*jobPanels, min((g+1)*jobPanels, panels)
+		panelLo, panelHi := g*packPanels, min((g+1)*packPanels, panels)
 		if half {
 			gemm.MulBF16(c, n, ah, am, ak, b.bf16, n, k, rowLo, rowHi, panelLo, panelHi, add)
 		} else {

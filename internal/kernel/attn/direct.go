@@ -15,6 +15,9 @@ import (
 // directRows is the largest number of query rows of the direct way.
 const directRows = gemm.MaxRowsTile
 
+// group is the number of keys that a scores kernel takes at once.
+const group = 32
+
 // direct is one call of a scores kernel: the products of 1, 2 or 4 queries
 // with `groups` groups of 32 keys. Distances are in bytes. The kernel changes
 // dst and groups.
@@ -25,20 +28,21 @@ type direct struct {
 	ldq    int
 	k      unsafe.Pointer
 	stride int
-	chunks int // of 16 words of a row
+	steps  int // of 8 words of a row
 	groups int
+	next   unsafe.Pointer // what is read afterwards, to be prefetched
 }
 
 // rowFormat returns the bytes between rows, of one row, and the dimensions per
-// chunk of 16 words.
-func (r *Rows) rowFormat(dim int) (stride, size, chunk int) {
+// step of 8 words.
+func (r *Rows) rowFormat(dim int) (stride, size, step int) {
 	switch r.Type {
 	case tensor.F32:
-		return 4 * r.Stride, 4 * dim, 16
+		return 4 * r.Stride, 4 * dim, 8
 	case tensor.Q8_0:
-		return r.Stride, dim / 32 * vec.Q8Block, 64
+		return r.Stride, dim / 32 * vec.Q8Block, 32
 	}
-	return 2 * r.Stride, 2 * dim, 32
+	return 2 * r.Stride, 2 * dim, 16
 }
 
 // bytes views the rows from row `at` on.
@@ -56,22 +60,13 @@ func (r *Rows) bytes(at int) []byte {
 
 // canDirect tells whether m rows of queries take the direct way through keys and values.
 func (b *Block) canDirect(m int) bool {
-	if m > directRows || !hasDirect() || b.Dim%32 != 0 {
-		return false
-	}
-	for i := range b.Runs {
-		if _, _, chunk := b.Runs[i].K.rowFormat(b.Dim); b.Dim%chunk != 0 {
-			return false
-		}
-	}
-	return true
+	return m <= directRows && hasDirect() && b.Dim%32 == 0
 }
 
 // directScores writes the products of m queries with n keys from row `at` on
-// to dst[row][pad], pad = n rounded up to a multiple of 16.
-func (b *Block) directScores(dst []float32, pad int, q []float32, ldq, m int, keys *Rows, at, n int, s *Scratch) {
-	const group = 32
-	stride, size, chunk := keys.rowFormat(b.Dim)
+// to dst[row][pad], pad = n rounded up to a multiple of 16. next is what the caller reads then.
+func (b *Block) directScores(dst []float32, pad int, q []float32, ldq, m int, keys *Rows, at, n int, next unsafe.Pointer, s *Scratch) {
+	stride, size, dims := keys.rowFormat(b.Dim)
 	src := keys.bytes(at)
 	whole := n / group
 	tail := n % group
@@ -83,7 +78,7 @@ func (b *Block) directScores(dst []float32, pad int, q []float32, ldq, m int, ke
 		case m-i >= 2:
 			step = 2
 		}
-		d := direct{dst: unsafe.Pointer(&dst[i*pad]), ldd: pad * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&src[0]), stride: stride, chunks: b.Dim / chunk, groups: whole}
+		d := direct{dst: unsafe.Pointer(&dst[i*pad]), ldd: pad * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&src[0]), stride: stride, steps: b.Dim / dims, groups: whole, next: next}
 		if whole > 0 {
 			scoreKernel(keys.Type, step, &d)
 		}
@@ -97,7 +92,7 @@ func (b *Block) directScores(dst []float32, pad int, q []float32, ldq, m int, ke
 				copy(rows[j*size:(j+1)*size], src[(whole*group+j)*stride:])
 			}
 			var out [4 * group]float32
-			d = direct{dst: unsafe.Pointer(&out), ldd: group * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&rows[0]), stride: size, chunks: b.Dim / chunk, groups: 1}
+			d = direct{dst: unsafe.Pointer(&out), ldd: group * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&rows[0]), stride: size, steps: b.Dim / dims, groups: 1, next: next}
 			scoreKernel(keys.Type, step, &d)
 			for r := range step {
 				copy(dst[(i+r)*pad+whole*group:(i+r+1)*pad], out[r*group:(r+1)*group])
@@ -114,11 +109,17 @@ func (b *Block) partialDirect(ml, acc []float32, q []float32, ld, sp, lo, hi int
 	n := min(Split, run.N-at, b.Pos+hi-sp*Split)
 	pad := roundUp(n, 16)
 	sc := grow(&s.s, queryRows(b.Heads)*Split)
-	b.directScores(sc, pad, q, ld, m, &run.K, at, n, s)
+	values := run.V.bytes(at)
+	b.directScores(sc, pad, q, ld, m, &run.K, at, n, unsafe.Pointer(&values[0]), s)
 	b.mask(sc, pad, n, sp*Split, lo, m)
 	b.softmax(ml, sc, pad, m)
+	if sp+1 < Splits(b.Pos+b.N) { // the first keys of the next split arrive while the values are read
+		next, at := b.run(sp + 1)
+		_, size, _ := next.K.rowFormat(b.Dim)
+		prefetch(&next.K.bytes(at)[0], (group*size+63)/64)
+	}
 	stride, _, _ := run.V.rowFormat(b.Dim)
-	if !gemm.TileRows(acc, ld, sc, pad, 1, run.V.Type, run.V.bytes(at), stride, m, b.Dim, n) {
+	if !gemm.TileRows(acc, ld, sc, pad, 1, run.V.Type, values, stride, m, b.Dim, n) {
 		panic("attn: no direct kernel at this level")
 	}
 }

@@ -3,15 +3,15 @@ package qmat
 import (
 	"encoding/binary"
 	"math"
-	"slices"
 	"unsafe"
 )
 
 // recordSize is what 32 activations of one row take.
 //
-// x ≈ d·q. Two groups of four elements, those with the largest magnitudes, have q
-// of 15 bits, so that an outlier takes no precision from the other 24 elements: q =
-// low + 128·high, with low among the bytes of the block and high on its own.
+// x ≈ d·q. In each half the group of four elements with the largest magnitude has q
+// of 12 bits, so that an outlier takes no precision from the other 24 elements: q =
+// low + 16·high, with low among the bytes of the block and high on its own. The factor
+// is 16, because codes of four bits then take it on themselves (_asm/zmm.go).
 //
 //	0  32 × int8 q, of the two groups the low parts
 //	32 f32 d
@@ -22,10 +22,9 @@ import (
 //	52 int32 −32·Σq of the last 16
 //	56 int32 −16·Σq
 //	60 int32 Σq
-//	64 uint32 64·g of each of the two groups g
+//	64 uint32 64·g of the large group g of each half
 //	72 4 × int8 high parts of each
-//	80 int32 of each: −1 if its group is in the first 16, else 0
-const recordSize = 88
+const recordSize = 80
 
 const (
 	actScale = 32
@@ -38,13 +37,12 @@ const (
 	actSum   = 60
 	actGroup = 64
 	actHigh  = 72
-	actFirst = 80
 )
 
-// q of the large groups reaches 127·128, of the others 127.
+// q of the large groups reaches 127·16, of the others 127.
 const (
 	small127 = 127
-	large127 = 127 * 128
+	large127 = 127 * 16
 )
 
 // Below tinyMax a block of activations counts as zeros: 1/d would overflow.
@@ -146,19 +144,25 @@ func quantiseBlock(dst *[recordSize]byte, x *[32]float32) {
 	// The groups by their largest magnitude. Compared as bits, NaN and infinity are
 	// the largest of all; the lowest three bits give way to the group's number.
 	var key [8]uint32
+	var top [2]uint32
 	for g := range key {
 		for _, v := range x[4*g : 4*g+4] {
 			key[g] = max(key[g], math.Float32bits(v)&0x7fffffff)
 		}
 		key[g] = key[g]&^7 | uint32(g)
+		top[g/4] = max(top[g/4], key[g])
 	}
-	slices.Sort(key[:])
-	group := [2]uint32{key[7] & 7, key[6] & 7}
-	amax, rest := math.Float32frombits(key[7]), math.Float32frombits(key[5])
+	most, third := max(top[0], top[1]), uint32(0)
+	for g, k := range key {
+		if k != top[g/4] {
+			third = max(third, k)
+		}
+	}
+	amax, rest := math.Float32frombits(most), math.Float32frombits(third)
 	if amax < tinyMax {
 		return
 	}
-	if key[7] >= 0x7f800000 {
+	if most >= 0x7f800000 {
 		nan := math.Float32bits(float32(math.NaN()))
 		put(actScale, nan)
 		put(actSumD, nan)
@@ -172,16 +176,14 @@ func quantiseBlock(dst *[recordSize]byte, x *[32]float32) {
 		q[i] = int32(math.RoundToEven(float64(v * inv)))
 		half[i/16] += q[i]
 	}
-	for i, g := range group {
+	for i := range top {
+		g := top[i] & 7
 		for t := 4 * g; t < 4*g+4; t++ {
-			high := (q[t] + 64) >> 7
-			q[t] -= high << 7
+			high := (q[t] + 8) >> 4
+			q[t] -= high << 4
 			dst[actHigh+4*i+int(t%4)] = byte(high)
 		}
 		put(actGroup+4*i, 64*g)
-		if g < 4 {
-			put(actFirst+4*i, 0xffffffff)
-		}
 	}
 	for i, v := range q {
 		dst[i] = byte(v)

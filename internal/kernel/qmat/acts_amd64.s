@@ -22,15 +22,15 @@ DATA groupNumbers<>+24(SB)/4, $0x00000005
 DATA groupNumbers<>+28(SB)/4, $0x00000007
 GLOBL groupNumbers<>(SB), RODATA|NOPTR, $32
 
-DATA dwords64<>+0(SB)/4, $0x00000040
-DATA dwords64<>+4(SB)/4, $0x00000040
-DATA dwords64<>+8(SB)/4, $0x00000040
-DATA dwords64<>+12(SB)/4, $0x00000040
-DATA dwords64<>+16(SB)/4, $0x00000040
-DATA dwords64<>+20(SB)/4, $0x00000040
-DATA dwords64<>+24(SB)/4, $0x00000040
-DATA dwords64<>+28(SB)/4, $0x00000040
-GLOBL dwords64<>(SB), RODATA|NOPTR, $32
+DATA dwords8<>+0(SB)/4, $0x00000008
+DATA dwords8<>+4(SB)/4, $0x00000008
+DATA dwords8<>+8(SB)/4, $0x00000008
+DATA dwords8<>+12(SB)/4, $0x00000008
+DATA dwords8<>+16(SB)/4, $0x00000008
+DATA dwords8<>+20(SB)/4, $0x00000008
+DATA dwords8<>+24(SB)/4, $0x00000008
+DATA dwords8<>+28(SB)/4, $0x00000008
+GLOBL dwords8<>(SB), RODATA|NOPTR, $32
 
 // func quantiseAVX2(dst *byte, step int, x *float32, blocks int)
 // Requires: AVX, AVX2
@@ -43,7 +43,7 @@ TEXT ·quantiseAVX2(SB), NOSPLIT, $0-32
 	VMOVDQU magnitude<>+0(SB), Y14
 	MOVL    $0x42fe0000, SI
 	VMOVD   SI, X13
-	MOVL    $0x467e0000, SI
+	MOVL    $0x44fe0000, SI
 	VMOVD   SI, X12
 
 block:
@@ -78,17 +78,19 @@ block:
 	VPOR         groupNumbers<>+0(SB), Y4, Y4
 	VEXTRACTI128 $0x01, Y4, X5
 	VPMAXUD      X5, X4, X5
-	VPSHUFD      $0x4e, X5, X6
-	VPMAXUD      X6, X5, X5
 	VPSHUFD      $0xb1, X5, X6
 	VPMAXUD      X6, X5, X5
 	VMOVD        X5, DI
-	VPBROADCASTD X5, Y5
-	VPCMPEQD     Y5, Y4, Y5
-	VPANDN       Y4, Y5, Y4
-	CMPL         DI, $0x0da24260
+	VPEXTRD      $0x02, X5, R8
+	VINSERTI128  $0x01, X5, Y5, Y6
+	VPCMPEQD     Y6, Y4, Y6
+	VPANDN       Y4, Y6, Y4
+	VPSHUFD      $0x4e, X5, X6
+	VPMAXUD      X6, X5, X5
+	VMOVD        X5, SI
+	CMPL         SI, $0x0da24260
 	JB           zero
-	CMPL         DI, $0x7f800000
+	CMPL         SI, $0x7f800000
 	JAE          nan
 	VEXTRACTI128 $0x01, Y4, X5
 	VPMAXUD      X5, X4, X5
@@ -96,19 +98,9 @@ block:
 	VPMAXUD      X6, X5, X5
 	VPSHUFD      $0xb1, X5, X6
 	VPMAXUD      X6, X5, X5
-	VMOVD        X5, R8
-	VPBROADCASTD X5, Y5
-	VPCMPEQD     Y5, Y4, Y5
-	VPANDN       Y4, Y5, Y4
-	VEXTRACTI128 $0x01, Y4, X5
-	VPMAXUD      X5, X4, X5
-	VPSHUFD      $0x4e, X5, X6
-	VPMAXUD      X6, X5, X5
-	VPSHUFD      $0xb1, X5, X6
-	VPMAXUD      X6, X5, X5
-	VMOVD        X5, SI
-	VMOVD        DI, X4
-	VMOVD        SI, X5
+	VMOVD        X5, R9
+	VMOVD        SI, X4
+	VMOVD        R9, X5
 	VDIVSS       X12, X4, X4
 	VDIVSS       X13, X5, X5
 	VMAXSS       X4, X5, X6
@@ -136,18 +128,14 @@ block:
 	ADDQ         SI, SI
 	VMULPS       (DX)(SI*8), X5, X0
 	VCVTPS2DQ    X0, X0
-	VPADDD       dwords64<>+0(SB), X0, X1
-	VPSRAD       $0x07, X1, X1
-	VPSLLD       $0x07, X1, X2
+	VPADDD       dwords8<>+0(SB), X0, X1
+	VPSRAD       $0x04, X1, X1
+	VPSLLD       $0x04, X1, X2
 	VPSUBD       X2, X0, X0
 	VPACKSSDW    X1, X0, X0
 	VPACKSSWB    X0, X0, X0
 	VMOVD        X0, (AX)(DI*4)
 	VPEXTRD      $0x01, X0, 72(AX)
-	MOVL         DI, SI
-	SUBL         $0x04, SI
-	SARL         $0x1f, SI
-	MOVL         SI, 80(AX)
 	SHLL         $0x06, DI
 	MOVL         DI, 64(AX)
 	ANDL         $0x07, R8
@@ -155,18 +143,14 @@ block:
 	ADDQ         SI, SI
 	VMULPS       (DX)(SI*8), X5, X0
 	VCVTPS2DQ    X0, X0
-	VPADDD       dwords64<>+0(SB), X0, X1
-	VPSRAD       $0x07, X1, X1
-	VPSLLD       $0x07, X1, X2
+	VPADDD       dwords8<>+0(SB), X0, X1
+	VPSRAD       $0x04, X1, X1
+	VPSLLD       $0x04, X1, X2
 	VPSUBD       X2, X0, X0
 	VPACKSSDW    X1, X0, X0
 	VPACKSSWB    X0, X0, X0
 	VMOVD        X0, (AX)(R8*4)
 	VPEXTRD      $0x01, X0, 76(AX)
-	MOVL         R8, SI
-	SUBL         $0x04, SI
-	SARL         $0x1f, SI
-	MOVL         SI, 84(AX)
 	SHLL         $0x06, R8
 	MOVL         R8, 68(AX)
 	VPHADDD      Y9, Y8, Y8
@@ -211,7 +195,7 @@ nan:
 	VPXOR   Y0, Y0, Y0
 	VMOVDQU Y0, (AX)
 	VMOVDQU Y0, 32(AX)
-	VMOVDQU Y0, 56(AX)
+	VMOVDQU Y0, 48(AX)
 	MOVL    $0x7fc00000, 32(AX)
 	MOVL    $0x7fc00000, 44(AX)
 	JMP     next
@@ -220,7 +204,7 @@ zero:
 	VPXOR   Y0, Y0, Y0
 	VMOVDQU Y0, (AX)
 	VMOVDQU Y0, 32(AX)
-	VMOVDQU Y0, 56(AX)
+	VMOVDQU Y0, 48(AX)
 	JMP     next
 
 DATA magnitude<>+0(SB)/4, $0x7fffffff

@@ -15,7 +15,7 @@
 	SDOT(a+2, 6, m, i)                              \
 	SDOT(a+3, 7, m, i)
 
-// func dotsNEON(dot *[2][16]int32, u *[512]uint8, rec *[88]byte)
+// func dotsNEON(dot *[2][16]int32, u *[512]uint8, rec *[80]byte)
 TEXT ·dotsNEON(SB), NOSPLIT, $0-24
 	MOVD  dot+0(FP), R0
 	MOVD  u+8(FP), R1

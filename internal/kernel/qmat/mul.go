@@ -217,7 +217,7 @@ func addLarge(dot *[2][PanelRows]int32, u *[512]uint8, rec *[recordSize]byte) {
 	for i := range 2 {
 		at := binary.LittleEndian.Uint32(rec[actGroup+4*i:]) & 0x1c0
 		x := rec[actHigh+4*i:][:4]
-		x0, x1, x2, x3 := int32(int8(x[0]))<<7, int32(int8(x[1]))<<7, int32(int8(x[2]))<<7, int32(int8(x[3]))<<7
+		x0, x1, x2, x3 := int32(int8(x[0]))<<4, int32(int8(x[1]))<<4, int32(int8(x[2]))<<4, int32(int8(x[3]))<<4
 		v := (*[64]uint8)(u[at:])
 		sum := &dot[at/256]
 		for r := range PanelRows {

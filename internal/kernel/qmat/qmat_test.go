@@ -177,15 +177,16 @@ func checkProduct(t *testing.T, d tensor.DType, rows [][]byte, x []float32, m, k
 	}
 }
 
-// step is the scale of a block of activations: by the third largest of its groups of four,
-// or 128 times finer than the largest if that is more.
+// step is the scale of a block of activations: by the largest of its groups of four but
+// the largest one of each half, or 16 times finer than the largest of all if that is more.
 func step(x []float32) float64 {
 	var group [8]float64
 	for i, v := range x {
 		group[i/4] = max(group[i/4], math.Abs(float64(v)))
 	}
-	slices.Sort(group[:])
-	return max(group[5]/127, group[7]/(127*128))
+	slices.Sort(group[:4])
+	slices.Sort(group[4:])
+	return max(group[2]/127, group[6]/127, group[3]/(127*16), group[7]/(127*16))
 }
 
 // minTerm bounds |offset or minimum| of the block at element b.
@@ -460,8 +461,8 @@ func TestExtremes(t *testing.T) {
 			x := make([]float32, 3*k)
 			for i := range x {
 				x[i] = 127
-				if i%32 < 8 {
-					x[i] = 127 * 128
+				if i%16 < 4 {
+					x[i] = 127 * 16
 				}
 				if i >= k && (i >= 2*k || i%2 == 0) {
 					x[i] = -x[i]

@@ -2,15 +2,16 @@
 // generate in the parent folder.
 //
 // A kernel computes q·k of one, two or four queries with groups of 32 keys
-// whose rows lie in the cache's own type: 16 rows of 16 words are transposed
-// in registers, widened exactly, and multiplied with broadcast queries, so
+// whose rows lie in the cache's own type: 8 words of 16 rows are transposed in
+// registers, widened exactly, and multiplied with broadcast queries, so
 // that lanes are keys and every score is one chain over the dimensions, in
-// order: the bits of the product with widened keys. Two groups of 16 keys take
-// turns to hide the latency of the chains.
+// order: the bits of the product with widened keys. The two halves of a group
+// take turns, product by product, to hide the latency of the chains.
 package main
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -19,89 +20,183 @@ import (
 
 // Offsets of the fields of type direct.
 const (
-	offDst, offLdd, offQ, offLdq   = 0, 8, 16, 24
-	offK, offStride, offChunks     = 32, 40, 48
-	offGroups, offBlockBytes, offM = 56, 64, 72
+	offDst, offLdd, offQ, offLdq = 0, 8, 16, 24
+	offK, offStride, offSteps    = 32, 40, 48
+	offGroups, offNext           = 56, 64
 )
 
 // format is a type of key rows.
 type format struct {
 	name  string
-	bytes int // of a row per chunk of 16 words
-	dims  int // per chunk
-	// multiply folds the 16 transposed words into the accumulators; q returns
-	// the operand of query i at dimension d of the chunk.
-	multiply func(k *kernel, t []VecVirtual)
+	bytes int // of a row per step of 8 words
+	dims  int // per step
+	skip  int // bytes of a step before its words
+	// setup loads constants. multiply folds word w of both halves into the
+	// accumulators.
+	setup    func(k *kernel)
+	multiply func(k *kernel, w int)
 }
 
 type kernel struct {
 	format
 	m     int
 	q     []GPVirtual
-	ahead GPVirtual
-	acc   []VecVirtual
-	mask  VecVirtual
-	// q8_0: the scales of 16 keys for the two blocks of a chunk.
-	scale [2]VecVirtual
+	acc   [2][]VecVirtual
+	words [2][]VecVirtual // of a step: word w of 16 rows
+	// BF16: the mask of the odd dimension. F16: the order of words.
+	constant VecVirtual
+	// q8_0: the scales of the step's block for 16 keys, and what Q8's widening adds.
+	scale, bias [2]VecVirtual
+	masks       [2]VecVirtual
 }
 
-func (k *kernel) fma(d int, t VecVirtual) {
+// fma multiplies dimension d of the queries with the widened keys of both halves.
+func (k *kernel) fma(d int, x [2]VecVirtual) {
 	for i := range k.m {
-		VFMADD231PS_BCST(Mem{Base: k.q[i], Disp: 4 * d}, t, k.acc[i])
+		for h := range x {
+			VFMADD231PS_BCST(Mem{Base: k.q[i], Disp: 4 * d}, x[h], k.acc[h][i])
+		}
 	}
 }
+
+func pair() [2]VecVirtual { return [2]VecVirtual{ZMM(), ZMM()} }
 
 func main() {
 	ConstraintExpr("amd64")
 	for _, f := range []format{
-		{"F32", 64, 16, func(k *kernel, t []VecVirtual) {
-			for d, r := range t {
-				k.fma(d, r)
-			}
+		{name: "F32", bytes: 32, dims: 8, multiply: func(k *kernel, w int) {
+			k.fma(w, [2]VecVirtual{k.words[0][w], k.words[1][w]})
 		}},
-		{"BF16", 64, 32, func(k *kernel, t []VecVirtual) {
-			for d, r := range t {
-				lo := ZMM()
-				VPSLLD(U8(16), r, lo)
-				VPANDD(k.mask, r, r)
-				k.fma(2*d, lo)
-				k.fma(2*d+1, r)
-			}
-		}},
-		{"F16", 64, 32, func(k *kernel, t []VecVirtual) {
-			for d, r := range t {
-				h, lo := YMM(), ZMM()
-				VPMOVDW(r, h)
-				VCVTPH2PS(h, lo)
-				VPSRLD(U8(16), r, r)
-				h2, hi := YMM(), ZMM()
-				VPMOVDW(r, h2)
-				VCVTPH2PS(h2, hi)
-				k.fma(2*d, lo)
-				k.fma(2*d+1, hi)
-			}
-		}},
-		{"Q8", 68, 64, func(k *kernel, t []VecVirtual) {
-			for d, r := range t {
-				for byte := range 4 {
-					x := r
-					if byte < 3 {
-						x = ZMM()
-						VPSLLD(U8(24-8*byte), r, x)
-						VPSRAD(U8(24), x, x)
-					} else {
-						VPSRAD(U8(24), x, x)
-					}
-					VCVTDQ2PS(x, x)
-					VMULPS(k.scale[d/8], x, x)
-					k.fma(4*d+byte, x)
-				}
-			}
-		}},
+		{name: "BF16", bytes: 32, dims: 16, setup: setupBF16, multiply: multiplyBF16},
+		{name: "F16", bytes: 32, dims: 16, setup: setupF16, multiply: multiplyF16},
+		{name: "Q8", bytes: 34, dims: 32, skip: 2, setup: setupQ8, multiply: multiplyQ8},
 	} {
 		emit(f)
 	}
+	prefetch()
 	Generate()
+}
+
+// prefetch asks for memory that is read soon.
+func prefetch() {
+	TEXT("prefetch", NOSPLIT, "func(p *byte, lines int)")
+	Pragma("noescape")
+	Doc("prefetch asks for lines of 64 bytes from p on, into the second-level cache.")
+	p, lines := Load(Param("p"), GP64()), Load(Param("lines"), GP64())
+	Label("line")
+	PREFETCHT1(Mem{Base: p})
+	ADDQ(Imm(64), p)
+	DECQ(lines)
+	JNZ(LabelRef("line"))
+	RET()
+}
+
+func setupBF16(k *kernel) {
+	k.constant = fill(0xffff0000)
+}
+
+func multiplyBF16(k *kernel, w int) {
+	lo := pair()
+	for h := range lo {
+		VPSLLD(U8(16), k.words[h][w], lo[h])
+	}
+	k.fma(2*w, lo)
+	hi := pair()
+	for h := range hi {
+		VPANDD(k.constant, k.words[h][w], hi[h])
+	}
+	k.fma(2*w+1, hi)
+}
+
+// wordOrder is the order of words that puts the even ones first.
+var wordOrder *Mem
+
+func setupF16(k *kernel) {
+	if wordOrder == nil {
+		m := GLOBL("evenThenOdd", RODATA|NOPTR)
+		for i := range 32 {
+			DATA(2*i, U16(uint16(i%16*2+i/16)))
+		}
+		wordOrder = &m
+	}
+	k.constant = ZMM()
+	VMOVDQU32(*wordOrder, k.constant)
+}
+
+func multiplyF16(k *kernel, w int) {
+	x, lo, hi := pair(), pair(), pair()
+	for h := range x {
+		VPERMW(k.words[h][w], k.constant, x[h])
+		VCVTPH2PS(x[h].AsY(), lo[h])
+	}
+	k.fma(2*w, lo)
+	for h := range x {
+		VEXTRACTI64X4(U8(1), x[h], x[h].AsY())
+		VCVTPH2PS(x[h].AsY(), hi[h])
+	}
+	k.fma(2*w+1, hi)
+}
+
+func setupQ8(k *kernel) {
+	k.masks = [2]VecVirtual{fill(0xff), fill(0xff00)}
+}
+
+// multiplyQ8 widens codes without a conversion. Byte 1 of a word, its sign
+// turned, is put into the mantissa of 2^15: 32768 + code + 128; scale times
+// that plus the bias −32896·scale is scale·code, exactly, since scale has 11 bits
+// and 32896 has 9. Bytes 2 and 3 are shifted there. Byte 0 is put into the
+// mantissa of 2^23, from which a subtraction takes it, exactly too: the ports
+// that shift have enough to do with transposing.
+func multiplyQ8(k *kernel, w int) {
+	for h := range k.bias {
+		if w == 0 {
+			k.bias[h] = ZMM()
+			VMULPS_BCST(constant(math.Float32bits(-32896)), k.scale[h], k.bias[h])
+		}
+	}
+	for b := range 4 {
+		x := [2]VecVirtual{k.words[0][w], k.words[1][w]}
+		for h, word := range x {
+			switch b {
+			case 0, 1:
+				x[h] = ZMM()
+				VMOVDQA32(word, x[h])
+			case 2:
+				x[h] = ZMM()
+				VPSRLD(U8(8), word, x[h])
+			case 3:
+				VPSRLD(U8(16), word, word)
+			}
+			if b == 0 {
+				VPTERNLOGD_BCST(U8(0x6a), constant(0x4b000080), k.masks[0], x[h]) // (x & mask) ^ constant
+				VSUBPS_BCST(constant(math.Float32bits(1<<23+128)), x[h], x[h])
+				VMULPS(k.scale[h], x[h], x[h])
+			} else {
+				VPTERNLOGD_BCST(U8(0x6a), constant(0x47008000), k.masks[1], x[h])
+				VFMADD213PS(k.bias[h], k.scale[h], x[h])
+			}
+		}
+		k.fma(4*w+b, x)
+	}
+}
+
+var constants = map[uint32]Mem{}
+
+// constant is a word in memory, to be broadcast.
+func constant(v uint32) Mem {
+	if m, ok := constants[v]; ok {
+		return m
+	}
+	m := GLOBL(fmt.Sprintf("word%08x", v), RODATA|NOPTR)
+	DATA(0, U32(v))
+	constants[v] = m
+	return m
+}
+
+func fill(v uint32) VecVirtual {
+	z := ZMM()
+	VPBROADCASTD(constant(v), z)
+	return z
 }
 
 func field(base GPVirtual, off int) Mem { return Mem{Base: base, Disp: off} }
@@ -116,62 +211,66 @@ func emit(f format) {
 		rows, stride := GP64(), GP64()
 		MOVQ(field(a, offK), rows)
 		MOVQ(field(a, offStride), stride)
-		if f.name == "BF16" {
-			k.mask = ZMM()
-			w := GP32()
-			MOVL(U32(0xffff0000), w)
-			VPBROADCASTD(w, k.mask)
+		if f.setup != nil {
+			f.setup(k)
 		}
 
 		Label("group")
-		acc := [2][]VecVirtual{}
-		for h := range acc {
+		for h := range k.acc {
+			k.acc[h] = nil
 			for range m {
 				z := ZMM()
 				VPXORD(z, z, z)
-				acc[h] = append(acc[h], z)
+				k.acc[h] = append(k.acc[h], z)
 			}
 		}
 		k.q = []GPVirtual{GP64()}
 		MOVQ(field(a, offQ), k.q[0])
-		ldq := GP64()
-		MOVQ(field(a, offLdq), ldq)
 		for i := 1; i < m; i++ {
 			k.q = append(k.q, GP64())
 			MOVQ(k.q[i-1], k.q[i])
-			ADDQ(ldq, k.q[i])
+			ADDQ(field(a, offLdq), k.q[i])
 		}
-		chunks, p := GP64(), GP64()
-		MOVQ(field(a, offChunks), chunks)
+		steps, p, ahead := GP64(), GP64(), GP64()
+		MOVQ(field(a, offSteps), steps)
 		MOVQ(rows, p)
+		// What is read next: the next group, and behind the last one the values.
+		MOVQ(stride, ahead)
+		SHLQ(U8(5), ahead)
+		ADDQ(rows, ahead)
+		CMPQ(field(a, offGroups), Imm(1))
+		CMOVQEQ(field(a, offNext), ahead)
 
-		Label("chunk")
-		// Prefetch the next group of 32 keys: 32 rows ahead, line by line.
+		Label("step")
 		row := GP64()
 		MOVQ(p, row)
-		k.ahead = GP64()
-		MOVQ(stride, k.ahead)
-		SHLQ(U8(5), k.ahead)
-		ADDQ(row, k.ahead)
-		for h := range acc {
-			k.acc = acc[h]
-			k.multiply(k, k.transpose(row, stride))
+		for h := range k.words {
+			k.transpose(h, row, stride)
 		}
+		// Prefetches are spread over the products: sixteen at once would fill the
+		// buffers that the loads need.
+		lines := (32*f.bytes + 63) / 64
+		for w := range 8 {
+			for l := w * lines / 8; l < (w+1)*lines/8; l++ {
+				PREFETCHT0(Mem{Base: ahead, Disp: 64 * l})
+			}
+			f.multiply(k, w)
+		}
+		ADDQ(U32(uint32(32*f.bytes)), ahead)
 		ADDQ(U32(uint32(f.bytes)), p)
 		for _, q := range k.q {
 			ADDQ(U32(uint32(4*f.dims)), q)
 		}
-		DECQ(chunks)
-		JNZ(LabelRef("chunk"))
+		DECQ(steps)
+		JNZ(LabelRef("step"))
 
-		out, ldd := GP64(), GP64()
+		out := GP64()
 		MOVQ(field(a, offDst), out)
-		MOVQ(field(a, offLdd), ldd)
 		for i := range m {
-			VMOVUPS(acc[0][i], Mem{Base: out})
-			VMOVUPS(acc[1][i], Mem{Base: out, Disp: 64})
+			VMOVUPS(k.acc[0][i], Mem{Base: out})
+			VMOVUPS(k.acc[1][i], Mem{Base: out, Disp: 64})
 			if i+1 < m {
-				ADDQ(ldd, out)
+				ADDQ(field(a, offLdd), out)
 			}
 		}
 		ADDQ(U32(128), field(a, offDst))
@@ -186,76 +285,72 @@ func emit(f format) {
 	}
 }
 
-// transpose loads 16 words of 16 rows from row on (left behind them) and
-// returns 16 registers: word w of all rows.
-func (k *kernel) transpose(row, stride GPVirtual) []VecVirtual {
-	a, b, out := make([]VecVirtual, 16), make([]VecVirtual, 16), make([]VecVirtual, 16)
+// transpose loads 8 words of 16 rows from row on (left behind them) into
+// words[h]: word w of all rows.
+func (k *kernel) transpose(h int, row, stride GPVirtual) {
 	if k.name == "Q8" {
-		k.scales(row, stride)
+		k.scales(h, row, stride)
 	}
-	for i := range a {
-		a[i] = ZMM()
-		if k.name == "Q8" {
-			VBROADCASTI64X4(Mem{Base: row, Disp: 2}, a[i])
-			VINSERTI64X4(U8(1), Mem{Base: row, Disp: 36}, a[i], a[i])
-		} else {
-			VMOVUPS(Mem{Base: row}, a[i])
+	// Register i of a quad holds rows i and 4+i: lanes of four words of
+	// one row each, low words, high words, low words, high words.
+	var quads [2][]VecVirtual
+	for n := range quads {
+		far := GP64()
+		LEAQ(Mem{Base: row, Index: stride, Scale: 4}, far)
+		var r [4]VecVirtual
+		for i := range r {
+			r[i] = ZMM()
+			VBROADCASTI64X4(Mem{Base: row, Disp: k.skip}, r[i])
+			VINSERTI64X4(U8(1), Mem{Base: far, Disp: k.skip}, r[i], r[i])
+			ADDQ(stride, row)
+			ADDQ(stride, far)
 		}
-		PREFETCHT0(Mem{Base: k.ahead})
-		ADDQ(stride, k.ahead)
-		ADDQ(stride, row)
-		if i%2 == 1 {
-			b[i-1], b[i] = ZMM(), ZMM()
-			VUNPCKLPS(a[i], a[i-1], b[i-1])
-			VUNPCKHPS(a[i], a[i-1], b[i])
+		MOVQ(far, row)
+		// Registers are few: every second result takes the place of an operand.
+		unpack := func(lo, hi func(...Op), x, y VecVirtual) (VecVirtual, VecVirtual) {
+			z := ZMM()
+			lo(y, x, z)
+			hi(y, x, x)
+			return z, x
 		}
-		if i%4 == 3 {
-			g := i - 3
-			for j := range 4 {
-				a[g+j] = ZMM()
-			}
-			VUNPCKLPD(b[g+2], b[g], a[g])
-			VUNPCKHPD(b[g+2], b[g], a[g+1])
-			VUNPCKLPD(b[g+3], b[g+1], a[g+2])
-			VUNPCKHPD(b[g+3], b[g+1], a[g+3])
-		}
+		low := func(o ...Op) { VUNPCKLPS(o...) }
+		high := func(o ...Op) { VUNPCKHPS(o...) }
+		a, b := unpack(low, high, r[0], r[1])
+		c, d := unpack(low, high, r[2], r[3])
+		low = func(o ...Op) { VUNPCKLPD(o...) }
+		high = func(o ...Op) { VUNPCKHPD(o...) }
+		q0, q1 := unpack(low, high, a, c)
+		q2, q3 := unpack(low, high, b, d)
+		quads[n] = []VecVirtual{q0, q1, q2, q3}
 	}
-	for j := range 4 {
-		lo0, lo1, hi0, hi1 := ZMM(), ZMM(), ZMM(), ZMM()
-		VSHUFF32X4(U8(0x88), a[4+j], a[j], lo0)
-		VSHUFF32X4(U8(0xdd), a[4+j], a[j], hi0)
-		VSHUFF32X4(U8(0x88), a[12+j], a[8+j], lo1)
-		VSHUFF32X4(U8(0xdd), a[12+j], a[8+j], hi1)
-		for l, x := range [][2]VecVirtual{{lo0, lo1}, {hi0, hi1}} {
-			out[4*l+j], out[4*(l+2)+j] = ZMM(), ZMM()
-			VSHUFF32X4(U8(0x88), x[1], x[0], out[4*l+j])
-			VSHUFF32X4(U8(0xdd), x[1], x[0], out[4*(l+2)+j])
-		}
+	k.words[h] = make([]VecVirtual, 8)
+	for i := range 4 {
+		k.words[h][i], k.words[h][4+i] = ZMM(), quads[0][i]
+		VSHUFF32X4(U8(0x88), quads[1][i], quads[0][i], k.words[h][i])
+		VSHUFF32X4(U8(0xdd), quads[1][i], quads[0][i], k.words[h][4+i])
 	}
-	return out
 }
 
-// scales gathers the f16 scales of 16 keys for the chunk's two blocks.
-func (k *kernel) scales(row, stride GPVirtual) {
+// scales gathers the f16 scales of 16 rows for the step's block.
+func (k *kernel) scales(h int, row, stride GPVirtual) {
 	r := GP64()
 	MOVQ(row, r)
-	// Words 0 and 34 of a row start with the scales of its blocks.
-	parts := [2][2]VecVirtual{{YMM(), YMM()}, {YMM(), YMM()}}
-	for half := range 2 {
-		for blk := range 2 {
-			VPXOR(parts[blk][half], parts[blk][half], parts[blk][half])
-		}
+	y := YMM()
+	parts := [2]VecVirtual{y.AsX().(VecVirtual), XMM()}
+	for half, x := range parts {
 		for i := range 8 {
-			for blk := range 2 {
-				VPINSRW(U8(i), Mem{Base: r, Disp: 34 * blk}, parts[blk][half].AsX(), parts[blk][half].AsX())
+			switch {
+			case i > 0:
+				VPINSRW(U8(i), Mem{Base: r}, x, x)
+			case half == 0:
+				VPBROADCASTW(Mem{Base: r}, y)
+			default:
+				VPBROADCASTW(Mem{Base: r}, x)
 			}
 			ADDQ(stride, r)
 		}
 	}
-	for blk := range 2 {
-		y := YMM()
-		VINSERTI128(U8(1), parts[blk][1].AsX(), parts[blk][0], y)
-		k.scale[blk] = ZMM()
-		VCVTPH2PS(y, k.scale[blk])
-	}
+	VINSERTI32X4(U8(1), parts[1], y, y)
+	k.scale[h] = ZMM()
+	VCVTPH2PS(y, k.scale[h])
 }

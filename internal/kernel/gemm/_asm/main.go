@@ -54,6 +54,7 @@ type flavour struct {
 	mul   func(f *flavour, i int, mem Mem)
 	setup func(f *flavour)
 	fetch bool // prefetch B, on into the next panel
+	local Mem  // 16 bytes, for q8_0
 	bytes int  // bytes of B per step
 }
 
@@ -137,6 +138,9 @@ func kernel(f *flavour) {
 	TEXT(f.name, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s runs a tile (type tile) of at most %d rows, %d columns per panel.", f.name, f.rows, f.cols*f.size/4))
+	if f.name[len(f.name)-8:] == "Q8AVX512" {
+		f.local = AllocLocal(16)
+	}
 	Load(Param("t"), args)
 	MOVQ(field(offM), RAX)
 	for m := 1; m < f.rows; m++ {
@@ -279,17 +283,21 @@ func loadRowsBF16(f *flavour) {
 	}
 }
 
-// loadRowsQ8 widens q8_0 blocks: scale × code is exact.
+// loadRowsQ8 widens q8_0 blocks: scale × code is exact. The scales of a row are
+// converted together and broadcast from memory, which costs no arithmetic.
 func loadRowsQ8(f *flavour) {
-	scale := f.tmp(f.cols + 2)
+	x := f.tmp(f.cols + 2).AsX()
+	VPBROADCASTW(Mem{Base: b}, x)
+	for j := 1; j < f.cols/2; j++ {
+		VPINSRW(U8(j), Mem{Base: b, Disp: j * 34}, x, x)
+	}
+	VCVTPH2PS(x, x)
+	VMOVUPS(x, f.local)
 	for j := range f.cols {
-		if j%2 == 0 {
-			VPBROADCASTW(Mem{Base: b, Disp: j / 2 * 34}, scale.AsY())
-			VCVTPH2PS(scale.AsY(), scale)
-		}
-		VPMOVSXBD(Mem{Base: b, Disp: j/2*34 + 2 + j%2*16}, f.tmp(j))
-		VCVTDQ2PS(f.tmp(j), f.tmp(j))
-		VMULPS(scale, f.tmp(j), f.tmp(j))
+		t := f.tmp(j)
+		VPMOVSXBD(Mem{Base: b, Disp: j/2*34 + 2 + j%2*16}, t)
+		VCVTDQ2PS(t, t)
+		VMULPS_BCST(f.local.Offset(j/2*4), t, t)
 	}
 }
 

@@ -18,7 +18,7 @@ func acts() {
 	for i, v := range []uint32{0, 2, 4, 6, 1, 3, 5, 7} {
 		DATA(4*i, U32(v))
 	}
-	dwords64 := constY("dwords64", 64)
+	dwords8 := constY("dwords8", 8)
 
 	TEXT("quantiseAVX2", NOSPLIT, "func(dst *byte, step int, x *float32, blocks int)")
 	dst, step, x, blocks := GP64(), GP64(), GP64(), GP64()
@@ -28,13 +28,13 @@ func acts() {
 	Load(Param("blocks"), blocks)
 
 	r := GP32()
-	perm, abs, c127, c128 := Y15, Y14, X13, X12
+	perm, abs, c127, c2032 := Y15, Y14, X13, X12
 	VMOVDQU(order, perm)
 	VMOVDQU(constY("magnitude", 0x7fffffff), abs)
 	MOVL(U32(0x42fe0000), r) // 127
 	VMOVD(r, c127)
-	MOVL(U32(0x467e0000), r) // 127·128
-	VMOVD(r, c128)
+	MOVL(U32(0x44fe0000), r) // 127·16
+	VMOVD(r, c2032)
 
 	v := []VecPhysical{Y0, Y1, Y2, Y3}
 	top := []VecPhysical{Y4, Y5, Y6, Y7}
@@ -56,31 +56,35 @@ func acts() {
 	VPUNPCKLQDQ(Y6, Y4, Y4) // groups 0 2 4 6 1 3 5 7
 	VPAND(constY("allButThree", 0xfffffff8), Y4, Y4)
 	VPOR(groups, Y4, Y4)
-	// The largest, the second and the third of the eight.
-	keys := []GPVirtual{GP32(), GP32(), GP32()}
-	for i, k := range keys {
-		VEXTRACTI128(Imm(1), Y4, X5)
-		VPMAXUD(X5, X4, X5)
-		VPSHUFD(Imm(0x4e), X5, X6)
-		VPMAXUD(X6, X5, X5)
-		VPSHUFD(Imm(0xb1), X5, X6)
-		VPMAXUD(X6, X5, X5)
-		VMOVD(X5, k)
-		if i < 2 {
-			VPBROADCASTD(X5, Y5)
-			VPCMPEQD(Y5, Y4, Y5)
-			VPANDN(Y4, Y5, Y4)
-		}
-		if i == 0 {
-			CMPL(k, U32(0x0da24260)) // tinyMax
-			JB(LabelRef("zero"))
-			CMPL(k, U32(0x7f800000))
-			JAE(LabelRef("nan"))
-		}
-	}
-	VMOVD(keys[0], X4)
-	VMOVD(keys[2], X5)
-	VDIVSS(c128, X4, X4)
+	// The largest of each half, and the largest of the other six groups.
+	keys := []GPVirtual{GP32(), GP32()}
+	most, rest := GP32(), GP32()
+	VEXTRACTI128(Imm(1), Y4, X5)
+	VPMAXUD(X5, X4, X5)
+	VPSHUFD(Imm(0xb1), X5, X6)
+	VPMAXUD(X6, X5, X5) // first half twice, second half twice
+	VMOVD(X5, keys[0])
+	VPEXTRD(Imm(2), X5, keys[1])
+	VINSERTI128(Imm(1), X5, Y5, Y6)
+	VPCMPEQD(Y6, Y4, Y6)
+	VPANDN(Y4, Y6, Y4)
+	VPSHUFD(Imm(0x4e), X5, X6)
+	VPMAXUD(X6, X5, X5)
+	VMOVD(X5, most)
+	CMPL(most, U32(0x0da24260)) // tinyMax
+	JB(LabelRef("zero"))
+	CMPL(most, U32(0x7f800000))
+	JAE(LabelRef("nan"))
+	VEXTRACTI128(Imm(1), Y4, X5)
+	VPMAXUD(X5, X4, X5)
+	VPSHUFD(Imm(0x4e), X5, X6)
+	VPMAXUD(X6, X5, X5)
+	VPSHUFD(Imm(0xb1), X5, X6)
+	VPMAXUD(X6, X5, X5)
+	VMOVD(X5, rest)
+	VMOVD(most, X4)
+	VMOVD(rest, X5)
+	VDIVSS(c2032, X4, X4)
 	VDIVSS(c127, X5, X5)
 	VMAXSS(X4, X5, X6) // d
 	MOVL(U32(0x3f800000), r)
@@ -101,7 +105,7 @@ func acts() {
 	VPERMD(Y0, perm, Y0)
 	VMOVDQU(Y0, at(dst, 0))
 	// The two large groups again, in two parts.
-	for i, k := range keys[:2] {
+	for i, k := range keys {
 		g := k.As64()
 		ANDL(Imm(7), k)
 		twice := GP64()
@@ -109,20 +113,14 @@ func acts() {
 		ADDQ(twice, twice)
 		VMULPS(at(x, 0).Idx(twice, 8), X5, X0)
 		VCVTPS2DQ(X0, X0)
-		VPADDD(dwords64, X0, X1)
-		VPSRAD(Imm(7), X1, X1)
-		VPSLLD(Imm(7), X1, X2)
+		VPADDD(dwords8, X0, X1)
+		VPSRAD(Imm(4), X1, X1)
+		VPSLLD(Imm(4), X1, X2)
 		VPSUBD(X2, X0, X0)
 		VPACKSSDW(X1, X0, X0)
 		VPACKSSWB(X0, X0, X0)
 		VMOVD(X0, at(dst, 0).Idx(g, 4))
 		VPEXTRD(Imm(1), X0, at(dst, actHigh+4*i))
-		first := GP32()
-		// −1 below group 4.
-		MOVL(k, first)
-		SUBL(Imm(4), first)
-		SARL(Imm(31), first)
-		MOVL(first, at(dst, actFirst+4*i))
 		SHLL(Imm(6), k)
 		MOVL(k, at(dst, actGroup+4*i))
 	}

@@ -25,7 +25,7 @@ import (
 const (
 	argDst, argW, argX, argLdd, argStep, argPanels, argRecs, argAdd, argTable = 0, 8, 16, 24, 32, 40, 48, 56, 64
 
-	record    = 88
+	record    = 80
 	actScale  = 32
 	actSum8   = 36
 	actSum128 = 40
@@ -34,9 +34,8 @@ const (
 	actHalf1  = 52
 	actSum16  = 56
 	actSum    = 60
-	actGroup  = 64 // of two groups
+	actGroup  = 64 // of the large group of each half
 	actHigh   = 72
-	actFirst  = 80
 
 	none = -1 // no such part in the block
 )

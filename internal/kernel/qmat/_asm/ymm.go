@@ -216,26 +216,20 @@ func (f *frameY) pairs(x Mem, u, to VecPhysical) {
 	VPMADDUBSW(tempY, u, to)
 }
 
-// large adds the high parts of the two large groups to ints; of half block h only
-// those that lie in it, of both for h < 0.
+// large adds the high parts of the large group of half block h to ints, of both for h < 0.
 func (f *frameY) large(h int, ints []VecPhysical) {
 	for c := range f.n {
 		for i := range 2 {
+			if h >= 0 && i != h {
+				continue
+			}
 			r := GP64()
 			MOVL(f.field(c, actGroup+4*i), r.As32())
 			SHRL(Imm(1), r.As32())
 			u := f.load(at(f.stack, 0).Idx(r, 1))
 			f.pairs(f.field(c, actHigh+4*i), u, tempY)
 			VPMADDWD(onesY, tempY, tempY)
-			VPSLLD(Imm(7), tempY, tempY)
-			if h >= 0 {
-				VPBROADCASTD(f.field(c, actFirst+4*i), spareY)
-				if h == 0 {
-					VPAND(tempY, spareY, tempY)
-				} else {
-					VPANDN(tempY, spareY, tempY)
-				}
-			}
+			VPSLLD(Imm(4), tempY, tempY)
 			VPADDD(tempY, ints[c], ints[c])
 		}
 	}

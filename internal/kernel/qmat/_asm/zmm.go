@@ -163,17 +163,26 @@ func constants(t wtype, f *frame) {
 	}
 }
 
+// scaled tells whether codes are kept times 16, the weight of the high parts.
+func (f *frame) scaled(t wtype) bool { return f.vnni && t.max <= 15 }
+
 // keep stores the codes where a group can be chosen at run time.
 func (f *frame) keep(t wtype) {
 	if t.codes == bytes8 {
 		return // as the block itself is
 	}
 	for g := range 8 {
-		VMOVDQA32(codesZ[g], at(f.stack, 64*g))
+		z := codesZ[g]
+		if f.scaled(t) {
+			z = intZ[g%4]
+			VPSLLW(Imm(4), codesZ[g], z)
+		}
+		VMOVDQA32(z, at(f.stack, 64*g))
 	}
 }
 
-// large adds the high parts of group i of row c to z, not yet times 128.
+// large adds the high parts of group i of row c to z, not yet times 16 unless
+// the codes are.
 func (f *frame) large(t wtype, c, i int, z VecPhysical) {
 	r := GP64()
 	MOVL(f.field(c, actGroup+4*i), r.As32())
@@ -313,7 +322,7 @@ func (f *frame) start(t wtype, c int, z VecPhysical) {
 	for i := range 2 {
 		f.large(t, c, i, z)
 	}
-	VPSLLD(Imm(7), z, z)
+	VPSLLD(Imm(4), z, z)
 	if t.offset != none {
 		VPADDD_BCST(f.field(c, t.offset), z, z)
 	}
@@ -330,16 +339,17 @@ func (f *frame) startSmall(t wtype, c int, z VecPhysical) {
 	}
 }
 
-// largeHalves adds the high parts to a sum per half block; each large group belongs to one.
-func (f *frame) largeHalves(t wtype, c int, first, second VecPhysical) {
-	for i := range 2 {
+// largeHalves adds the high parts to a sum per half block.
+func (f *frame) largeHalves(t wtype, c int, sums ...VecPhysical) {
+	for i, z := range sums {
+		if f.scaled(t) {
+			f.large(t, c, i, z)
+			continue
+		}
 		VPXORD(tableZ, tableZ, tableZ)
 		f.large(t, c, i, tableZ)
-		VPSLLD(Imm(7), tableZ, tableZ)
-		VPANDD_BCST(f.field(c, actFirst+4*i), tableZ, slotZ)
-		VPADDD(slotZ, first, first)
-		VPSUBD(slotZ, tableZ, tableZ)
-		VPADDD(tableZ, second, second)
+		VPSLLD(Imm(4), tableZ, tableZ)
+		VPADDD(tableZ, z, z)
 	}
 }
 
@@ -369,6 +379,14 @@ func (f *frame) dot(t wtype, x Mem, u, acc VecPhysical) {
 // columns multiplies the block with activation rows c … c+n−1, n ≤ 4.
 func columns(t wtype, f *frame, c, n int) {
 	for i := range n {
+		if t.codes == bytes8 {
+			// The codes are in memory: the high parts first, with a 16th of the offset.
+			VPBROADCASTD(f.field(c+i, actSum8), intZ[i])
+			f.large(t, c+i, 0, intZ[i])
+			f.large(t, c+i, 1, intZ[i])
+			VPSLLD(Imm(4), intZ[i], intZ[i])
+			continue
+		}
 		f.startSmall(t, c+i, intZ[i])
 	}
 	for g := range 8 {
@@ -377,6 +395,14 @@ func columns(t wtype, f *frame, c, n int) {
 		}
 	}
 	for i := range n {
+		switch {
+		case t.codes == bytes8:
+			continue
+		case f.scaled(t):
+			f.large(t, c+i, 0, intZ[i])
+			f.large(t, c+i, 1, intZ[i])
+			continue
+		}
 		z := tableZ
 		if t.table {
 			z = extraZ // no type has a table and a minimum
@@ -508,7 +534,7 @@ func columnsNF4(t wtype, f *frame, c, n int) {
 					f.large(t, c+i, g, z)
 				}
 			}
-			VPSLLD(Imm(7), z, z)
+			VPSLLD(Imm(4), z, z)
 			VPADDD(z, intZ[i], intZ[i])
 		}
 	}
