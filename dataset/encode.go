@@ -1,7 +1,11 @@
 package dataset
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"leolm/chat"
@@ -36,17 +40,72 @@ func newEncoder(m *Mix) (*encoder, error) {
 		e.end, _ = e.megatron.ID(imEnd)
 		return e, nil
 	}
+	if e.template, err = m.template(tok); err != nil {
+		return nil, err
+	}
+	if e.template.ChatML() && !has {
+		return nil, fmt.Errorf("%s: the vocabulary has no %s, which template %s needs; leave template: out to add it as LeoLM did", m.Tokenizer, imStart, e.template.Name())
+	}
+	return e, nil
+}
+
+// template is the mix's template: a name, a file, or Jinja text.
+func (m *Mix) template(tok *tokenizer.Tokenizer) (*chat.Template, error) {
 	name := m.Template
 	if name == "" {
 		name = "training"
 	}
-	if e.template, err = chat.FindTemplate(name); err != nil {
-		return nil, err
+	source := name
+	if !strings.Contains(name, "{{") && !strings.Contains(name, "{%") {
+		t, err := chat.FindTemplate(name)
+		if err == nil {
+			return t, nil
+		}
+		if source, err = readTemplate(m.path(name)); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("template: %s is neither a file (%s) nor one of %s, and Jinja text has {{ or {%% in it", name, m.path(name), strings.Join(chat.TemplateNames(), ", "))
+		} else if err != nil {
+			return nil, fmt.Errorf("template: %w", err)
+		}
 	}
-	if e.template.ChatML() && !has {
-		return nil, fmt.Errorf("%s: the vocabulary has no %s, which template %s needs; leave template: out to add it as LeoLM did", m.Tokenizer, imStart, name)
+	special := map[string]string{}
+	for name, id := range map[string]int32{"bos_token": tok.BOS(), "eos_token": tok.EOS(), "unk_token": tok.UNK(), "pad_token": tok.PAD()} {
+		if id >= 0 {
+			special[name] = tok.Piece(id)
+		}
 	}
-	return e, nil
+	t, err := chat.NewJinja(source, special)
+	if err != nil {
+		return nil, fmt.Errorf("template: %w", err)
+	}
+	return t, nil
+}
+
+// readTemplate reads a Jinja file, or the chat_template of a
+// tokenizer_config.json or chat_template.json.
+func readTemplate(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil || !strings.HasSuffix(strings.ToLower(path), ".json") {
+		return string(b), err
+	}
+	var file struct {
+		ChatTemplate json.RawMessage `json:"chat_template"`
+	}
+	if err := json.Unmarshal(b, &file); err != nil {
+		return "", fmt.Errorf("%s: not valid JSON: %w", path, err)
+	}
+	var one string
+	if json.Unmarshal(file.ChatTemplate, &one) == nil && one != "" {
+		return one, nil
+	}
+	var named []struct{ Name, Template string }
+	if json.Unmarshal(file.ChatTemplate, &named) == nil {
+		for _, t := range named {
+			if t.Name == "default" {
+				return t.Template, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("%s: has no chat_template (a text, or a list with one named default)", path)
 }
 
 // tok is the tokenizer whose ids are written.
@@ -57,18 +116,18 @@ func (e *encoder) tok() *tokenizer.Tokenizer {
 	return e.plain
 }
 
-// encode appends the dialogue's ids and roles.
-func (e *encoder) encode(d *Dialogue, ids []int32, roles []uint8) ([]int32, []uint8, error) {
+// encode appends the dialogue's ids and roles. text is what a template wrote.
+func (e *encoder) encode(d *Dialogue, ids []int32, roles []uint8) (_ []int32, _ []uint8, text string, err error) {
 	if e.template != nil {
-		got, who, err := e.template.Encode(e.plain, d.messages(), chat.Options{})
+		got, err := e.template.EncodeAll(e.plain, d.messages(), chat.Options{})
 		if err != nil {
-			return ids, roles, err
+			return ids, roles, "", err
 		}
-		ids = append(ids, got...)
-		for _, r := range who {
+		ids = append(ids, got.IDs...)
+		for _, r := range got.Roles {
 			roles = append(roles, uint8(r))
 		}
-		return ids, roles, nil
+		return ids, roles, got.Rendered.Text, nil
 	}
 	var b strings.Builder
 	d.each(func(role chat.Role, text *string) {
@@ -96,7 +155,7 @@ func (e *encoder) encode(d *Dialogue, ids []int32, roles []uint8) ([]int32, []ui
 			roles = append(roles, uint8(role))
 		}
 	})
-	return ids, roles, nil
+	return ids, roles, "", nil
 }
 
 // specials are the control tokens with their ids, in the order of Megatron's

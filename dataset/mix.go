@@ -28,7 +28,8 @@ type Mix struct {
 	Base string `yaml:"base"`
 	// Tokenizer is a tokenizer.model, a tokenizer.json or a folder.
 	Tokenizer string `yaml:"tokenizer" check:"required"`
-	// Template is a name of package chat. Empty: ChatML as LeoLM was trained.
+	// Template is a name of package chat, a Jinja file (or the JSON file of a
+	// tokenizer that holds one), or Jinja text. Empty: ChatML as LeoLM was trained.
 	Template string `yaml:"template"`
 	// System is put in front of every dialogue that has no system message.
 	System string `yaml:"system"`

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -463,7 +464,7 @@ func (p *preparation) dialogue(j *job, row *rows.Row, d *Dialogue, hasher *textc
 	if o.why == "" {
 		from := len(j.ids)
 		var err error
-		if j.ids, j.roles, err = p.enc.encode(d, j.ids, j.roles); err != nil {
+		if j.ids, j.roles, o.text, err = p.enc.encode(d, j.ids, j.roles); err != nil {
 			e := row.Errorf("", "cannot be encoded")
 			e.Err = err
 			o.err = e
@@ -489,7 +490,9 @@ func (p *preparation) dialogue(j *job, row *rows.Row, d *Dialogue, hasher *textc
 				o.dup.exact, o.dup.ok = hasher.Exact(d.Text())
 			}
 		}
-		if p.mix.JSONL {
+		if !p.mix.JSONL {
+			o.text = ""
+		} else if o.text == "" {
 			var b strings.Builder
 			d.chatML(func(_ chat.Role, text string) { b.WriteString(text) })
 			o.text = b.String()
@@ -853,7 +856,7 @@ type spill struct {
 func newSpill(dir string, vocab int) (*spill, error) {
 	f, err := os.CreateTemp(dir, ".leo-spill-*")
 	if err != nil {
-		return nil, err
+		return nil, explainFull(dir, err)
 	}
 	// The name goes at once where the system allows it, so that nothing stays
 	// behind after a crash.
@@ -866,7 +869,19 @@ func (s *spill) close() {
 	os.Remove(s.f.Name())
 }
 
-func (s *spill) flush() error { return s.w.Flush() }
+func (s *spill) flush() error { return explainFull(filepath.Dir(s.f.Name()), s.w.Flush()) }
+
+// explainFull says of a full disk what can be done.
+func explainFull(dir string, err error) error {
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	free, ferr := durable.FreeSpace(dir)
+	if ferr != nil {
+		free = -1
+	}
+	return &durable.SpaceError{Path: dir, Free: free, Err: err}
+}
 
 func (s *spill) add(ids []int32, roles []uint8, text string) (at int64, err error) {
 	b := s.tmp[:0]
@@ -885,7 +900,7 @@ func (s *spill) add(ids []int32, roles []uint8, text string) (at int64, err erro
 	at = s.at
 	s.at += int64(len(b))
 	_, err = s.w.Write(b)
-	return at, err
+	return at, explainFull(filepath.Dir(s.f.Name()), err)
 }
 
 // read brings a sample back; buf is scratch memory that is handed around.

@@ -390,13 +390,13 @@ func TestTemplateEqualsTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := Dialogue{System: "Sei nett.", Turns: []Turn{{Role: chat.User, Text: "Größe?\n\n  zwei"}, {Role: chat.Assistant, Text: "1,80 m 🌧", Context: "Doku"}}}
-	ids, roles, err := e.encode(&d, nil, nil)
+	ids, roles, _, err := e.encode(&d, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	exact := *e
 	exact.exact = true
-	again, _, err := exact.encode(&d, nil, nil)
+	again, _, _, err := exact.encode(&d, nil, nil)
 	if err != nil || !slices.Equal(ids, again) {
 		t.Errorf("safe and exact ids differ: %v, %v", ids, again)
 	}
@@ -408,7 +408,7 @@ func TestTemplateEqualsTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	through := encoder{plain: e.megatron, template: tpl}
-	viaChat, chatRoles, err := through.encode(&d, nil, nil)
+	viaChat, chatRoles, _, err := through.encode(&d, nil, nil)
 	if err != nil || !slices.Equal(ids, viaChat) || !slices.Equal(roles, chatRoles) {
 		t.Errorf("through package chat: %v %v, want %v %v (%v)", viaChat, chatRoles, ids, roles, err)
 	}

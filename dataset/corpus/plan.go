@@ -188,6 +188,9 @@ func (p *Plan) layOut() {
 		if f.Part != nil {
 			key = hashOf(key, f.Part)
 		}
+		if r.ListDropped {
+			key = hashOf(key, "list dropped")
+		}
 		prep.Keys = append(prep.Keys, key)
 	}
 	p.Stages = []Stage{prep}

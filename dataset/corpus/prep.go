@@ -23,11 +23,12 @@ func ahead(workers int) int64 { return int64(2*workers + 2) }
 
 // A batch of documents after cleaning, with their keys.
 type cleaned struct {
-	docs   []doc
-	exact  []textcheck.Hash128
-	bands  []uint64
-	stats  PrepStats
-	errors []error
+	docs    []doc
+	exact   []textcheck.Hash128
+	bands   []uint64
+	stats   PrepStats
+	errors  []error
+	dropped []Dropped // all, if the recipe wants a list
 }
 
 // prep reads, cleans and filters one input file.
@@ -66,6 +67,7 @@ func (r *runner) prep(ctx context.Context, task int) (result, error) {
 	docsPath := fmt.Sprintf("work/docs/%05d", task)
 	keysPath := fmt.Sprintf("work/keys/%05d", task)
 	skipPath := fmt.Sprintf("work/docs/%05d-skipped.jsonl", task)
+	dropPath := fmt.Sprintf("work/docs/%05d-dropped.jsonl", task)
 	dw, err := createDocs(r.path(docsPath))
 	if err != nil {
 		return result{}, err
@@ -76,8 +78,9 @@ func (r *runner) prep(ctx context.Context, task int) (result, error) {
 		return result{}, err
 	}
 	defer kw.abort()
-	var skipped skipList
+	var skipped, dropped listFile
 	defer skipped.abort()
+	defer dropped.abort()
 
 	// How many rows make a batch is learnt from the rows seen; it has no
 	// influence on the output.
@@ -139,6 +142,9 @@ func (r *runner) prep(ctx context.Context, task int) (result, error) {
 				out.stats.Read.add(len(d.text))
 				if why, detail := c.apply(w, in, &d, &out.stats); why != "" {
 					out.stats.drop(&d, f.Path, why, detail)
+					if r.plan.Recipe.ListDropped {
+						out.dropped = append(out.dropped, Dropped{why, f.Path, d.row, d.key, detail})
+					}
 					return
 				}
 				out.stats.Kept.add(len(d.text))
@@ -170,7 +176,13 @@ func (r *runner) prep(ctx context.Context, task int) (result, error) {
 	consume := func(out *cleaned) error {
 		total.plus(&out.stats)
 		for _, err := range out.errors {
-			if err := skipped.add(r.path(skipPath), err); err != nil {
+			bad, _ := badRow(err)
+			if err := skipped.add(r.path(skipPath), skippedRow{bad.File, bad.Row, err.Error()}); err != nil {
+				return err
+			}
+		}
+		for _, d := range out.dropped {
+			if err := dropped.add(r.path(dropPath), d); err != nil {
 				return err
 			}
 		}
@@ -205,6 +217,12 @@ func (r *runner) prep(ctx context.Context, task int) (result, error) {
 		}
 		res.files = append(res.files, skipPath)
 	}
+	if dropped.f != nil {
+		if err := dropped.commit(); err != nil {
+			return result{}, err
+		}
+		res.files = append(res.files, dropPath)
+	}
 	res.note = fmt.Sprintf("%s: kept %d of %d documents, %.1f of %.1f MB", in.Name, total.Kept.Docs, total.Read.Docs, float64(total.Kept.Bytes)/1e6, float64(total.Read.Bytes)/1e6)
 	if total.Errors > 0 {
 		res.note += fmt.Sprintf(", %d bad rows skipped (listed in %s)", total.Errors, r.path(skipPath))
@@ -212,13 +230,20 @@ func (r *runner) prep(ctx context.Context, task int) (result, error) {
 	return res, nil
 }
 
-// skipList lists the rows that could not be read.
-type skipList struct {
+// A listFile holds one JSON object a line. It begins to exist with the first.
+type listFile struct {
 	f  *durable.File
 	bw *bufio.Writer
 }
 
-func (s *skipList) add(path string, e error) error {
+// A skippedRow could not be read.
+type skippedRow struct {
+	File  string `json:"file"`
+	Row   int64  `json:"row"`
+	Error string `json:"error"`
+}
+
+func (s *listFile) add(path string, item any) error {
 	if s.f == nil {
 		f, err := durable.Create(path)
 		if err != nil {
@@ -226,12 +251,7 @@ func (s *skipList) add(path string, e error) error {
 		}
 		s.f, s.bw = f, bufio.NewWriter(f)
 	}
-	bad, _ := badRow(e)
-	b, err := json.Marshal(struct {
-		File  string `json:"file"`
-		Row   int64  `json:"row"`
-		Error string `json:"error"`
-	}{bad.File, bad.Row, e.Error()})
+	b, err := json.Marshal(item)
 	if err != nil {
 		return err
 	}
@@ -239,14 +259,14 @@ func (s *skipList) add(path string, e error) error {
 	return s.bw.WriteByte('\n')
 }
 
-func (s *skipList) commit() error {
+func (s *listFile) commit() error {
 	if err := s.bw.Flush(); err != nil {
 		return err
 	}
 	return s.f.Commit()
 }
 
-func (s *skipList) abort() {
+func (s *listFile) abort() {
 	if s.f != nil {
 		s.f.Abort()
 	}

@@ -13,16 +13,19 @@ import (
 
 // A Recipe says how to make a corpus. See docs/corpus.md for the YAML.
 type Recipe struct {
-	Name       string     `yaml:"name" default:"corpus" json:"name"`
-	Seed       uint64     `yaml:"seed" default:"42" json:"seed"`
-	OnError    string     `yaml:"on_error" default:"stop" check:"oneof=stop|skip" json:"on_error"`
-	Inputs     []Input    `yaml:"inputs" check:"required" json:"inputs"`
-	Normalise  Normalise  `yaml:"normalise" json:"normalise"`
-	Filters    Filters    `yaml:"filters" json:"filters"`
-	Dedup      Dedup      `yaml:"dedup" json:"dedup"`
-	Tokenizer  string     `yaml:"tokenizer" check:"required" json:"tokenizer"`
-	Pack       Pack       `yaml:"pack" json:"pack"`
-	Validation Validation `yaml:"validation" json:"validation"`
+	Name    string `yaml:"name" default:"corpus" json:"name"`
+	Seed    uint64 `yaml:"seed" default:"42" json:"seed"`
+	OnError string `yaml:"on_error" default:"stop" check:"oneof=stop|skip" json:"on_error"`
+	// ListDropped writes every document that a filter drops to
+	// work/docs/*-dropped.jsonl.
+	ListDropped bool       `yaml:"list_dropped" json:"list_dropped,omitempty"`
+	Inputs      []Input    `yaml:"inputs" check:"required" json:"inputs"`
+	Normalise   Normalise  `yaml:"normalise" json:"normalise"`
+	Filters     Filters    `yaml:"filters" json:"filters"`
+	Dedup       Dedup      `yaml:"dedup" json:"dedup"`
+	Tokenizer   string     `yaml:"tokenizer" check:"required" json:"tokenizer"`
+	Pack        Pack       `yaml:"pack" json:"pack"`
+	Validation  Validation `yaml:"validation" json:"validation"`
 }
 
 // An Input is one source of documents: one file or all files of a pattern.
