@@ -2,9 +2,11 @@ package device
 
 import (
 	"fmt"
+	"unsafe"
 
 	"leolm/internal/kernel/gemm"
 	"leolm/internal/kernel/qmat"
+	"leolm/internal/kernel/vec"
 	"leolm/tensor"
 )
 
@@ -214,6 +216,11 @@ func (d *CPU) packForward(p *panels, w *weight) {
 }
 
 func (d *CPU) packBackward(p *panels, w *weight) {
+	if w.bf16 != nil && d.compute == tensor.BF16 {
+		rows, stride := d.denseHalf(w)
+		d.pack(p, w.cols, w.rows, nil, rows, stride, 1)
+		return
+	}
 	d.pack(p, w.cols, w.rows, d.dense32(w), nil, w.cols, 1)
 }
 
@@ -225,6 +232,22 @@ func (d *CPU) dense32(w *weight) []float32 {
 	d.dense = grow(d.dense, w.rows*w.cols)
 	d.ReadWeight(w, d.dense)
 	return d.dense
+}
+
+// denseHalf returns the rows of a frozen bf16 weight, and their distance, in scratch memory. A panel holds pairs of
+// neighbouring columns, so it is transposed as words.
+func (d *CPU) denseHalf(w *weight) (rows []uint16, stride int) {
+	const pw = gemm.PanelWidth
+	stride = w.cols + w.cols&1
+	d.dense = grow(d.dense, (w.rows*stride+1)/2)
+	rows = halves(d.dense)[:w.rows*stride]
+	d.rows(gemm.Panels(w.rows), pw*w.cols, func(lo, hi int) {
+		for p := lo; p < hi; p++ {
+			n := min(pw, w.rows-p*pw)
+			vec.TransposeWords(unsafe.Pointer(&rows[p*pw*stride]), stride*2, unsafe.Pointer(&w.bf16[p*pw*stride]), pw*4, stride/2, n)
+		}
+	})
+	return rows, stride
 }
 
 // LinearGradInput implements Derivatives.

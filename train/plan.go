@@ -43,11 +43,17 @@ func (m *Memory) Total() int64 {
 	return m.Weights + m.Gradients + m.Optimizer + m.Activations + m.Workspace
 }
 
-// known are the shapes of published models, for plans of recipes whose base is not on this machine.
-var known = map[string]checkpoint.Config{
-	"7b":  {HiddenSize: 4096, IntermediateSize: 11008, Layers: 32, Heads: 32, KVHeads: 32, HeadDim: 128, VocabSize: 32000},
-	"13b": {HiddenSize: 5120, IntermediateSize: 13824, Layers: 40, Heads: 40, KVHeads: 40, HeadDim: 128, VocabSize: 32000},
-	"70b": {HiddenSize: 8192, IntermediateSize: 28672, Layers: 80, Heads: 64, KVHeads: 8, HeadDim: 128, VocabSize: 32000},
+// known are the shapes of published models, for plans of recipes whose base is not on this machine: a base is one
+// whose name holds one of the families and the size.
+var known = []struct {
+	families []string
+	size     string
+	shape    checkpoint.Config
+}{
+	{[]string{"llama-2", "leo"}, "7b", checkpoint.Config{HiddenSize: 4096, IntermediateSize: 11008, Layers: 32, Heads: 32, KVHeads: 32, HeadDim: 128, VocabSize: 32000}},
+	{[]string{"llama-2", "leo"}, "13b", checkpoint.Config{HiddenSize: 5120, IntermediateSize: 13824, Layers: 40, Heads: 40, KVHeads: 40, HeadDim: 128, VocabSize: 32000}},
+	{[]string{"llama-2", "leo"}, "70b", checkpoint.Config{HiddenSize: 8192, IntermediateSize: 28672, Layers: 80, Heads: 64, KVHeads: 8, HeadDim: 128, VocabSize: 32000}},
+	{[]string{"smollm2"}, "135m", checkpoint.Config{HiddenSize: 576, IntermediateSize: 1536, Layers: 30, Heads: 9, KVHeads: 3, HeadDim: 64, VocabSize: 49152, TieEmbeddings: true}},
 }
 
 // MakePlan predicts a run from its recipe. Neither base nor data have to be
@@ -80,10 +86,10 @@ func planShape(c *Config, assumed *[]string) (checkpoint.Config, error) {
 		return base.Checkpoint.Config, nil
 	}
 	name := strings.ToLower(filepath.Base(c.Model.Base))
-	for key, shape := range known {
-		if strings.Contains(name, key) && (strings.Contains(name, "llama-2") || strings.Contains(name, "leo")) {
-			*assumed = append(*assumed, fmt.Sprintf("model.base %s is not here; Llama-2's %s shape is taken for it", c.Model.Base, key))
-			return shape, nil
+	for _, k := range known {
+		if strings.Contains(name, k.size) && slices.ContainsFunc(k.families, func(f string) bool { return strings.Contains(name, f) }) {
+			*assumed = append(*assumed, fmt.Sprintf("model.base %s is not here; the shape of %s %s is taken for it", c.Model.Base, k.families[0], k.size))
+			return k.shape, nil
 		}
 	}
 	return checkpoint.Config{}, fmt.Errorf("model.base: %w", err)

@@ -49,6 +49,8 @@ type Sample struct {
 // Observer is told what happens. Any field may be nil.
 type Observer struct {
 	Start func(Plan)
+	// Batch sees the windows of a step before it is taken; they change with the next one. Not in a DPO run.
+	Batch func(step int, windows []dataset.Window)
 	Step  func(Step)
 	Eval  func(Eval)
 	Note  func(format string, args ...any)
@@ -289,6 +291,9 @@ func (t *Trainer) step() (*Step, error) {
 	windows := t.data.batcher.Next()
 	if t.cfg.Schedule.Epochs > 0 && t.cfg.Batch.LastPartial == "keep" && n == t.total {
 		windows = windows[:t.lastBatch(len(windows))]
+	}
+	if t.obs.Batch != nil {
+		t.obs.Batch(n, windows)
 	}
 	st := &Step{Step: n, Total: t.total, Epoch: t.data.batcher.Position().Epoch, LR: t.cfg.Schedule.LR(t.cfg.Optimizer.LR, n, t.total)}
 	for i := range windows {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"leolm/device"
+	"leolm/internal/kernel/limits"
 	"leolm/internal/pool"
 	"leolm/internal/recipe"
 	"leolm/internal/report"
@@ -71,6 +72,7 @@ type trainLog struct {
 	w     io.Writer
 	cfg   *train.Config
 	plan  train.Plan
+	peak  float64 // of the machine in the compute type, in GFLOP/s; 0 where it isn't worth measuring
 	last  time.Time
 	start time.Time
 	first int
@@ -86,14 +88,18 @@ func (l *trainLog) step(s train.Step) {
 		report.Loss: s.Loss, report.LearningRate: s.LR, report.GradNorm: s.GradNorm, report.TokensPerSecond: s.TokensPerSec,
 		"tokens_seen": float64(s.TokensSeen), "loss_tokens": s.LossTokens, "epoch": float64(s.Epoch), "tflops": s.TFLOPS,
 	}})
+	speed := fmt.Sprintf("%.3f TFLOP/s", s.TFLOPS)
+	if l.peak > 0 {
+		speed = fmt.Sprintf("%.0f %% of peak", 100*s.TFLOPS*1e3/l.peak)
+	}
 	if s.Step != s.Total && s.Step != l.first && time.Since(l.last) < 5*time.Second {
 		return
 	}
 	l.last = time.Now()
 	done := s.Step - l.first + 1
 	left := time.Duration(float64(time.Since(l.start)) / float64(done) * float64(s.Total-s.Step)).Round(time.Second)
-	fmt.Fprintf(l.w, "step %d/%d  loss %.4f  lr %.2e  norm %.3f  %.0f tokens/s  %.3f TFLOP/s  left %s\n",
-		s.Step, s.Total, s.Loss, s.LR, s.GradNorm, s.TokensPerSec, s.TFLOPS, left)
+	fmt.Fprintf(l.w, "step %d/%d  loss %.4f  lr %.2e  norm %.3f  %.0f tokens/s  %s  left %s\n",
+		s.Step, s.Total, s.Loss, s.LR, s.GradNorm, s.TokensPerSec, speed, left)
 }
 
 func (l *trainLog) eval(e train.Eval) {
@@ -192,6 +198,9 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 	defer log.run.Close()
 	fmt.Fprintf(stderr, "%s: %s parameters (%s trained), %d steps of up to %d tokens, %.3g FLOPs\n",
 		cfg.Name, count(p.Params), count(p.Trainable), p.Steps, p.TokensPerStep, p.FLOPs)
+	if p.FLOPs > longRun {
+		log.peak = measuredPeak(cfg, workers)
+	}
 	ctx := cmd.Context()
 	if len(stopSignals) > 0 {
 		var stop context.CancelFunc
@@ -218,6 +227,18 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d steps, loss %.4f%s; peak memory %s; model in %s\n",
 		cfg.Name, res.Steps, res.Loss, valid, bytesText(int64(res.PeakBytes)), filepath.Join(cfg.Output, "model"))
 	return err
+}
+
+// longRun is the work from which on the second that measuring the peak takes is little.
+const longRun = 1e13
+
+// measuredPeak is what the workers can multiply in the recipe's type, in GFLOP/s; 0 if unknown.
+func measuredPeak(cfg *train.Config, workers *pool.Pool) float64 {
+	l := limits.Measure(workers.Workers(), 100*time.Millisecond)
+	if cfg.Compute.DType == "bf16" && l.BF16 > 0 {
+		return l.BF16
+	}
+	return l.F32
 }
 
 // count writes a number of parameters for people.

@@ -3,10 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"time"
 
 	"leolm/internal/durable"
-	"leolm/internal/kernel/limits"
 	"leolm/internal/pool"
 	"leolm/train"
 )
@@ -40,11 +38,7 @@ func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	l := limits.Measure(pool.Default().Workers(), 100*time.Millisecond)
-	peak := l.F32
-	if cfg.Compute.DType == "bf16" && l.BF16 > 0 {
-		peak = l.BF16
-	}
+	peak := measuredPeak(cfg, pool.Default())
 	var times []timing
 	if peak > 0 {
 		times = append(times, timing{fmt.Sprintf("this machine (%.0f GFLOP/s)", peak), p.FLOPs / (assumedShare * peak * 1e9), true})
@@ -95,6 +89,9 @@ func durationText(s float64) string {
 		return fmt.Sprintf("%.1f hours", s/3600)
 	case s >= 120:
 		return fmt.Sprintf("%.0f minutes", s/60)
+	}
+	if s < 1 {
+		return "under a second"
 	}
 	return fmt.Sprintf("%.0f seconds", s)
 }

@@ -80,13 +80,9 @@ func Training(title, lead string, facts [][2]string, rows []Row) *Page {
 		loss.Lines = append(loss.Lines, Line{Name: "validation", X: vx, Y: vy, Color: 1})
 	}
 	plots := []Block{loss}
-	one := func(name, title string, noisy bool) {
+	one := func(name, title string, noisy, log bool) {
 		if x, y := column(name); len(x) > 0 {
-			lines := []Line{{X: x, Y: y}}
-			if noisy {
-				lines = []Line{{X: x, Y: y, Faint: true}, {X: x, Y: Smooth(y, 20)}}
-			}
-			plots = append(plots, Lines{Title: title, XLabel: "step", LogY: noisy && wide(y), Lines: lines})
+			plots = append(plots, Lines{Title: title, XLabel: "step", LogY: log && wide(y), Lines: lines(x, y, noisy)})
 		}
 	}
 	sets := map[string]bool{}
@@ -106,23 +102,35 @@ func Training(title, lead string, facts [][2]string, rows []Row) *Page {
 		}
 		plots = append(plots, p)
 	}
-	one(LearningRate, "Learning rate", false)
-	one(GradNorm, "Gradient norm", true)
-	one(TokensPerSecond, "Tokens per second", true)
+	one(LearningRate, "Learning rate", false, false)
+	one(GradNorm, "Gradient norm", true, true)
+	one(TokensPerSecond, "Tokens per second", true, false)
 	p := &Page{Title: title, Lead: lead, Facts: facts, Sections: []Section{{Blocks: plots}}}
 	p.Facts = append(slices.Clone(facts), summary(rows)...)
 	if other := others(rows, known); len(other) > 0 {
 		s := Section{Heading: "More measurements"}
 		for _, k := range other {
-			x, y := column(k)
-			s.Blocks = append(s.Blocks, Lines{Title: k, XLabel: "step", Lines: []Line{{X: x, Y: y}}})
+			// A value that never changes is no plot.
+			if x, y := column(k); slices.Min(y) != slices.Max(y) {
+				s.Blocks = append(s.Blocks, Lines{Title: strings.ReplaceAll(k, "_", " "), XLabel: "step", Lines: lines(x, y, len(y) > 100 && !slices.IsSorted(y))})
+			}
 		}
-		p.Sections = append(p.Sections, s)
+		if len(s.Blocks) > 0 {
+			p.Sections = append(p.Sections, s)
+		}
 	}
 	if t := samples(rows); len(t.Rows) > 0 {
 		p.Sections = append(p.Sections, Section{Heading: "Samples", Text: "Generated during training, not selected; the last evaluation first.", Blocks: []Block{t}})
 	}
 	return p
+}
+
+// lines is one series, if it is noisy behind its running mean.
+func lines(x, y []float64, noisy bool) []Line {
+	if noisy {
+		return []Line{{X: x, Y: y, Faint: true}, {X: x, Y: Smooth(y, 20)}}
+	}
+	return []Line{{X: x, Y: y}}
 }
 
 func others(rows []Row, known map[string]bool) []string {
@@ -137,18 +145,23 @@ func others(rows []Row, known map[string]bool) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// wide reports whether values span so much that a logarithmic axis shows more.
+// wide reports whether values span so much that a logarithmic axis shows more; one in a hundred may lie outside.
 func wide(y []float64) bool {
-	lo, hi := math.Inf(1), 0.0
+	var known []float64
 	for _, v := range y {
 		if v <= 0 {
 			return false
 		}
 		if !math.IsInf(v, 0) && !math.IsNaN(v) {
-			lo, hi = min(lo, v), max(hi, v)
+			known = append(known, v)
 		}
 	}
-	return hi > 4*lo
+	if len(known) == 0 {
+		return false
+	}
+	slices.Sort(known)
+	out := len(known) / 100
+	return known[len(known)-1-out] > 4*known[out]
 }
 
 // Smooth is the running mean with weight 2/(n+1) on the newest value, corrected for its start; values that are
@@ -183,9 +196,9 @@ func summary(rows []Row) [][2]string {
 		}
 	}
 	if len(rows) == 0 {
-		return [][2]string{{"Steps", "none yet"}}
+		return [][2]string{{"Steps so far", "none"}}
 	}
-	out = append(out, [2]string{"Steps", strconv.FormatInt(last, 10)})
+	out = append(out, [2]string{"Steps so far", strconv.FormatInt(last, 10)})
 	if !math.IsNaN(loss) {
 		out = append(out, [2]string{"Last training loss", fmt.Sprintf("%.4f", loss)})
 	}

@@ -1,0 +1,122 @@
+// Command same runs a recipe that starts from random weights and writes down what another program needs to run the same
+// training: the first weights (f32), every batch, the learning rates, the validation windows. torch_same.py runs it.
+//
+//	same RECIPE DIR [KEY=VALUE ...]
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"leolm/dataset"
+	"leolm/device"
+	"leolm/internal/pool"
+	"leolm/train"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// window is one line of windows.jsonl. Step 0 are the validation windows.
+type window struct {
+	Step    int       `json:"step"`
+	IDs     []int32   `json:"ids"`
+	Targets []int32   `json:"targets"`
+	Weights []float32 `json:"weights"`
+	Docs    []int32   `json:"docs"`
+}
+
+func run(args []string) (err error) {
+	if len(args) < 2 {
+		return errors.New("usage: same RECIPE DIR [KEY=VALUE ...]")
+	}
+	dir := args[1]
+	cfg, err := train.Load(args[0], append(args[2:], "output="+filepath.Join(dir, "run")))
+	if err != nil {
+		return err
+	}
+	if cfg.Model.Shape == nil || cfg.Optimizer.Type != "adamw" || len(cfg.Data.Valid) != 1 {
+		return errors.New("same: a recipe with model.shape, AdamW and one validation set is wanted")
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(dir, "windows.jsonl"))
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(f)
+	defer func() { err = errors.Join(err, out.Flush(), f.Close()) }()
+	enc := json.NewEncoder(out)
+	var lost error
+	keep := func(step int, ws []dataset.Window) {
+		for i := range ws {
+			w := &ws[i]
+			lost = errors.Join(lost, enc.Encode(window{step, w.IDs, w.Targets, w.Weights, w.Docs}))
+		}
+	}
+	var rates, losses []float64
+	var seconds float64
+	t, err := train.New(cfg, device.NewCPU(pool.Default()), train.Observer{
+		Batch: keep,
+		Step: func(s train.Step) {
+			rates, losses, seconds = append(rates, s.LR), append(losses, s.Loss), seconds+s.Seconds
+			if s.Step%25 == 0 {
+				fmt.Fprintf(os.Stderr, "step %d/%d  loss %.4f  %.0f tokens/s\n", s.Step, s.Total, s.Loss, s.TokensPerSec)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if t.Step() > 0 {
+		return fmt.Errorf("%s holds a run already; choose another folder", dir)
+	}
+	if err := t.Save(); err != nil { // step-00000000: the first weights
+		return err
+	}
+	first := filepath.Join(cfg.Output, "checkpoints", "step-00000000", "weights.safetensors")
+	b, err := os.ReadFile(first)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "init.safetensors"), b, 0o666); err != nil {
+		return err
+	}
+	valid, err := dataset.OpenShards(cfg.Data.Valid[0].Shards)
+	if err != nil {
+		return err
+	}
+	defer valid.Close()
+	loss := dataset.AllLoss()
+	for i := range valid.Len() {
+		var w dataset.Window
+		w.Append(dataset.Ref{Index: i}, valid.Sample(i), &loss, cfg.Data.SequenceLength)
+		keep(0, []dataset.Window{w})
+	}
+	start := time.Now()
+	res, err := t.Run(context.Background())
+	if err = errors.Join(err, lost); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(map[string]any{
+		"shape": cfg.Model.Shape, "optimizer": cfg.Optimizer, "rates": rates, "losses": losses, "valid_loss": res.ValidLoss,
+		"step_seconds": seconds, "seconds": time.Since(start).Seconds(), "peak_bytes": res.PeakBytes,
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Leo: %d steps, loss %.4f, validation loss %.4f, %.0f s in steps\n", res.Steps, res.Loss, res.ValidLoss, seconds)
+	return os.WriteFile(filepath.Join(dir, "leo.json"), text, 0o666)
+}
