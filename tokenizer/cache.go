@@ -17,21 +17,22 @@ type scratch struct {
 	total     float32 // unigram: the sum of scores so far
 	glue      bool    // the last token emitted was an unknown of this segment
 
-	cache wordCache
-	lines lineCache
-	dead  []uint64
-	syms  []symbol
-	links []link
-	heap  []uint64
-	wids  []int32
-	wlens []int32
-	buf   []byte // normalised text
-	word  []byte // first word with its prefix
-	amap  []int32
-	nodes []viterbiNode
-	spans []span
-	tmp   []span
-	marks []match
+	cache   wordCache
+	lines   lineCache
+	touched uint8 // so that lineCache.touch is not for nothing
+	dead    []uint64
+	syms    []symbol
+	links   []link
+	heap    []uint64
+	wids    []int32
+	wlens   []int32
+	buf     []byte // normalised text
+	word    []byte // first word with its prefix
+	amap    []int32
+	nodes   []viterbiNode
+	spans   []span
+	tmp     []span
+	marks   []match
 
 	trusted  []Span
 	anywhere bool

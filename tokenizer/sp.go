@@ -257,36 +257,55 @@ func newSPBPE(pieces []spPiece, form func(string) (string, bool), unk int32, byt
 // encodeText emits the tokens of text, part by part.
 func (b *spBPE) encodeText(s *scratch, text string) {
 	c := b.cutter
-	for i := 0; i < len(text); {
-		end := c.end(text, i)
-		if end-i > lineText {
-			b.emitCut(s, c.cut(s, s.wids[:0], text[i:end]), text[i:end])
-			i = end
-			continue
-		}
-		key := lineKey(text, i, end)
-		l := s.lines.find(&key, end-i)
-		if l == nil {
-			from := len(s.out)
-			if b.emitCut(s, c.cut(s, s.wids[:0], text[i:end]), text[i:end]) {
-				s.lines.add(&key, end-i, s.out[from:])
+	var parts [8]part
+	for from := 0; from < len(text); {
+		// Several parts are looked for ahead, so that memory answers for all of
+		// them at once.
+		n := 0
+		for ; n < len(parts) && from < len(text); n++ {
+			p := &parts[n]
+			p.from, p.end = from, c.end(text, from)
+			from = p.end
+			if p.end-p.from <= lineText {
+				p.key = lineKey(text, p.from, p.end)
+				s.touched += s.lines.touch(&p.key)
 			}
-			i = end
-			continue
 		}
-		i = end
-		s.glue = false
-		n := len(s.out)
-		if cap(s.out)-n < lineIDs {
-			s.out = slices.Grow(s.out, lineIDs)
+		for i := range parts[:n] {
+			b.encodePart(s, text[parts[i].from:parts[i].end], &parts[i].key)
 		}
-		*(*[lineIDs]int32)(s.out[n : n+lineIDs]) = l.ids
-		s.out = s.out[:n+int(l.n)]
-		if s.want {
-			for _, id := range s.out[n:] {
-				s.offs = append(s.offs, s.offset())
-				s.pos += int(b.lens[id])
-			}
+	}
+}
+
+// A part is a stretch of text that no merge reaches out of.
+type part struct {
+	from, end int
+	key       [3]uint64 // unless it is longer than lineText
+}
+
+func (b *spBPE) encodePart(s *scratch, w string, key *[3]uint64) {
+	if len(w) > lineText {
+		b.emitCut(s, b.cutter.cut(s, s.wids[:0], w), w)
+		return
+	}
+	n := len(s.out)
+	l := s.lines.find(key, len(w))
+	if l == nil {
+		if b.emitCut(s, b.cutter.cut(s, s.wids[:0], w), w) {
+			s.lines.add(key, len(w), s.out[n:])
+		}
+		return
+	}
+	s.glue = false
+	if cap(s.out)-n < lineIDs {
+		s.out = slices.Grow(s.out, lineIDs)
+	}
+	*(*[lineIDs]int32)(s.out[n : n+lineIDs]) = l.ids
+	s.out = s.out[:n+int(l.n)]
+	if s.want {
+		for _, id := range s.out[n:] {
+			s.offs = append(s.offs, s.offset())
+			s.pos += int(b.lens[id])
 		}
 	}
 }

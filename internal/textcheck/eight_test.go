@@ -9,12 +9,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/zeebo/xxh3"
+	"golang.org/x/text/unicode/norm"
 )
 
 // What looks at eight bytes at a time says what looking at each would say.
 func TestEightBytes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
-	bits := []string{"a", "Haus", "!", " ", " ", "~", "\n", "\t", "\r\n", "\x00", "\x7f", "ä", "ß", "\u00a0", "\u00ad", "e\u0301", "€", "語", "Ã¤", "\xff", "und die Straße ", "ABC def 12 "}
+	bits := []string{"a", "Haus", "!", " ", " ", "~", "\n", "\t", "\r\n", "\x00", "\x7f", "ä", "ß", "\u00a0", "\u00ad", "e\u0301", "€", "語", "–", "„", "\u2000", "\u2003", "\u0301", "Ã¤", "\xff", "und die Straße ", "ABC def 12 "}
 	for range 40000 {
 		var b strings.Builder
 		for range rng.IntN(24) {
@@ -36,6 +37,9 @@ func TestEightBytes(t *testing.T) {
 		}
 		if !utf8.ValidString(s) {
 			continue
+		}
+		if got, want := mayDecompose(s), !norm.NFC.IsNormalString(s); got != want {
+			t.Fatalf("%q: to be composed %v, want %v", s, got, want)
 		}
 		got, _ := appendWordHashes(nil, nil, s)
 		var want []uint64

@@ -49,9 +49,14 @@ func (z Normalizer) Apply(text string) string {
 // with another, so most German text needs no table.
 func mayDecompose(s string) bool {
 	for i := afterASCII(s, 0); i < len(s); i = afterASCII(s, i+1) {
-		if s[i] >= 0xCC { // first byte of U+0300
-			return !norm.NFC.IsNormalString(s)
+		if s[i] < 0xCC { // first byte of U+0300
+			continue
 		}
+		if s[i] == 0xE2 && i+2 < len(s) && s[i+1] == 0x80 && s[i+2] >= 0x82 {
+			i += 2 // dashes and quotation marks, U+2002 to U+203F, are as they should be
+			continue
+		}
+		return !norm.NFC.IsNormalString(s)
 	}
 	return false
 }
