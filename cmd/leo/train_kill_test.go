@@ -233,7 +233,7 @@ func TestTrainingFaultsKeepCheckpoints(t *testing.T) {
 		}
 	})
 	t.Run("unreadable shard", func(t *testing.T) {
-		shard := filepath.Join(dir, "corpus/out/train-00000-of-00001-text.bin")
+		shard := filepath.Join(dir, "corpus/out/train-00000-of-00001.bin")
 		whole, err := os.ReadFile(shard)
 		if err != nil {
 			t.Fatal(err)
@@ -247,7 +247,7 @@ func TestTrainingFaultsKeepCheckpoints(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd, log := training(dir, "whole")
-			if err := cmd.Run(); err == nil || !strings.Contains(log.String(), "data.train[0]") || !strings.Contains(log.String(), "train-00000-of-00001-text.bin") {
+			if err := cmd.Run(); err == nil || !strings.Contains(log.String(), "data.train[0]") || !strings.Contains(log.String(), "train-00000-of-00001.bin") {
 				t.Errorf("%s: %v\n%s", what, err, log)
 			}
 			if err := os.RemoveAll(shard); err != nil {
