@@ -199,7 +199,7 @@ func (d *CPU) attend(q, k, v, out, lse *Tensor, spec *AttentionSpec) {
 		s := &spec.Seqs[si]
 		splits := attn.Splits(s.Past + s.Len)
 		for h := range spec.KVHeads {
-			if s.Len <= 8 && splits > 2*jobSplits {
+			if len(spec.Seqs)*spec.KVHeads < 4*d.pool.Workers() && s.Len <= 8 && splits > 2*jobSplits {
 				part := s.Len * group * (2 + spec.HeadDim)
 				for sp := 0; sp < splits; sp += jobSplits {
 					d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, hi: s.Len, partial: space + sp*part, splitLo: sp, split: min(sp+jobSplits, splits)})

@@ -72,6 +72,13 @@ func (e *Engine) Context() int { return e.opt.Context }
 // CacheBytes is the memory that keys and values take now.
 func (e *Engine) CacheBytes() int { return e.cache.Bytes() }
 
+// TokenBytes is the memory of the keys and values of one token.
+func (e *Engine) TokenBytes() int {
+	c := &e.model.Config
+	row, _ := e.cache.DType().RowSize(c.HeadDim) // NewCache checked it
+	return c.Layers * 2 * c.KVHeads * row
+}
+
 // ContextError says that a sequence does not fit.
 type ContextError struct{ Tokens, Limit int }
 
@@ -106,6 +113,22 @@ func (s *Session) Truncate(n int) {
 		s.e.cache.Free(p)
 	}
 	s.pages = s.pages[:keep]
+}
+
+// Fill makes the session n tokens long with made-up keys and values: for measuring how
+// fast a long context is, which does not depend on what it holds.
+func (s *Session) Fill(n int) error {
+	if err := s.grow(n); err != nil {
+		return err
+	}
+	s.ids = append(s.ids, make([]int32, n)...)
+	for _, p := range s.pages {
+		b := s.e.cache.PageBytes(p)
+		for i := range b {
+			b[i] = 0x11
+		}
+	}
+	return nil
 }
 
 // Close gives the session's pages back.

@@ -22,13 +22,14 @@ import (
 
 // benchRow is one measurement: medians over the runs, with the spread.
 type benchRow struct {
+	Depth     int     `json:"cached_tokens"`
 	Prompt    int     `json:"prompt_tokens"`
 	Generate  int     `json:"new_tokens"`
 	Sequences int     `json:"sequences"`
 	Prefill   spread  `json:"prefill_tokens_per_second"`
 	Decode    spread  `json:"decode_tokens_per_second"`
 	First     spread  `json:"first_token_seconds"`
-	ReadShare float64 `json:"share_of_read_bandwidth"` // decode: weight bytes per second over what the machine reads
+	ReadShare float64 `json:"share_of_read_bandwidth"` // decode: bytes of weights and cache per second over what the machine reads
 	PeakShare float64 `json:"share_of_arithmetic_peak"`
 	PeakName  string  `json:"peak"`
 	Peer      *struct {
@@ -55,6 +56,7 @@ func spreadOf(v []float64) spread {
 type benchFlags struct {
 	modelFlags
 	prompts, sequences []int
+	depths             []int
 	generate, runs     int
 	peer               string
 	asJSON             bool
@@ -76,6 +78,7 @@ batches, time to first token. Without --model only the machine is measured. With
 	f.modelFlags.register(cmd)
 	fl := cmd.Flags()
 	fl.IntSliceVar(&f.prompts, "prompt", []int{16, 128, 512}, "prompt lengths in tokens")
+	fl.IntSliceVar(&f.depths, "depth", []int{0}, "tokens that are cached before the prompt (made up: they cost no time)")
 	fl.IntSliceVar(&f.sequences, "sequences", []int{1}, "how many sequences at once")
 	fl.IntVarP(&f.generate, "max-new-tokens", "n", 32, "tokens to generate")
 	fl.IntVar(&f.runs, "runs", 5, "measurements of each kind")
@@ -105,7 +108,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 		return nil
 	}
 	start := time.Now()
-	f.context = max(f.context, slices.Max(f.prompts)+f.generate+8)
+	f.context = max(f.context, slices.Max(f.depths)+slices.Max(f.prompts)+f.generate+8)
 	l, err := f.load(cmd.ErrOrStderr(), slices.Max(f.sequences))
 	if err != nil {
 		return err
@@ -115,22 +118,24 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	reader := limits.NewReader(workers)
 	if !f.asJSON {
 		fmt.Fprintf(out, "model     %s, %s of weights, loaded in %.2f s, on %s\n", l.Name, bytesText(int64(l.engine.Model().WeightBytes())), loadTime.Seconds(), l.dev.Name())
-		fmt.Fprintf(out, "\n%6s %5s %3s  %22s %7s  %22s %7s  %9s", "prompt", "new", "seq", "prefill tokens/s", "peak", "decode tokens/s", "read", "first")
+		fmt.Fprintf(out, "\n%6s %6s %5s %3s  %22s %7s  %22s %7s  %9s", "cached", "prompt", "new", "seq", "prefill tokens/s", "peak", "decode tokens/s", "read", "first")
 		if f.peer != "" {
 			fmt.Fprintf(out, "  %22s %22s", "llama.cpp prefill", "llama.cpp decode")
 		}
 		fmt.Fprintln(out)
 	}
 	var rows []benchRow
-	for _, prompt := range f.prompts {
-		for _, n := range f.sequences {
-			row, err := f.measure(cmd.Context(), l, reader, lim, prompt, n)
-			if err != nil {
-				return err
-			}
-			rows = append(rows, *row)
-			if !f.asJSON {
-				row.print(out)
+	for _, depth := range f.depths {
+		for _, prompt := range f.prompts {
+			for _, n := range f.sequences {
+				row, err := f.measure(cmd.Context(), l, reader, lim, depth, prompt, n)
+				if err != nil {
+					return err
+				}
+				rows = append(rows, *row)
+				if !f.asJSON {
+					row.print(out)
+				}
 			}
 		}
 	}
@@ -142,15 +147,16 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 }
 
 // measure runs one shape: Leo and the peer in turn.
-func (f *benchFlags) measure(ctx context.Context, l *loaded, reader *limits.Reader, lim limits.Limits, prompt, n int) (*benchRow, error) {
-	row := &benchRow{Prompt: prompt, Generate: f.generate, Sequences: n}
+func (f *benchFlags) measure(ctx context.Context, l *loaded, reader *limits.Reader, lim limits.Limits, depth, prompt, n int) (*benchRow, error) {
+	row := &benchRow{Depth: depth, Prompt: prompt, Generate: f.generate, Sequences: n}
 	var prefill, decode, first, share, peerPrefill, peerDecode []float64
-	if _, err := f.once(ctx, l, prompt, n); err != nil { // warm
+	if _, err := f.once(ctx, l, depth, prompt, n); err != nil { // warm
 		return nil, err
 	}
-	bytes := float64(l.engine.Model().WeightBytes())
+	// Every step reads the weights once, and the keys and values of every sequence.
+	bytes := float64(l.engine.Model().WeightBytes()) + float64((depth+prompt+f.generate/2)*n*l.engine.TokenBytes())
 	for range f.runs {
-		t, err := f.once(ctx, l, prompt, n)
+		t, err := f.once(ctx, l, depth, prompt, n)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +166,7 @@ func (f *benchFlags) measure(ctx context.Context, l *loaded, reader *limits.Read
 		steps := float64(f.generate) / t.decode.Seconds()
 		share = append(share, steps*bytes/1e9/reader.GBps(100*time.Millisecond))
 		if f.peer != "" {
-			p, err := f.runPeer(ctx, l, prompt, n)
+			p, err := f.runPeer(ctx, l, depth+prompt, n)
 			if err != nil {
 				return nil, err
 			}
@@ -200,8 +206,8 @@ func (l *loaded) matrixParams() int64 {
 
 type benchTimes struct{ prefill, decode time.Duration }
 
-// once reads n prompts and generates greedily from all of them together.
-func (f *benchFlags) once(ctx context.Context, l *loaded, prompt, n int) (benchTimes, error) {
+// once reads n prompts behind depth cached tokens and generates greedily from all of them together.
+func (f *benchFlags) once(ctx context.Context, l *loaded, depth, prompt, n int) (benchTimes, error) {
 	var t benchTimes
 	e := l.engine
 	vocab := int32(l.Checkpoint.Config.VocabSize)
@@ -211,12 +217,17 @@ func (f *benchFlags) once(ctx context.Context, l *loaded, prompt, n int) (benchT
 	}
 	feeds := make([]infer.Feed, n)
 	next := make([]int32, n)
-	start := time.Now()
 	for k := range n {
 		s := e.NewSession()
 		defer s.Close()
+		if err := s.Fill(depth); err != nil {
+			return t, err
+		}
 		feeds[k] = infer.Feed{Session: s, Want: infer.WantLast}
-		logits, err := e.Prefill(ctx, s, ids, nil)
+	}
+	start := time.Now()
+	for k := range n {
+		logits, err := e.Prefill(ctx, feeds[k].Session, ids, nil)
 		if err != nil {
 			return t, err
 		}
@@ -274,7 +285,7 @@ func (f *benchFlags) runPeer(ctx context.Context, l *loaded, prompt, n int) (*pe
 
 func (r *benchRow) print(w io.Writer) {
 	cell := func(s spread) string { return fmt.Sprintf("%7.1f (%.1f–%.1f)", s.Median, s.Min, s.Max) }
-	fmt.Fprintf(w, "%6d %5d %3d  %22s %4.0f %% %s  %20s %4.0f %%  %7.3f s", r.Prompt, r.Generate, r.Sequences, cell(r.Prefill), 100*r.PeakShare, r.PeakName,
+	fmt.Fprintf(w, "%6d %6d %5d %3d  %22s %4.0f %% %s  %20s %4.0f %%  %7.3f s", r.Depth, r.Prompt, r.Generate, r.Sequences, cell(r.Prefill), 100*r.PeakShare, r.PeakName,
 		cell(r.Decode), 100*r.ReadShare, r.First.Median)
 	if r.Peer != nil {
 		fmt.Fprintf(w, "  %s = ×%.2f  %s = ×%.2f", cell(r.Peer.Prefill), r.Prefill.Median/r.Peer.Prefill.Median, cell(r.Peer.Decode), r.Decode.Median/r.Peer.Decode.Median)

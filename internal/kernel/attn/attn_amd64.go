@@ -63,8 +63,3 @@ func scoresQ8x2(a *byte)
 //
 //go:noescape
 func scoresQ8x4(a *byte)
-
-// prefetch asks for lines of 64 bytes from p on, into the second-level cache.
-//
-//go:noescape
-func prefetch(p *byte, lines int)

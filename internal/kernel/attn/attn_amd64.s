@@ -4422,16 +4422,3 @@ step:
 	JNZ              group
 	VZEROUPPER
 	RET
-
-// func prefetch(p *byte, lines int)
-// Requires: MMX+
-TEXT ·prefetch(SB), NOSPLIT, $0-16
-	MOVQ p+0(FP), AX
-	MOVQ lines+8(FP), CX
-
-line:
-	PREFETCHT1 (AX)
-	ADDQ       $0x40, AX
-	DECQ       CX
-	JNZ        line
-	RET

@@ -113,13 +113,13 @@ func (b *Block) partialDirect(ml, acc []float32, q []float32, ld, sp, lo, hi int
 	b.directScores(sc, pad, q, ld, m, &run.K, at, n, unsafe.Pointer(&values[0]), s)
 	b.mask(sc, pad, n, sp*Split, lo, m)
 	b.softmax(ml, sc, pad, m)
-	if sp+1 < Splits(b.Pos+b.N) { // the first keys of the next split arrive while the values are read
-		next, at := b.run(sp + 1)
-		_, size, _ := next.K.rowFormat(b.Dim)
-		prefetch(&next.K.bytes(at)[0], (group*size+63)/64)
+	var next unsafe.Pointer // the first keys of the next split arrive while the last values are read
+	if sp+1 < Splits(b.Pos+b.N) {
+		after, at := b.run(sp + 1)
+		next = unsafe.Pointer(&after.K.bytes(at)[0])
 	}
 	stride, _, _ := run.V.rowFormat(b.Dim)
-	if !gemm.TileRows(acc, ld, sc, pad, 1, run.V.Type, values, stride, m, b.Dim, n) {
+	if !gemm.TileRows(acc, ld, sc, pad, 1, run.V.Type, values, stride, m, b.Dim, n, next) {
 		panic("attn: no direct kernel at this level")
 	}
 }

@@ -7,5 +7,3 @@ import "leolm/tensor"
 func hasDirect() bool { return false }
 
 func scoreKernel(tensor.DType, int, *direct) {}
-
-func prefetch(*byte, int) {}

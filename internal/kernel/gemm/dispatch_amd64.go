@@ -63,10 +63,11 @@ func zipRows(dst []uint32, ldd int, src []uint16, lds, pairs int) bool {
 
 func hasTileRows() bool { return level >= cpu.AVX512 }
 
-func runTileRows(ty tensor.DType, t *tile) {
+func runTileRows(ty tensor.DType, t *tile, next unsafe.Pointer) {
 	// Few rows read long stretches of B at once: more columns per panel.
 	if t.m <= 2 && t.panels%4 == 0 {
 		t.panels, t.bPanel, t.cPanel = t.panels/4, 4*t.bPanel, 4*t.cPanel
+		t.goOn(next)
 		switch ty {
 		case tensor.F32:
 			fullRowsF32AVX512(t.arg())
@@ -81,6 +82,7 @@ func runTileRows(ty tensor.DType, t *tile) {
 	}
 	if t.m <= 4 && t.panels%2 == 0 {
 		t.panels, t.bPanel, t.cPanel = t.panels/2, 2*t.bPanel, 2*t.cPanel
+		t.goOn(next)
 		switch ty {
 		case tensor.F32:
 			wideRowsF32AVX512(t.arg())
@@ -102,6 +104,13 @@ func runTileRows(ty tensor.DType, t *tile) {
 		tileRowsBF16AVX512(t.arg())
 	case tensor.Q8_0:
 		tileRowsQ8AVX512(t.arg())
+	}
+}
+
+// goOn makes the kernel prefetch next at the end of its only panel.
+func (t *tile) goOn(next unsafe.Pointer) {
+	if t.panels == 1 && next != nil {
+		t.bPanel = int(uintptr(next) - uintptr(t.b))
 	}
 }
 

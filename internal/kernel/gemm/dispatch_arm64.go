@@ -81,4 +81,4 @@ func neonTile(kd kind, t *tile) {
 
 func hasTileRows() bool { return false }
 
-func runTileRows(tensor.DType, *tile) {}
+func runTileRows(tensor.DType, *tile, unsafe.Pointer) {}

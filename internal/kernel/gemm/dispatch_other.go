@@ -2,7 +2,11 @@
 
 package gemm
 
-import "leolm/tensor"
+import (
+	"unsafe"
+
+	"leolm/tensor"
+)
 
 func runTile(kd kind, t *tile)     { genericTile(kd, t, PanelWidth) }
 func runHalfTile(kd kind, t *tile) { genericTile(kd, t, PanelWidth/2) }
@@ -11,4 +15,4 @@ func zipRows([]uint32, int, []uint16, int, int) bool { return false }
 
 func hasTileRows() bool { return false }
 
-func runTileRows(tensor.DType, *tile) {}
+func runTileRows(tensor.DType, *tile, unsafe.Pointer) {}

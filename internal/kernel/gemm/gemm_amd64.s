@@ -14153,7 +14153,7 @@ k1:
 	RET
 
 // func tileRowsF32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRowsF32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -14226,17 +14226,28 @@ load8:
 	ADDQ    R12, R13
 
 start8:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	LEAQ (BX)(SI*2), CX
-	ADDQ SI, CX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	LEAQ   (BX)(SI*2), CX
+	ADDQ   SI, CX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k8
+
+next8:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k8:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -14266,6 +14277,10 @@ k8:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k8
+	JEQ          next8
+	TESTQ        R12, R12
 	JNZ          k8
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -14353,17 +14368,28 @@ load7:
 	ADDQ    R12, R13
 
 start7:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	LEAQ (BX)(SI*2), CX
-	ADDQ SI, CX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	LEAQ   (BX)(SI*2), CX
+	ADDQ   SI, CX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k7
+
+next7:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k7:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -14390,6 +14416,10 @@ k7:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k7
+	JEQ          next7
+	TESTQ        R12, R12
 	JNZ          k7
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -14469,15 +14499,26 @@ load6:
 	ADDQ    R12, R13
 
 start6:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k6
+
+next6:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k6:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -14500,6 +14541,10 @@ k6:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k6
+	JEQ          next6
+	TESTQ        R12, R12
 	JNZ          k6
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -14571,15 +14616,26 @@ load5:
 	ADDQ    R12, R13
 
 start5:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k5
+
+next5:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k5:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -14599,6 +14655,10 @@ k5:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k5
+	JEQ          next5
+	TESTQ        R12, R12
 	JNZ          k5
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -14662,15 +14722,26 @@ load4:
 	ADDQ    R12, R13
 
 start4:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -14687,6 +14758,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -14742,13 +14817,24 @@ load3:
 	ADDQ    R12, R13
 
 start3:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -14761,6 +14847,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -14808,13 +14898,24 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -14824,6 +14925,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -14863,19 +14968,34 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -14892,7 +15012,7 @@ k1:
 	RET
 
 // func wideRowsF32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·wideRowsF32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -14953,17 +15073,30 @@ load4:
 	ADDQ    R12, R13
 
 start4:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
 	VMOVUPS      128(R10), Z29
 	VMOVUPS      192(R10), Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	PREFETCHT0   192(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -14988,6 +15121,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -15063,15 +15200,28 @@ load3:
 	ADDQ    R12, R13
 
 start3:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
 	VMOVUPS      128(R10), Z29
 	VMOVUPS      192(R10), Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	PREFETCHT0   192(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -15090,6 +15240,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -15151,15 +15305,28 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
 	VMOVUPS      128(R10), Z29
 	VMOVUPS      192(R10), Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	PREFETCHT0   192(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -15173,6 +15340,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -15220,15 +15391,28 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VMOVUPS      (R10), Z31
 	VMOVUPS      64(R10), Z30
 	VMOVUPS      128(R10), Z29
 	VMOVUPS      192(R10), Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	PREFETCHT0   192(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -15237,6 +15421,10 @@ k1:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -15255,7 +15443,7 @@ k1:
 	RET
 
 // func fullRowsF32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·fullRowsF32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -15310,9 +15498,17 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x10, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x10
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VMOVUPS      (R10), Z31
@@ -15323,6 +15519,15 @@ k2:
 	VMOVUPS      320(R10), Z26
 	VMOVUPS      384(R10), Z25
 	VMOVUPS      448(R10), Z24
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	PREFETCHT0   192(R15)
+	PREFETCHT0   256(R15)
+	PREFETCHT0   320(R15)
+	PREFETCHT0   384(R15)
+	PREFETCHT0   448(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z23
 	VFMADD231PS  Z23, Z31, Z0
 	VFMADD231PS  Z23, Z30, Z1
@@ -15344,6 +15549,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x10
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -15407,9 +15616,17 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x10, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x10
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VMOVUPS      (R10), Z31
@@ -15420,6 +15637,15 @@ k1:
 	VMOVUPS      320(R10), Z26
 	VMOVUPS      384(R10), Z25
 	VMOVUPS      448(R10), Z24
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	PREFETCHT0   192(R15)
+	PREFETCHT0   256(R15)
+	PREFETCHT0   320(R15)
+	PREFETCHT0   384(R15)
+	PREFETCHT0   448(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z23
 	VFMADD231PS  Z23, Z31, Z0
 	VFMADD231PS  Z23, Z30, Z1
@@ -15432,6 +15658,10 @@ k1:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x10
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -15454,7 +15684,7 @@ k1:
 	RET
 
 // func tileRowsF16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRowsF16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -15527,17 +15757,27 @@ load8:
 	ADDQ    R12, R13
 
 start8:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	LEAQ (BX)(SI*2), CX
-	ADDQ SI, CX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	LEAQ   (BX)(SI*2), CX
+	ADDQ   SI, CX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k8
+
+next8:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k8:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -15567,6 +15807,10 @@ k8:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k8
+	JEQ          next8
+	TESTQ        R12, R12
 	JNZ          k8
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -15654,17 +15898,27 @@ load7:
 	ADDQ    R12, R13
 
 start7:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	LEAQ (BX)(SI*2), CX
-	ADDQ SI, CX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	LEAQ   (BX)(SI*2), CX
+	ADDQ   SI, CX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k7
+
+next7:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k7:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -15691,6 +15945,10 @@ k7:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k7
+	JEQ          next7
+	TESTQ        R12, R12
 	JNZ          k7
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -15770,15 +16028,25 @@ load6:
 	ADDQ    R12, R13
 
 start6:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k6
+
+next6:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k6:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -15801,6 +16069,10 @@ k6:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k6
+	JEQ          next6
+	TESTQ        R12, R12
 	JNZ          k6
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -15872,15 +16144,25 @@ load5:
 	ADDQ    R12, R13
 
 start5:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k5
+
+next5:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k5:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -15900,6 +16182,10 @@ k5:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k5
+	JEQ          next5
+	TESTQ        R12, R12
 	JNZ          k5
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -15963,15 +16249,25 @@ load4:
 	ADDQ    R12, R13
 
 start4:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -15988,6 +16284,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16043,13 +16343,23 @@ load3:
 	ADDQ    R12, R13
 
 start3:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -16062,6 +16372,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16109,13 +16423,23 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -16125,6 +16449,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16164,19 +16492,33 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16193,7 +16535,7 @@ k1:
 	RET
 
 // func wideRowsF16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·wideRowsF16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -16254,17 +16596,28 @@ load4:
 	ADDQ    R12, R13
 
 start4:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
 	VCVTPH2PS    64(R10), Z29
 	VCVTPH2PS    96(R10), Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -16289,6 +16642,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16364,15 +16721,26 @@ load3:
 	ADDQ    R12, R13
 
 start3:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
 	VCVTPH2PS    64(R10), Z29
 	VCVTPH2PS    96(R10), Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -16391,6 +16759,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16452,15 +16824,26 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
 	VCVTPH2PS    64(R10), Z29
 	VCVTPH2PS    96(R10), Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -16474,6 +16857,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16521,15 +16908,26 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VCVTPH2PS    (R10), Z31
 	VCVTPH2PS    32(R10), Z30
 	VCVTPH2PS    64(R10), Z29
 	VCVTPH2PS    96(R10), Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -16538,6 +16936,10 @@ k1:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16556,7 +16958,7 @@ k1:
 	RET
 
 // func fullRowsF16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·fullRowsF16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -16611,9 +17013,17 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VCVTPH2PS    (R10), Z31
@@ -16624,6 +17034,11 @@ k2:
 	VCVTPH2PS    160(R10), Z26
 	VCVTPH2PS    192(R10), Z25
 	VCVTPH2PS    224(R10), Z24
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	PREFETCHT0   192(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z23
 	VFMADD231PS  Z23, Z31, Z0
 	VFMADD231PS  Z23, Z30, Z1
@@ -16645,6 +17060,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16708,9 +17127,17 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VCVTPH2PS    (R10), Z31
@@ -16721,6 +17148,11 @@ k1:
 	VCVTPH2PS    160(R10), Z26
 	VCVTPH2PS    192(R10), Z25
 	VCVTPH2PS    224(R10), Z24
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	PREFETCHT0   192(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z23
 	VFMADD231PS  Z23, Z31, Z0
 	VFMADD231PS  Z23, Z30, Z1
@@ -16733,6 +17165,10 @@ k1:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16755,7 +17191,7 @@ k1:
 	RET
 
 // func tileRowsBF16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRowsBF16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -16828,19 +17264,29 @@ load8:
 	ADDQ    R12, R13
 
 start8:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	LEAQ (BX)(SI*2), CX
-	ADDQ SI, CX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	LEAQ   (BX)(SI*2), CX
+	ADDQ   SI, CX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k8
+
+next8:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k8:
 	VPMOVZXWD    (R10), Z31
 	VPSLLD       $0x10, Z31, Z31
 	VPMOVZXWD    32(R10), Z30
 	VPSLLD       $0x10, Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -16870,6 +17316,10 @@ k8:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k8
+	JEQ          next8
+	TESTQ        R12, R12
 	JNZ          k8
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -16957,19 +17407,29 @@ load7:
 	ADDQ    R12, R13
 
 start7:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	LEAQ (BX)(SI*2), CX
-	ADDQ SI, CX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	LEAQ   (BX)(SI*2), CX
+	ADDQ   SI, CX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k7
+
+next7:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k7:
 	VPMOVZXWD    (R10), Z31
 	VPSLLD       $0x10, Z31, Z31
 	VPMOVZXWD    32(R10), Z30
 	VPSLLD       $0x10, Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -16996,6 +17456,10 @@ k7:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k7
+	JEQ          next7
+	TESTQ        R12, R12
 	JNZ          k7
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17075,17 +17539,27 @@ load6:
 	ADDQ    R12, R13
 
 start6:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k6
+
+next6:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k6:
 	VPMOVZXWD    (R10), Z31
 	VPSLLD       $0x10, Z31, Z31
 	VPMOVZXWD    32(R10), Z30
 	VPSLLD       $0x10, Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -17108,6 +17582,10 @@ k6:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k6
+	JEQ          next6
+	TESTQ        R12, R12
 	JNZ          k6
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17179,17 +17657,27 @@ load5:
 	ADDQ    R12, R13
 
 start5:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k5
+
+next5:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k5:
 	VPMOVZXWD    (R10), Z31
 	VPSLLD       $0x10, Z31, Z31
 	VPMOVZXWD    32(R10), Z30
 	VPSLLD       $0x10, Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -17209,6 +17697,10 @@ k5:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k5
+	JEQ          next5
+	TESTQ        R12, R12
 	JNZ          k5
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17272,17 +17764,27 @@ load4:
 	ADDQ    R12, R13
 
 start4:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VPMOVZXWD    (R10), Z31
 	VPSLLD       $0x10, Z31, Z31
 	VPMOVZXWD    32(R10), Z30
 	VPSLLD       $0x10, Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -17299,6 +17801,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17354,15 +17860,25 @@ load3:
 	ADDQ    R12, R13
 
 start3:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VPMOVZXWD    (R10), Z31
 	VPSLLD       $0x10, Z31, Z31
 	VPMOVZXWD    32(R10), Z30
 	VPSLLD       $0x10, Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -17375,6 +17891,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17422,15 +17942,25 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VPMOVZXWD    (R10), Z31
 	VPSLLD       $0x10, Z31, Z31
 	VPMOVZXWD    32(R10), Z30
 	VPSLLD       $0x10, Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -17440,6 +17970,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17479,21 +18013,35 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VPMOVZXWD    (R10), Z31
 	VPSLLD       $0x10, Z31, Z31
 	VPMOVZXWD    32(R10), Z30
 	VPSLLD       $0x10, Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17510,7 +18058,7 @@ k1:
 	RET
 
 // func wideRowsBF16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·wideRowsBF16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -17571,11 +18119,19 @@ load4:
 	ADDQ    R12, R13
 
 start4:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VPMOVZXWD    (R10), Z31
@@ -17586,6 +18142,9 @@ k4:
 	VPSLLD       $0x10, Z29, Z29
 	VPMOVZXWD    96(R10), Z28
 	VPSLLD       $0x10, Z28, Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -17610,6 +18169,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17685,9 +18248,17 @@ load3:
 	ADDQ    R12, R13
 
 start3:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VPMOVZXWD    (R10), Z31
@@ -17698,6 +18269,9 @@ k3:
 	VPSLLD       $0x10, Z29, Z29
 	VPMOVZXWD    96(R10), Z28
 	VPSLLD       $0x10, Z28, Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -17716,6 +18290,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17777,9 +18355,17 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VPMOVZXWD    (R10), Z31
@@ -17790,6 +18376,9 @@ k2:
 	VPSLLD       $0x10, Z29, Z29
 	VPMOVZXWD    96(R10), Z28
 	VPSLLD       $0x10, Z28, Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -17803,6 +18392,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17850,9 +18443,17 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VPMOVZXWD    (R10), Z31
@@ -17863,6 +18464,9 @@ k1:
 	VPSLLD       $0x10, Z29, Z29
 	VPMOVZXWD    96(R10), Z28
 	VPSLLD       $0x10, Z28, Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -17871,6 +18475,10 @@ k1:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -17889,7 +18497,7 @@ k1:
 	RET
 
 // func fullRowsBF16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·fullRowsBF16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -17944,9 +18552,17 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VPMOVZXWD    (R10), Z31
@@ -17965,6 +18581,11 @@ k2:
 	VPSLLD       $0x10, Z25, Z25
 	VPMOVZXWD    224(R10), Z24
 	VPSLLD       $0x10, Z24, Z24
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	PREFETCHT0   192(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z23
 	VFMADD231PS  Z23, Z31, Z0
 	VFMADD231PS  Z23, Z30, Z1
@@ -17986,6 +18607,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -18049,9 +18674,17 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VPMOVZXWD    (R10), Z31
@@ -18070,6 +18703,11 @@ k1:
 	VPSLLD       $0x10, Z25, Z25
 	VPMOVZXWD    224(R10), Z24
 	VPSLLD       $0x10, Z24, Z24
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	PREFETCHT0   192(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z23
 	VFMADD231PS  Z23, Z31, Z0
 	VFMADD231PS  Z23, Z30, Z1
@@ -18082,6 +18720,10 @@ k1:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -18104,7 +18746,7 @@ k1:
 	RET
 
 // func tileRowsQ8AVX512(t *byte)
-// Requires: AVX, AVX2, AVX512F, F16C
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
 TEXT ·tileRowsQ8AVX512(SB), NOSPLIT, $16-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -18177,13 +18819,21 @@ load8:
 	ADDQ    R12, R13
 
 start8:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	LEAQ (BX)(SI*2), CX
-	ADDQ SI, CX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	LEAQ   (BX)(SI*2), CX
+	ADDQ   SI, CX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k8
+
+next8:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k8:
 	VPBROADCASTW (R10), X27
@@ -18195,6 +18845,8 @@ k8:
 	VPMOVSXBD    18(R10), Z30
 	VCVTDQ2PS    Z30, Z30
 	VMULPS.BCST  (SP), Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -18224,6 +18876,10 @@ k8:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k8
+	JEQ          next8
+	TESTQ        R12, R12
 	JNZ          k8
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -18311,13 +18967,21 @@ load7:
 	ADDQ    R12, R13
 
 start7:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	LEAQ (BX)(SI*2), CX
-	ADDQ SI, CX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	LEAQ   (BX)(SI*2), CX
+	ADDQ   SI, CX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k7
+
+next7:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k7:
 	VPBROADCASTW (R10), X27
@@ -18329,6 +18993,8 @@ k7:
 	VPMOVSXBD    18(R10), Z30
 	VCVTDQ2PS    Z30, Z30
 	VMULPS.BCST  (SP), Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -18355,6 +19021,10 @@ k7:
 	ADDQ         R8, CX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k7
+	JEQ          next7
+	TESTQ        R12, R12
 	JNZ          k7
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -18434,11 +19104,19 @@ load6:
 	ADDQ    R12, R13
 
 start6:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k6
+
+next6:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k6:
 	VPBROADCASTW (R10), X27
@@ -18450,6 +19128,8 @@ k6:
 	VPMOVSXBD    18(R10), Z30
 	VCVTDQ2PS    Z30, Z30
 	VMULPS.BCST  (SP), Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -18472,6 +19152,10 @@ k6:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k6
+	JEQ          next6
+	TESTQ        R12, R12
 	JNZ          k6
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -18543,11 +19227,19 @@ load5:
 	ADDQ    R12, R13
 
 start5:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k5
+
+next5:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k5:
 	VPBROADCASTW (R10), X27
@@ -18559,6 +19251,8 @@ k5:
 	VPMOVSXBD    18(R10), Z30
 	VCVTDQ2PS    Z30, Z30
 	VMULPS.BCST  (SP), Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -18578,6 +19272,10 @@ k5:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k5
+	JEQ          next5
+	TESTQ        R12, R12
 	JNZ          k5
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -18641,11 +19339,19 @@ load4:
 	ADDQ    R12, R13
 
 start4:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VPBROADCASTW (R10), X27
@@ -18657,6 +19363,8 @@ k4:
 	VPMOVSXBD    18(R10), Z30
 	VCVTDQ2PS    Z30, Z30
 	VMULPS.BCST  (SP), Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -18673,6 +19381,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -18728,9 +19440,17 @@ load3:
 	ADDQ    R12, R13
 
 start3:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VPBROADCASTW (R10), X27
@@ -18742,6 +19462,8 @@ k3:
 	VPMOVSXBD    18(R10), Z30
 	VCVTDQ2PS    Z30, Z30
 	VMULPS.BCST  (SP), Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -18754,6 +19476,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -18801,9 +19527,17 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VPBROADCASTW (R10), X27
@@ -18815,6 +19549,8 @@ k2:
 	VPMOVSXBD    18(R10), Z30
 	VCVTDQ2PS    Z30, Z30
 	VMULPS.BCST  (SP), Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -18824,6 +19560,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -18863,9 +19603,17 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VPBROADCASTW (R10), X27
@@ -18877,12 +19625,18 @@ k1:
 	VPMOVSXBD    18(R10), Z30
 	VCVTDQ2PS    Z30, Z30
 	VMULPS.BCST  (SP), Z30, Z30
+	PREFETCHT0   (R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z29
 	VFMADD231PS  Z29, Z31, Z0
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -18899,7 +19653,7 @@ k1:
 	RET
 
 // func wideRowsQ8AVX512(t *byte)
-// Requires: AVX, AVX2, AVX512F, F16C
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
 TEXT ·wideRowsQ8AVX512(SB), NOSPLIT, $16-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -18960,11 +19714,19 @@ load4:
 	ADDQ    R12, R13
 
 start4:
-	MOVQ 8(DI), AX
-	LEAQ (AX)(SI*2), BX
-	ADDQ SI, BX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	LEAQ   (AX)(SI*2), BX
+	ADDQ   SI, BX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k4
+
+next4:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k4:
 	VPBROADCASTW (R10), X25
@@ -18983,6 +19745,9 @@ k4:
 	VPMOVSXBD    52(R10), Z28
 	VCVTDQ2PS    Z28, Z28
 	VMULPS.BCST  4(SP), Z28, Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -19007,6 +19772,10 @@ k4:
 	ADDQ         R8, BX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k4
+	JEQ          next4
+	TESTQ        R12, R12
 	JNZ          k4
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -19082,9 +19851,17 @@ load3:
 	ADDQ    R12, R13
 
 start3:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k3
+
+next3:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k3:
 	VPBROADCASTW (R10), X25
@@ -19103,6 +19880,9 @@ k3:
 	VPMOVSXBD    52(R10), Z28
 	VCVTDQ2PS    Z28, Z28
 	VMULPS.BCST  4(SP), Z28, Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -19121,6 +19901,10 @@ k3:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k3
+	JEQ          next3
+	TESTQ        R12, R12
 	JNZ          k3
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -19182,9 +19966,17 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VPBROADCASTW (R10), X25
@@ -19203,6 +19995,9 @@ k2:
 	VPMOVSXBD    52(R10), Z28
 	VCVTDQ2PS    Z28, Z28
 	VMULPS.BCST  4(SP), Z28, Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -19216,6 +20011,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -19263,9 +20062,17 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VPBROADCASTW (R10), X25
@@ -19284,6 +20091,9 @@ k1:
 	VPMOVSXBD    52(R10), Z28
 	VCVTDQ2PS    Z28, Z28
 	VMULPS.BCST  4(SP), Z28, Z28
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z27, Z31, Z0
 	VFMADD231PS  Z27, Z30, Z1
@@ -19292,6 +20102,10 @@ k1:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -19310,7 +20124,7 @@ k1:
 	RET
 
 // func fullRowsQ8AVX512(t *byte)
-// Requires: AVX, AVX2, AVX512F, F16C
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
 TEXT ·fullRowsQ8AVX512(SB), NOSPLIT, $16-8
 	MOVQ t+0(FP), DI
 	MOVQ 72(DI), AX
@@ -19365,9 +20179,17 @@ load2:
 	ADDQ    R12, R13
 
 start2:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k2
+
+next2:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k2:
 	VPBROADCASTW (R10), X21
@@ -19400,6 +20222,10 @@ k2:
 	VPMOVSXBD    120(R10), Z24
 	VCVTDQ2PS    Z24, Z24
 	VMULPS.BCST  12(SP), Z24, Z24
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z23
 	VFMADD231PS  Z23, Z31, Z0
 	VFMADD231PS  Z23, Z30, Z1
@@ -19421,6 +20247,10 @@ k2:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k2
+	JEQ          next2
+	TESTQ        R12, R12
 	JNZ          k2
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12
@@ -19484,9 +20314,17 @@ load1:
 	ADDQ    R12, R13
 
 start1:
-	MOVQ 8(DI), AX
-	MOVQ 16(DI), R10
-	MOVQ 64(DI), R12
+	MOVQ   8(DI), AX
+	MOVQ   16(DI), R10
+	MOVQ   64(DI), R12
+	IMUL3Q $0x20, R11, R15
+	ADDQ   R10, R15
+	CMPQ   R12, $0x20
+	JGE    k1
+
+next1:
+	MOVQ 16(DI), R15
+	ADDQ 56(DI), R15
 
 k1:
 	VPBROADCASTW (R10), X21
@@ -19519,6 +20357,10 @@ k1:
 	VPMOVSXBD    120(R10), Z24
 	VCVTDQ2PS    Z24, Z24
 	VMULPS.BCST  12(SP), Z24, Z24
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	ADDQ         R11, R15
 	VBROADCASTSS (AX), Z23
 	VFMADD231PS  Z23, Z31, Z0
 	VFMADD231PS  Z23, Z30, Z1
@@ -19531,6 +20373,10 @@ k1:
 	ADDQ         R8, AX
 	ADDQ         R11, R10
 	DECQ         R12
+	CMPQ         R12, $0x20
+	JGT          k1
+	JEQ          next1
+	TESTQ        R12, R12
 	JNZ          k1
 	MOVQ         (DI), R13
 	MOVQ         24(DI), R12

@@ -73,22 +73,7 @@ func main() {
 	} {
 		emit(f)
 	}
-	prefetch()
 	Generate()
-}
-
-// prefetch asks for memory that is read soon.
-func prefetch() {
-	TEXT("prefetch", NOSPLIT, "func(p *byte, lines int)")
-	Pragma("noescape")
-	Doc("prefetch asks for lines of 64 bytes from p on, into the second-level cache.")
-	p, lines := Load(Param("p"), GP64()), Load(Param("lines"), GP64())
-	Label("line")
-	PREFETCHT1(Mem{Base: p})
-	ADDQ(Imm(64), p)
-	DECQ(lines)
-	JNZ(LabelRef("line"))
-	RET()
 }
 
 func setupBF16(k *kernel) {

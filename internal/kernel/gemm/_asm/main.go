@@ -56,6 +56,7 @@ type flavour struct {
 	fetch bool // prefetch B, on into the next panel
 	local Mem  // 16 bytes, for q8_0
 	bytes int  // bytes of B per step
+	far   bool // steps of B lie at any distance
 }
 
 func (f *flavour) acc(i, j int) VecPhysical { return f.regs[i*f.cols+j] }
@@ -77,12 +78,13 @@ func main() {
 	kernel(&flavour{name: "halfTileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 1, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
 
 	for _, k := range []struct {
-		name string
-		load func(*flavour)
-	}{{"F32", loadF32}, {"F16", loadF16}, {"BF16", loadRowsBF16}, {"Q8", loadRowsQ8}} {
-		kernel(&flavour{name: "tileRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 8, cols: 2, loadB: k.load, mul: mulF32})
-		kernel(&flavour{name: "wideRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 4, cols: 4, loadB: k.load, mul: mulF32})
-		kernel(&flavour{name: "fullRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 2, cols: 8, loadB: k.load, mul: mulF32})
+		name  string
+		load  func(*flavour)
+		bytes int // of 32 columns
+	}{{"F32", loadF32, 128}, {"F16", loadF16, 64}, {"BF16", loadRowsBF16, 64}, {"Q8", loadRowsQ8, 34}} {
+		kernel(&flavour{name: "tileRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 8, cols: 2, loadB: k.load, mul: mulF32, bytes: k.bytes, fetch: true, far: true})
+		kernel(&flavour{name: "wideRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 4, cols: 4, loadB: k.load, mul: mulF32, bytes: 2 * k.bytes, fetch: true, far: true})
+		kernel(&flavour{name: "fullRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 2, cols: 8, loadB: k.load, mul: mulF32, bytes: 4 * k.bytes, fetch: true, far: true})
 	}
 
 	kernel(&flavour{name: "tileF32AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF32, mul: mulF32, bytes: 64})
@@ -168,7 +170,13 @@ func (f *flavour) zero(r VecPhysical) {
 // in the second (8 rows: 20 GB/s against 12 with near ones).
 func (f *flavour) body(m int) {
 	fetch, prefetch := 96, PREFETCHT2
-	if m <= 2 {
+	switch {
+	case f.far:
+		fetch, prefetch = 32, PREFETCHT0
+		if f.bytes > 256 {
+			fetch = 16
+		}
+	case m <= 2:
 		fetch, prefetch = 12, PREFETCHT0
 	}
 	label := func(s string) string { return fmt.Sprintf("%s%d", s, m) }
@@ -209,7 +217,12 @@ func (f *flavour) body(m int) {
 	MOVQ(field(offSteps), steps)
 
 	if f.fetch {
-		LEAQ(Mem{Base: b, Disp: fetch * f.bytes}, ahead)
+		if f.far {
+			IMUL3Q(U8(fetch), bk, ahead)
+			ADDQ(b, ahead)
+		} else {
+			LEAQ(Mem{Base: b, Disp: fetch * f.bytes}, ahead)
+		}
 		CMPQ(steps, U8(fetch))
 		JGE(LabelRef(label("k")))
 		Label(label("next"))

@@ -322,7 +322,9 @@ func (f *frame) start(t wtype, c int, z VecPhysical) {
 	for i := range 2 {
 		f.large(t, c, i, z)
 	}
-	VPSLLD(Imm(4), z, z)
+	if !f.scaled(t) {
+		VPSLLD(Imm(4), z, z)
+	}
 	if t.offset != none {
 		VPADDD_BCST(f.field(c, t.offset), z, z)
 	}
@@ -398,7 +400,7 @@ func columns(t wtype, f *frame, c, n int) {
 		switch {
 		case t.codes == bytes8:
 			continue
-		case f.scaled(t):
+		case f.scaled(t) && n > 2:
 			f.large(t, c+i, 0, intZ[i])
 			f.large(t, c+i, 1, intZ[i])
 			continue
