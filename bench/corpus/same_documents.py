@@ -1,6 +1,6 @@
 """Which documents do Leo's Gopher filters and datatrove's keep, document by document?
 
-    python bench/corpus/same_documents.py LEO [SHARED] [--show 5] [FILE ...]
+    python bench/corpus/same_documents.py LEO [SHARED] [FILE ...] [--show 5] [--repeated]
 
 Both get the same texts, as they are (no normalisation), and cut words at white space. For the quality and the repetition
 rules the script prints how many documents each drops, and lists those on which they disagree, with both reasons.
@@ -19,6 +19,7 @@ ap.add_argument("leo")
 ap.add_argument("shared", nargs="?", default="../shared")
 ap.add_argument("files", nargs="*", default=["klexikon", "maerchen_textgrid", "maerchen_andersen", "gedichte_dlk_1790ff", "saetze_cc0"])
 ap.add_argument("--show", type=int, default=5)
+ap.add_argument("--repeated", action="store_true", help="let datatrove, too, call only an n-gram frequent that occurs twice")
 args = ap.parse_args()
 data = os.path.abspath(os.path.join(args.shared, "data"))
 
@@ -28,6 +29,15 @@ import datatrove.pipeline.filters.gopher_repetition_filter as gr
 
 for m in (gq, gr):
     m.split_into_words = lambda text, language=None: text.split()
+
+
+def once_is_no_repetition(ngrams):
+    """datatrove takes the most frequent n-gram even if it occurs once, and drops short texts for it. Leo wants two."""
+    text, n = gr.Counter(ngrams).most_common(1)[0]
+    return len(text) * n if n > 1 or not args.repeated else 0
+
+
+gr.find_top_duplicate = once_is_no_repetition
 stops = "der die das und ist nicht zu mit den von ein eine in im es sich auf er sie ich war als auch daß dass".split()
 theirs = {
     "gopher_quality": gq.GopherQualityFilter(language="de", stop_words=stops),

@@ -11,14 +11,18 @@ import (
 // appendix A.1.1 and table A1. Zero fields switch a rule off; use
 // DefaultGopher for the published thresholds.
 //
-// Where the paper leaves a choice, we take datatrove's: a duplicate line is an
-// occurrence after the first, and so are the words of a duplicate n-gram; every
-// word counts once however many duplicate n-grams cover it. Shares of
-// characters are shares of bytes of the text's words (n-grams) or of the
-// non-blank text (lines, paragraphs).
+// Where the paper leaves a choice, we take datatrove's, so that both keep the
+// same documents (bench/corpus/same_documents.py): a word ends at white space;
+// words of punctuation alone don't count for the number of words and their mean
+// length; blank lines are lines for the bullets and the ellipses; stop words
+// count as written; a duplicate line or paragraph is an occurrence after the
+// first; a duplicate n-gram is searched for behind the last one found. Shares of
+// characters are of all characters of the text, white space included. One
+// difference: the most frequent n-gram must occur twice; datatrove also takes
+// one that occurs once, and so drops nearly every text of one sentence.
 type Gopher struct {
 	// Quality.
-	MinWords, MaxWords       int     // words in the text
+	MinWords, MaxWords       int     // words in the text, those of punctuation alone left out
 	MinMeanWord, MaxMeanWord float64 // mean characters of a word
 	MaxSymbols               float64 // '#' or ellipses per word
 	MaxBullets               float64 // share of lines that begin with a bullet
@@ -62,11 +66,12 @@ var GopherRepetition = Gopher{
 // word of the longest text) and is for one goroutine.
 type Scanner struct {
 	words  []span   // white-space separated
-	hashes []uint64 // of the words, case folded where ASCII
+	hashes []uint64 // of the words
+	chars  int      // characters of the text
 	table  table
 }
 
-type span struct{ from, to int32 }
+type span struct{ from, to, chars int32 }
 
 // Reason is the name of a failed rule, "" when a text passes.
 type Reason string
@@ -81,37 +86,58 @@ func (s *Scanner) Check(g *Gopher, text string) (Reason, float64) {
 	return s.repetition(g, text)
 }
 
+// split finds the words: what stands between characters that Unicode or ASCII
+// calls space or separator.
 func (s *Scanner) split(text string) {
-	s.words, s.hashes = s.words[:0], s.hashes[:0]
-	start := -1
+	s.words, s.hashes, s.chars = s.words[:0], s.hashes[:0], 0
+	start, chars := -1, int32(0)
 	var h uint64
+	end := func(at int) {
+		if start >= 0 {
+			s.words = append(s.words, span{int32(start), int32(at), chars})
+			s.hashes = append(s.hashes, mix(h))
+			start = -1
+		}
+	}
 	for i := 0; i < len(text); i++ {
 		c := text[i]
-		if c == ' ' || c >= '\t' && c <= '\r' {
-			if start >= 0 {
-				s.words = append(s.words, span{int32(start), int32(i)})
-				s.hashes = append(s.hashes, mix(h))
-				start = -1
+		if c&0xC0 != 0x80 { // the first byte of a character
+			s.chars++
+			space := c == ' ' || c >= '\t' && c <= '\r' || c >= 0x1C && c <= 0x1F
+			if c == 0xC2 || c >= 0xE1 && c <= 0xE3 { // where the other spaces begin
+				r, _ := utf8.DecodeRuneInString(text[i:])
+				space = unicode.IsSpace(r)
 			}
-			continue
-		}
-		if start < 0 {
-			start, h = i, 0x9e3779b97f4a7c15
-		}
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
+			if space {
+				end(i)
+				for i+1 < len(text) && text[i+1]&0xC0 == 0x80 {
+					i++
+				}
+				continue
+			}
+			if start < 0 {
+				start, chars, h = i, 0, 0x9e3779b97f4a7c15
+			}
+			chars++
 		}
 		h = (h ^ uint64(c)) * 0x100000001b3
 		h ^= h >> 29
 	}
-	if start >= 0 {
-		s.words = append(s.words, span{int32(start), int32(len(text))})
-		s.hashes = append(s.hashes, mix(h))
-	}
+	end(len(text))
 }
 
 func (s *Scanner) quality(g *Gopher, text string) (Reason, float64) {
-	n := len(s.words)
+	n, chars, alpha := 0, 0, 0
+	for _, w := range s.words {
+		word := text[w.from:w.to]
+		if hasLetter(word) {
+			alpha++
+		} else if punctuation(word) {
+			continue
+		}
+		n++
+		chars += int(w.chars)
+	}
 	if g.MinWords > 0 && n < g.MinWords {
 		return "too few words", float64(n)
 	}
@@ -121,14 +147,6 @@ func (s *Scanner) quality(g *Gopher, text string) (Reason, float64) {
 	if n == 0 {
 		return "", 0
 	}
-	chars, alpha := 0, 0
-	for _, w := range s.words {
-		word := text[w.from:w.to]
-		chars += utf8.RuneCountInString(word)
-		if hasLetter(word) {
-			alpha++
-		}
-	}
 	mean := float64(chars) / float64(n)
 	if g.MinMeanWord > 0 && mean < g.MinMeanWord {
 		return "words too short", mean
@@ -136,26 +154,21 @@ func (s *Scanner) quality(g *Gopher, text string) (Reason, float64) {
 	if g.MaxMeanWord > 0 && mean > g.MaxMeanWord {
 		return "words too long", mean
 	}
-	if share := float64(alpha) / float64(n); g.MinAlphaWords > 0 && share < g.MinAlphaWords {
-		return "too few words with letters", share
-	}
+	all := float64(len(s.words))
 	if g.MaxSymbols > 0 {
-		if v := float64(strings.Count(text, "#")) / float64(n); v > g.MaxSymbols {
+		if v := float64(strings.Count(text, "#")) / all; v > g.MaxSymbols {
 			return "too many hash signs", v
 		}
-		if v := float64(strings.Count(text, "...")+strings.Count(text, "…")) / float64(n); v > g.MaxSymbols {
+		if v := float64(strings.Count(text, "...")+strings.Count(text, "…")) / all; v > g.MaxSymbols {
 			return "too many ellipses", v
 		}
 	}
 	if g.MaxBullets > 0 || g.MaxEllipsisLines > 0 {
 		lines, bullets, dots := 0, 0, 0
-		for line := range strings.SplitSeq(text, "\n") {
+		for line := range strings.Lines(text) {
 			line = strings.TrimSpace(line)
-			if line == "" {
-				continue
-			}
 			lines++
-			if strings.HasPrefix(line, "•") || strings.HasPrefix(line, "- ") || strings.HasPrefix(line, "* ") || strings.HasPrefix(line, "‣") || strings.HasPrefix(line, "– ") {
+			if strings.HasPrefix(line, "•") || strings.HasPrefix(line, "-") {
 				bullets++
 			}
 			if strings.HasSuffix(line, "...") || strings.HasSuffix(line, "…") {
@@ -169,11 +182,14 @@ func (s *Scanner) quality(g *Gopher, text string) (Reason, float64) {
 			return "too many lines ending in ellipsis", v
 		}
 	}
+	if share := float64(alpha) / all; g.MinAlphaWords > 0 && share < g.MinAlphaWords {
+		return "too few words with letters", share
+	}
 	if g.MinStopWords > 0 {
 		found := 0
 		for _, stop := range g.StopWords {
 			for _, w := range s.words {
-				if int(w.to-w.from) == len(stop) && strings.EqualFold(text[w.from:w.to], stop) {
+				if text[w.from:w.to] == stop {
 					found++
 					break
 				}
@@ -189,6 +205,17 @@ func (s *Scanner) quality(g *Gopher, text string) (Reason, float64) {
 	return "", 0
 }
 
+// punctuation reports whether w has nothing but punctuation, ASCII symbols and
+// control characters.
+func punctuation(w string) bool {
+	for _, r := range w {
+		if !(unicode.IsPunct(r) || r < utf8.RuneSelf && unicode.IsSymbol(r) || unicode.IsControl(r) || r == '´' || r == '►') {
+			return false
+		}
+	}
+	return true
+}
+
 func hasLetter(w string) bool {
 	for _, r := range w {
 		if r < utf8.RuneSelf {
@@ -202,26 +229,37 @@ func hasLetter(w string) bool {
 	return false
 }
 
-// dup is the share of repeated pieces of text cut at sep, and of their bytes.
-func (s *Scanner) dup(text, sep string) (pieces, bytes float64) {
-	n, all, again, againBytes := 0, 0, 0, 0
-	s.table.reset(strings.Count(text, sep) + 1)
-	for p := range strings.SplitSeq(text, sep) {
-		p = strings.TrimSpace(p)
-		if p == "" {
-			continue
+// dup is the share of repeated pieces of text, cut at runs of at least so many line
+// feeds, and their characters' share of all.
+func (s *Scanner) dup(text string, least int) (pieces, chars float64) {
+	n, again, againChars := 0, 0, 0
+	s.table.reset(strings.Count(text, "\n") + 1)
+	for {
+		end, next := len(text), -1
+		for i := strings.IndexByte(text, '\n'); i >= 0; {
+			k := i + 1
+			for k < len(text) && text[k] == '\n' {
+				k++
+			}
+			if k-i >= least {
+				end, next = i, k
+				break
+			}
+			if i = strings.IndexByte(text[k:], '\n'); i >= 0 {
+				i += k
+			}
 		}
 		n++
-		all += len(p)
-		if s.table.add(hashString(p)) > 1 {
+		if p := text[:end]; s.table.add(hashString(p)) > 1 {
 			again++
-			againBytes += len(p)
+			againChars += utf8.RuneCountInString(p)
 		}
+		if next < 0 {
+			break
+		}
+		text = text[next:]
 	}
-	if n == 0 {
-		return 0, 0
-	}
-	return float64(again) / float64(n), float64(againBytes) / float64(all)
+	return float64(again) / float64(n), float64(againChars) / float64(max(s.chars, 1))
 }
 
 func hashString(p string) uint64 {
@@ -239,37 +277,30 @@ func hashString(p string) uint64 {
 }
 
 func (s *Scanner) repetition(g *Gopher, text string) (Reason, float64) {
-	if g.MaxDupLines > 0 || g.MaxDupLineChars > 0 {
-		n, b := s.dup(text, "\n")
-		if g.MaxDupLines > 0 && n > g.MaxDupLines {
-			return "duplicate lines", n
-		}
-		if g.MaxDupLineChars > 0 && b > g.MaxDupLineChars {
-			return "characters in duplicate lines", b
-		}
-	}
-	if (g.MaxDupParagraphs > 0 || g.MaxDupParagraphChars > 0) && strings.Contains(text, "\n\n") {
-		n, b := s.dup(text, "\n\n")
+	if g.MaxDupParagraphs > 0 || g.MaxDupParagraphChars > 0 {
+		n, c := s.dup(strings.TrimSpace(text), 2)
 		if g.MaxDupParagraphs > 0 && n > g.MaxDupParagraphs {
 			return "duplicate paragraphs", n
 		}
-		if g.MaxDupParagraphChars > 0 && b > g.MaxDupParagraphChars {
-			return "characters in duplicate paragraphs", b
+		if g.MaxDupParagraphChars > 0 && c > g.MaxDupParagraphChars {
+			return "characters in duplicate paragraphs", c
 		}
 	}
-	total := 0
-	for _, w := range s.words {
-		total += int(w.to - w.from)
-	}
-	if total == 0 {
-		return "", 0
+	if g.MaxDupLines > 0 || g.MaxDupLineChars > 0 {
+		n, c := s.dup(text, 1)
+		if g.MaxDupLines > 0 && n > g.MaxDupLines {
+			return "duplicate lines", n
+		}
+		if g.MaxDupLineChars > 0 && c > g.MaxDupLineChars {
+			return "characters in duplicate lines", c
+		}
 	}
 	for k, limit := range g.MaxTopGram {
 		n := k + 2
 		if limit <= 0 || len(s.words) < n {
 			continue
 		}
-		if v := s.topGram(n, total); v > limit {
+		if v := s.topGram(n); v > limit {
 			return Reason("most frequent " + string(rune('0'+n)) + "-gram"), v
 		}
 	}
@@ -278,7 +309,7 @@ func (s *Scanner) repetition(g *Gopher, text string) (Reason, float64) {
 		if limit <= 0 || len(s.words) < n {
 			continue
 		}
-		v := s.dupGram(n, total)
+		v := s.dupGram(n)
 		if v > limit {
 			name := "10"
 			if n < 10 {
@@ -293,41 +324,47 @@ func (s *Scanner) repetition(g *Gopher, text string) (Reason, float64) {
 	return "", 0
 }
 
-// topGram is the share of bytes in the most frequent n-gram, occurrences that
-// overlap counted as they come; a tie goes to the longer one.
-func (s *Scanner) topGram(n, total int) float64 {
+// topGram is the share of the most frequent n-gram, with single spaces inside,
+// times the number of its occurrences, those that overlap counted as they come;
+// of several the one that comes first. 0 if none occurs twice.
+func (s *Scanner) topGram(n int) float64 {
 	s.table.reset(len(s.words))
-	best, bestBytes := 1, 0
+	best := 1
 	for i := 0; i+n <= len(s.words); i++ {
-		c := s.table.add(ngramHash(s.hashes[i : i+n]))
-		if c < best || c == 1 {
-			continue
-		}
-		b := 0
-		for _, w := range s.words[i : i+n] {
-			b += int(w.to - w.from)
-		}
-		if c > best || b > bestBytes {
-			best, bestBytes = c, b
+		best = max(best, s.table.add(ngramHash(s.hashes[i:i+n])))
+	}
+	if best == 1 {
+		return 0
+	}
+	for i := 0; i+n <= len(s.words); i++ {
+		if s.table.get(ngramHash(s.hashes[i:i+n])) == best {
+			return float64(best*(s.gramChars(i, n)+n-1)) / float64(s.chars)
 		}
 	}
-	return float64(best*bestBytes) / float64(total)
+	return 0
 }
 
-// dupGram is the share of bytes covered by n-grams seen before in the text.
-func (s *Scanner) dupGram(n, total int) float64 {
+// gramChars is the number of characters of n words from i on.
+func (s *Scanner) gramChars(i, n int) (chars int) {
+	for _, w := range s.words[i : i+n] {
+		chars += int(w.chars)
+	}
+	return chars
+}
+
+// dupGram is the share of the characters in n-grams seen before in the text.
+func (s *Scanner) dupGram(n int) float64 {
 	s.table.reset(len(s.words))
-	covered, upto := 0, 0 // words below upto are counted
-	for i := 0; i+n <= len(s.words); i++ {
+	covered := 0
+	for i := 0; i+n <= len(s.words); {
 		if s.table.add(ngramHash(s.hashes[i:i+n])) == 1 {
+			i++
 			continue
 		}
-		for k := max(i, upto); k < i+n; k++ {
-			covered += int(s.words[k].to - s.words[k].from)
-		}
-		upto = i + n
+		covered += s.gramChars(i, n)
+		i += n
 	}
-	return float64(covered) / float64(total)
+	return float64(covered) / float64(s.chars)
 }
 
 // table counts 64-bit keys: open addressing, cleared by a generation number.
@@ -370,6 +407,19 @@ func (t *table) add(key uint64) int {
 		}
 		if s.key == key {
 			s.count++
+			return int(s.count)
+		}
+	}
+}
+
+// get is how often key was added since reset.
+func (t *table) get(key uint64) int {
+	for i := key & t.mask; ; i = (i + 1) & t.mask {
+		s := &t.slots[i]
+		if s.gen != t.gen {
+			return 0
+		}
+		if s.key == key {
 			return int(s.count)
 		}
 	}

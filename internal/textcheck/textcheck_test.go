@@ -291,7 +291,7 @@ func TestGopher(t *testing.T) {
 	check(GopherQuality, strings.Repeat("zebra löwe tiger ", 20), "too few stop words")
 	check(GopherRepetition, strings.Repeat(line+"\n", 4)+text, "duplicate lines")
 	check(GopherRepetition, text+"\na\nb\nc\nd\ne\nf\n"+text, "characters in duplicate lines")
-	check(GopherRepetition, line+"\n\nx\n\n"+line+"\ny\n\n"+line, "duplicate lines")
+	check(GopherRepetition, line+"\n\nx\n\n"+line+"\ny\n\n"+line, "characters in duplicate paragraphs")
 	check(GopherRepetition, strings.Repeat("immer wieder ", 30)+text, "most frequent 2-gram")
 	// A passage of 20 words twice, without being the most frequent 2-gram.
 	check(GopherRepetition, text+" "+strings.Join(good[20:45], " "), "duplicate 5-grams")
@@ -300,21 +300,32 @@ func TestGopher(t *testing.T) {
 	check(Gopher{}, "x", "")
 }
 
-// Shares by hand: "a b a b a b": the 2-gram "a b" three times covers all.
+// Shares by hand.
 func TestGopherShares(t *testing.T) {
 	var s Scanner
+	s.split("aa b aa b  äa\u00a0b")
+	if len(s.words) != 6 || s.chars != 15 || s.words[4].chars != 2 {
+		t.Fatalf("%d words, %d characters, %+v", len(s.words), s.chars, s.words)
+	}
 	s.split("aa b aa b aa b")
-	if v := s.topGram(2, 9); v != 1 {
-		t.Errorf("top 2-gram %v, want 1", v)
+	if v := s.topGram(2); v != 3*4.0/14 {
+		t.Errorf("top 2-gram %v, want 12 of 14 characters", v)
 	}
-	// Of three occurrences of "aa b" the second and third are duplicates: words 3
-	// to 6, and "b aa" from word 4 on is covered already: 6 of 9 bytes.
-	if v := s.dupGram(2, 9); math.Abs(v-6.0/9) > 1e-12 {
-		t.Errorf("duplicate 2-grams %v, want 0.667", v)
+	// "aa b" at the third word is a duplicate, and the next two words again.
+	if v := s.dupGram(2); math.Abs(v-6.0/14) > 1e-12 {
+		t.Errorf("duplicate 2-grams %v, want 6 of 14 characters", v)
 	}
-	lines, bytes := s.dup("ab\ncdef\nab\n\nab", "\n")
-	if lines != 0.5 || bytes != 0.4 {
-		t.Errorf("duplicate lines %v, bytes %v, want 0.5 and 0.4", lines, bytes)
+	s.split("ein Satz ohne Wiederholung")
+	if v := s.topGram(2); v != 0 {
+		t.Errorf("top 2-gram that occurs once: %v, want 0", v)
+	}
+	text := "äb\ncdef\nab\n\näb"
+	s.split(text)
+	if n, chars := s.dup(text, 1); n != 0.25 || chars != 2.0/14 {
+		t.Errorf("duplicate lines %v, characters %v, want 1/4 and 2/14", n, chars)
+	}
+	if n, _ := s.dup("x\ny\n\nx\ny\n\n\nz", 2); n != 1.0/3 {
+		t.Errorf("duplicate paragraphs %v, want 1/3", n)
 	}
 }
 
