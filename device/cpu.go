@@ -148,25 +148,16 @@ func (d *CPU) operand(rows, cols int, f func(y []float32, lo, hi int)) *Tensor {
 		return t
 	}
 	t := d.newHalf(rows, cols)
-	d.rounded(rows, cols, t, nil, func(y, _ []float32, lo, hi int) { f(y, lo, hi) })
-	return t
-}
-
-// rounded computes rows of a, and of b if it isn't nil, in worker memory and rounds them to bf16.
-func (d *CPU) rounded(rows, cols int, a, b *Tensor, f func(y, z []float32, lo, hi int)) {
 	block := max(1, nearBlock/cols)
 	d.rowsOn(rows, cols, func(worker, lo, hi int) {
-		buf := d.worker(worker, 2*block*cols)
+		buf := d.worker(worker, block*cols)
 		for ; lo < hi; lo += block {
 			n := min(block, hi-lo) * cols
-			y, z := buf[:n], buf[block*cols:block*cols+n]
-			f(y, z, lo, lo+n/cols)
-			narrowBF16(a.h[lo*cols:lo*cols+n], y)
-			if b != nil {
-				narrowBF16(b.h[lo*cols:lo*cols+n], z)
-			}
+			f(buf[:n], lo, lo+n/cols)
+			narrowBF16(t.h[lo*cols:lo*cols+n], buf[:n])
 		}
 	})
+	return t
 }
 
 // nearBlock is the number of elements that are computed before they are rounded: a part of the first-level cache.

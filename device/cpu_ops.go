@@ -153,17 +153,34 @@ func (d *CPU) SwiGLU(gate, up *Tensor) *Tensor {
 
 // SwiGLUGrad implements Derivatives.
 func (d *CPU) SwiGLUGrad(gate, up, dy *Tensor) (dgate, dup *Tensor) {
-	g, u, v, n := d.values(gate), d.values(up), d.values(dy), gate.Cols
+	n := gate.Cols
 	if d.compute == tensor.BF16 {
-		dgate, dup = d.newHalf(gate.Rows, n), d.newHalf(gate.Rows, n)
-		d.rounded(gate.Rows, n, dgate, dup, func(dg, du []float32, lo, hi int) {
-			vec.SwiGLUBackward(dg, du, v[lo*n:hi*n], g[lo*n:hi*n], u[lo*n:hi*n])
-		})
-		return dgate, dup
+		return d.swiGLUGradHalf(d.half(gate), d.half(up), d.values(dy), gate.Rows, n)
 	}
+	g, u, v := d.values(gate), d.values(up), d.values(dy)
 	dgate, dup = d.New(gate.Rows, n), d.New(gate.Rows, n)
 	d.rows(gate.Rows, n, func(lo, hi int) {
 		vec.SwiGLUBackward(dgate.f32[lo*n:hi*n], dup.f32[lo*n:hi*n], v[lo*n:hi*n], g[lo*n:hi*n], u[lo*n:hi*n])
+	})
+	return dgate, dup
+}
+
+// swiGLUGradHalf is SwiGLUGrad of values saved in bf16, for products that will read bf16: f32 exists only in parts that
+// are near.
+func (d *CPU) swiGLUGradHalf(gate, up []uint16, dy []float32, rows, n int) (dgate, dup *Tensor) {
+	dgate, dup = d.newHalf(rows, n), d.newHalf(rows, n)
+	d.rowsOn(rows, n, func(worker, lo, hi int) {
+		buf := d.worker(worker, 4*nearBlock)
+		for at := lo * n; at < hi*n; at += nearBlock {
+			end := min(at+nearBlock, hi*n)
+			part := func(i int) []float32 { return buf[i*nearBlock : i*nearBlock+end-at] }
+			g, u, dg, du := part(0), part(1), part(2), part(3)
+			widenBF16(g, gate[at:end])
+			widenBF16(u, up[at:end])
+			vec.SwiGLUBackward(dg, du, dy[at:end], g, u)
+			narrowBF16(dgate.h[at:end], dg)
+			narrowBF16(dup.h[at:end], du)
+		}
 	})
 	return dgate, dup
 }

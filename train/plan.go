@@ -173,6 +173,11 @@ func makePlan(c *Config, m checkpoint.Config, stored, steps int) Plan {
 	p.TokensPerStep = int64(c.Batch.Global) * int64(c.Data.SequenceLength)
 	p.Tokens = p.TokensPerStep * int64(steps)
 	p.FLOPsPerToken = flopsPerToken(&m, c.Data.SequenceLength)
+	if c.LoRA != nil {
+		// Frozen matrices have no derivative of their own: a third of their products is left out.
+		p.FLOPsPerToken -= 2 * float64(layerMatrices(&m)*int64(m.Layers)+int64(m.HiddenSize)*int64(m.VocabSize))
+		p.FLOPsPerToken += 6 * float64(adapterParams(c.LoRA, &m))
+	}
 	p.FLOPs = p.FLOPsPerToken * float64(p.Tokens)
 	p.Memory = planMemory(c, &m, &p)
 	state := p.Trainable * 4
@@ -223,7 +228,7 @@ func planMemory(c *Config, m *checkpoint.Config, p *Plan) Memory {
 	back := 3*f32(t, h) + 2*f32(t, q) + 2*f32(t, kv)
 	if bf16 {
 		loss += saved(chunk, v) + saved(chunk, h)
-		back += 3*f32(t, f) + saved(t, h) + saved(t, q) + 2*saved(t, kv) + 2*saved(t, f)
+		back += f32(t, f) + saved(t, h) + saved(t, q) + 2*saved(t, kv) + 2*saved(t, f)
 	} else {
 		back += 3 * f32(t, f)
 	}

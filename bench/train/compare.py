@@ -40,6 +40,8 @@ def main():
     a.add_argument("--cells", default="", help="only cells whose name holds this")
     a.add_argument("--rounds", type=int, default=5)
     a.add_argument("--no-compile", action="store_true")
+    a.add_argument("--micros", default="8,4,2,1", help="sequences per micro-batch to choose from")
+    a.add_argument("--threads", default="2,1")
     a.add_argument("--leo", default="", help="the built program, else go build makes it")
     a.add_argument("--peak-f32", type=float, default=0); a.add_argument("--peak-bf16", type=float, default=0)
     a.add_argument("--table", action="store_true")
@@ -67,8 +69,8 @@ def main():
         args = [shape, dtype, str(length)]
         # PyTorch's best setting: each program takes two steps, the second counts.
         best = None
-        for micro in [m for m in (8, 4, 2, 1) if m * length <= TOKENS]:
-            for threads in (2, 1):
+        for micro in [m for m in map(int, a.micros.split(",")) if m * length <= TOKENS]:
+            for threads in map(int, a.threads.split(",")):
                 key = f"{cell}/tune/{micro}x{threads}"
                 if threads == 1 and micro != max(1, 2048 // length): continue
                 if key not in done:
