@@ -60,6 +60,7 @@ type line struct {
 	b    strings.Builder
 	loss bool
 	n    int
+	code string // colour in force
 }
 
 func (l *line) token(text string, loss bool) {
@@ -88,7 +89,14 @@ func (l *line) token(text string, loss bool) {
 	if loss {
 		colour = colourLoss
 	}
-	l.b.WriteString(colour + text + colourOff)
+	if colour != l.code {
+		if l.code != "" {
+			l.b.WriteString(colourOff)
+		}
+		l.b.WriteString(colour)
+		l.code = colour
+	}
+	l.b.WriteString(text)
 }
 
 func (l *line) flush(w io.Writer, label string) {
@@ -98,11 +106,17 @@ func (l *line) flush(w io.Writer, label string) {
 	if l.loss && !l.v.Colour {
 		l.b.WriteString("⟧")
 	}
-	label = fmt.Sprintf("%-9s", label)
-	if l.v.Colour {
-		label = colourRole + label + colourOff
+	if l.code != "" {
+		l.b.WriteString(colourOff)
 	}
-	fmt.Fprintf(w, "  %s  %s\n", label, l.b.String())
+	if label != "" {
+		label = fmt.Sprintf("%-9s", label)
+		if l.v.Colour {
+			label = colourRole + label + colourOff
+		}
+		label += "  "
+	}
+	fmt.Fprintf(w, "  %s%s\n", label, l.b.String())
 	*l = line{v: l.v}
 }
 
@@ -167,7 +181,11 @@ func roleName(s Sample, i int) string {
 // the targets that carry loss.
 func (v *Inspector) Window(w io.Writer, title string, win *Window) error {
 	out := bufio.NewWriter(w)
-	fmt.Fprintf(out, "%s: %d positions, %d documents, loss weight %g", title, win.Len(), len(win.Docs), win.Loss())
+	documents := "documents"
+	if len(win.Docs) == 1 {
+		documents = "document"
+	}
+	fmt.Fprintf(out, "%s: %d positions, %d %s, loss weight %g", title, win.Len(), len(win.Docs), documents, win.Loss())
 	if win.Cut > 0 {
 		fmt.Fprintf(out, ", %d tokens cut off", win.Cut)
 	}
@@ -177,7 +195,11 @@ func (v *Inspector) Window(w io.Writer, title string, win *Window) error {
 		if d+1 < len(win.Docs) {
 			end = int(win.Docs[d+1])
 		}
-		fmt.Fprintf(out, " document %d, positions %d to %d, attends to itself only\n", d+1, start, end-1)
+		name := ""
+		if len(win.Refs) == len(win.Docs) { // else documents lie inside samples
+			name = fmt.Sprintf(" (sample %d)", win.Refs[d].Index)
+		}
+		fmt.Fprintf(out, " document %d%s, positions %d to %d, attends to itself only\n", d+1, name, start, end-1)
 		l := line{v: v}
 		l.token(v.piece(win.IDs[start]), false)
 		// Each token but the first is shown once: as target of the one before.

@@ -101,8 +101,9 @@ svg{display:block;width:100%%;height:auto}text{font:11px system-ui,sans-serif;fi
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#1a1a1a}text{fill:#aaa}rect{fill:#6fa3d8}}
 </style></head><body>
 <h1>Tokens per sample: %s</h1>
+<p>%s. Bars: samples by their number of tokens; point at one for its numbers.</p>
 <table><tr><th>dataset<th>samples<th>skipped<th>tokens<th>min<th>median<th>90 %%<th>99 %%<th>max<th>avg</tr>
-`, e(prefix), e(prefix))
+`, e(filepath.Base(prefix)), e(filepath.Base(prefix)), e(prefix))
 	all := append(parts[:len(parts):len(parts)], Total(parts))
 	for _, s := range all {
 		fmt.Fprintf(&b, "<tr><td>%s<td>%d<td>%d<td>%d<td>%d<td>%d<td>%d<td>%d<td>%d<td>%.1f</tr>\n", e(s.Name), s.Accepted, s.Skipped, s.Tokens,
@@ -158,8 +159,20 @@ func histogram(b *strings.Builder, l Lengths) {
 		fmt.Fprintf(b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%d to %d tokens: %d samples</title></rect>`+"\n",
 			float64(left)+bar*float64(i), float64(height)-h, max(bar-1, .5), h, i*step, (i+1)*step-1, n)
 	}
-	for i := 0; i <= len(counts); i += max(1, len(counts)/6) {
-		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%d</text>`+"\n", float64(left)+bar*float64(i), height+16, i*step)
+	for at := 0; at <= len(counts)*step; at += tick(len(counts) * step) {
+		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%d</text>`+"\n", float64(left)+bar*float64(at)/float64(step), height+16, at)
 	}
+	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">tokens</text>`+"\n", left-6, height+16)
 	b.WriteString("</svg>\n")
+}
+
+// tick is a round distance of at most eight marks on an axis of so many tokens.
+func tick(tokens int) int {
+	for d := 1; ; d *= 10 {
+		for _, k := range [...]int{1, 2, 5} {
+			if tokens <= 8*k*d {
+				return k * d
+			}
+		}
+	}
 }
