@@ -179,15 +179,20 @@ func makePlan(c *Config, m checkpoint.Config, stored, steps int) Plan {
 		p.FLOPsPerToken += 6 * float64(adapterParams(c.LoRA, &m))
 	}
 	p.FLOPs = p.FLOPsPerToken * float64(p.Tokens)
-	p.Memory = planMemory(c, &m, &p)
+	p.Memory = planMemory(c, &m, stored, &p)
 	state := p.Trainable * 4
 	p.Disk = (state+p.Memory.Optimizer)*int64(c.Checkpoint.Keep+1) + 2*p.Params
 	return p
 }
 
 // planMemory adds up what the CPU device holds at the peak of a step.
-func planMemory(c *Config, m *checkpoint.Config, p *Plan) Memory {
+func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan) Memory {
 	frozen := p.Params - p.Trainable
+	rows := slices.Contains(c.Model.Train, newRows) && m.VocabSize > stored // vocabulary matrices with frozen rows
+	wholeHead := trains(c.Model.Train, "lm_head.weight") || m.TieEmbeddings && trains(c.Model.Train, "model.embed_tokens.weight")
+	if c.LoRA != nil && len(c.Model.Train) == 0 {
+		wholeHead = false
+	}
 	perFrozen := 2.0 // as published: 16 bits
 	if c.LoRA != nil && c.LoRA.BaseType != "" {
 		if d, err := tensor.ParseDType(c.LoRA.BaseType); err == nil {
@@ -202,6 +207,13 @@ func planMemory(c *Config, m *checkpoint.Config, p *Plan) Memory {
 	if c.Optimizer.Bits == 8 {
 		mem.Optimizer = 2 * p.Trainable
 	}
+	if rows && !wholeHead { // kept in f32 as a whole
+		old := int64(stored) * int64(m.HiddenSize)
+		if !m.TieEmbeddings {
+			old *= 2
+		}
+		mem.Weights += 4*old - int64(perFrozen*float64(old))
+	}
 	t := c.Batch.Micro * c.Data.SequenceLength
 	h, q, kv, f, v := m.HiddenSize, m.Heads*m.HeadDim, m.KVHeads*m.HeadDim, m.IntermediateSize, m.VocabSize
 	bf16 := c.Compute.DType == "bf16"
@@ -213,7 +225,22 @@ func planMemory(c *Config, m *checkpoint.Config, p *Plan) Memory {
 		}
 		return f32(rows, n)
 	}
-	layer := 2*f32(t, h) + 2*saved(t, h) + 2*saved(t, q) + 2*saved(t, kv) + f32(t, m.Heads) + 3*saved(t, f)
+	layer := 2*f32(t, h) + 2*saved(t, q) + 2*saved(t, kv) + f32(t, m.Heads) + 2*saved(t, f)
+	if c.LoRA != nil || trains(c.Model.Train, "model.layers.0.mlp.up_proj.weight") {
+		layer += 2*saved(t, h) + saved(t, f) // inputs of products, kept for the derivatives of weights
+	}
+	if l := c.LoRA; l != nil && (l.DoRA || l.Dropout > 0) {
+		sides := map[string][2]int{"q_proj": {h, q}, "k_proj": {h, kv}, "v_proj": {h, kv}, "o_proj": {q, h}, "gate_proj": {h, f}, "up_proj": {h, f}, "down_proj": {f, h}}
+		for _, target := range l.Targets {
+			s := sides[target]
+			if l.Dropout > 0 {
+				layer += saved(t, s[0])
+			}
+			if l.DoRA {
+				layer += 2 * f32(t, s[1])
+			}
+		}
+	}
 	if c.Compute.Recompute {
 		mem.Activations = int64(m.Layers)*f32(t, h) + layer
 	} else {
@@ -240,8 +267,11 @@ func planMemory(c *Config, m *checkpoint.Config, p *Plan) Memory {
 	}
 	widest := int64(max(f, q, h))
 	mem.Workspace += per * (2*int64(v)*int64(h) + max(widest*int64(h), widest*int64(t)))
-	if frozen > 0 {
-		mem.Workspace += 4 * int64(v) * int64(h) // a frozen matrix unpacked
+	switch { // a frozen matrix unpacked
+	case frozen > 0 && !wholeHead && !rows:
+		mem.Workspace += 4 * int64(v) * int64(h)
+	case frozen > 0:
+		mem.Workspace += 4 * widest * int64(h)
 	}
 	return mem
 }

@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"testing"
 
 	"leolm/tensor"
@@ -57,5 +58,46 @@ func TestTapeReleasesEverything(t *testing.T) {
 	}
 	if n := dev.LiveTensors(); n != 0 {
 		t.Errorf("%d bytes of tensors are alive after a step", n)
+	}
+}
+
+// The same for frozen weights with adapters beside them, and for new rows alone.
+func TestPlannedMemoryOfFrozenWeights(t *testing.T) {
+	base := workshop(t)
+	base.Model.Shape = &Shape{HiddenSize: 128, IntermediateSize: 352, Layers: 4, Heads: 4, KVHeads: 2, VocabSize: 8192, TieEmbeddings: true}
+	base.Schedule.Steps = 1
+	base.derive()
+	runAll(t, base, 0)
+	for name, change := range map[string]func(*Config){
+		"lora":     func(c *Config) { c.LoRA = &LoRAConfig{Rank: 8} },
+		"dora":     func(c *Config) { c.LoRA = &LoRAConfig{Rank: 8, DoRA: true, Dropout: 0.1} },
+		"new rows": func(c *Config) { c.Model.VocabSize, c.Model.Train = 8192+64, []string{newRows} },
+	} {
+		for _, dtype := range []string{"f32", "bf16"} {
+			cfg := *base
+			cfg.Output += name + dtype
+			cfg.Model = ModelConfig{Base: filepath.Join(base.Output, "model")}
+			change(&cfg)
+			cfg.Compute.DType = dtype
+			cfg.Data.SequenceLength, cfg.Data.Packing, cfg.Data.Loss = 256, true, "all"
+			cfg.Batch.Micro, cfg.Batch.Global, cfg.Schedule.Steps = 2, 2, 2
+			cfg.derive()
+			compute, _ := tensor.ParseDType(dtype)
+			dev := newCPU(t, compute)
+			tr, err := New(&cfg, dev, Observer{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tr.Close()
+			for range 2 {
+				if _, err := tr.step(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, want := float64(tr.PeakBytes()), float64(tr.plan.Memory.Total())
+			if math.Abs(want/got-1) > 0.1 {
+				t.Errorf("%s %s: predicted %.2f MB, used %.2f MB (%+.0f %%)\n  %+v\n  arena %d, weights %d", name, dtype, want/1e6, got/1e6, 100*(want/got-1), tr.plan.Memory, dev.ArenaBytes(), tr.sub.model.WeightBytes())
+			}
+		}
 	}
 }
