@@ -173,19 +173,40 @@ func TestResumedRunEqualsUninterruptedRun(t *testing.T) {
 
 // Recomputing activations must not change a bit.
 func TestRecomputeIsBitwiseEqual(t *testing.T) {
-	cfg := workshop(t)
-	_, a := runAll(t, cfg, 0)
-	want := weightsOf(t, cfg)
-	cfg.Output += "-recompute"
-	cfg.Compute.Recompute = true
-	_, b := runAll(t, cfg, 0)
-	for i := range a {
-		if a[i].Loss != b[i].Loss || a[i].GradNorm != b[i].GradNorm {
-			t.Errorf("step %d: loss %v, recomputed %v", i+1, a[i].Loss, b[i].Loss)
+	base := workshop(t)
+	base.Schedule.Steps = 5
+	runAll(t, base, 0)
+	for _, dtype := range []string{"f32", "bf16"} {
+		for name, change := range map[string]func(*Config){
+			"full": func(*Config) {},
+			"dora": func(c *Config) {
+				c.Model = ModelConfig{Base: filepath.Join(base.Output, "model")}
+				c.LoRA = &LoRAConfig{Rank: 4, DoRA: true, Dropout: 0.2}
+			},
+			"qlora": func(c *Config) {
+				c.Model = ModelConfig{Base: filepath.Join(base.Output, "model")}
+				c.LoRA = &LoRAConfig{Rank: 4, BaseType: "q8_0", Dropout: 0.2}
+			},
+		} {
+			cfg := *base
+			cfg.Output += "-" + dtype + name
+			cfg.Compute.DType = dtype
+			change(&cfg)
+			cfg.derive()
+			_, a := runAll(t, &cfg, 0)
+			want := weightsOf(t, &cfg)
+			cfg.Output += "-recompute"
+			cfg.Compute.Recompute = true
+			_, b := runAll(t, &cfg, 0)
+			for i := range a {
+				if a[i].Loss != b[i].Loss || a[i].GradNorm != b[i].GradNorm {
+					t.Errorf("%s %s, step %d: loss %v, recomputed %v", dtype, name, i+1, a[i].Loss, b[i].Loss)
+				}
+			}
+			if !bytes.Equal(weightsOf(t, &cfg), want) {
+				t.Errorf("%s %s: the finished weights differ", dtype, name)
+			}
 		}
-	}
-	if !bytes.Equal(weightsOf(t, cfg), want) {
-		t.Error("the finished weights differ")
 	}
 }
 
