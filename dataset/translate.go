@@ -229,13 +229,14 @@ func (t *Translation) Run(ctx context.Context) (*TranslateResult, error) {
 			got := strings.TrimSpace(r.Response.Text)
 			if r.Problem != "" {
 				res.Problems++
+				_, field, _ := strings.Cut(id, ":") // ids are row:field
 				b, err := json.Marshal(struct {
 					Row     int64  `json:"row"`
 					Field   string `json:"field"`
 					Problem string `json:"problem"`
 					Source  string `json:"source"`
 					Answer  string `json:"answer"`
-				}{row.Number, id, r.Problem, text.Text, got})
+				}{row.Number, field, r.Problem, text.Text, got})
 				if err != nil {
 					return err
 				}

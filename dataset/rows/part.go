@@ -68,8 +68,12 @@ func cutLines(f *os.File, size int64) ([]Part, error) {
 	blank := true // so far, of a line longer than the buffer
 	for {
 		b, err := br.ReadSlice('\n')
+		text := b
+		if at == 0 {
+			text = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // as dropBOM does
+		}
 		at += int64(len(b))
-		blank = blank && len(bytes.TrimSpace(b)) == 0
+		blank = blank && len(bytes.TrimSpace(text)) == 0
 		if err == bufio.ErrBufferFull {
 			continue
 		}

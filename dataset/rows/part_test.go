@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
 )
 
 // rowsOf lists every row of a file, or of a part, with its number and line.
@@ -114,4 +116,71 @@ func TestParts(t *testing.T) {
 	if _, err := Open(pqPath, Options{Part: &Part{From: 3, To: 99}}); err == nil || !strings.Contains(err.Error(), "row groups") {
 		t.Errorf("row groups that are not there: %v", err)
 	}
+}
+
+// Whatever the bytes, the parts of a JSONL file give its rows.
+func FuzzParts(f *testing.F) {
+	for _, s := range []string{"{}\n\n[1]\r\n \n\"x\"", "\xef\xbb\xbf1\n2", "\n\n\n", "{\"a\":\"" + strings.Repeat("ä", 40) + "\"}\n{\n", "\v\n\u00a0\n1", "\ufeff\n0"} {
+		f.Add(s, 3)
+	}
+	f.Fuzz(func(t *testing.T, s string, size int) {
+		if strings.HasPrefix(s, "\x1f\x8b") || strings.HasPrefix(s, "\x28\xb5\x2f\xfd") {
+			return
+		}
+		path := filepath.Join(t.TempDir(), "f.jsonl")
+		if err := os.WriteFile(path, []byte(s), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		parts, err := Cut(path, "jsonl", int64(max(1, size%200)))
+		if err != nil && len(s) >= 4 {
+			t.Fatal(err)
+		}
+		if parts == nil {
+			return
+		}
+		var got []string
+		for i := range parts {
+			got = append(got, rowsOf(t, path, &parts[i])...)
+		}
+		if want := rowsOf(t, path, nil); !slices.Equal(got, want) {
+			t.Fatalf("%q in %+v:\n%q\nwhole:\n%q", s, parts, got, want)
+		}
+	})
+}
+
+// A damaged Parquet file is an error, not a crash.
+func FuzzParquet(f *testing.F) {
+	type row struct {
+		Text string   `parquet:"text"`
+		N    *float64 `parquet:"n,optional"`
+		List []string `parquet:"list,list"`
+	}
+	for _, codec := range []compress.Codec{&parquet.Uncompressed, &parquet.Snappy, &parquet.Zstd} {
+		var b bytes.Buffer
+		w := parquet.NewGenericWriter[row](&b, parquet.Compression(codec))
+		x := 2.5
+		if _, err := w.Write([]row{{"eins", nil, []string{"a", "b"}}, {"zwei", &x, nil}, {"eins", nil, []string{""}}}); err != nil {
+			f.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes(), 40, byte(1))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, at int, flip byte) {
+		data = slices.Clone(data)
+		if len(data) > 0 {
+			data[uint(at)%uint(len(data))] ^= flip
+		}
+		path := filepath.Join(t.TempDir(), "f.parquet")
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := readAll(path, Options{}); len(got) > 1<<20 {
+			t.Fatalf("%d rows of %d bytes", len(got), len(data))
+		}
+		if _, err := Cut(path, "parquet", 1); err != nil && err.Error() == "" {
+			t.Fatal("an error that says nothing")
+		}
+	})
 }
