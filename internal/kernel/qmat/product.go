@@ -17,9 +17,10 @@ const (
 	// What a chunk of a bandwidth-bound product streams: about 10 µs.
 	chunkBytes = 192 << 10
 	// What the tiles of a chunk may take of the second-level cache.
-	chunkActs = 384 << 10
-	// Integer operations of a compute-bound chunk: about 150 µs of one core.
-	chunkOps = 48 << 20
+	chunkActs = 512 << 10
+	// Integer operations of a compute-bound chunk: about 300 µs of one core. Smaller
+	// ones would read weights and activations more often from beyond that cache.
+	chunkOps = 96 << 20
 )
 
 // Chunks cuts the product for a number of workers and returns how many chunks

@@ -1,0 +1,467 @@
+// Command speed measures everything that docs/speed.md says about speed, Leo and llama.cpp in turn, and
+// writes a Markdown table.
+//
+//	go build -o /tmp/leo ./cmd/leo && go run ./bench/speed --leo /tmp/leo --files /tmp/models --out out/speed
+//
+// The table has a cell for each model file and kind of measurement, a cell has pairs of runs, and every pair is
+// kept in OUT/CELL.json as soon as it is there: a run that was interrupted goes on where it stopped. Missing model files
+// (random weights: speed does not depend on values) are made by ../shared/peers/random_gguf.py, which needs
+// Python. llama.cpp is left out where bench/peers has no npm package (see bench/peers/README.md).
+// Everything else on the machine should be quiet, but for the cells that say "busy".
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"leolm/internal/durable"
+	"leolm/internal/pool"
+)
+
+// shapes are the arguments of random_gguf.py after the type.
+var shapes = map[string][]string{
+	"tiny": {"256", "512", "2", "4", "4", "1000", "2048"},
+	"1b":   {"2048", "5632", "22", "32", "4", "32000", "2048"},
+	"7b":   {"4096", "11008", "32", "32", "32", "32000", "16384"},
+}
+
+// row is the part of a row of leo bench --json that the table needs.
+type row struct {
+	Prefill   rate    `json:"prefill_tokens_per_second"`
+	Decode    rate    `json:"decode_tokens_per_second"`
+	First     rate    `json:"first_token_seconds"`
+	ReadShare float64 `json:"share_of_read_bandwidth"`
+	PeakShare float64 `json:"share_of_arithmetic_peak"`
+	Peak      string  `json:"peak"`
+}
+
+type rate struct {
+	Median float64 `json:"median"`
+}
+
+type bench struct {
+	Load float64 `json:"load_seconds"`
+	Rows []row   `json:"rows"`
+}
+
+// pair is one measurement of each. Peer is nil where llama.cpp is not asked.
+type pair struct {
+	Leo  bench `json:"leo"`
+	Peer *peer `json:"llama_cpp,omitempty"`
+}
+
+type peer struct {
+	Prefill float64 `json:"prefill"`
+	Decode  float64 `json:"decode"`
+	// TimedOut says that the run was ended: its rates are 0.
+	TimedOut bool `json:"timed_out,omitempty"`
+}
+
+// cell is one entry of the table.
+type cell struct {
+	name     string
+	file     string
+	args     []string // of leo bench
+	env      []string
+	prompt   int // what llama.cpp gets; 0: it is not asked
+	generate int
+	seqs     int
+	busy     int // other processes that compute meanwhile
+}
+
+type runner struct {
+	leo, files, out, peers, shared string
+	runs                           int
+	limit                          time.Duration
+}
+
+func main() {
+	var r runner
+	var shapeList, types, only string
+	flag.StringVar(&r.leo, "leo", "leo", "the program")
+	flag.StringVar(&r.files, "files", "out/models", "folder of the model files")
+	flag.StringVar(&r.out, "out", "out/speed", "folder of the results")
+	flag.StringVar(&r.peers, "peer", "bench/peers", "folder with llama.cpp's npm package")
+	flag.StringVar(&r.shared, "shared", cmp.Or(os.Getenv("LEO_SHARED"), "../shared"), "folder with peers/random_gguf.py")
+	flag.IntVar(&r.runs, "runs", 5, "pairs per cell")
+	flag.DurationVar(&r.limit, "limit", 10*time.Minute, "longest run of one program")
+	flag.StringVar(&shapeList, "shapes", "1b,7b", "tiny, 1b, 7b")
+	flag.StringVar(&types, "types", "q4_0,q8_0,q4_k_m,bf16", "types of weights")
+	flag.StringVar(&only, "only", "", "regular expression of cells; the table has all that were ever measured")
+	flag.Parse()
+	if err := r.all(strings.Split(shapeList, ","), strings.Split(types, ","), only); err != nil {
+		fmt.Fprintln(os.Stderr, "speed:", err)
+		os.Exit(1)
+	}
+}
+
+func (r *runner) all(shapeList, types []string, only string) error {
+	want, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.MkdirAll(r.files, 0o777), os.MkdirAll(r.out, 0o777)); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(r.peers, "node_modules", "node-llama-cpp")); err != nil {
+		fmt.Fprintln(os.Stderr, "llama.cpp is left out:", err)
+		r.peers = ""
+	}
+	list, err := cells(shapeList, types)
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		if !want.MatchString(c.name) {
+			continue
+		}
+		if err := r.measure(&c); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		if err := r.table(list); err != nil {
+			return err
+		}
+	}
+	return r.table(list)
+}
+
+// cells lists what is measured.
+func cells(shapeList, types []string) ([]cell, error) {
+	var list []cell
+	for _, s := range shapeList {
+		if shapes[s] == nil {
+			return nil, fmt.Errorf("no shape %q", s)
+		}
+		for _, t := range types {
+			file := s + "-" + t + ".gguf"
+			one := cell{name: s + "-" + t + "-one", file: file, prompt: 512, generate: 32, seqs: 1, args: []string{"--packed", "off"}}
+			eight := one
+			eight.name, eight.prompt, eight.seqs = s+"-"+t+"-eight", 64, 8
+			list = append(list, one, eight)
+		}
+		for _, t := range []string{"q4_0", "q8_0"} {
+			if slices.Contains(types, t) {
+				list = append(list, cell{name: s + "-" + t + "-long", file: s + "-" + t + ".gguf", generate: 32, seqs: 1,
+					args: []string{"--packed", "off", "--cache-type", "q8_0", "--prompt", "1", "--depth", "127,8191"}})
+			}
+		}
+		if slices.Contains(types, "q4_0") {
+			// Runs of some 30 s: many tokens where nothing disturbs, few for a peer that collapses.
+			busy := cell{name: s + "-q4_0-busy", file: s + "-q4_0.gguf", prompt: 16, generate: 100, seqs: 1, busy: 2, args: []string{"--packed", "off"}}
+			quiet := busy
+			quiet.name, quiet.busy = s+"-q4_0-quiet", 0
+			start := cell{name: s + "-q4_0-start", file: s + "-q4_0.gguf", generate: 2, seqs: 1, args: []string{"--prompt", "16"}}
+			generic := cell{name: s + "-q4_0-generic", file: s + "-q4_0.gguf", generate: 3, seqs: 1, args: []string{"--packed", "off", "--prompt", "1"}, env: []string{"LEO_CPU=generic"}}
+			best := generic
+			best.name, best.env, best.generate = s+"-q4_0-avx512", []string{"LEO_CPU=avx512"}, 32
+			list = append(list, quiet, busy, start, generic, best)
+		}
+	}
+	return list, nil
+}
+
+func (r *runner) path(c *cell) string { return filepath.Join(r.out, c.name+".json") }
+
+func (r *runner) read(c *cell) ([]pair, error) {
+	b, err := os.ReadFile(r.path(c))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var pairs []pair
+	if err := json.Unmarshal(b, &pairs); err != nil {
+		return nil, fmt.Errorf("%s: %w; remove it to measure again", r.path(c), err)
+	}
+	return pairs, nil
+}
+
+// measure adds the pairs that the cell lacks.
+func (r *runner) measure(c *cell) error {
+	pairs, err := r.read(c)
+	if err != nil || len(pairs) >= r.runs {
+		return err
+	}
+	model := filepath.Join(r.files, c.file)
+	if _, err := os.Stat(model); err != nil {
+		shape, kind, _ := strings.Cut(strings.TrimSuffix(c.file, ".gguf"), "-")
+		fmt.Fprintln(os.Stderr, "making", model)
+		cmd := exec.Command("python3", append([]string{filepath.Join(r.shared, "peers", "random_gguf.py"), model + ".tmp", kind}, shapes[shape]...)...)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Run(); err != nil {
+			return err
+		}
+		if err := os.Rename(model+".tmp", model); err != nil {
+			return err
+		}
+	}
+	for len(pairs) < r.runs {
+		stop, err := burn(c.busy)
+		if err != nil {
+			return err
+		}
+		p, err := r.pair(c, model)
+		stop()
+		if err != nil {
+			return err
+		}
+		pairs = append(pairs, *p)
+		b, err := json.MarshalIndent(pairs, "", " ")
+		if err != nil {
+			return err
+		}
+		if err := durable.WriteFile(r.path(c), append(b, '\n')); err != nil {
+			return err
+		}
+		last := p.Leo.Rows[len(p.Leo.Rows)-1]
+		fmt.Fprintf(os.Stderr, "%s %d/%d: prefill %.1f, decode %.1f", c.name, len(pairs), r.runs, last.Prefill.Median, last.Decode.Median)
+		if p.Peer != nil {
+			fmt.Fprintf(os.Stderr, "; llama.cpp %.1f, %.1f", p.Peer.Prefill, p.Peer.Decode)
+		}
+		fmt.Fprintln(os.Stderr)
+	}
+	return nil
+}
+
+// burn starts processes that do nothing but compute; stop ends them.
+func burn(n int) (stop func(), err error) {
+	var running []*exec.Cmd
+	stop = func() {
+		for _, c := range running {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+	}
+	for range n {
+		c := exec.Command("sh", "-c", "while :; do :; done")
+		if err := c.Start(); err != nil {
+			stop()
+			return nil, err
+		}
+		running = append(running, c)
+	}
+	return stop, nil
+}
+
+func (r *runner) pair(c *cell, model string) (*pair, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), r.limit)
+	defer cancel()
+	args := append([]string{"bench", "--model", model, "--json", "--runs", "1", "-n", fmt.Sprint(c.generate), "--sequences", fmt.Sprint(c.seqs)}, c.args...)
+	if c.prompt > 0 {
+		args = append(args, "--prompt", fmt.Sprint(c.prompt))
+	}
+	cmd := exec.CommandContext(ctx, r.leo, args...)
+	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Stderr = os.Stderr
+	b, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
+	}
+	p := &pair{}
+	if err := json.Unmarshal(b, &p.Leo); err != nil || len(p.Leo.Rows) == 0 {
+		return nil, fmt.Errorf("%s printed %q: %w", strings.Join(cmd.Args, " "), b, err)
+	}
+	if c.prompt == 0 || r.peers == "" {
+		return p, nil
+	}
+	p.Peer, err = r.askPeer(c, model)
+	return p, err
+}
+
+// askPeer runs llama.cpp at its best: flash attention, weights in memory so that it repacks them.
+func (r *runner) askPeer(c *cell, model string) (*peer, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), r.limit)
+	defer cancel()
+	model, err := filepath.Abs(model)
+	if err != nil {
+		return nil, err
+	}
+	generate := c.generate
+	if c.busy > 0 {
+		generate = min(generate, 8)
+	}
+	arg, err := json.Marshal(map[string]any{"model": model, "threads": pool.Processors(), "prompt": c.prompt, "generate": generate, "sequences": c.seqs,
+		"flash": true, "mmap": false, "vocab": 600})
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, "node", "llamacpp.mjs", string(arg))
+	cmd.Dir, cmd.Stderr = r.peers, os.Stderr
+	b, err := cmd.Output()
+	if ctx.Err() != nil {
+		return &peer{TimedOut: true}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("llama.cpp: %w", err)
+	}
+	p := &peer{}
+	if err := json.Unmarshal(b, p); err != nil {
+		return nil, fmt.Errorf("llama.cpp printed %q: %w", b, err)
+	}
+	return p, nil
+}
+
+// stat is the median of a value over the pairs, with its smallest and largest.
+type stat struct {
+	median, low, high float64
+	n                 int
+}
+
+func statOf(pairs []pair, f func(p *pair) (float64, bool)) stat {
+	var v []float64
+	for i := range pairs {
+		if x, ok := f(&pairs[i]); ok {
+			v = append(v, x)
+		}
+	}
+	if len(v) == 0 {
+		return stat{}
+	}
+	slices.Sort(v)
+	return stat{(v[(len(v)-1)/2] + v[len(v)/2]) / 2, v[0], v[len(v)-1], len(v)}
+}
+
+func (s stat) rate() string {
+	if s.n == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%s (%s–%s)", short(s.median), short(s.low), short(s.high))
+}
+
+// short prints three digits, or all before the point.
+func short(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+func (s stat) percent() string {
+	if s.n == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f %%", 100*s.median)
+}
+
+func (s stat) times() string {
+	if s.n == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", s.median)
+}
+
+// leo and against are values of row i of a pair, alone and over llama.cpp's.
+func leo(i int, f func(*row) float64) func(*pair) (float64, bool) {
+	return func(p *pair) (float64, bool) {
+		if i >= len(p.Leo.Rows) {
+			return 0, false
+		}
+		return f(&p.Leo.Rows[i]), true
+	}
+}
+
+func against(f func(*row) float64, g func(*peer) float64) func(*pair) (float64, bool) {
+	return func(p *pair) (float64, bool) {
+		if p.Peer == nil || g(p.Peer) == 0 {
+			return 0, false
+		}
+		return f(&p.Leo.Rows[0]) / g(p.Peer), true
+	}
+}
+
+func prefill(r *row) float64    { return r.Prefill.Median }
+func decode(r *row) float64     { return r.Decode.Median }
+func readShare(r *row) float64  { return r.ReadShare }
+func peakShare(r *row) float64  { return r.PeakShare }
+func peerRead(p *peer) float64  { return p.Prefill }
+func peerWrite(p *peer) float64 { return p.Decode }
+
+// table writes OUT/speed.md from all results that are there.
+func (r *runner) table(list []cell) error {
+	results := map[string][]pair{}
+	for i := range list {
+		pairs, err := r.read(&list[i])
+		if err != nil {
+			return err
+		}
+		results[list[i].name] = pairs
+	}
+	var b strings.Builder
+	b.WriteString("| model | pairs | prefill 512, tokens/s | of the peak | × llama.cpp | decode, tokens/s | of the read bandwidth | × llama.cpp | decode, 8 sequences | × llama.cpp |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, c := range list {
+		base, found := strings.CutSuffix(c.name, "-one")
+		one, eight := results[c.name], results[base+"-eight"]
+		if !found || len(one)+len(eight) == 0 {
+			continue
+		}
+		name := ""
+		if len(one) > 0 {
+			name = one[0].Leo.Rows[0].Peak
+		}
+		fmt.Fprintf(&b, "| %s | %d, %d | %s | %s %s | %s | %s | %s | %s | %s | %s |\n", base, len(one), len(eight),
+			statOf(one, leo(0, prefill)).rate(), statOf(one, leo(0, peakShare)).percent(), name, statOf(one, against(prefill, peerRead)).times(),
+			statOf(one, leo(0, decode)).rate(), statOf(one, leo(0, readShare)).percent(), statOf(one, against(decode, peerWrite)).times(),
+			statOf(eight, leo(0, decode)).rate(), statOf(eight, against(decode, peerWrite)).times())
+	}
+	b.WriteString("\n| other | result |\n|---|---|\n")
+	for _, c := range list {
+		p := results[c.name]
+		if len(p) == 0 {
+			continue
+		}
+		base := c.name[:strings.LastIndex(c.name, "-")]
+		line := ""
+		switch strings.TrimPrefix(c.name[len(base):], "-") {
+		case "long":
+			ratio := statOf(p, func(p *pair) (float64, bool) {
+				return p.Leo.Rows[1].Decode.Median / p.Leo.Rows[0].Decode.Median, len(p.Leo.Rows) == 2
+			})
+			line = fmt.Sprintf("decode behind 8192 tokens (q8_0 cache): %s tokens/s, %s of the read bandwidth; %s × decode behind 128", statOf(p, leo(1, decode)).rate(), statOf(p, leo(1, readShare)).percent(), ratio.times())
+		case "busy":
+			quiet := results[base+"-quiet"]
+			line = fmt.Sprintf("decode beside two busy processes: %s tokens/s, %s of the quiet ones", statOf(p, leo(0, decode)).rate(), share(statOf(p, leo(0, decode)), statOf(quiet, leo(0, decode))))
+			mine := func(p *pair) (float64, bool) {
+				if p.Peer == nil {
+					return 0, false
+				}
+				return p.Peer.Decode, true
+			}
+			if a := statOf(p, mine); a.n > 0 {
+				line += fmt.Sprintf("; llama.cpp %s, %s", a.rate(), share(a, statOf(quiet, mine)))
+			}
+		case "start":
+			line = fmt.Sprintf("first token of 16 after loading: %s s; loading, from the second start on: %s s", statOf(p, leo(0, func(r *row) float64 { return r.First.Median })).rate(),
+				statOf(p[min(1, len(p)-1):], func(p *pair) (float64, bool) { return p.Leo.Load, true }).rate())
+		case "generic":
+			best := statOf(results[base+"-avx512"], leo(0, decode))
+			mine := statOf(p, leo(0, decode))
+			line = fmt.Sprintf("decode in plain Go: %s tokens/s; AVX-512 is %.0f × as fast", mine.rate(), best.median/mine.median)
+		default:
+			continue
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", c.name, line)
+	}
+	return durable.WriteFile(filepath.Join(r.out, "speed.md"), []byte(b.String()))
+}
+
+func share(a, of stat) string {
+	if of.median == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f %%", 100*a.median/of.median)
+}
