@@ -215,7 +215,7 @@ func addTexts(o *textcheck.Overlap, name string, v *rows.Value) {
 // with details.
 func (c *cleaner) apply(w *scratch, in *Input, d *doc, stats *PrepStats) (why, detail string) {
 	f := &c.recipe.Filters
-	if !utf8.ValidString(d.text) {
+	if !d.valid && !utf8.ValidString(d.text) {
 		d.text = strings.ToValidUTF8(d.text, "\ufffd")
 		stats.repair("invalid UTF-8", len(d.text))
 	}
@@ -250,10 +250,12 @@ func (c *cleaner) apply(w *scratch, in *Input, d *doc, stats *PrepStats) (why, d
 		stats.lines("c4_lines", n)
 		d.text = text
 	}
-	if n := utf8.RuneCountInString(d.text); n < f.Length.MinChars {
-		return "length: too short", strconv.Itoa(n) + " characters"
-	} else if f.Length.MaxChars > 0 && n > f.Length.MaxChars {
-		return "length: too long", strconv.Itoa(n) + " characters"
+	if f.Length.MaxChars > 0 || len(d.text) < utf8.UTFMax*f.Length.MinChars { // else it is long enough without counting
+		if n := utf8.RuneCountInString(d.text); n < f.Length.MinChars {
+			return "length: too short", strconv.Itoa(n) + " characters"
+		} else if f.Length.MaxChars > 0 && n > f.Length.MaxChars {
+			return "length: too long", strconv.Itoa(n) + " characters"
+		}
 	}
 	if l := f.Language; l != nil {
 		g := textcheck.Detect(d.text)

@@ -162,7 +162,7 @@ func (r *runner) prep(ctx context.Context, task int) (result, error) {
 					out.exact = append(out.exact, key)
 				}
 			}
-			d := doc{row: b.row, key: b.key, text: b.text}
+			d := doc{row: b.row, key: b.key, text: b.text, valid: b.utf8}
 			if split != nil {
 				splitDoc(split, d, one)
 			} else {

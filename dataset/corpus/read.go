@@ -22,6 +22,7 @@ type raw struct {
 	key  string
 	text string
 	rows *rows.Row // decode this instead, in any goroutine
+	utf8 bool      // decoding refuses text that is not UTF-8
 	bad  error     // the row could not be read
 }
 
@@ -92,17 +93,20 @@ func openInput(path, format string, part *rows.Part) (reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rowReader{r}, nil
+	return rowReader{r, format == "jsonl" || format == "json" || format == "csv" || format == "tsv"}, nil
 }
 
-type rowReader struct{ *rows.Reader }
+type rowReader struct {
+	*rows.Reader
+	utf8 bool
+}
 
 func (r rowReader) next() (raw, error) {
 	row := new(rows.Row)
 	if err := r.Reader.Next(row); err != nil {
 		return raw{}, err
 	}
-	return raw{row: row.Number, rows: row}, nil
+	return raw{row: row.Number, rows: row, utf8: r.utf8}, nil
 }
 
 // plain is what the readers of text and WET share.

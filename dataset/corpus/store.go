@@ -33,6 +33,8 @@ type doc struct {
 	part int64 // of that row, when it was split
 	key  string
 	text string
+	// valid: the text is known to be UTF-8. Not kept in the file.
+	valid bool
 }
 
 type docsWriter struct {
