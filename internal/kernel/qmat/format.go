@@ -102,9 +102,13 @@ const (
 )
 
 func (b *block) nibbles(rec []byte) {
+	const mask = 0x0f0f0f0f0f0f0f0f
 	low, high := b.u[:256:256], b.u[256:512:512]
-	for i, v := range rec[:256] {
-		low[i], high[i] = v&15, v>>4
+	rec = rec[:256]
+	for i := 0; i < 256; i += 8 {
+		v := binary.LittleEndian.Uint64(rec[i:])
+		binary.LittleEndian.PutUint64(low[i:], v&mask)
+		binary.LittleEndian.PutUint64(high[i:], v>>4&mask)
 	}
 }
 

@@ -199,14 +199,24 @@ func (b *block) accumulate(acc *[PanelRows]float32, rec *[recordSize]byte) {
 	}
 }
 
-// dotsGeneric returns Σ u·q per half block and row.
+// dotsGeneric returns Σ u·q per half block and row. A 64-bit word holds the codes of
+// two rows, whose sums grow in its two halves: the lower one, when negative, borrows
+// from the upper one, which is put right at the end.
 func dotsGeneric(u *[512]uint8, rec *[recordSize]byte) (dot [2][PanelRows]int32) {
-	for g := range 8 {
-		x0, x1, x2, x3 := int32(int8(rec[4*g])), int32(int8(rec[4*g+1])), int32(int8(rec[4*g+2])), int32(int8(rec[4*g+3]))
-		v := (*[64]uint8)(u[g*64:])
-		sum := &dot[g/4]
-		for r := range PanelRows {
-			sum[r] += int32(v[4*r])*x0 + int32(v[4*r+1])*x1 + int32(v[4*r+2])*x2 + int32(v[4*r+3])*x3
+	const mask = 0xff<<32 | 0xff
+	for h := range dot {
+		var sum [PanelRows / 2]uint64
+		for g := 4 * h; g < 4*h+4; g++ {
+			x0, x1, x2, x3 := uint64(int8(rec[4*g])), uint64(int8(rec[4*g+1])), uint64(int8(rec[4*g+2])), uint64(int8(rec[4*g+3]))
+			v := (*[64]uint8)(u[g*64:])
+			for p := range sum {
+				w := binary.LittleEndian.Uint64(v[8*p:])
+				sum[p] += w&mask*x0 + w>>8&mask*x1 + w>>16&mask*x2 + w>>24&mask*x3
+			}
+		}
+		for p, s := range sum {
+			low := int32(s)
+			dot[h][2*p], dot[h][2*p+1] = low, int32((s-uint64(low))>>32)
 		}
 	}
 	return dot
