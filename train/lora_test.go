@@ -67,7 +67,7 @@ func TestLoRAAdaptersTrainMergeAndLoad(t *testing.T) {
 		cfg.Output += "-lora" + baseType
 		cfg.Model = ModelConfig{Base: from}
 		cfg.LoRA = &LoRAConfig{Rank: 4, Alpha: 8, Dropout: 0.1, Merge: true, BaseType: baseType}
-		cfg.Schedule.Steps, cfg.Optimizer.WeightDecay = 120, 0
+		cfg.Schedule.Steps, cfg.Optimizer.WeightDecay, cfg.Checkpoint.Every = 100, 0, 50
 		cfg.derive()
 		res, steps := runAll(t, &cfg, 0)
 		if res.Loss > steps[0].Loss-0.3 {
