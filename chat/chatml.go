@@ -76,3 +76,42 @@ func (c *chatML) render(name string, msgs []Message, opts Options) (*Rendered, e
 	}
 	return r, nil
 }
+
+// source is the rendering as a Jinja template, on one line so that no white space around statements counts.
+func (c *chatML) source(name string) string {
+	var b strings.Builder
+	refuse := func(condition, why string) {
+		fmt.Fprintf(&b, "{%% if %s %%}{{ raise_exception('template %s has %s') }}{%% endif %%}", condition, name, why)
+	}
+	refuse("tools or documents", "no place for tools or documents")
+	if !c.generation {
+		refuse("add_generation_prompt", "no generation prompt")
+	}
+	if c.strip {
+		b.WriteString("{% set prompt %}")
+	}
+	if c.defaultSystem != "" {
+		fmt.Fprintf(&b, "{%% if not messages or messages[0]['role'] != 'system' %%}{{ '%ssystem\\n%s%s%s' }}{%% endif %%}", imStart, c.defaultSystem, imEnd, jinjaNewlines(c.systemEnd))
+	}
+	b.WriteString("{% for message in messages %}")
+	refuse("message['tool_calls']", "no place for tool calls")
+	if c.refuseSystem {
+		refuse("message['role'] == 'system'", "no system turn")
+	}
+	fmt.Fprintf(&b, "{{ '%s' + message['role'] + '\\n' + message['content'] + '%s' }}", imStart, imEnd)
+	if c.systemEnd == "\n" {
+		b.WriteString(`{{ '\n' }}`)
+	} else {
+		fmt.Fprintf(&b, `{{ '%s' if message['role'] == 'system' else '\n' }}`, jinjaNewlines(c.systemEnd))
+	}
+	b.WriteString("{% endfor %}")
+	if c.generation {
+		fmt.Fprintf(&b, `{%% if add_generation_prompt %%}{{ '%sassistant\n' }}{%% endif %%}`, imStart)
+	}
+	if c.strip {
+		b.WriteString(`{% endset %}{{ prompt.rstrip(' \t\r\n') }}`)
+	}
+	return b.String()
+}
+
+func jinjaNewlines(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }

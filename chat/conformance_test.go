@@ -79,6 +79,70 @@ func TestLikeTransformers(t *testing.T) {
 	t.Logf("%d of %d cases, %d templates, %d conversations", passed, len(g.Cases), len(g.Templates), len(g.Conversations))
 }
 
+// TestSourceIsTheTemplate: the Jinja text that a named template is exported as writes what the template itself
+// writes, with the same trust. testdata/golden.py holds these texts against transformers.
+func TestSourceIsTheTemplate(t *testing.T) {
+	data, err := os.ReadFile("testdata/conformance.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g struct {
+		Conversations []struct {
+			Messages []Message
+			Tools    []json.RawMessage
+		}
+		Templates []struct{ Name, Source string }
+	}
+	if err := json.Unmarshal(data, &g); err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]string{}
+	for _, tpl := range g.Templates {
+		known[tpl.Name] = tpl.Source
+	}
+	for name := range chatMLStyles {
+		tpl, err := FindTemplate(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if known["named "+name] != tpl.Source() {
+			t.Errorf("conformance.json has another source of %s: write testdata/named/%s.jinja and run golden.py\n%s", name, name, tpl.Source())
+		}
+		j, err := NewJinja(tpl.Source(), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if j.Source() != tpl.Source() || !j.ChatML() {
+			t.Errorf("%s: the source does not survive, or is not seen as ChatML", name)
+		}
+		for i, conv := range g.Conversations {
+			for _, opts := range []Options{{}, {AddGenerationPrompt: true}, {ContinueFinal: true}} {
+				opts.Tools = conv.Tools
+				want, wantErr := tpl.Render(conv.Messages, opts)
+				got, gotErr := j.Render(conv.Messages, opts)
+				if (wantErr != nil) != (gotErr != nil) {
+					t.Errorf("%s, conversation %d, %+v: error %v, the template's %v", name, i, opts, gotErr, wantErr)
+				}
+				if wantErr != nil || gotErr != nil {
+					continue
+				}
+				if diff := cmp.Diff(want.Text, got.Text); diff != "" || !cmp.Equal(want.Trusted(), got.Trusted()) {
+					t.Errorf("%s, conversation %d, %+v: trusted %v and %v (-template +source):\n%s", name, i, opts, want.Trusted(), got.Trusted(), diff)
+				}
+				// Jinja cannot know that the line break which fasteval strips belonged to the turn before it.
+				if diff := cmp.Diff(show(want), show(got)); diff != "" && name != "fasteval" {
+					t.Errorf("%s, conversation %d, %+v (-template +source):\n%s", name, i, opts, diff)
+				}
+			}
+		}
+	}
+	for name := range jinjaStyles {
+		if tpl, err := FindTemplate(name); err != nil || tpl.Source() == "" {
+			t.Errorf("%s: source %q, %v", name, tpl.Source(), err)
+		}
+	}
+}
+
 // checkProvenance checks that nothing a message says is trusted: text that
 // only messages contain must lie outside of trusted spans.
 func checkProvenance(t *testing.T, name string, msgs []Message, r *Rendered) {

@@ -51,7 +51,7 @@ func NewJinja(source string, special map[string]string) (*Template, error) {
 	if err != nil {
 		return nil, fmt.Errorf("chat: chat_template: %w", err)
 	}
-	t := &Template{name: "jinja", jinja: j, special: maps.Clone(special)}
+	t := &Template{name: "jinja", jinja: j, special: maps.Clone(special), source: source}
 	text := strings.Join(j.Literals(), "\x00")
 	t.isML = strings.Contains(text, imStart)
 	for _, m := range endMarkers {

@@ -22,6 +22,7 @@ type Template struct {
 	eos     []string          // end-of-text tokens, never matched as text
 	texts   []string          // texts that begin the next turn in templates without markers
 	isML    bool              // the prompt is ChatML
+	source  string            // of jinja
 }
 
 // Name is the template's name, or "jinja" for a checkpoint's own.
@@ -64,6 +65,15 @@ func FindTemplate(name string) (*Template, error) {
 		return t, err
 	}
 	return nil, fmt.Errorf("chat: no template named %q; known are %s", name, strings.Join(TemplateNames(), ", "))
+}
+
+// Source is the template as Jinja text, for a checkpoint's chat_template: transformers renders with it what
+// [Template.Render] writes. In the styles of other families bos_token and eos_token are the tokenizer's.
+func (t *Template) Source() string {
+	if t.native != nil {
+		return t.native.source(t.name)
+	}
+	return t.source
 }
 
 // ChatML says whether prompts of this template are ChatML: turns between

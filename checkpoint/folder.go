@@ -342,6 +342,9 @@ func (c *Checkpoint) addTemplate(name, text string) {
 	c.ChatTemplates[name] = text
 }
 
+// moreTemplates is the folder of further templates beside chat_template.jinja.
+const moreTemplates = "additional_chat_templates"
+
 // readTemplateFiles reads chat_template.jinja, which outranks
 // tokenizer_config.json, and additional_chat_templates/NAME.jinja.
 func (c *Checkpoint) readTemplateFiles(dir string) error {
@@ -352,7 +355,7 @@ func (c *Checkpoint) readTemplateFiles(dir string) error {
 	if data != nil {
 		c.ChatTemplate = string(data)
 	}
-	more, err := filepath.Glob(filepath.Join(dir, "additional_chat_templates", "*.jinja"))
+	more, err := filepath.Glob(filepath.Join(dir, moreTemplates, "*.jinja"))
 	if err != nil {
 		return nil // dir itself holds a bad pattern; there is nothing more to read
 	}

@@ -564,6 +564,17 @@ func (c *Checkpoint) TokenizerFiles() (map[string][]byte, error) {
 				out[name] = data
 			}
 		}
+		more, err := filepath.Glob(filepath.Join(c.TokenizerDir, moreTemplates, "*.jinja"))
+		if err != nil {
+			more = nil // the folder's own name holds a bad pattern; reading found none there either
+		}
+		for _, path := range more {
+			data, err := readSmall(path, maxJSON)
+			if err != nil {
+				return nil, err
+			}
+			out[moreTemplates+"/"+filepath.Base(path)] = data
+		}
 		return out, nil
 	}
 	g := c.Vocab
@@ -600,7 +611,17 @@ func (c *Checkpoint) TokenizerFiles() (map[string][]byte, error) {
 		}
 	}
 	config["added_tokens_decoder"] = decoder
-	if c.ChatTemplate != "" {
+	switch {
+	case len(c.ChatTemplates) > 0:
+		var named []map[string]string
+		if c.ChatTemplate != "" {
+			named = append(named, map[string]string{"name": "default", "template": c.ChatTemplate})
+		}
+		for _, n := range sortedKeys(c.ChatTemplates) {
+			named = append(named, map[string]string{"name": n, "template": c.ChatTemplates[n]})
+		}
+		config["chat_template"] = named
+	case c.ChatTemplate != "":
 		config["chat_template"] = c.ChatTemplate
 	}
 	switch g.Model {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"leolm/internal/durable"
 	"leolm/tensor"
@@ -166,8 +167,14 @@ func WriteHF(dir string, cfg Config, sources []Source, opt HFOptions) error {
 	}
 	files["generation_config.json"] = generation
 	for _, name := range sortedKeys(files) {
-		if name != filepath.Base(name) || name == "config.json" || written[name] {
+		base, further := strings.CutPrefix(name, moreTemplates+"/")
+		if base != filepath.Base(base) || name == "config.json" || written[name] {
 			return fmt.Errorf("%s: %q can't be the name of a further file", dir, name)
+		}
+		if further {
+			if err := os.MkdirAll(filepath.Join(dir, moreTemplates), 0o777); err != nil {
+				return err
+			}
 		}
 		if err := durable.WriteFile(filepath.Join(dir, name), files[name]); err != nil {
 			return err

@@ -24,6 +24,8 @@ def add(name, source, bos="<s>", eos="</s>"):
     templates.append({"name": name, "source": source, "builtin": False, "bos": bos, "eos": eos})
 
 
+for path in sorted(glob.glob(os.path.join(here, "named", "*.jinja"))):  # what chat.Template.Source returns
+    add("named " + os.path.basename(path)[:-6], open(path).read())
 add("chatml, one line", "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
 add("chatml, generation prompt inside the loop", "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nDu hilfst.<|im_end|>\\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\\n' + message['content']}}{% if (loop.last and add_generation_prompt) or not loop.last %}{{ '<|im_end|>' + '\\n'}}{% endif %}{% if loop.last and add_generation_prompt and messages[-1]['role'] != 'assistant' %}{{ '<|im_start|>assistant\\n' }}{% endif %}{% endfor %}")
 add("default for add_generation_prompt", "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}{% for m in messages %}{{ m.role|upper ~ ': ' ~ m.content ~ '\n' }}{% endfor %}{{ 'BOT:' if add_generation_prompt }}")

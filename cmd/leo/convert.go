@@ -8,12 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"leolm/chat"
 	"leolm/checkpoint"
 	"leolm/tensor"
 )
@@ -36,14 +38,14 @@ func (r convertResult) print(w io.Writer, asJSON bool) error {
 }
 
 func newConvertCmd() *cobra.Command {
-	var dtype, adapter string
+	var dtype, adapter, template string
 	var asJSON, force, quiet bool
 	cmd := &cobra.Command{
 		Use:   "convert SRC DST",
 		Short: "Convert a model between Hugging Face folders and GGUF",
 		Long: "Convert a model: DST ending in .gguf is written as GGUF for llama.cpp, anything else as a Hugging Face folder for transformers.\n" +
-			"The tokenizer and the chat template come along. A LoRA adapter can be folded in on the way.",
-		Example: "  leo convert ./leo-7b leo-7b.gguf --dtype q8_0\n  leo convert model.gguf ./model --dtype bf16",
+			"The tokenizer and the chat template come along, or --template writes another. A LoRA adapter can be folded in on the way.",
+		Example: "  leo convert ./leo-7b leo-7b.gguf --dtype q8_0\n  leo convert model.gguf ./model --dtype bf16 --template chatml",
 		Args:    usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			src, dst := args[0], args[1]
@@ -55,7 +57,11 @@ func newConvertCmd() *cobra.Command {
 			if !gguf && typ.DType().Quantised() {
 				return usageError{fmt.Errorf("--dtype %s needs a DST that ends in .gguf; a Hugging Face folder takes f32, f16 or bf16", typ)}
 			}
-			if err := refuseOverwrite(dst, force); err != nil {
+			source, err := templateSource(template)
+			if err != nil {
+				return usageError{err}
+			}
+			if err := refuseOverwrite(src, dst, force); err != nil {
 				return err
 			}
 			start := time.Now()
@@ -80,9 +86,9 @@ func newConvertCmd() *cobra.Command {
 			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
 			if gguf {
-				err = writeModelGGUF(c, dst, sources, typ, nil, p)
+				err = writeModelGGUF(c, dst, sources, typ, nil, source, p)
 			} else {
-				err = writeModelHF(c, dst, sources, typ.DType(), p)
+				err = writeModelHF(c, dst, sources, typ.DType(), source, p)
 			}
 			p.clear()
 			if err != nil {
@@ -93,19 +99,27 @@ func newConvertCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dtype, "dtype", "bf16", "data type of the matrices: f32, f16, bf16; for GGUF also q8_0, q4_0, q4_K, q6_K, q4_K_M and more")
 	cmd.Flags().StringVar(&adapter, "adapter", "", "LoRA adapter (PEFT folder or GGUF) to fold in")
+	cmd.Flags().StringVar(&template, "template", "", "write this chat template, by name or from a Jinja file, instead of the model's own")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&force, "force", false, "replace DST if it exists")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
 	return cmd
 }
 
-func refuseOverwrite(dst string, force bool) error {
+// refuseOverwrite keeps what is at dst unless told otherwise, and the source in any case.
+func refuseOverwrite(src, dst string, force bool) error {
 	info, err := os.Stat(dst)
-	if errors.Is(err, fs.ErrNotExist) || force {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
+	}
+	if s, err := os.Stat(src); err == nil && os.SameFile(s, info) {
+		return fmt.Errorf("%s is the source itself: what the conversion rounds away would be lost; name another destination", dst)
+	}
+	if force {
+		return nil
 	}
 	if info.IsDir() {
 		if entries, err := os.ReadDir(dst); err != nil || len(entries) == 0 {
@@ -115,7 +129,26 @@ func refuseOverwrite(dst string, force bool) error {
 	return fmt.Errorf("%s exists; --force replaces it", dst)
 }
 
-func writeModelGGUF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, typ checkpoint.FileType, imatrix *checkpoint.Imatrix, p *bytesProgress) error {
+// templateSource is the Jinja text of a template that is named, or in a file; "" for neither.
+func templateSource(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	if t, err := chat.FindTemplate(name); err == nil {
+		return t.Source(), nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return "", fmt.Errorf("--template %q is neither a file nor one of %s", name, strings.Join(chat.TemplateNames(), ", "))
+	}
+	if _, err := chat.NewJinja(string(data), nil); err != nil {
+		return "", fmt.Errorf("--template %s: %w", name, err)
+	}
+	return string(data), nil
+}
+
+// writeModelGGUF writes a GGUF file; a template that is not empty takes the place of the model's own.
+func writeModelGGUF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, typ checkpoint.FileType, imatrix *checkpoint.Imatrix, template string, p *bytesProgress) error {
 	opt := checkpoint.GGUFOptions{Type: typ, Imatrix: imatrix, Progress: p.update}
 	if c.GGUF != nil {
 		opt.Metadata = c.GGUF.KeptMetadata()
@@ -126,13 +159,21 @@ func writeModelGGUF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.S
 			return err
 		}
 	}
+	if template != "" {
+		const key = "tokenizer.chat_template"
+		opt.Metadata = slices.DeleteFunc(opt.Metadata, func(kv checkpoint.KV) bool { return kv.Key == key })
+		opt.Metadata = append(opt.Metadata, checkpoint.KV{Key: key, Value: template})
+	}
 	return checkpoint.WriteGGUF(dst, c.Config, sources, opt)
 }
 
-func writeModelHF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, d tensor.DType, p *bytesProgress) error {
+func writeModelHF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, d tensor.DType, template string, p *bytesProgress) error {
 	files, err := c.TokenizerFiles()
 	if err != nil {
 		return err
+	}
+	if template != "" {
+		files["chat_template.jinja"] = []byte(template) // outranks the one in tokenizer_config.json
 	}
 	opt := checkpoint.HFOptions{DType: d, Files: files, Progress: p.update}
 	if c.GGUF == nil {

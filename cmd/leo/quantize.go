@@ -32,7 +32,7 @@ func newQuantizeCmd() *cobra.Command {
 			if !strings.HasSuffix(strings.ToLower(dst), ".gguf") {
 				return usageError{fmt.Errorf("%s: DST must end in .gguf", dst)}
 			}
-			if err := refuseOverwrite(dst, force); err != nil {
+			if err := refuseOverwrite(src, dst, force); err != nil {
 				return err
 			}
 			start := time.Now()
@@ -59,7 +59,7 @@ func newQuantizeCmd() *cobra.Command {
 				}
 			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
-			err = writeModelGGUF(c, dst, c.Sources(), typ, imatrix, p)
+			err = writeModelGGUF(c, dst, c.Sources(), typ, imatrix, "", p)
 			p.clear()
 			if err != nil {
 				return err
