@@ -59,6 +59,37 @@ func (a *Adapter) Close() error {
 // OpenAdapter reads a PEFT folder or a GGUF adapter made for a base model of
 // configuration base, and holds every shape against it.
 func OpenAdapter(path string, base Config) (*Adapter, error) {
+	return loadAdapter(path, base, func(a *Adapter) error { return a.fits(base) })
+}
+
+// InspectAdapter reads an adapter without its base model: ranks, names and
+// shapes. It cannot be applied, because the order of rows is the base model's.
+func InspectAdapter(path string) (*Adapter, error) {
+	return loadAdapter(path, Config{}, func(*Adapter) error { return nil })
+}
+
+// IsAdapter tells whether path holds an adapter instead of a model: a folder with
+// adapter_config.json and no config.json, or a GGUF file that says so.
+func IsAdapter(path string) bool {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return false
+	case info.IsDir():
+		_, model := os.Stat(filepath.Join(path, "config.json"))
+		_, adapter := os.Stat(filepath.Join(path, "adapter_config.json"))
+		return adapter == nil && model != nil
+	}
+	g, err := OpenGGUF(path)
+	if err != nil {
+		return false
+	}
+	defer g.Close()
+	typ, _ := g.Get("general.type").(string)
+	return typ == "adapter"
+}
+
+func loadAdapter(path string, base Config, fits func(*Adapter) error) (*Adapter, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -72,28 +103,28 @@ func OpenAdapter(path string, base Config) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.check(base); err != nil {
+	if err = a.complete(); err == nil {
+		err = fits(a)
+	}
+	if err != nil {
 		_ = a.Close()
 		return nil, err
 	}
 	return a, nil
 }
 
-// check completes scales and compares shapes with the base model's.
-func (a *Adapter) check(base Config) error {
+func badTensor(t *Tensor, format string, args ...any) error {
+	return &FormatError{File: t.File, Tensor: t.Stored, Offset: t.Offset, Msg: fmt.Sprintf(format, args...)}
+}
+
+// complete finds the pairs whole and their scales.
+func (a *Adapter) complete() error {
 	if len(a.Targets)+len(a.Saved) == 0 {
 		return &FormatError{File: a.Path, Offset: -1, Msg: "the adapter changes nothing"}
-	}
-	shapes := map[string]tensor.Shape{}
-	for _, s := range base.TensorShapes() {
-		shapes[s.Name] = s.Shape
 	}
 	sort.Slice(a.Targets, func(i, j int) bool { return a.Targets[i].Name < a.Targets[j].Name })
 	for i := range a.Targets {
 		l := &a.Targets[i]
-		bad := func(t *Tensor, format string, args ...any) error {
-			return &FormatError{File: t.File, Tensor: t.Stored, Offset: t.Offset, Msg: fmt.Sprintf(format, args...)}
-		}
 		if l.A == nil || l.B == nil {
 			t := l.A
 			if t == nil {
@@ -102,29 +133,23 @@ func (a *Adapter) check(base Config) error {
 			if t == nil {
 				t = l.Magnitude
 			}
-			return bad(t, "the other half of the low-rank pair for %s is missing", l.Name)
-		}
-		w := shapes[l.Name]
-		if len(w) != 2 {
-			return bad(l.A, "the base model has no matrix %s", l.Name)
+			return badTensor(t, "the other half of the low-rank pair for %s is missing", l.Name)
 		}
 		if len(l.A.Shape) != 2 || len(l.B.Shape) != 2 || l.A.Shape[0] != l.B.Shape[1] || l.A.Shape[0] < 1 {
-			return bad(l.A, "shapes %v and %v are no low-rank pair", l.A.Shape, l.B.Shape)
-		}
-		if l.A.Shape[1] != w[1] || l.B.Shape[0] != w[0] {
-			return bad(l.A, "a change of shape [%d %d] for the base model's %s of %v: made for another model", l.B.Shape[0], l.A.Shape[1], l.Name, w)
+			return badTensor(l.A, "shapes %v and %v are no low-rank pair", l.A.Shape, l.B.Shape)
 		}
 		if l.Magnitude != nil {
-			if n, err := l.Magnitude.Shape.Elements(); err != nil || n != w[0] {
-				return bad(l.Magnitude, "%v magnitudes for %d rows", l.Magnitude.Shape, w[0])
+			rows := l.B.Shape[0]
+			if n, err := l.Magnitude.Shape.Elements(); err != nil || n != rows {
+				return badTensor(l.Magnitude, "%v magnitudes for %d rows", l.Magnitude.Shape, rows)
 			}
 			// PEFT has stored it as a column, too.
-			l.Magnitude.Shape = tensor.Shape{w[0]}
+			l.Magnitude.Shape = tensor.Shape{rows}
 			l.Magnitude.rowSize = len(l.Magnitude.data)
 		}
 		for _, t := range []*Tensor{l.A, l.B, l.Magnitude} {
 			if t != nil && !quant.Supported(t.DType) {
-				return bad(t, "stored as %v, which is no type for weights", t.DType)
+				return badTensor(t, "stored as %v, which is no type for weights", t.DType)
 			}
 		}
 		l.Rank = l.A.Shape[0]
@@ -135,12 +160,39 @@ func (a *Adapter) check(base Config) error {
 			l.Scale = l.Alpha / math.Sqrt(float64(l.Rank))
 		}
 	}
+	return nil
+}
+
+// fits compares shapes with the base model's.
+func (a *Adapter) fits(base Config) error {
+	shapes := map[string]tensor.Shape{}
+	for _, s := range base.TensorShapes() {
+		shapes[s.Name] = s.Shape
+	}
+	for i := range a.Targets {
+		l := &a.Targets[i]
+		w := shapes[l.Name]
+		if len(w) != 2 {
+			return badTensor(l.A, "the base model has no matrix %s%s", l.Name, a.madeFor())
+		}
+		if l.A.Shape[1] != w[1] || l.B.Shape[0] != w[0] {
+			return badTensor(l.A, "a change of shape [%d %d] for the base model's %s of %v: made for another model%s", l.B.Shape[0], l.A.Shape[1], l.Name, w, a.madeFor())
+		}
+	}
 	for _, t := range a.Saved {
 		if w, ok := shapes[t.Name]; !ok || !w.Equal(t.Shape) || !quant.Supported(t.DType) {
-			return &FormatError{File: t.File, Tensor: t.Stored, Offset: t.Offset, Msg: fmt.Sprintf("replaces the base model's %s of %v with %v of %v", t.Name, w, t.Shape, t.DType)}
+			return badTensor(t, "replaces the base model's %s of %v with %v of %v%s", t.Name, w, t.Shape, t.DType, a.madeFor())
 		}
 	}
 	return nil
+}
+
+// madeFor names the base model in an error, if the adapter names one.
+func (a *Adapter) madeFor() string {
+	if a.BaseModel == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (its author names %q)", a.BaseModel)
 }
 
 func newTensor(name string, s *Stored) (*Tensor, error) {

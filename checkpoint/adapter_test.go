@@ -104,6 +104,22 @@ func TestAdapters(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.gguf")
 			writeGGUFAdapter(t, path, &c.Config, a)
 			checkMerged(t, c, openAdapter(t, path, c.Config), golden)
+			// Without the base model the same is known of both, but for its name.
+			for _, p := range []string{path, filepath.Join("testdata/adapters", name)} {
+				seen, err := InspectAdapter(p)
+				if err != nil || !IsAdapter(p) {
+					t.Fatalf("%s: %v, adapter %v", p, err, IsAdapter(p))
+				}
+				defer seen.Close()
+				if len(seen.Targets) != len(a.Targets) {
+					t.Fatalf("%s: %d targets, want %d", p, len(seen.Targets), len(a.Targets))
+				}
+				for i, l := range seen.Targets {
+					if w := a.Targets[i]; l.Name != w.Name || l.Rank != w.Rank || l.Scale != w.Scale || !l.B.Shape.Equal(w.B.Shape) {
+						t.Errorf("%s: %s of rank %d, want %s of rank %d", p, l.Name, l.Rank, w.Name, w.Rank)
+					}
+				}
+			}
 		})
 	}
 }
@@ -132,11 +148,16 @@ func writeGGUFAdapter(t *testing.T, path string, base *Config, a *Adapter) {
 func TestAdapterRefusals(t *testing.T) {
 	leo := mustOpen(t, "testdata/models/leolm")
 	other := mustOpen(t, "testdata/models/llama3")
-	if _, err := OpenAdapter("testdata/adapters/plain", other.Config); err == nil || !strings.Contains(err.Error(), "made for another model") {
+	if _, err := OpenAdapter("testdata/adapters/plain", other.Config); err == nil || !strings.Contains(err.Error(), `made for another model (its author names "leolm")`) {
 		t.Errorf("an adapter of another model: %v", err)
 	}
 	if _, err := Open("testdata/adapters/plain"); err == nil || !strings.Contains(err.Error(), "LoRA adapter") {
 		t.Errorf("an adapter as a model: %v", err)
+	}
+	for _, p := range []string{"testdata/models/leolm", "testdata/models/leolm/config.json", "testdata/nowhere"} {
+		if IsAdapter(p) {
+			t.Errorf("%s is taken for an adapter", p)
+		}
 	}
 	floats := func(n int) func(io.Writer) error {
 		return func(w io.Writer) error { return binary.Write(w, binary.LittleEndian, make([]float32, n)) }
@@ -162,6 +183,9 @@ func TestAdapterRefusals(t *testing.T) {
 		}
 		if _, err := OpenAdapter(dir, leo.Config); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
+		}
+		if _, err := InspectAdapter(dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("without the base model: %v, want %q", err, want)
 		}
 	}
 }

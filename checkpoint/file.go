@@ -60,17 +60,24 @@ type mapping struct {
 }
 
 func openMapping(path string) (*mapping, error) {
+	// Before it is opened: to open a pipe waits for somebody to write into it.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, &FormatError{File: path, Offset: -1, Msg: "is a folder"}
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &FormatError{File: path, Offset: -1, Msg: "not a regular file"}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	if info, err = f.Stat(); err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &FormatError{File: path, Offset: -1, Msg: "not a regular file"}
 	}
 	size := info.Size()
 	if size == 0 {

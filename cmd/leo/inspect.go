@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -70,12 +69,23 @@ func newInspectCmd() *cobra.Command {
 		Use:   "inspect MODEL",
 		Short: "Show what a model's files hold: shape, data types, tokenizer, template, memory",
 		Long: "Show what a model's files hold: configuration, tensors and their data types, tokenizer, chat template, what was repaired,\n" +
-			"and the memory that a context takes. MODEL is a Hugging Face folder, a .gguf file, or an id in the local cache.",
-		Example: "  leo inspect model.gguf --context 4096\n  leo inspect ./leo-hessianai-7b --tensors",
+			"and the memory that a context takes. MODEL is a Hugging Face folder, a .gguf file, or an id in the local cache; of a LoRA adapter\n" +
+			"(PEFT folder or GGUF) it shows rank, alpha and what it changes.",
+		Example: "  leo inspect model.gguf --context 4096\n  leo inspect ./leo-hessianai-7b --tensors\n  leo inspect ./lora",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if context < 0 {
 				return usageError{fmt.Errorf("--context must not be negative")}
+			}
+			if checkpoint.IsAdapter(args[0]) {
+				r, err := inspectAdapter(args[0])
+				switch {
+				case err != nil:
+					return err
+				case asJSON:
+					return printJSON(cmd.OutOrStdout(), r)
+				}
+				return r.print(cmd.OutOrStdout(), list)
 			}
 			c, err := openModel(args[0])
 			if err != nil {
@@ -87,10 +97,7 @@ func newInspectCmd() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetEscapeHTML(false)
-				enc.SetIndent("", "  ")
-				return enc.Encode(r)
+				return printJSON(cmd.OutOrStdout(), r)
 			}
 			return r.print(cmd.OutOrStdout(), c, list)
 		},
