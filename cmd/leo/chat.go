@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -35,7 +36,7 @@ func newChatCmd() *cobra.Command {
 		Use:   "chat [QUESTION]",
 		Short: "Talk to a model",
 		Long: `Talk to a model. With a question as argument, or from a pipe, it answers once;
-on a terminal it goes on until /quit. Ctrl-C stops an answer, not the program.`,
+on a terminal it goes on until /quit or Ctrl-D. Ctrl-C stops an answer, not the program.`,
 		Example: `  leo chat "Was ist ein Vulkan?"
   echo "Was ist ein Vulkan?" | leo chat
   leo chat --model model.gguf`,
@@ -87,29 +88,29 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	defer l.Close()
 	c := converse.New(l.Model, l.engine, f.system)
-	req, err := f.request(l, &preset)
+	req := f.request(&preset)
+	constraint, err := f.constraintFlags.build(l.Tokenizer, l.StopIDs)
 	if err != nil {
 		return err
 	}
 	if interactive {
-		t := &terminal{f: f, l: l, c: c, req: req, out: cmd.OutOrStdout()}
+		t := &terminal{f: f, l: l, c: c, req: req, constraint: constraint, out: cmd.OutOrStdout()}
 		return t.run(cmd.Context())
 	}
+	req.Constraint = constraint()
 	return f.once(cmd, c, question, full, req)
 }
 
 // request makes the part of a request that all answers share.
-func (f *chatFlags) request(l *loaded, p *sample.Preset) (infer.Request, error) {
+func (f *chatFlags) request(p *sample.Preset) infer.Request {
 	req := infer.Request{Params: p.Params, MaxNewTokens: p.MaxNewTokens, Stops: f.stops, TopLogProbs: -1}
 	if p.MaxLength > 0 && req.MaxNewTokens == 0 {
 		req.MaxNewTokens = p.MaxLength
 	}
-	var err error
-	req.Constraint, err = f.constraintFlags.build(l.Tokenizer, l.StopIDs)
 	if f.lookup > 0 {
 		req.Draft, req.Speculate = &infer.Lookup{}, f.lookup
 	}
-	return req, err
+	return req
 }
 
 // once answers a single question.
@@ -159,8 +160,10 @@ type terminal struct {
 	l   *loaded
 	c   *converse.Conversation
 	req infer.Request
-	out io.Writer
-	tty *term.Terminal
+	// constraint starts the constraint of an answer, nil if there is none.
+	constraint func() infer.Constraint
+	out        io.Writer
+	tty        *term.Terminal
 }
 
 const terminalHelp = `/system TEXT   set the system message (without TEXT: show it)
@@ -172,17 +175,34 @@ const terminalHelp = `/system TEXT   set the system message (without TEXT: show 
 /help          this list
 /quit          leave (also Ctrl-D)
 """            begins and ends a question of several lines
-Ctrl-C stops an answer.`
+Ctrl-C stops an answer, or clears the line.`
+
+// clearing makes Ctrl-C clear the line: who stops an answer that has just ended must not lose the conversation.
+type clearing struct{ io.Reader }
+
+func (c clearing) Read(p []byte) (int, error) {
+	const ctrlC, ctrlU = 3, 21
+	n, err := c.Reader.Read(p)
+	for i, b := range p[:n] {
+		if b == ctrlC {
+			p[i] = ctrlU
+		}
+	}
+	return n, err
+}
 
 // run reads questions until the end of input. The terminal is in raw mode
 // while a line is edited, and as usual while an answer runs, so that Ctrl-C is a signal then.
 func (t *terminal) run(ctx context.Context) error {
+	// The program's context ends for good with the first Ctrl-C; here that ends an answer only, and SIGTERM everything.
+	ctx = context.WithoutCancel(ctx)
+	defer t.leaveOnTerm()()
 	fmt.Fprintf(t.out, "%s · context %d · /help for commands\n", t.l.Name, t.l.engine.Context())
 	fd := int(os.Stdin.Fd())
 	t.tty = term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{os.Stdin, os.Stdout}, "")
+	}{clearing{os.Stdin}, os.Stdout}, "")
 	for {
 		line, err := t.readLine(fd, "> ")
 		if err != nil {
@@ -209,6 +229,24 @@ func (t *terminal) run(ctx context.Context) error {
 		}
 		t.ask(ctx, line)
 	}
+}
+
+// leaveOnTerm ends the program on SIGTERM, the terminal as it was. The function that it returns undoes that.
+func (t *terminal) leaveOnTerm() func() {
+	fd := int(os.Stdin.Fd())
+	state, err := term.GetState(fd)
+	terminate := make(chan os.Signal, 1)
+	signal.Notify(terminate, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-terminate; ok {
+			if err == nil {
+				_ = term.Restore(fd, state)
+			}
+			fmt.Fprintln(t.out)
+			os.Exit(1)
+		}
+	}()
+	return func() { signal.Stop(terminate); close(terminate) }
 }
 
 func (t *terminal) readLine(fd int, prompt string) (string, error) {
@@ -301,6 +339,7 @@ func (t *terminal) ask(ctx context.Context, question string) {
 		full = converse.OnFull(t.f.onFull)
 	}
 	for {
+		t.req.Constraint = t.constraint()
 		p := newMarkdown(t.out, t.f.plain)
 		dropped := t.c.Dropped
 		res, err := t.c.Ask(ctx, question, full, t.req, func(tok infer.Token) error { return p.write(tok.Text) })

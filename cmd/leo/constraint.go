@@ -27,16 +27,22 @@ func (f *constraintFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.grammar, "grammar", "", "answer with text of this GBNF grammar (a file)")
 }
 
-// build compiles the constraint; nil if there is none.
-func (f *constraintFlags) build(tok *tokenizer.Tokenizer, stops []int32) (infer.Constraint, error) {
+// given is the number of constraints on the command line.
+func (f *constraintFlags) given() int {
 	n := 0
 	for _, set := range []bool{f.schema != "", f.regex != "", f.grammar != "", f.json} {
 		if set {
 			n++
 		}
 	}
+	return n
+}
+
+// build compiles the constraint. The function that it returns starts it anew for each answer; it returns nil if there is none.
+func (f *constraintFlags) build(tok *tokenizer.Tokenizer, stops []int32) (func() infer.Constraint, error) {
+	n := f.given()
 	if n == 0 {
-		return nil, nil
+		return func() infer.Constraint { return nil }, nil
 	}
 	if n > 1 {
 		return nil, usageError{errors.New("choose one of --json-schema, --json-object, --regex and --grammar")}
@@ -69,7 +75,7 @@ func (f *constraintFlags) build(tok *tokenizer.Tokenizer, stops []int32) (infer.
 	if err != nil {
 		return nil, fmt.Errorf("this vocabulary cannot write what is asked for: %w", err)
 	}
-	return m.Start(), nil
+	return func() infer.Constraint { return m.Start() }, nil
 }
 
 // trustAll marks a whole text as the caller's own.

@@ -81,6 +81,9 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := f.check(); err != nil {
+		return usageError{err}
+	}
 	prompt, err := readPrompt(cmd.InOrStdin(), args, f.file)
 	if err != nil {
 		return err
@@ -102,7 +105,8 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if f.asJSON {
 		req.TopLogProbs = f.logprobs
 	}
-	if req.Constraint, err = f.constraintFlags.build(l.Tokenizer, l.StopIDs); err != nil {
+	constraint, err := f.constraintFlags.build(l.Tokenizer, l.StopIDs)
+	if err != nil {
 		return err
 	}
 	if err := f.speculation(cmd.ErrOrStderr(), l, &req); err != nil {
@@ -110,7 +114,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	var answers []answer
 	for i := range max(f.nBest, 1) {
-		req.Params.Seed = preset.Seed + uint64(i)
+		req.Params.Seed, req.Constraint = preset.Seed+uint64(i), constraint()
 		s := l.engine.NewSession()
 		a := answer{Prompt: prompt}
 		w := bufio.NewWriter(out)
@@ -128,7 +132,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 			return w.Flush()
 		})
 		s.Close()
-		if !f.asJSON {
+		if !f.asJSON && (err == nil || len(res.IDs) > 0) {
 			fmt.Fprintln(w)
 			if ferr := w.Flush(); err == nil {
 				err = ferr
@@ -154,6 +158,31 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	return printJSON(out, answers)
+}
+
+// check refuses what would otherwise be left undone without a word.
+func (f *generateFlags) check() error {
+	switch {
+	case f.nBest < 1:
+		return fmt.Errorf("--n %d: at least one answer", f.nBest)
+	case f.beams < 0 || f.lookup < 0:
+		return errors.New("--beams and --lookup must not be negative")
+	case f.logprobs >= 0 && !f.asJSON:
+		return errors.New("--logprobs are part of the JSON output: add --json")
+	case f.beams == 0:
+		return nil
+	case f.nBest > f.beams:
+		return fmt.Errorf("--n %d: %d beams end in no more than %d answers", f.nBest, f.beams, f.beams)
+	case f.constraintFlags.given() > 0:
+		return errors.New("--beams cannot be combined with a schema, expression or grammar")
+	case len(f.stops) > 0:
+		return errors.New("--beams cannot be combined with --stop")
+	case f.lookup > 0 || f.draft != "":
+		return errors.New("--beams cannot be combined with --lookup or --draft")
+	case f.logprobs >= 0:
+		return errors.New("--beams gives one score for an answer, no --logprobs")
+	}
+	return nil
 }
 
 // beam prints the best answers of a beam search.

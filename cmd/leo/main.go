@@ -30,6 +30,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // who asks twice is not kept waiting: the second signal ends the program
 	err := newRootCmd().ExecuteContext(ctx)
 	if err == nil {
 		return 0

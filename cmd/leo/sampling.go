@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,6 +79,12 @@ func (f *samplingFlags) resolve() (sample.Preset, error) {
 	over("mirostat-tau", func() { p.MirostatTau, p.MirostatEta = f.p.MirostatTau, f.p.MirostatEta })
 	over("max-new-tokens", func() { p.MaxNewTokens, p.MaxLength = f.maxNewTokens, 0 })
 	over("min-new-tokens", func() { p.MinNewTokens = f.p.MinNewTokens })
+	if p.MaxNewTokens < 0 || p.MinNewTokens < 0 {
+		return p, usageError{errors.New("--max-new-tokens and --min-new-tokens must not be negative")}
+	}
+	if slices.Contains(f.stops, "") {
+		return p, usageError{errors.New("--stop: an empty text would stop every answer before it begins")}
+	}
 	p.Seed = f.p.Seed
 	for _, id := range f.banned {
 		p.Banned = append(p.Banned, int32(id))

@@ -85,13 +85,20 @@ func newTokenizerEncodeCmd() *cobra.Command {
 		Use:   "encode TOKENIZER [TEXT]",
 		Short: "Print the ids of a text (an argument, else standard input)",
 		Args:  usageArgs(cobra.RangeArgs(1, 2)),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if asJSON && pieces {
+				return usageError{errors.New("--json has the pieces already: leave --pieces out")}
+			}
 			t, err := flags.open(args[0])
 			if err != nil {
 				return err
 			}
 			out := bufio.NewWriter(cmd.OutOrStdout())
-			defer out.Flush()
+			defer func() {
+				if ferr := out.Flush(); err == nil {
+					err = ferr
+				}
+			}()
 			enc := json.NewEncoder(out)
 			enc.SetEscapeHTML(false)
 			one := func(text string) error {
@@ -149,7 +156,6 @@ func newTokenizerEncodeCmd() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print text, ids and pieces as JSON")
 	cmd.Flags().BoolVar(&pieces, "pieces", false, "print pieces instead of ids")
 	cmd.Flags().BoolVar(&lines, "lines", false, "each line of standard input is a text of its own, without its line break")
-	cmd.MarkFlagsMutuallyExclusive("json", "pieces")
 	return cmd
 }
 
