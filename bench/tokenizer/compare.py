@@ -1,6 +1,6 @@
 """Compares Leo's tokenizers with sentencepiece and Hugging Face tokenizers: ids line by line, and speed.
 
-    python bench/tokenizer/compare.py ids   [--shared ../shared] [--fuzz 200000] [--limit-mb N]
+    python bench/tokenizer/compare.py ids   [--shared ../shared] [--fuzz 200000] [--limit-mb N] [--part K/N] [--rows both]
     python bench/tokenizer/compare.py speed [--shared ../shared] [--mb 20] [--rounds 5]
 
 Needs Go, sentencepiece, tokenizers and transformers. `ids` prints, per tokenizer, the number of texts whose ids
@@ -35,6 +35,8 @@ ap.add_argument("what", choices=["ids", "speed"])
 ap.add_argument("--shared", default=os.path.join(ROOT, "..", "shared"))
 ap.add_argument("--fuzz", type=int, default=200000)
 ap.add_argument("--limit-mb", type=float, default=1e9, help="stop the corpus after this much")
+ap.add_argument("--part", default="1/1", help="K/N: every N-th text, from the K-th on, so that a long comparison can be run in pieces")
+ap.add_argument("--rows", choices=["both", "texts", "lines"], default="both", help="whole texts, their lines, or both")
 ap.add_argument("--mb", type=float, default=20, help="text per round of the speed comparison")
 ap.add_argument("--rounds", type=int, default=5)
 ap.add_argument("--files", default="*.jsonl.gz", help="which files of corpus_de")
@@ -65,10 +67,14 @@ def packed(ids):
 
 
 def corpus():
+    part, parts = map(int, args.part.split("/"))
+    n = 0
     for path in sorted(glob.glob(os.path.join(args.shared, "data", "corpus_de", args.files))):
         with gzip.open(path, "rt", encoding="utf-8") as f:
             for line in f:
-                yield json.loads(line)["text"]
+                n += 1
+                if n % parts == part - 1:
+                    yield json.loads(line)["text"]
 
 
 # Hugging Face pipelines: Llama-2's vocabulary as transformers converts it (legacy: prepend and replace), and GPT-2's.
@@ -150,18 +156,19 @@ def compare_ids():
 
         def flush():
             nonlocal diff, ldiff, texts, lines, batch, bytes_in
-            rows = [t for t in batch] + [l for t in batch for l in t.split(b"\n")]
+            whole = [] if args.rows == "lines" else batch
+            rows = whole + ([] if args.rows == "texts" else [l for t in batch for l in t.split(b"\n")])
             a, b = leo(flags, rows), ref(rows)
             for i, row in enumerate(rows):
                 if a[i] != b[i]:
-                    if i < len(batch):
+                    if i < len(whole):
                         diff += 1
                     else:
                         ldiff += 1
                     if diff + ldiff <= 3:
                         print("  differs:", row[:120])
-            texts += len(batch)
-            lines += len(rows) - len(batch)
+            texts += len(whole)
+            lines += len(rows) - len(whole)
             batch, bytes_in = [], 0
 
         for t in corpus():
