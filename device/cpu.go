@@ -28,6 +28,10 @@ type CPU struct {
 	scratch                [][]float32 // one per worker
 
 	linears linears
+	results []*Tensor // what Linears returned last
+	byRows  rowTask
+	attn    attnTask
+	headers headers
 	acts    qmat.Acts
 
 	attnJobs    []attnJob
@@ -131,33 +135,106 @@ func (d *CPU) ResetPeak() {
 
 // New implements Device.
 func (d *CPU) New(rows, cols int) *Tensor {
-	return &Tensor{Rows: rows, Cols: cols, refs: 1, f32: d.take32(rows * cols)}
+	t := d.headers.take()
+	*t = Tensor{Rows: rows, Cols: cols, refs: 1, f32: d.take32(rows * cols)}
+	return t
 }
+
+// headers are Tensors that were released while recycling is on. They rest behind others
+// before they are used again, so that a use after the release is still found out, mostly.
+type headers struct {
+	on          bool
+	ring        [256]*Tensor
+	first, held int
+}
+
+// headersRest is how many releases a header waits for.
+const headersRest = 64
+
+func (h *headers) take() *Tensor {
+	if !h.on || h.held <= headersRest {
+		return new(Tensor)
+	}
+	t := h.ring[h.first]
+	h.first, h.held = (h.first+1)%len(h.ring), h.held-1
+	return t
+}
+
+func (h *headers) give(t *Tensor) {
+	if h.on && h.held < len(h.ring) {
+		h.ring[(h.first+h.held)%len(h.ring)] = t
+		h.held++
+	}
+}
+
+// Recycle implements Device.
+func (d *CPU) Recycle(on bool) { d.headers.on = on }
 
 // newHalf makes a tensor that holds bf16 only: what products alone will read.
 func (d *CPU) newHalf(rows, cols int) *Tensor {
 	return &Tensor{Rows: rows, Cols: cols, refs: 1, h: d.take16(rows * cols)}
 }
 
-// operand makes the result of an operation that products read: f computes rows [lo, hi) of it into y. In bf16
+// operand makes the result of an operation that products read: f computes its rows. In bf16
 // training it is rounded row by row while it is near, and never exists in f32.
-func (d *CPU) operand(rows, cols int, f func(y []float32, lo, hi int)) *Tensor {
-	if d.compute != tensor.BF16 {
-		t := d.New(rows, cols)
-		d.rows(rows, cols, func(lo, hi int) { f(t.f32[lo*cols:hi*cols], lo, hi) })
-		return t
+func (d *CPU) operand(rows, cols int, o operands, f rowFunc) *Tensor {
+	if d.compute == tensor.BF16 {
+		return d.halfOperand(rows, cols, o, f)
 	}
+	t := d.New(rows, cols)
+	d.computeRows(t, o, f)
+	return t
+}
+
+func (d *CPU) halfOperand(rows, cols int, o operands, f rowFunc) *Tensor {
 	t := d.newHalf(rows, cols)
 	block := max(1, nearBlock/cols)
 	d.rowsOn(rows, cols, func(worker, lo, hi int) {
 		buf := d.worker(worker, block*cols)
 		for ; lo < hi; lo += block {
 			n := min(block, hi-lo) * cols
-			f(buf[:n], lo, lo+n/cols)
+			f(&o, buf[:n], lo, lo+n/cols)
 			narrowBF16(t.h[lo*cols:lo*cols+n], buf[:n])
 		}
 	})
 	return t
+}
+
+// operands are what a rowFunc reads: each uses some of them.
+type operands struct {
+	a, b   []float32
+	n      int // columns
+	s      float32
+	ids    []int32
+	w      *weight
+	rope   *Rope
+	rotate func(x, cos, sin []float32)
+}
+
+// rowFunc computes rows [lo, hi) of a tensor into y. It captures nothing, so that passing it on
+// allocates nothing.
+type rowFunc func(o *operands, y []float32, lo, hi int)
+
+// rowTask is a rowFunc as a task of the pool.
+type rowTask struct {
+	operands
+	f            rowFunc
+	y            []float32
+	rows, chunks int
+}
+
+// Do implements pool.Task.
+func (t *rowTask) Do(_, c int) {
+	lo, hi := c*t.rows/t.chunks, (c+1)*t.rows/t.chunks
+	n := len(t.y) / t.rows
+	t.f(&t.operands, t.y[lo*n:hi*n], lo, hi)
+}
+
+// computeRows computes the float32 values of t.
+func (d *CPU) computeRows(t *Tensor, o operands, f rowFunc) {
+	d.byRows = rowTask{operands: o, f: f, y: t.f32, rows: t.Rows, chunks: d.chunks(t.Rows, t.Cols)}
+	d.pool.Do(d.byRows.chunks, &d.byRows)
+	d.byRows = rowTask{}
 }
 
 // nearBlock is the number of elements that are computed before they are rounded: a part of the first-level cache.
@@ -197,6 +274,7 @@ func (d *CPU) Release(ts ...*Tensor) {
 		d.give32(t.f32)
 		d.give16(t.h)
 		t.f32, t.h = nil, nil
+		d.headers.give(t)
 	}
 }
 
@@ -229,14 +307,32 @@ func (d *CPU) half(t *Tensor) []uint16 {
 	}
 	if t.h == nil {
 		t.h = d.take16(t.Rows * t.Cols)
-		d.rows(t.Rows, t.Cols, func(lo, hi int) { narrowBF16(t.h[lo*t.Cols:hi*t.Cols], t.f32[lo*t.Cols:hi*t.Cols]) })
+		d.narrow(t)
 	}
 	return t.h
+}
+
+func (d *CPU) narrow(t *Tensor) {
+	if d.chunks(t.Rows, t.Cols) <= 1 { // as in decoding
+		narrowBF16(t.h, t.f32)
+		return
+	}
+	d.narrowRows(t)
+}
+
+func (d *CPU) narrowRows(t *Tensor) {
+	d.rows(t.Rows, t.Cols, func(lo, hi int) { narrowBF16(t.h[lo*t.Cols:hi*t.Cols], t.f32[lo*t.Cols:hi*t.Cols]) })
 }
 
 // elementsPerChunk is the work below which splitting an elementwise operation over workers costs more than
 // it brings.
 const elementsPerChunk = 1 << 14
+
+// chunks is how many parts n rows of width cols are cut into.
+func (d *CPU) chunks(n, cols int) int {
+	per := max(1, elementsPerChunk/max(cols, 1))
+	return min((n+per-1)/per, 16*d.pool.Workers())
+}
 
 // rows splits n rows of width cols over the workers.
 func (d *CPU) rows(n, cols int, f func(lo, hi int)) {
@@ -245,8 +341,7 @@ func (d *CPU) rows(n, cols int, f func(lo, hi int)) {
 
 // rowsOn is rows for those who need memory of the worker.
 func (d *CPU) rowsOn(n, cols int, f func(worker, lo, hi int)) {
-	per := max(1, elementsPerChunk/max(cols, 1))
-	chunks := min((n+per-1)/per, 16*d.pool.Workers())
+	chunks := d.chunks(n, cols)
 	if chunks <= 1 {
 		f(0, 0, n)
 		return

@@ -214,37 +214,47 @@ func (d *CPU) attend(q, k, v, out, lse *Tensor, spec *AttentionSpec) {
 		}
 	}
 	d.partials = grow(d.partials, space)
-	d.pool.Run(len(d.attnJobs), func(worker, i int) {
-		j := &d.attnJobs[i]
-		w := &d.attnWorkers[worker]
-		b := d.block(w, j, in, cache, spec)
-		var err error
-		if j.partial >= 0 {
-			err = b.Partials(d.partials[j.partial:], j.splitLo, j.split, &w.scratch)
-		} else {
-			o := outputOf(out, lse, j, spec)
-			err = b.Forward(&o, &w.scratch)
-		}
-		if err != nil {
-			panic(err)
-		}
-	})
-	if space == 0 {
+	d.attn = attnTask{d: d, in: in, cache: cache, spec: spec, out: out, lse: lse}
+	d.pool.Do(len(d.attnJobs), &d.attn)
+	if space > 0 {
+		d.attn.combine = true
+		d.pool.Do(len(d.attnJobs), &d.attn)
+	}
+	d.attn = attnTask{}
+}
+
+// attnTask is attention as a task of the pool: the jobs, or putting their parts together.
+type attnTask struct {
+	d        *CPU
+	in       attnInputs
+	cache    *pages
+	spec     *AttentionSpec
+	out, lse *Tensor
+	combine  bool
+}
+
+// Do implements pool.Task.
+func (t *attnTask) Do(worker, i int) {
+	d := t.d
+	j := &d.attnJobs[i]
+	if t.combine && (j.partial < 0 || j.splitLo != 0) {
 		return
 	}
-	d.pool.Run(len(d.attnJobs), func(worker, i int) {
-		j := &d.attnJobs[i]
-		if j.partial < 0 || j.splitLo != 0 {
-			return
-		}
-		w := &d.attnWorkers[worker]
-		b := d.block(w, j, in, cache, spec)
-		o := outputOf(out, lse, j, spec)
-		s := &spec.Seqs[j.seq]
-		if err := b.Combine(&o, d.partials[j.partial:], attn.Splits(s.Past+s.Len)); err != nil {
-			panic(err)
-		}
-	})
+	w := &d.attnWorkers[worker]
+	b := d.block(w, j, &t.in, t.cache, t.spec)
+	o := outputOf(t.out, t.lse, j, t.spec)
+	var err error
+	switch s := &t.spec.Seqs[j.seq]; {
+	case t.combine:
+		err = b.Combine(&o, d.partials[j.partial:], attn.Splits(s.Past+s.Len))
+	case j.partial >= 0:
+		err = b.Partials(d.partials[j.partial:], j.splitLo, j.split, &w.scratch)
+	default:
+		err = b.Forward(&o, &w.scratch)
+	}
+	if err != nil {
+		panic(err)
+	}
 }
 
 // attnInputs are queries, keys and values, in f32 or in bf16.
@@ -267,7 +277,7 @@ func checkAttention(q, k, v *Tensor, spec *AttentionSpec) {
 }
 
 // block describes job j to the kernel.
-func (d *CPU) block(w *attnWorker, j *attnJob, in attnInputs, cache *pages, spec *AttentionSpec) attn.Block {
+func (d *CPU) block(w *attnWorker, j *attnJob, in *attnInputs, cache *pages, spec *AttentionSpec) attn.Block {
 	s := &spec.Seqs[j.seq]
 	dim, group := spec.HeadDim, spec.Heads/spec.KVHeads
 	width := spec.Heads * dim
@@ -324,20 +334,31 @@ func outputOf(out, lse *Tensor, j *attnJob, spec *AttentionSpec) attn.Output {
 
 // storeKV writes the new keys and values into the cache.
 func (d *CPU) storeKV(c *pages, k, v []float32, spec *AttentionSpec) {
+	for i := range spec.Seqs {
+		if n := spec.Seqs[i].Len; d.chunks(n, 2*spec.KVHeads*spec.HeadDim) <= 1 { // as in decoding
+			c.storeRows(k, v, spec, i, 0, n)
+		} else {
+			d.storeMany(c, k, v, spec, i)
+		}
+	}
+}
+
+func (d *CPU) storeMany(c *pages, k, v []float32, spec *AttentionSpec, i int) {
+	d.rows(spec.Seqs[i].Len, 2*spec.KVHeads*spec.HeadDim, func(lo, hi int) { c.storeRows(k, v, spec, i, lo, hi) })
+}
+
+// storeRows writes rows [lo, hi) of sequence n.
+func (c *pages) storeRows(k, v []float32, spec *AttentionSpec, n, lo, hi int) {
+	s := &spec.Seqs[n]
 	dim, width := spec.HeadDim, spec.KVHeads*spec.HeadDim
-	for si := range spec.Seqs {
-		s := &spec.Seqs[si]
-		d.rows(s.Len, 2*width, func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				pos := s.Past + i
-				page, at := s.Pages[pos/PageLen], pos%PageLen
-				for h := range spec.KVHeads {
-					x := (s.Row+i)*width + h*dim
-					c.store(c.head(page, spec.Layer, 0, h), at, k[x:x+dim])
-					c.store(c.head(page, spec.Layer, 1, h), at, v[x:x+dim])
-				}
-			}
-		})
+	for i := lo; i < hi; i++ {
+		pos := s.Past + i
+		page, at := s.Pages[pos/PageLen], pos%PageLen
+		for h := range spec.KVHeads {
+			x := (s.Row+i)*width + h*dim
+			c.store(c.head(page, spec.Layer, 0, h), at, k[x:x+dim])
+			c.store(c.head(page, spec.Layer, 1, h), at, v[x:x+dim])
+		}
 	}
 }
 
@@ -365,7 +386,7 @@ func (d *CPU) AttentionGrad(q, k, v, out, lse, dout *Tensor, spec *AttentionSpec
 		w := &d.attnWorkers[worker]
 		s := &spec.Seqs[i/spec.KVHeads]
 		j := attnJob{seq: i / spec.KVHeads, head: i % spec.KVHeads, hi: s.Len, partial: -1}
-		b := d.block(w, &j, in, nil, spec)
+		b := d.block(w, &j, &in, nil, spec)
 		qAt := s.Row*q.Cols + j.head*group*dim
 		kAt := s.Row*k.Cols + j.head*dim
 		g := attn.Grad{

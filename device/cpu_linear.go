@@ -73,11 +73,21 @@ func (l *linears) run(d *CPU) {
 }
 
 // Linear implements Ops.
-func (d *CPU) Linear(x *Tensor, w Weight) *Tensor { return d.Linears(x, w)[0] }
+func (d *CPU) Linear(x *Tensor, w Weight) *Tensor {
+	var y [1]*Tensor
+	d.multiplyAll(y[:], x, w)
+	return y[0]
+}
 
 // Linears implements Ops. All products on one input are one parallel section.
 func (d *CPU) Linears(x *Tensor, ws ...Weight) []*Tensor {
-	ys := make([]*Tensor, len(ws))
+	d.results = grow(d.results, len(ws))
+	d.multiplyAll(d.results, x, ws...)
+	return d.results
+}
+
+// multiplyAll sets ys to the products of x with ws.
+func (d *CPU) multiplyAll(ys []*Tensor, x *Tensor, ws ...Weight) {
 	l := &d.linears
 	l.x, l.v, l.wide, l.half = x, nil, false, false
 	for i, w := range ws {
@@ -107,13 +117,20 @@ func (d *CPU) Linears(x *Tensor, ws ...Weight) []*Tensor {
 		}
 	}
 	l.run(d)
-	return ys
 }
 
 // quantise fills d.acts from x [m, k].
 func (d *CPU) quantise(x []float32, m, k int) {
 	d.acts.Reset(m, k)
 	tiles := d.acts.Tiles()
+	if tiles <= 1 { // as in decoding
+		d.acts.Rows(x, k, 0, m)
+		return
+	}
+	d.quantiseTiles(x, m, k, tiles)
+}
+
+func (d *CPU) quantiseTiles(x []float32, m, k, tiles int) {
 	d.rows(tiles, qmat.TileRows*k, func(lo, hi int) {
 		d.acts.Rows(x, k, lo*qmat.TileRows, min(hi*qmat.TileRows, m))
 	})

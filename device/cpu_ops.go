@@ -16,9 +16,10 @@ func sumSquares(x []float32) float64         { return float64(vec.SumSquares(x))
 func (d *CPU) Embed(table Weight, ids []int32) *Tensor {
 	w := of(table)
 	y := d.New(len(ids), w.cols)
-	d.rows(len(ids), w.cols, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			w.row(y.f32[i*w.cols:(i+1)*w.cols], int(ids[i]))
+	d.computeRows(y, operands{w: w, ids: ids}, func(o *operands, y []float32, lo, hi int) {
+		n := o.w.cols
+		for i, id := range o.ids[lo:hi] {
+			o.w.row(y[i*n:(i+1)*n], int(id))
 		}
 	})
 	return y
@@ -42,10 +43,9 @@ func (d *CPU) EmbedGrad(table Weight, ids []int32, dy *Tensor) {
 
 // RMSNorm implements Ops.
 func (d *CPU) RMSNorm(x *Tensor, gain Weight, eps float32) *Tensor {
-	g, v, n := of(gain).vec, d.values(x), x.Cols
-	return d.operand(x.Rows, n, func(y []float32, lo, hi int) {
+	return d.operand(x.Rows, x.Cols, operands{a: d.values(x), b: of(gain).vec, n: x.Cols, s: eps}, func(o *operands, y []float32, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			vec.RMSNorm(y[(i-lo)*n:(i-lo+1)*n], v[i*n:(i+1)*n], g, eps)
+			vec.RMSNorm(y[(i-lo)*o.n:(i-lo+1)*o.n], o.a[i*o.n:(i+1)*o.n], o.b, o.s)
 		}
 	})
 }
@@ -132,14 +132,15 @@ func (d *CPU) rotate(x *Tensor, r *Rope, positions []int32, f func(x, cos, sin [
 		panic(fmt.Sprintf("device: %d positions for %d rows", len(positions), x.Rows))
 	}
 	r.tables(positions)
-	v, half := d.values(x), len(r.InvFreq)
-	d.rows(x.Rows, x.Cols, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			p := int(positions[i]) * half
-			cos, sin := r.cos[p:p+half], r.sin[p:p+half]
-			row := v[i*x.Cols : (i+1)*x.Cols]
-			for h := 0; h < x.Cols; h += r.HeadDim {
-				f(row[h:h+r.HeadDim], cos, sin)
+	d.values(x)
+	d.computeRows(x, operands{n: x.Cols, ids: positions, rope: r, rotate: f}, func(o *operands, y []float32, lo, hi int) {
+		r, half := o.rope, len(o.rope.InvFreq)
+		for i, p := range o.ids[lo:hi] {
+			at := int(p) * half
+			cos, sin := r.cos[at:at+half], r.sin[at:at+half]
+			row := y[i*o.n : (i+1)*o.n]
+			for h := 0; h < o.n; h += r.HeadDim {
+				o.rotate(row[h:h+r.HeadDim], cos, sin)
 			}
 		}
 	})
@@ -147,8 +148,9 @@ func (d *CPU) rotate(x *Tensor, r *Rope, positions []int32, f func(x, cos, sin [
 
 // SwiGLU implements Ops.
 func (d *CPU) SwiGLU(gate, up *Tensor) *Tensor {
-	g, u, n := d.values(gate), d.values(up), gate.Cols
-	return d.operand(gate.Rows, n, func(y []float32, lo, hi int) { vec.SwiGLU(y, g[lo*n:hi*n], u[lo*n:hi*n]) })
+	return d.operand(gate.Rows, gate.Cols, operands{a: d.values(gate), b: d.values(up), n: gate.Cols}, func(o *operands, y []float32, lo, hi int) {
+		vec.SwiGLU(y, o.a[lo*o.n:hi*o.n], o.b[lo*o.n:hi*o.n])
+	})
 }
 
 // SwiGLUGrad implements Derivatives.
@@ -187,14 +189,15 @@ func (d *CPU) swiGLUGradHalf(gate, up []uint16, dy []float32, rows, n int) (dgat
 
 // Add implements Ops.
 func (d *CPU) Add(x, y *Tensor, s float32) *Tensor {
-	z, a, b, n := d.New(x.Rows, x.Cols), d.values(x), d.values(y), x.Cols
-	d.rows(x.Rows, n, func(lo, hi int) {
-		if s == 1 {
-			vec.Add(z.f32[lo*n:hi*n], a[lo*n:hi*n], b[lo*n:hi*n])
+	z := d.New(x.Rows, x.Cols)
+	d.computeRows(z, operands{a: d.values(x), b: d.values(y), n: x.Cols, s: s}, func(o *operands, z []float32, lo, hi int) {
+		a, b := o.a[lo*o.n:hi*o.n], o.b[lo*o.n:hi*o.n]
+		if o.s == 1 {
+			vec.Add(z, a, b)
 			return
 		}
-		copy(z.f32[lo*n:hi*n], a[lo*n:hi*n])
-		vec.Axpy(z.f32[lo*n:hi*n], s, b[lo*n:hi*n])
+		copy(z, a)
+		vec.Axpy(z, o.s, b)
 	})
 	return z
 }

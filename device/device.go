@@ -130,7 +130,7 @@ type Ops interface {
 	RMSNorm(x *Tensor, gain Weight, eps float32) *Tensor
 	// Linear returns x·wᵀ: [T, w.Rows].
 	Linear(x *Tensor, w Weight) *Tensor
-	// Linears is Linear with several weights on one input.
+	// Linears is Linear with several weights on one input. The slice is valid until the next call.
 	Linears(x *Tensor, ws ...Weight) []*Tensor
 	// AddBias adds the vector b to every row of x, in place, and returns x.
 	AddBias(x *Tensor, b Weight) *Tensor
@@ -269,6 +269,9 @@ type Device interface {
 	Read(t *Tensor, dst []float32)
 	// Retain adds a reference to t, to be given back by Release.
 	Retain(t *Tensor) *Tensor
+	// Recycle lets tensors that are released while it is on be used again as other ones: for
+	// those who keep no pointers to released tensors, as a tape does.
+	Recycle(on bool)
 	// SetCompute chooses the type that products of trainable weights are computed in: F32 or BF16
 	// (bf16 operands, float32 sums).
 	SetCompute(dt tensor.DType) error

@@ -23,6 +23,7 @@ type Engine struct {
 	batch  llama.Batch
 	rows   []int32
 	logits []float32
+	gone   []*device.Tensor
 }
 
 // Options of an engine.
@@ -227,6 +228,8 @@ func (e *Engine) hidden(feeds []Feed) (*device.Tensor, error) {
 		}
 		b.IDs = append(b.IDs, f.IDs...)
 	}
+	e.dev.Recycle(true)
+	defer e.dev.Recycle(false)
 	h := e.model.Forward(e.dev, b)
 	for _, f := range feeds {
 		f.Session.ids = append(f.Session.ids, f.IDs...)
@@ -256,8 +259,17 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 		}
 		at += n
 	}
-	defer e.dev.Release(h)
-	return e.head(h), nil
+	e.dev.Recycle(true)
+	defer e.dev.Recycle(false)
+	logits := e.head(h)
+	e.release(h)
+	return logits, nil
+}
+
+// release gives t back, without a list of arguments to allocate.
+func (e *Engine) release(t *device.Tensor) {
+	e.gone = append(e.gone[:0], t)
+	e.dev.Release(e.gone...)
 }
 
 // head computes the logits of e.rows.
@@ -267,14 +279,14 @@ func (e *Engine) head(h *device.Tensor) []float32 {
 	}
 	picked := e.dev.Rows(h, e.rows)
 	y := e.dev.Linear(picked, e.model.Head)
-	e.dev.Release(picked)
+	e.release(picked)
 	n := y.Rows * y.Cols
 	if cap(e.logits) < n {
 		e.logits = make([]float32, n)
 	}
 	e.logits = e.logits[:n]
 	e.dev.Read(y, e.logits)
-	e.dev.Release(y)
+	e.release(y)
 	v := e.model.Vocab
 	if v < y.Cols {
 		// Rows above the vocabulary are padding: close the gaps.

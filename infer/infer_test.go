@@ -360,3 +360,26 @@ func TestDamagedSessionsAreErrors(t *testing.T) {
 		}
 	}
 }
+
+// In the steady state a decoding step allocates nothing.
+func TestDecodingAllocatesNothing(t *testing.T) {
+	for _, c := range []struct{ weights, cache tensor.DType }{{tensor.Q4_0, tensor.F16}, {tensor.BF16, tensor.BF16}, {tensor.Q8_0, tensor.Q8_0}} {
+		e := testEngine(t, 2, c.weights, c.cache)
+		s := e.NewSession()
+		if _, err := e.Prefill(context.Background(), s, tokens(20, 1), nil); err != nil {
+			t.Fatal(err)
+		}
+		feeds := []Feed{{Session: s, IDs: []int32{5}, Want: WantLast}}
+		step := func() {
+			if _, err := e.Step(feeds); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 30 { // buffers and lists grow
+			step()
+		}
+		if n := testing.AllocsPerRun(50, step); n >= 1 {
+			t.Errorf("%v weights, %v cache: %v allocations a step", c.weights, c.cache, n)
+		}
+	}
+}

@@ -67,6 +67,31 @@ type Batch struct {
 	// Noise, when not 0, is the amplitude α of NEFTune (Jain et al. 2023): embeddings get uniform noise in
 	// ±α/√(sequence length × hidden size), drawn from DropoutSeed.
 	Noise float32
+
+	// A batch that is used again, as decoding does, holds what its forward passes need.
+	model  *Model
+	layers []func(ops device.Ops, x *device.Tensor) *device.Tensor
+	specs  []device.AttentionSpec
+	ws     []device.Weight
+	ys     []*device.Tensor
+	gone   []*device.Tensor
+}
+
+// bind makes what the batch holds for m.
+func (b *Batch) bind(m *Model) {
+	if b.model == m {
+		return
+	}
+	b.model, b.layers, b.specs = m, nil, make([]device.AttentionSpec, len(m.Layers))
+	for i := range m.Layers {
+		b.layers = append(b.layers, func(ops device.Ops, x *device.Tensor) *device.Tensor { return m.layer(ops, i, x, b) })
+	}
+}
+
+// release gives tensors back. Unlike a list of arguments, its own list is there already.
+func (b *Batch) release(ops device.Ops, ts ...*device.Tensor) {
+	b.gone = append(b.gone[:0], ts...)
+	ops.Release(b.gone...)
 }
 
 // Forward runs the decoder and returns the hidden states after the final
@@ -79,15 +104,14 @@ func (m *Model) Forward(ops device.Ops, b *Batch) *device.Tensor {
 		ops.Release(x)
 		x = y
 	}
-	for i := range m.Layers {
-		y := ops.Segment(x, func(ops device.Ops, x *device.Tensor) *device.Tensor {
-			return m.layer(ops, i, x, b)
-		})
-		ops.Release(x)
+	b.bind(m)
+	for _, layer := range b.layers {
+		y := ops.Segment(x, layer)
+		b.release(ops, x)
 		x = y
 	}
 	h := ops.RMSNorm(x, m.Norm, m.eps())
-	ops.Release(x)
+	b.release(ops, x)
 	return h
 }
 
@@ -110,39 +134,43 @@ func (m *Model) layer(ops device.Ops, i int, x *device.Tensor, b *Batch) *device
 
 	h := ops.RMSNorm(x, l.AttnNorm, m.eps())
 	qkv := project(ops, h, b, &l.Q, &l.K, &l.V)
-	ops.Release(h)
+	b.release(ops, h)
 	q := ops.Rope(qkv[0], m.rope, b.Positions)
 	k := ops.Rope(qkv[1], m.rope, b.Positions)
-	a := ops.Attention(q, k, qkv[2], &device.AttentionSpec{
+	v := qkv[2]
+	b.specs[i] = device.AttentionSpec{
 		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
 		Scale:  float32(1 / math.Sqrt(float64(c.HeadDim))),
 		Window: c.SlidingWindow, Seqs: b.Seqs, Cache: b.Cache, Layer: i,
-	})
-	ops.Release(q, k, qkv[2])
+	}
+	a := ops.Attention(q, k, v, &b.specs[i])
+	b.release(ops, q, k, v)
 	o := project(ops, a, b, &l.O)[0]
-	ops.Release(a)
+	b.release(ops, a)
 	x = ops.Add(x, o, 1)
-	ops.Release(o)
+	b.release(ops, o)
 
 	h = ops.RMSNorm(x, l.MLPNorm, m.eps())
 	gu := project(ops, h, b, &l.Gate, &l.Up)
-	ops.Release(h)
+	b.release(ops, h)
 	s := ops.SwiGLU(gu[0], gu[1])
-	ops.Release(gu...)
+	b.release(ops, gu...)
 	d := project(ops, s, b, &l.Down)[0]
-	ops.Release(s)
+	b.release(ops, s)
 	y := ops.Add(x, d, 1)
-	ops.Release(x, d)
+	b.release(ops, x, d)
 	return y
 }
 
-// project applies linears to one input: the plain products together, then bias and adapters.
+// project applies linears to one input: the plain products together, then bias and adapters. The
+// slice is valid until the next call.
 func project(ops device.Ops, x *device.Tensor, b *Batch, ls ...*Linear) []*device.Tensor {
-	ws := make([]device.Weight, len(ls))
-	for i, l := range ls {
-		ws[i] = l.W
+	b.ws = b.ws[:0]
+	for _, l := range ls {
+		b.ws = append(b.ws, l.W)
 	}
-	ys := ops.Linears(x, ws...)
+	b.ys = append(b.ys[:0], ops.Linears(x, b.ws...)...)
+	ys := b.ys
 	for i, l := range ls {
 		base := ys[i]
 		for n, ad := range l.Adapters {
