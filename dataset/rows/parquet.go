@@ -3,6 +3,7 @@ package rows
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -31,9 +32,9 @@ func (r *Reader) startParquet(f *os.File, opt Options) (err error) {
 	if err != nil {
 		return err
 	}
-	pf, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	pf, err := openParquet(f, r.path, info.Size())
 	if err != nil {
-		return &Error{File: r.path, What: "not a whole Parquet file; fetch it again", Fatal: true, Err: err}
+		return err
 	}
 	var reader *parquet.GenericReader[any]
 	if p := opt.Part; p != nil {
@@ -74,6 +75,29 @@ func (r *Reader) startParquet(f *os.File, opt Options) (err error) {
 		return nil
 	}
 	return nil
+}
+
+// openParquet reads the footer. The library believes the footer's length and
+// would take gigabytes of memory for it before it reads.
+func openParquet(f *os.File, path string, size int64) (*parquet.File, error) {
+	var tail [8]byte
+	fail := func(err error) error {
+		return &Error{File: path, What: "not a whole Parquet file; fetch it again", Fatal: true, Err: err}
+	}
+	if size < 12 {
+		return nil, fail(fmt.Errorf("%d bytes are too short", size))
+	}
+	if _, err := f.ReadAt(tail[:], size-8); err != nil {
+		return nil, fail(err)
+	}
+	if n := int64(binary.LittleEndian.Uint32(tail[:])); string(tail[4:]) == "PAR1" && n > size-12 {
+		return nil, fail(fmt.Errorf("its footer is said to have %d bytes, the file has %d", n, size))
+	}
+	pf, err := parquet.OpenFile(f, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return nil, fail(err)
+	}
+	return pf, nil
 }
 
 func fieldNames(schema *parquet.Schema) []string {

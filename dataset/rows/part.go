@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-
-	"github.com/parquet-go/parquet-go"
 )
 
 // A Part is a piece of a file: whole lines of an uncompressed JSONL file, or row
@@ -104,9 +102,9 @@ func cutParquet(f *os.File, path string, total, size int64) (parts []Part, err e
 			err = &Error{File: path, What: fmt.Sprintf("damaged Parquet file: %v", p), Fatal: true}
 		}
 	}()
-	pf, err := parquet.OpenFile(f, total, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	pf, err := openParquet(f, path, total)
 	if err != nil {
-		return nil, &Error{File: path, What: "not a whole Parquet file; fetch it again", Fatal: true, Err: err}
+		return nil, err
 	}
 	var now Part
 	row := int64(0)

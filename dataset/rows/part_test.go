@@ -113,6 +113,19 @@ func TestParts(t *testing.T) {
 	if parts, err := Cut(packed, "jsonl", 100); parts != nil || err != nil {
 		t.Errorf("a compressed file was cut: %v, %v", parts, err)
 	}
+	// A footer longer than the file must not cost memory.
+	b, err := os.ReadFile(pqPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-5] ^= 0x80
+	long := filepath.Join(dir, "long.parquet")
+	if err := os.WriteFile(long, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(long, Options{}); err == nil || !strings.Contains(err.Error(), "footer is said to have 21") {
+		t.Errorf("a footer longer than the file: %v", err)
+	}
 	if _, err := Open(pqPath, Options{Part: &Part{From: 3, To: 99}}); err == nil || !strings.Contains(err.Error(), "row groups") {
 		t.Errorf("row groups that are not there: %v", err)
 	}
