@@ -17,7 +17,7 @@ func byMerging(t testing.TB, tok *Tokenizer) *Tokenizer {
 		t.Fatalf("this vocabulary has no cutter (%d ids)", tok.Vocab())
 	}
 	b.cutter = nil
-	e.model = &b
+	e.model, e.whole = &b, false
 	m := *tok
 	m.engine, m.pool = &e, new(scratches)
 	return &m

@@ -142,7 +142,8 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 		e.model = newUnigram(m.pieces, form, unk, bytes)
 		e.marks = nil // they are pieces among others, with a bonus
 	} else {
-		e.model = newSPBPE(m.pieces, form, unk, bytes)
+		b := newSPBPE(m.pieces, form, unk, bytes)
+		e.model, e.whole = b, b.cutter != nil
 	}
 	t.engine = e
 	converted := opt.Legacy == LegacyOff && !gguf && m.modelType == modelBPE && bytes != nil && len(m.charsmap) == 0 &&

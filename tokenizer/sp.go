@@ -14,6 +14,7 @@ type spEngine struct {
 
 	marks     *trie // user-defined pieces in engine form
 	split     splitMode
+	whole     bool // the model finds the places to cut itself
 	dummy     bool // segments get a dummy prefix (or suffix)
 	firstOnly bool // only the segment at the very beginning gets it (legacy=false)
 	unk       int32
@@ -107,6 +108,8 @@ func wordEnd(text string, i int) int {
 func (e *spEngine) words(s *scratch, text string) {
 	switch {
 	case text == "":
+	case e.whole:
+		e.model.encodeWord(s, text, true)
 	case e.split == splitBefore:
 		for text != "" {
 			end := wordEnd(text, 0)
