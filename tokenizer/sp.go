@@ -260,7 +260,7 @@ func newSPBPE(pieces []spPiece, form func(string) (string, bool), unk int32, byt
 // encodeText emits the tokens of text, part by part.
 func (b *spBPE) encodeText(s *scratch, text string) {
 	c := b.cutter
-	var parts [8]part
+	var parts [16]part
 	for from := 0; from < len(text); {
 		// Several parts are looked for ahead, so that memory answers for all of
 		// them at once.
