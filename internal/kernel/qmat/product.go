@@ -11,6 +11,7 @@ type Product struct {
 
 	panels, tiles int // per chunk
 	across        int // chunks per row of tiles
+	streams       int // parts of the panels that chunks take in turns
 }
 
 const (
@@ -43,12 +44,21 @@ func (p *Product) Chunks(workers int) int {
 		p.panels = max(1, min(p.panels, panels*rows/(4*workers)))
 	}
 	p.across = (panels + p.panels - 1) / p.panels
+	// Where memory is the limit, workers that take turns go on with their own stretch of
+	// it, which is under way to them already.
+	p.streams = 1
+	if tiles == 1 {
+		p.streams = min(workers, p.across)
+		p.across = (p.across + p.streams - 1) / p.streams * p.streams
+	}
 	return p.across * ((tiles + p.tiles - 1) / p.tiles)
 }
 
 // Do computes one chunk.
 func (p *Product) Do(_, chunk int) {
-	panel, tile := chunk%p.across*p.panels, chunk/p.across*p.tiles
+	at, tile := chunk%p.across, chunk/p.across*p.tiles
+	at = at%p.streams*(p.across/p.streams) + at/p.streams
+	panel := min(at*p.panels, p.W.Panels()) // past the end where the streams are not equally long
 	Mul(p.Dst, p.LDD, p.W, p.A, panel, min(panel+p.panels, p.W.Panels()), tile, min(tile+p.tiles, p.A.Tiles()), p.Add)
 }
 
