@@ -27,6 +27,8 @@ type linears struct {
 	half     bool      // and such that multiply bf16
 	v        []float32 // the values of x, if they are needed
 	jobs     []productJob
+	streams  int // parts of the jobs that chunks take in turns, as in qmat.Product
+	dense    int // chunks of the jobs
 	products [maxLinears]qmat.Product
 	quant    qmat.Products
 	list     [maxLinears]*qmat.Product
@@ -37,11 +39,15 @@ const maxLinears = 4
 
 // Do implements pool.Task.
 func (l *linears) Do(worker, chunk int) {
-	if chunk >= len(l.jobs) {
-		l.quant.Do(worker, chunk-len(l.jobs))
+	if chunk >= l.dense {
+		l.quant.Do(worker, chunk-l.dense)
 		return
 	}
-	j := &l.jobs[chunk]
+	at := chunk%l.streams*(l.dense/l.streams) + chunk/l.streams
+	if at >= len(l.jobs) {
+		return // the streams are not equally long
+	}
+	j := &l.jobs[at]
 	w := j.w
 	switch {
 	case w.f32 != nil:
@@ -55,7 +61,12 @@ func (l *linears) Do(worker, chunk int) {
 
 // run computes what was collected.
 func (l *linears) run(d *CPU) {
-	n := len(l.jobs)
+	l.streams = 1
+	if l.x.Rows <= streamedRows {
+		l.streams = max(1, min(d.pool.Workers(), len(l.jobs)))
+	}
+	l.dense = (len(l.jobs) + l.streams - 1) / l.streams * l.streams
+	n := l.dense
 	if l.half {
 		d.half(l.x)
 	}
@@ -139,7 +150,9 @@ func (d *CPU) quantiseTiles(x []float32, m, k, tiles int) {
 // Work per job: enough to make claiming a chunk cheap, little enough that
 // the workers finish together.
 const (
-	jobBytes   = 1 << 17 // of weights, when few rows make the product memory-bound
+	streamedRows = 32 // up to here a product is memory-bound
+
+	jobBytes   = 1 << 17 // of weights, when it is
 	jobTile    = 14      // when many rows make it compute-bound: rows of a tile of gemm,
 	jobRows    = 14 * 16 // rows of a job at most,
 	jobPanels  = 8       // and panels;
@@ -156,7 +169,7 @@ func (l *linears) addJobs(w *weight, dst []float32, rows, workers int) {
 	blocks := max(1, (rows+jobRows-1)/jobRows)
 	perBlock := ((rows+blocks-1)/blocks + jobTile - 1) / jobTile * jobTile
 	perJob := jobPanels
-	if rows <= 32 {
+	if rows <= streamedRows {
 		perJob = jobBytes / panelBytes
 	}
 	perJob = max(1, min(perJob, panels*blocks/(4*workers)))
