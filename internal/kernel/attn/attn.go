@@ -13,7 +13,8 @@
 // a score sums over the dimensions in order, the maximum is exact, and p·v
 // sums over the keys in order, from zero; the splits' (maximum, sum, p·v) are
 // then combined in order (online softmax, Milakov and Gimelshein 2018; Dao et
-// al. 2022). Keys and values are widened to f32 exactly before use. An output
+// al. 2022). Keys and values are widened to f32 exactly before use, except in bf16
+// training (Block.QH), where products take pairs of bf16. An output
 // row therefore depends on its query, its keys and the CPU level only: alone
 // or in a block, cached or not, by Forward or by Partials and Combine, on any
 // number of threads, the bits are the same.
