@@ -4569,30 +4569,7 @@ record:
 	VMOVDQU32        320(CX), Z21
 	VMOVDQU32        384(CX), Z22
 	VMOVDQU32        448(CX), Z23
-	VPBROADCASTD     36(DI), Z26
-	MOVL             64(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     72(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	MOVL             68(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     76(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPSLLD           $0x04, Z26, Z26
+	VPBROADCASTD     40(DI), Z26
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -4665,6 +4642,31 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z26, Z26
+	VPXORD           Z31, Z31, Z31
+	MOVL             64(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             68(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z26, Z26
 	VCVTDQ2PS        Z26, Z26
 	VMULPS           Z24, Z26, Z26
 	VFMADD231PS.BCST 32(DI), Z26, Z0
@@ -4722,54 +4724,8 @@ record:
 	VMOVDQU32        320(CX), Z21
 	VMOVDQU32        384(CX), Z22
 	VMOVDQU32        448(CX), Z23
-	VPBROADCASTD     36(DI), Z26
-	MOVL             64(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     72(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	MOVL             68(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     76(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPSLLD           $0x04, Z26, Z26
-	VPBROADCASTD     116(DI), Z27
-	MOVL             144(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     152(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	MOVL             148(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     156(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	VPSLLD           $0x04, Z27, Z27
+	VPBROADCASTD     40(DI), Z26
+	VPBROADCASTD     120(DI), Z27
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -4914,6 +4870,56 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z27, Z27
+	VPXORD           Z31, Z31, Z31
+	MOVL             64(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             68(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z26, Z26
+	VPXORD           Z31, Z31, Z31
+	MOVL             144(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     152(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             148(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     156(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z27, Z27
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z27, Z27
 	VMULPS           Z24, Z26, Z26
@@ -4980,102 +4986,10 @@ record:
 	VMOVDQU32        320(CX), Z21
 	VMOVDQU32        384(CX), Z22
 	VMOVDQU32        448(CX), Z23
-	VPBROADCASTD     36(DI), Z26
-	MOVL             64(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     72(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	MOVL             68(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     76(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPSLLD           $0x04, Z26, Z26
-	VPBROADCASTD     116(DI), Z27
-	MOVL             144(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     152(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	MOVL             148(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     156(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	VPSLLD           $0x04, Z27, Z27
-	VPBROADCASTD     196(DI), Z28
-	MOVL             224(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     232(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z28, Z28
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z28, Z28
-	MOVL             228(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     236(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z28, Z28
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z28, Z28
-	VPSLLD           $0x04, Z28, Z28
-	VPBROADCASTD     276(DI), Z29
-	MOVL             304(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     312(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	MOVL             308(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     316(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPSLLD           $0x04, Z29, Z29
+	VPBROADCASTD     40(DI), Z26
+	VPBROADCASTD     120(DI), Z27
+	VPBROADCASTD     200(DI), Z28
+	VPBROADCASTD     280(DI), Z29
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -5364,6 +5278,106 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             64(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             68(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z26, Z26
+	VPXORD           Z31, Z31, Z31
+	MOVL             144(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     152(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             148(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     156(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z27, Z27
+	VPXORD           Z31, Z31, Z31
+	MOVL             224(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     232(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             228(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     236(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             304(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     312(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             308(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     316(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z27, Z27
 	VCVTDQ2PS        Z28, Z28
@@ -5448,102 +5462,10 @@ record:
 	VMOVDQU32        320(CX), Z21
 	VMOVDQU32        384(CX), Z22
 	VMOVDQU32        448(CX), Z23
-	VPBROADCASTD     36(DI), Z26
-	MOVL             64(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     72(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	MOVL             68(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     76(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPSLLD           $0x04, Z26, Z26
-	VPBROADCASTD     116(DI), Z27
-	MOVL             144(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     152(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	MOVL             148(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     156(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	VPSLLD           $0x04, Z27, Z27
-	VPBROADCASTD     196(DI), Z28
-	MOVL             224(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     232(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z28, Z28
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z28, Z28
-	MOVL             228(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     236(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z28, Z28
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z28, Z28
-	VPSLLD           $0x04, Z28, Z28
-	VPBROADCASTD     276(DI), Z29
-	MOVL             304(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     312(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	MOVL             308(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     316(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPSLLD           $0x04, Z29, Z29
+	VPBROADCASTD     40(DI), Z26
+	VPBROADCASTD     120(DI), Z27
+	VPBROADCASTD     200(DI), Z28
+	VPBROADCASTD     280(DI), Z29
 	VPBROADCASTD     (DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -5832,6 +5754,106 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             64(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     72(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             68(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     76(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z26, Z26
+	VPXORD           Z31, Z31, Z31
+	MOVL             144(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     152(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             148(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     156(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z27, Z27
+	VPXORD           Z31, Z31, Z31
+	MOVL             224(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     232(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             228(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     236(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             304(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     312(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             308(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     316(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z27, Z27
 	VCVTDQ2PS        Z28, Z28
@@ -5844,102 +5866,10 @@ record:
 	VFMADD231PS.BCST 112(DI), Z27, Z1
 	VFMADD231PS.BCST 192(DI), Z28, Z2
 	VFMADD231PS.BCST 272(DI), Z29, Z3
-	VPBROADCASTD     356(DI), Z26
-	MOVL             384(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     392(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	MOVL             388(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     396(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z26, Z26
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z26, Z26
-	VPSLLD           $0x04, Z26, Z26
-	VPBROADCASTD     436(DI), Z27
-	MOVL             464(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     472(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	MOVL             468(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     476(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z27, Z27
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z27, Z27
-	VPSLLD           $0x04, Z27, Z27
-	VPBROADCASTD     516(DI), Z28
-	MOVL             544(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     552(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z28, Z28
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z28, Z28
-	MOVL             548(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     556(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z28, Z28
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z28, Z28
-	VPSLLD           $0x04, Z28, Z28
-	VPBROADCASTD     596(DI), Z29
-	MOVL             624(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     632(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	MOVL             628(DI), R9
-	VMOVDQU32        (CX)(R9*1), Z30
-	VPBROADCASTD     636(DI), Z8
-	VPANDND          Z30, Z15, Z10
-	VPANDD           Z15, Z30, Z9
-	VPMADDUBSW       Z8, Z9, Z9
-	VPMADDWD         Z11, Z9, Z9
-	VPADDD           Z9, Z29, Z29
-	VPMADDUBSW       Z8, Z10, Z10
-	VPMADDWD         Z11, Z10, Z10
-	VPADDD           Z10, Z29, Z29
-	VPSLLD           $0x04, Z29, Z29
+	VPBROADCASTD     360(DI), Z26
+	VPBROADCASTD     440(DI), Z27
+	VPBROADCASTD     520(DI), Z28
+	VPBROADCASTD     600(DI), Z29
 	VPBROADCASTD     320(DI), Z8
 	VPANDND          Z16, Z15, Z10
 	VPANDD           Z15, Z16, Z9
@@ -6228,6 +6158,106 @@ record:
 	VPMADDUBSW       Z8, Z10, Z10
 	VPMADDWD         Z11, Z10, Z10
 	VPADDD           Z10, Z29, Z29
+	VPXORD           Z31, Z31, Z31
+	MOVL             384(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     392(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             388(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     396(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z26, Z26
+	VPXORD           Z31, Z31, Z31
+	MOVL             464(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     472(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             468(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     476(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z27, Z27
+	VPXORD           Z31, Z31, Z31
+	MOVL             544(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     552(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             548(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     556(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z28, Z28
+	VPXORD           Z31, Z31, Z31
+	MOVL             624(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     632(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	MOVL             628(DI), R9
+	VMOVDQU32        (CX)(R9*1), Z30
+	VPBROADCASTD     636(DI), Z8
+	VPANDND          Z30, Z15, Z10
+	VPANDD           Z15, Z30, Z9
+	VPMADDUBSW       Z8, Z9, Z9
+	VPMADDWD         Z11, Z9, Z9
+	VPADDD           Z9, Z31, Z31
+	VPMADDUBSW       Z8, Z10, Z10
+	VPMADDWD         Z11, Z10, Z10
+	VPADDD           Z10, Z31, Z31
+	VPSLLD           $0x04, Z31, Z31
+	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z27, Z27
 	VCVTDQ2PS        Z28, Z28

@@ -381,14 +381,6 @@ func (f *frame) dot(t wtype, x Mem, u, acc VecPhysical) {
 // columns multiplies the block with activation rows c … c+n−1, n ≤ 4.
 func columns(t wtype, f *frame, c, n int) {
 	for i := range n {
-		if t.codes == bytes8 {
-			// The codes are in memory: the high parts first, with a 16th of the offset.
-			VPBROADCASTD(f.field(c+i, actSum8), intZ[i])
-			f.large(t, c+i, 0, intZ[i])
-			f.large(t, c+i, 1, intZ[i])
-			VPSLLD(Imm(4), intZ[i], intZ[i])
-			continue
-		}
 		f.startSmall(t, c+i, intZ[i])
 	}
 	for g := range 8 {
@@ -397,10 +389,7 @@ func columns(t wtype, f *frame, c, n int) {
 		}
 	}
 	for i := range n {
-		switch {
-		case t.codes == bytes8:
-			continue
-		case f.scaled(t) && n > 2:
+		if f.scaled(t) && n > 2 { // for fewer rows a chain of their own is faster
 			f.large(t, c+i, 0, intZ[i])
 			f.large(t, c+i, 1, intZ[i])
 			continue
