@@ -106,6 +106,9 @@ func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
 	if ctx == 0 {
 		ctx = min(m.Checkpoint.Config.MaxPositions, defaultContext)
 	}
+	if n := m.Checkpoint.Config.MaxPositions; ctx > n && !f.quiet {
+		fmt.Fprintf(stderr, "note: the model was made for %d positions; what lies beyond them it has never seen\n", n)
+	}
 	l.engine, err = infer.NewEngine(l.dev, lm, infer.Options{Context: ctx, CacheType: cache, Sessions: sessions, Fingerprint: m.Fingerprint()})
 	if err != nil {
 		m.Close()
