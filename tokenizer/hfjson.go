@@ -214,6 +214,9 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 			if id, ok := t.index[a.Content]; ok && t.isAdded(a.Content) && id == a.ID {
 				continue // the same token in both files
 			}
+			if err := t.mayAdd(a); err != nil {
+				return nil, err
+			}
 			kind := UserDefined
 			if a.Special || opt.Specials == SpecialsTrusted && (control[a.Content] || markerShaped(a.Content)) {
 				kind = Control

@@ -116,8 +116,8 @@ func (t *Tokenizer) addFromConfig(cfg fileConfig, opt Options) error {
 		if a.Content == "" {
 			continue
 		}
-		if a.ID < 0 || int(a.ID) > len(t.pieces)+1024 {
-			return fmt.Errorf("added token %q has id %d; the vocabulary ends at %d", a.Content, a.ID, len(t.pieces)-1)
+		if err := t.mayAdd(a); err != nil {
+			return err
 		}
 		if id, ok := seen[a.Content]; ok && id != a.ID {
 			// LeoLM's 70B chat names <EOD> twice, the second time for <SEP>.

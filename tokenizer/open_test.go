@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,6 +94,34 @@ func TestOpenRefuses(t *testing.T) {
 		_, err := Open(folder(t, tt.files), Options{})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v; want %q in it", name, err, tt.want)
+		}
+	}
+}
+
+// A control token must not take an ordinary piece's id: text would become control tokens.
+func TestAddedTokensKeepToTheirIDs(t *testing.T) {
+	const model = `{"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2,"<x>":3},"merges":["a b"]},"added_tokens":[%s]}`
+	for added, want := range map[string]string{
+		`{"content":"<s>","special":true}`:              `added token "<s>" has id 0, which is the vocabulary's "a"`,
+		`{"id":2,"content":"<s>","special":true}`:       `which is the vocabulary's "ab"`,
+		`{"id":-1,"content":"<s>","special":true}`:      `has id -1`,
+		`{"id":3,"content":"<x>","special":true}`:       "",
+		`{"id":4,"content":"<s>","special":true}`:       "",
+		`{"id":4000000,"content":"<s>","special":true}`: "ids go up to",
+	} {
+		_, err := FromJSON([]byte(fmt.Sprintf(model, added)), Options{})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", added, err, want)
+		}
+	}
+	for decoder, want := range map[string]string{
+		`{"0":{"content":"<s>","special":true}}`:          `which is the vocabulary's "a"`,
+		`{"2000000000":{"content":"<s>","special":true}}`: "the vocabulary ends at 3",
+		`{"4":{"content":"<s>","special":true}}`:          "",
+	} {
+		_, err := Open(folder(t, map[string]string{"tokenizer.json": fmt.Sprintf(model, ""), "tokenizer_config.json": `{"added_tokens_decoder":` + decoder + `}`}), Options{})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", decoder, err, want)
 		}
 	}
 }

@@ -291,6 +291,21 @@ func (t *Tokenizer) addToken(a addedToken) {
 	t.added = append(t.added, a)
 }
 
+// mayAdd refuses an added token of the files that lies far beyond the vocabulary, or that takes the id of an ordinary
+// piece: what text is cut into would then be a control token.
+func (t *Tokenizer) mayAdd(a hfAdded) error {
+	if a.ID < 0 || int(a.ID) > len(t.pieces)+1024 {
+		return fmt.Errorf("added token %q has id %d; the vocabulary ends at %d", a.Content, a.ID, len(t.pieces)-1)
+	}
+	if int(a.ID) >= len(t.pieces) {
+		return nil
+	}
+	if p, k := t.pieces[a.ID], t.kinds[a.ID]; p != "" && p != a.Content && (k == Normal || k == Byte) {
+		return fmt.Errorf("added token %q has id %d, which is the vocabulary's %q", a.Content, a.ID, p)
+	}
+	return nil
+}
+
 // bstring views b as a string while b isn't changed.
 func bstring(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
