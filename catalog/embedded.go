@@ -13,9 +13,6 @@ import (
 // DefaultName is the embedded model that answers when none is named.
 const DefaultName = "leo-mini"
 
-// embedded holds the models inside the binary, by name; a build without them leaves it empty.
-var embedded = map[string][]byte{}
-
 func openEmbedded(name string) (*checkpoint.Checkpoint, string, error) {
 	data, ok := embedded[name]
 	if !ok {

