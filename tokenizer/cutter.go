@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"sort"
+	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -39,6 +41,36 @@ type cutSymbol struct {
 	time        uint32 // rank of that merge plus 1; 0: a character, never merged
 	shorter     int32  // the longest symbol that its text begins with, or noSym
 	size        int32  // bytes
+}
+
+// lazyCutter makes a cutter when that much text has come that it pays: a chat
+// begins sooner without.
+type lazyCutter struct {
+	seen  atomic.Int64 // bytes
+	once  sync.Once
+	build func() *cutter
+	made  atomic.Pointer[cutter]
+}
+
+const cutterAfter = 1 << 20
+
+// get returns the cutter, or nil as long as (or because) there is none. It counts
+// n bytes of text.
+func (l *lazyCutter) get(n int) *cutter {
+	if l == nil {
+		return nil
+	}
+	if c := l.made.Load(); c != nil {
+		return c
+	}
+	if n == 0 || l.seen.Add(int64(n)) < cutterAfter {
+		return nil
+	}
+	l.once.Do(func() {
+		l.made.Store(l.build())
+		l.build = nil // and what it holds
+	})
+	return l.made.Load()
 }
 
 // A split is a way to make a symbol of two others.

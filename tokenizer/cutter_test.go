@@ -13,11 +13,11 @@ func byMerging(t testing.TB, tok *Tokenizer) *Tokenizer {
 	t.Helper()
 	e := *tok.engine.(*spEngine)
 	b := *e.model.(*spBPE)
-	if b.cutter == nil {
+	if b.cutter.get(cutterAfter) == nil { // from now on it is there
 		t.Fatalf("this vocabulary has no cutter (%d ids)", tok.Vocab())
 	}
 	b.cutter = nil
-	e.model, e.whole = &b, false
+	e.model, e.bpe = &b, &b
 	m := *tok
 	m.engine, m.pool = &e, new(scratches)
 	return &m
@@ -76,6 +76,23 @@ func TestCutterMerges(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The goldens hold for cutting, too, which short texts alone don't bring about.
+func TestCutterGoldens(t *testing.T) {
+	rows := goldens(t)
+	for _, name := range []string{"bpe", "bpe_nosplit", "bpe_suffix"} {
+		tok := openGolden(t, name, Options{Specials: SpecialsAnywhere})
+		byMerging(t, tok)
+		for _, r := range rows {
+			if got := tok.AppendTokens(nil, r.Text); !slices.Equal(got, r.IDs[name]) {
+				t.Fatalf("%s: %.200q\n got %.300v\nwant %.300v", name, r.Text, got, r.IDs[name])
+			}
+		}
+	}
+	llama2 := sharedLlama2(t, Options{Specials: SpecialsAnywhere})
+	byMerging(t, llama2)
+	checkShared(t, llama2, "llama2")
 }
 
 // Random vocabularies over two letters, with equal ranks and pieces that no

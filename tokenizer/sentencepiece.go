@@ -143,7 +143,7 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 		e.marks = nil // they are pieces among others, with a bonus
 	} else {
 		b := newSPBPE(m.pieces, form, unk, bytes)
-		e.model, e.whole = b, b.cutter != nil
+		e.model, e.bpe = b, b
 	}
 	t.engine = e
 	converted := opt.Legacy == LegacyOff && !gguf && m.modelType == modelBPE && bytes != nil && len(m.charsmap) == 0 &&

@@ -14,9 +14,9 @@ type spEngine struct {
 
 	marks     *trie // user-defined pieces in engine form
 	split     splitMode
-	whole     bool // the model finds the places to cut itself
-	dummy     bool // segments get a dummy prefix (or suffix)
-	firstOnly bool // only the segment at the very beginning gets it (legacy=false)
+	bpe       *spBPE // the model, if it may have a cutter; else nil
+	dummy     bool   // segments get a dummy prefix (or suffix)
+	firstOnly bool   // only the segment at the very beginning gets it (legacy=false)
 	unk       int32
 	byteIDs   *[256]int32 // nil: no byte fallback
 }
@@ -106,10 +106,14 @@ func wordEnd(text string, i int) int {
 
 // words encodes text that holds no user-defined piece.
 func (e *spEngine) words(s *scratch, text string) {
+	if e.bpe != nil {
+		if c := e.bpe.cutter.get(len(text)); c != nil {
+			e.bpe.encodeText(s, c, text)
+			return
+		}
+	}
 	switch {
 	case text == "":
-	case e.whole:
-		e.model.encodeWord(s, text, true)
 	case e.split == splitBefore:
 		for text != "" {
 			end := wordEnd(text, 0)
@@ -161,7 +165,7 @@ func safeSplit(pieces func(yield func(string) bool)) splitMode {
 // the characters that occur in pieces without being pieces.
 type spBPE struct {
 	table   *mergeTable
-	cutter  *cutter // nil: words are merged
+	cutter  *lazyCutter // nil: words are merged
 	chars   *runeTable
 	out     []int32 // symbol -> id; noSym where it is unknown
 	unk     int32
@@ -249,7 +253,7 @@ func newSPBPE(pieces []spPiece, form func(string) (string, bool), unk int32, byt
 	for t, i := range index {
 		symbols[i] = t
 	}
-	b.cutter = newCutter(b.table, symbols, splits)
+	b.cutter = &lazyCutter{build: func() *cutter { return newCutter(b.table, symbols, splits) }}
 	b.lens = make([]int32, len(pieces))
 	for i := range b.lens {
 		b.lens[i] = max(1, int32(len(text[i])))
@@ -258,8 +262,7 @@ func newSPBPE(pieces []spPiece, form func(string) (string, bool), unk int32, byt
 }
 
 // encodeText emits the tokens of text, part by part.
-func (b *spBPE) encodeText(s *scratch, text string) {
-	c := b.cutter
+func (b *spBPE) encodeText(s *scratch, c *cutter, text string) {
 	var parts [16]part
 	for from := 0; from < len(text); {
 		// Several parts are looked for ahead, so that memory answers for all of
@@ -275,7 +278,7 @@ func (b *spBPE) encodeText(s *scratch, text string) {
 			}
 		}
 		for i := range parts[:n] {
-			b.encodePart(s, text[parts[i].from:parts[i].end], &parts[i].key)
+			b.encodePart(s, c, text[parts[i].from:parts[i].end], &parts[i].key)
 		}
 	}
 }
@@ -286,15 +289,15 @@ type part struct {
 	key       [3]uint64 // unless it is longer than lineText
 }
 
-func (b *spBPE) encodePart(s *scratch, w string, key *[3]uint64) {
+func (b *spBPE) encodePart(s *scratch, c *cutter, w string, key *[3]uint64) {
 	if len(w) > lineText {
-		b.emitCut(s, b.cutter.cut(s, s.wids[:0], w), w)
+		b.emitCut(s, c, c.cut(s, s.wids[:0], w), w)
 		return
 	}
 	n := len(s.out)
 	l := s.lines.find(key, len(w))
 	if l == nil {
-		if b.emitCut(s, b.cutter.cut(s, s.wids[:0], w), w) {
+		if b.emitCut(s, c, c.cut(s, s.wids[:0], w), w) {
 			s.lines.add(key, len(w), s.out[n:])
 		}
 		return
@@ -315,13 +318,13 @@ func (b *spBPE) encodePart(s *scratch, w string, key *[3]uint64) {
 
 // emitCut emits the symbols of w and reports whether their ids are all there is
 // to know: an unknown character may join the one before.
-func (b *spBPE) emitCut(s *scratch, syms []int32, w string) bool {
+func (b *spBPE) emitCut(s *scratch, c *cutter, syms []int32, w string) bool {
 	s.wids = syms
 	known := true
 	for _, y := range syms {
 		id, n := noSym, -int(y)
 		if y >= 0 {
-			id, n = b.out[y], int(b.cutter.syms[y].size)
+			id, n = b.out[y], int(c.syms[y].size)
 		}
 		switch {
 		case id >= 0:
@@ -346,8 +349,8 @@ func (b *spBPE) emitCut(s *scratch, syms []int32, w string) bool {
 }
 
 func (b *spBPE) encodeWord(s *scratch, w string, cache bool) {
-	if b.cutter != nil {
-		b.encodeText(s, w)
+	if c := b.cutter.get(0); c != nil {
+		b.encodeText(s, c, w)
 		return
 	}
 	cache = cache && len(w) <= cachedWord && b.unused == nil

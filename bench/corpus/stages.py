@@ -33,10 +33,15 @@ def run(*cmd):
     """Wall seconds, processor seconds and the most memory of a command."""
     start = time.monotonic()
     p = subprocess.Popen([os.path.abspath(args.leo), "data", "corpus", *cmd], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, use = os.wait4(p.pid, 0)
+    pid, mem = 0, 0
+    while not pid:  # ru_maxrss would count this script's memory, from which the process was forked
+        time.sleep(0.01)
+        pid, status, use = os.wait4(p.pid, os.WNOHANG)
+        if not pid:
+            mem = max([mem] + [int(x.split()[1]) for x in open(f"/proc/{p.pid}/status") if x.startswith("VmHWM")])
     if status != 0:
         raise SystemExit(f"leo data corpus {' '.join(cmd)}: status {status}")
-    return time.monotonic() - start, use.ru_utime + use.ru_stime, use.ru_maxrss / 1024
+    return time.monotonic() - start, use.ru_utime + use.ru_stime, mem / 1024
 
 
 inputs = sorted(glob.glob(f"{data}/corpus_de/*.jsonl.gz"))

@@ -176,7 +176,12 @@ def leo(program, d):
     out = tempfile.mkdtemp()
     try:
         p = subprocess.Popen([program, "data", "prepare", f"{d}/mix.yaml", "-o", out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, use = os.wait4(p.pid, 0)
+        pid, mem = 0, 0
+        while not pid:  # ru_maxrss would count this script's memory, from which the process was forked
+            time.sleep(0.02)
+            pid, status, use = os.wait4(p.pid, os.WNOHANG)
+            if not pid:
+                mem = max([mem] + [int(x.split()[1]) for x in open(f"/proc/{p.pid}/status") if x.startswith("VmHWM")])
         if status:
             raise SystemExit(f"leo data prepare: status {status}")
         stats = []
@@ -184,7 +189,7 @@ def leo(program, d):
             text = open(f"{out}/bench-{split}_stats.txt").read()
             total = text[text.index("## Stats for 'total'") :]  # the block's last part
             stats.append([int(total.split(f"Accepted{w}: ")[1].split("/")[0].split()[0]) for w in ("", " tokens")])
-        return stats, use.ru_utime + use.ru_stime, use.ru_maxrss / 1024
+        return stats, use.ru_utime + use.ru_stime, mem / 1024
     finally:
         shutil.rmtree(out)
 
