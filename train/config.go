@@ -47,7 +47,7 @@ type ModelConfig struct {
 	// RopeLinear sets linear RoPE scaling by this factor, MaxPositions the context length.
 	RopeLinear   float64 `yaml:"rope_linear"`
 	MaxPositions int     `yaml:"max_positions"`
-	// ChatTemplate is written with the exported model: a name of package chat, or a file.
+	// ChatTemplate, a name of package chat, is written with the exported model.
 	ChatTemplate string `yaml:"chat_template"`
 }
 

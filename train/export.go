@@ -180,6 +180,13 @@ func (t *Trainer) export(dir, adapter string) error {
 	if err != nil {
 		return err
 	}
+	if t.cfg.Model.ChatTemplate != "" {
+		template, err := t.template()
+		if err != nil {
+			return err
+		}
+		files["chat_template.jinja"] = []byte(template.Source())
+	}
 	if err := checkpoint.WriteHF(dir, t.sub.cfg, sources, checkpoint.HFOptions{DType: tensor.BF16, Files: files}); err != nil {
 		return err
 	}
