@@ -207,6 +207,17 @@ func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan) Memory {
 	if c.Optimizer.Bits == 8 {
 		mem.Optimizer = 2 * p.Trainable
 	}
+	if c.Optimizer.Type == "muon" && p.Trainable > 0 {
+		// Only the vocabulary's rows have a second moment, and the vectors, too few to count.
+		half, vocabulary := mem.Optimizer/2, int64(m.VocabSize)*int64(m.HiddenSize)
+		if !m.TieEmbeddings {
+			vocabulary *= 2
+		}
+		if c.LoRA != nil {
+			vocabulary = 0
+		}
+		mem.Optimizer = half + half*min(vocabulary, p.Trainable)/p.Trainable
+	}
 	if rows && !wholeHead { // kept in f32 as a whole
 		old := int64(stored) * int64(m.HiddenSize)
 		if !m.TieEmbeddings {

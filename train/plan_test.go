@@ -11,13 +11,15 @@ import (
 
 // The predicted memory is within 10 % of what a step then holds.
 func TestPlannedMemory(t *testing.T) {
-	for _, dtype := range []string{"f32", "bf16"} {
+	for _, c := range []struct{ dtype, optimizer string }{{"f32", "adamw"}, {"bf16", "adamw"}, {"f32", "muon"}, {"bf16", "muon"}} {
+		dtype, optimizer := c.dtype, c.optimizer
 		for _, recompute := range []bool{false, true} {
 			for _, s := range []Shape{
 				{HiddenSize: 64, IntermediateSize: 176, Layers: 6, Heads: 4, VocabSize: 360},
 				{HiddenSize: 128, IntermediateSize: 352, Layers: 3, Heads: 4, KVHeads: 2, VocabSize: 8192, TieEmbeddings: true},
 			} {
 				cfg := workshop(t)
+				cfg.Optimizer.Type = optimizer
 				cfg.Model.Shape, cfg.Compute = &s, ComputeConfig{DType: dtype, Recompute: recompute}
 				cfg.Data.SequenceLength, cfg.Data.Packing, cfg.Data.Loss = 256, true, "all"
 				cfg.Batch.Micro, cfg.Batch.Global, cfg.Schedule.Steps = 2, 2, 2
@@ -35,7 +37,7 @@ func TestPlannedMemory(t *testing.T) {
 					}
 				}
 				got, want := float64(tr.PeakBytes()), float64(tr.plan.Memory.Total())
-				name := fmt.Sprintf("%s recompute %v hidden %d", dtype, recompute, s.HiddenSize)
+				name := fmt.Sprintf("%s %s recompute %v hidden %d", dtype, optimizer, recompute, s.HiddenSize)
 				if math.Abs(want/got-1) > 0.1 {
 					t.Errorf("%s: predicted %.2f MB, used %.2f MB (%+.0f %%)\n  %+v\n  arena %d", name, want/1e6, got/1e6, 100*(want/got-1), tr.plan.Memory, dev.ArenaBytes())
 				}
