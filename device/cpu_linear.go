@@ -157,6 +157,8 @@ const (
 	jobRows    = 14 * 16 // rows of a job at most,
 	jobPanels  = 8       // and panels;
 	packPanels = 16      // panels of a job in training
+
+	fewRows, fewPanels = 4 * jobTile, 6 // the same where a product has few jobs
 )
 
 // addJobs cuts the product with w into ranges.
@@ -225,19 +227,35 @@ func (d *CPU) multiplyFrom(from int, c []float32, m int, a *Tensor, am, ak int, 
 		af = d.values(a)[from:]
 	}
 	n, k, panels := b.n, b.k, gemm.Panels(b.n)
-	rowChunks := (m + jobRows - 1) / jobRows
-	panelChunks := (panels + packPanels - 1) / packPanels
+	rowChunks, panelChunks, perChunk := grid(m, panels, d.pool.Workers())
 	d.pool.Run(rowChunks*panelChunks, func(_, i int) {
 		// Consecutive chunks share panels, which stay in cache.
 		r, g := i%rowChunks, i/rowChunks
-		rowLo, rowHi := r*jobRows, min((r+1)*jobRows, m)
-		panelLo, panelHi := g*packPanels, min((g+1)*packPanels, panels)
+		rowLo, rowHi := r*perChunk, min((r+1)*perChunk, m)
+		panelLo, panelHi := g*panels/panelChunks, (g+1)*panels/panelChunks
 		if half {
 			gemm.MulBF16(c, n, ah, am, ak, b.bf16, n, k, rowLo, rowHi, panelLo, panelHi, add)
 		} else {
 			gemm.MulF32(c, n, af, am, ak, b.f32, n, k, rowLo, rowHi, panelLo, panelHi, add)
 		}
 	})
+}
+
+// grid is how a product of m rows and so many panels is cut. One that has few chunks of the usual size, such as the
+// gradient of a small weight, is cut finer: else a worker has the largest of them while the others wait.
+func grid(m, panels, workers int) (rowChunks, panelChunks, rowsPerChunk int) {
+	most := 4 * workers
+	rowsPerChunk = jobRows
+	rowChunks, panelChunks = (m+jobRows-1)/jobRows, (panels+packPanels-1)/packPanels
+	if workers > 1 && rowChunks*panelChunks < most {
+		rowChunks = (m + fewRows - 1) / fewRows
+		rowsPerChunk = (m + rowChunks - 1) / rowChunks
+		rowChunks = (m + rowsPerChunk - 1) / rowsPerChunk
+		for rowChunks*panelChunks < most && panels >= fewPanels*(panelChunks+1) {
+			panelChunks++
+		}
+	}
+	return rowChunks, panelChunks, rowsPerChunk
 }
 
 // packForward packs w for x·wᵀ, packBackward for dy·w.
