@@ -1,8 +1,8 @@
 // Command sizes compares models of several sizes, trained briefly, at equal compute.
 //
-//	for s in "small 192 528 3" "medium 256 704 4" "large 320 864 5" "huge 448 1216 7"; do set -- $s
+//	for s in "small 192 528 3 420" "medium 256 704 4 270" "large 320 864 5 190"; do set -- $s
 //	  leo train recipes/leo-mini/pretrain.yaml --set output=out/leo-mini/sizes/$1 --set model.shape.hidden_size=$2 \
-//	    --set model.shape.intermediate_size=$3 --set model.shape.heads=$4 --set schedule.type=constant --set schedule.steps=600
+//	    --set model.shape.intermediate_size=$3 --set model.shape.heads=$4 --set schedule.steps=$5 --set eval.every=$(($5/6))
 //	done
 //	go run ./recipes/leo-mini/sizes --out models/leo-mini out/leo-mini/sizes/*
 //
