@@ -119,7 +119,24 @@ func (m *Model) fill(opt Options) error {
 	}
 	m.StopStrings = m.Template.StopStrings(m.Tokenizer)
 	m.Sampling, err = sample.FindPreset("leo")
+	recommended(&m.Sampling.Params, &c.Generation)
 	return err
+}
+
+// recommended changes p as the model's files say. Where they say that nothing shall be drawn (do_sample), as base
+// models' often do, the rest of what they say counts for nothing in transformers either.
+func recommended(p *sample.Params, g *checkpoint.Generation) {
+	if g.DoSample != nil && !*g.DoSample {
+		return
+	}
+	for dst, v := range map[*float64]*float64{&p.Temperature: g.Temperature, &p.TopP: g.TopP, &p.MinP: g.MinP, &p.TypicalP: g.TypicalP, &p.RepetitionPenalty: g.RepetitionPenalty} {
+		if v != nil {
+			*dst = *v
+		}
+	}
+	if g.TopK != nil {
+		p.TopK = *g.TopK
+	}
 }
 
 func (m *Model) addStop(id int32) {

@@ -108,6 +108,7 @@ func fromGGUF(path string, g *GGUF) (*Checkpoint, error) {
 			}
 		}
 	}
+	c.Generation = g.generation()
 	arch, _ := g.Get("general.architecture").(string)
 	if typ, _ := g.Get("general.type").(string); typ == "adapter" {
 		return fail(fmt.Errorf("a LoRA adapter, not a model; name it beside its base model"))

@@ -21,7 +21,7 @@ import (
 type HFOptions struct {
 	DType      tensor.DType      // f32, f16 or bf16; Invalid: bf16
 	ShardSize  int64             // largest safetensors file; 0: 5 GB, as transformers
-	Generation *Generation       // generation_config.json; nil: made from the configuration
+	Generation *Generation       // generation_config.json; token ids that it lacks come from the configuration
 	Files      map[string][]byte // more files by name, such as tokenizer.json
 	Progress   func(tensor string, done, total int64)
 }
@@ -137,9 +137,12 @@ func WriteHF(dir string, cfg Config, sources []Source, opt HFOptions) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	gen := opt.Generation
-	if gen == nil {
-		gen = &Generation{EOS: cfg.EOS}
+	var gen Generation
+	if opt.Generation != nil {
+		gen = *opt.Generation
+	}
+	if gen.EOS == nil && gen.BOS == nil && gen.PAD == nil {
+		gen.EOS = cfg.EOS
 		if cfg.BOS >= 0 {
 			gen.BOS = &cfg.BOS
 		}

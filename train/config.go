@@ -49,6 +49,17 @@ type ModelConfig struct {
 	MaxPositions int     `yaml:"max_positions"`
 	// ChatTemplate, a name of package chat, is written with the exported model.
 	ChatTemplate string `yaml:"chat_template"`
+	// Generation is what the exported model recommends for drawing tokens.
+	Generation *GenerationConfig `yaml:"generation" json:",omitempty"`
+}
+
+// GenerationConfig is written as generation_config.json, with the names that has there; what is left out is not stated.
+type GenerationConfig struct {
+	Temperature       *float64 `yaml:"temperature"`
+	TopK              *int     `yaml:"top_k"`
+	TopP              *float64 `yaml:"top_p"`
+	MinP              *float64 `yaml:"min_p"`
+	RepetitionPenalty *float64 `yaml:"repetition_penalty"`
 }
 
 // Shape is a Llama to be initialised at random.
@@ -282,6 +293,12 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 		no(s.Heads > 0 && s.KVHeads > 0 && s.Heads%s.KVHeads != 0, "model.shape.kv_heads", "heads %d is not a multiple of kv_heads %d", s.Heads, s.KVHeads)
 		no(s.HeadDim%2 != 0, "model.shape.head_dim", "%d must be even", s.HeadDim)
 		no(m.Tokenizer == "", "model.tokenizer", "a model from scratch needs a tokenizer")
+	}
+	if g := m.Generation; g != nil {
+		for key, v := range map[string]*float64{"temperature": g.Temperature, "top_p": g.TopP, "min_p": g.MinP, "repetition_penalty": g.RepetitionPenalty} {
+			no(v != nil && !(*v >= 0 && *v < math.Inf(1)), "model.generation."+key, "a number from 0 is wanted")
+		}
+		no(g.TopK != nil && *g.TopK < 0, "model.generation.top_k", "must not be negative")
 	}
 	if l := c.LoRA; l != nil {
 		no(l.Rank < 1, "lora.rank", "%d must be at least 1", l.Rank)

@@ -187,7 +187,11 @@ func (t *Trainer) export(dir, adapter string) error {
 		}
 		files["chat_template.jinja"] = []byte(template.Source())
 	}
-	if err := checkpoint.WriteHF(dir, t.sub.cfg, sources, checkpoint.HFOptions{DType: tensor.BF16, Files: files}); err != nil {
+	opt := checkpoint.HFOptions{DType: tensor.BF16, Files: files}
+	if g := t.cfg.Model.Generation; g != nil {
+		opt.Generation = &checkpoint.Generation{Temperature: g.Temperature, TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty}
+	}
+	if err := checkpoint.WriteHF(dir, t.sub.cfg, sources, opt); err != nil {
 		return err
 	}
 	if t.sub.base == nil || t.sub.base.Checkpoint.GGUF == nil {
@@ -197,7 +201,11 @@ func (t *Trainer) export(dir, adapter string) error {
 	if err != nil {
 		return err
 	}
-	return checkpoint.WriteGGUF(dir+".gguf", t.sub.cfg, sources, checkpoint.GGUFOptions{Type: typ, Metadata: t.sub.base.Checkpoint.GGUF.KeptMetadata()})
+	metadata := t.sub.base.Checkpoint.GGUF.KeptMetadata()
+	if opt.Generation != nil {
+		metadata = opt.Generation.Replace(metadata)
+	}
+	return checkpoint.WriteGGUF(dir+".gguf", t.sub.cfg, sources, checkpoint.GGUFOptions{Type: typ, Metadata: metadata})
 }
 
 // exportAdapter writes the adapters as PEFT has them.

@@ -53,7 +53,7 @@ type state struct {
 func (c *Config) identity() string {
 	k := *c
 	k.Output, k.Name = "", ""
-	k.Eval, k.Checkpoint = EvalConfig{}, CheckpointConfig{}
+	k.Eval, k.Checkpoint, k.Model.Generation = EvalConfig{}, CheckpointConfig{}, nil
 	// Keys that came later are left out while they say what older binaries did.
 	if k.Optimizer.Type == "adamw" {
 		k.Optimizer.Type, k.Optimizer.Momentum = "", 0

@@ -57,10 +57,10 @@ on a terminal it goes on until /quit or Ctrl-D. Ctrl-C stops an answer, not the 
 }
 
 func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
-	preset, err := f.resolve()
-	if err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
+	var err error
 	full := converse.FullError
 	if f.onFull != "" {
 		if full, err = converse.ParseOnFull(f.onFull); err != nil {
@@ -87,6 +87,10 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer l.Close()
+	preset, err := f.resolve(l.Sampling)
+	if err != nil {
+		return err
+	}
 	c := converse.New(l.Model, l.engine, f.system)
 	req := f.request(&preset)
 	constraint, err := f.constraintFlags.build(l.Tokenizer, l.StopIDs)

@@ -158,6 +158,7 @@ func writeModelGGUF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.S
 		if opt.Metadata, err = c.TokenizerMetadata(); err != nil {
 			return err
 		}
+		opt.Metadata = c.Generation.Replace(opt.Metadata)
 	}
 	if template != "" {
 		const key = "tokenizer.chat_template"
@@ -175,10 +176,7 @@ func writeModelHF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Sou
 	if template != "" {
 		files["chat_template.jinja"] = []byte(template) // outranks the one in tokenizer_config.json
 	}
-	opt := checkpoint.HFOptions{DType: d, Files: files, Progress: p.update}
-	if c.GGUF == nil {
-		opt.Generation = &c.Generation
-	}
+	opt := checkpoint.HFOptions{DType: d, Files: files, Progress: p.update, Generation: &c.Generation}
 	return checkpoint.WriteHF(dst, c.Config, sources, opt)
 }
 

@@ -77,8 +77,7 @@ type tokenLogProb struct {
 }
 
 func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
-	preset, err := f.resolve()
-	if err != nil {
+	if err := f.samplingFlags.check(); err != nil {
 		return err
 	}
 	if err := f.check(); err != nil {
@@ -93,6 +92,10 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer l.Close()
+	preset, err := f.resolve(l.Sampling)
+	if err != nil {
+		return err
+	}
 	ids := l.promptIDs(prompt, f.specials)
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	if f.beams > 0 {

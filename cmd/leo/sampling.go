@@ -28,7 +28,7 @@ type samplingFlags struct {
 func (f *samplingFlags) register(cmd *cobra.Command) {
 	f.cmd = cmd
 	fl := cmd.Flags()
-	fl.StringVar(&f.preset, "preset", "leo", "sampling preset: leo, hf (the model card's pipeline call), leolm (the demo), greedy")
+	fl.StringVar(&f.preset, "preset", "", "sampling preset: leo, hf (the model card's pipeline call), leolm (the demo), greedy (default: what the model's files recommend, else leo)")
 	fl.Float64Var(&f.p.Temperature, "temperature", 0, "divides the logits; 0 is greedy")
 	fl.IntVar(&f.p.TopK, "top-k", 0, "keep the k most probable tokens (0: all)")
 	fl.Float64Var(&f.p.TopP, "top-p", 0, "keep the most probable tokens up to this mass (0 or 1: all)")
@@ -53,11 +53,22 @@ func (f *samplingFlags) register(cmd *cobra.Command) {
 	fl.IntSliceVar(&f.forced, "force-token", nil, "token ids that the answer begins with")
 }
 
-// resolve lays the flags that were set over the preset.
-func (f *samplingFlags) resolve() (sample.Preset, error) {
-	p, err := sample.FindPreset(f.preset)
-	if err != nil {
-		return p, usageError{fmt.Errorf("--preset: %w", err)}
+// check finds mistakes in the flags before a model is loaded.
+func (f *samplingFlags) check() error {
+	p, err := sample.FindPreset("leo")
+	if err == nil {
+		_, err = f.resolve(p)
+	}
+	return err
+}
+
+// resolve lays the flags that were set over the preset, or over what the model recommends if none is named.
+func (f *samplingFlags) resolve(p sample.Preset) (sample.Preset, error) {
+	if f.preset != "" {
+		var err error
+		if p, err = sample.FindPreset(f.preset); err != nil {
+			return p, usageError{fmt.Errorf("--preset: %w", err)}
+		}
 	}
 	set := f.cmd.Flags().Changed
 	over := func(name string, apply func()) {

@@ -34,7 +34,8 @@ func TestCard(t *testing.T) {
 	}
 	write(work, "baselines.json", `{"results":[{"method":"xz","bits_per_byte":{"klexikon":2.5,"wikipedia":2.25}}]}`)
 	write(out, "answers.json", `[{"name":"greedy","answers":[{"question":"Was ist | ein Igel?","text":"Ein Tier.\nMit Stacheln."}]}]`)
-	write(out, "README.md", "# x\n<!-- card:bits -->\nold\n<!-- /card -->\nkept\n<!-- card:answers -->\n<!-- /card -->\nend\n")
+	write(out, "README.md", "# x\n<!-- card:bits -->\nold\n<!-- /card -->\nkept\n<!-- card:answers -->\n<!-- /card -->\n<!-- card:sizes -->\n<!-- /card -->\nend\n")
+	write(out, "sizes.md", "| size |\n")
 	if err := run(work, out, filepath.Join(work, "baselines.json")); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func TestCard(t *testing.T) {
 	want := "# x\n<!-- card:bits -->\n" +
 		"| bits per byte of held-out text | klexikon |\n|---|---|\n| leo-mini after pretraining | 1.250 |\n| after fine-tuning | 1.250 |\n" +
 		"| the embedded file (q8_0) | 1.250 |\n| xz -9e | 2.500 |\n<!-- /card -->\nkept\n<!-- card:answers -->\n" +
-		"| question | answer |\n|---|---|\n| Was ist \\| ein Igel? | Ein Tier.<br>Mit Stacheln. |\n<!-- /card -->\nend\n"
+		"| question | answer |\n|---|---|\n| Was ist \\| ein Igel? | Ein Tier.<br>Mit Stacheln. |\n<!-- /card -->\n<!-- card:sizes -->\n| size |\n<!-- /card -->\nend\n"
 	if string(got) != want {
 		t.Errorf("README.md is\n%s\nwant\n%s", got, want)
 	}

@@ -5,7 +5,7 @@
 //
 // It reads what the steps before it left in out/leo-mini: metrics.jsonl of both trainings, base.json, chat.json and
 // q8_0.json (`leo eval perplexity --json` of the base model, the chat model and the embedded file), and in models/leo-mini
-// answers.json. In README.md it replaces the text between <!-- card:NAME --> and <!-- /card -->.
+// answers.json and sizes.md. In README.md it replaces the text between <!-- card:NAME --> and <!-- /card -->.
 package main
 
 import (
@@ -48,6 +48,10 @@ func run(work, out, baselines string) error {
 	parts := map[string]func() (string, error){
 		"bits":    func() (string, error) { return bits(work, baselines) },
 		"answers": func() (string, error) { return answers(filepath.Join(out, "answers.json")) },
+		"sizes": func() (string, error) {
+			table, err := os.ReadFile(filepath.Join(out, "sizes.md"))
+			return string(table), err
+		},
 	}
 	path := filepath.Join(out, "README.md")
 	card, err := os.ReadFile(path)

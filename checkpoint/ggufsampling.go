@@ -1,0 +1,62 @@
+package checkpoint
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// GGUF recommends how to draw tokens under general.sampling.*, f32 but for top_k (gguf-py's constants.py). What the
+// format has no key for, such as typical_p, stays with generation_config.json.
+const (
+	ggufTemperature       = "general.sampling.temp"
+	ggufTopK              = "general.sampling.top_k"
+	ggufTopP              = "general.sampling.top_p"
+	ggufMinP              = "general.sampling.min_p"
+	ggufRepetitionPenalty = "general.sampling.penalty_repeat"
+)
+
+// floats are the fields of g that GGUF holds as numbers with a point, by key.
+func (g *Generation) floats() map[string]**float64 {
+	return map[string]**float64{ggufTemperature: &g.Temperature, ggufTopP: &g.TopP, ggufMinP: &g.MinP, ggufRepetitionPenalty: &g.RepetitionPenalty}
+}
+
+// generation reads what the file recommends; values of other types, infinite or negative, count as not stated.
+func (g *GGUF) generation() Generation {
+	var out Generation
+	for key, dst := range out.floats() {
+		if v, ok := g.Get(key).(float32); ok && v >= 0 && !math.IsInf(float64(v), 0) {
+			// The shortest decimal of this float32: 0.3 and not 0.30000001192….
+			x, _ := strconv.ParseFloat(strconv.FormatFloat(float64(v), 'g', -1, 32), 64)
+			*dst = &x
+		}
+	}
+	switch v := g.Get(ggufTopK).(type) {
+	case int32:
+		if k := int(v); k >= 0 {
+			out.TopK = &k
+		}
+	case uint32:
+		if v <= math.MaxInt32 {
+			k := int(v)
+			out.TopK = &k
+		}
+	}
+	return out
+}
+
+// Replace puts what is stated in the place of what the metadata of a file recommend.
+func (g *Generation) Replace(metadata []KV) []KV {
+	kept := slices.DeleteFunc(slices.Clone(metadata), func(e KV) bool { return strings.HasPrefix(e.Key, "general.sampling.") })
+	floats := g.floats()
+	for _, key := range sortedKeys(floats) {
+		if v := *floats[key]; v != nil {
+			kept = append(kept, KV{key, float32(*v)})
+		}
+	}
+	if g.TopK != nil && *g.TopK <= math.MaxInt32 {
+		kept = append(kept, KV{ggufTopK, int32(*g.TopK)})
+	}
+	return kept
+}
