@@ -118,9 +118,16 @@ func (m *Model) fill(opt Options) error {
 		m.addStop(id)
 	}
 	m.StopStrings = m.Template.StopStrings(m.Tokenizer)
-	m.Sampling, err = sample.FindPreset("leo")
+	if m.Sampling, err = sample.FindPreset("leo"); err != nil {
+		return err
+	}
+	own := m.Sampling
 	recommended(&m.Sampling.Params, &c.Generation)
-	return err
+	if err := m.Sampling.Check(); err != nil {
+		m.Notes = append(m.Notes, fmt.Sprintf("What the model recommends for drawing tokens can't be used, Leo's default is: %v.", err))
+		m.Sampling = own
+	}
+	return nil
 }
 
 // recommended changes p as the model's files say. Where they say that nothing shall be drawn (do_sample), as base

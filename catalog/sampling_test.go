@@ -1,10 +1,14 @@
 package catalog
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"leolm/checkpoint"
 	"leolm/sample"
+	"leolm/tokenizer"
 )
 
 // What the files recommend changes Leo's default, unless they say that nothing shall be drawn.
@@ -33,4 +37,48 @@ func TestRecommendedSampling(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", text, got, want)
 		}
 	}
+}
+
+// A recommendation that makes no sense is named and passed over: the model can still be used.
+func TestNonsensicalRecommendation(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"config.json", "model.safetensors"} {
+		data, err := os.ReadFile(filepath.Join("../checkpoint/testdata/models/small", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(`{"temperature": -1, "top_k": 3}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(dir, Options{Tokenizer: tinyTokenizer(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if m.Sampling.Temperature != 0.7 || m.Sampling.TopK != 40 || len(m.Notes) == 0 || !strings.Contains(m.Notes[len(m.Notes)-1], "recommends") {
+		t.Errorf("%+v, notes %q", m.Sampling.Params, m.Notes)
+	}
+}
+
+// tinyTokenizer writes a tokenizer of 300 pieces and returns its path.
+func tinyTokenizer(t *testing.T) string {
+	t.Helper()
+	tr, err := tokenizer.NewTrainer(tokenizer.TrainOptions{VocabSize: 300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.Counter().Add("Der Mond scheint hell über dem stillen Wald, und ein alter Mann sitzt am Fluss.")
+	res, err := tr.Train(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "tokenizer.model")
+	if err := os.WriteFile(path, res.Model, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

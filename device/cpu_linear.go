@@ -247,7 +247,7 @@ func grid(m, panels, workers int) (rowChunks, panelChunks, rowsPerChunk int) {
 	most := 4 * workers
 	rowsPerChunk = jobRows
 	rowChunks, panelChunks = (m+jobRows-1)/jobRows, (panels+packPanels-1)/packPanels
-	if workers > 1 && rowChunks*panelChunks < most {
+	if workers > 1 && m > 0 && rowChunks*panelChunks < most {
 		rowChunks = (m + fewRows - 1) / fewRows
 		rowsPerChunk = (m + rowChunks - 1) / rowChunks
 		rowChunks = (m + rowsPerChunk - 1) / rowsPerChunk
