@@ -2,8 +2,10 @@ package device
 
 import (
 	"fmt"
+	"maps"
 	"math/bits"
 	"runtime"
+	"slices"
 
 	"leolm/internal/kernel/cpu"
 	"leolm/internal/kernel/qmat"
@@ -22,6 +24,8 @@ type CPU struct {
 	free16 map[int][][]uint16
 	live   int // bytes of tensors now
 	held   int // bytes of buffers in tensors and in the free lists
+	// garbage is what was dropped from the free lists since the collector was last asked to take it.
+	garbage int
 	// tops are the buffers that operations use inside: they only grow.
 	packed, head, headBack panels
 	dense                  []float32
@@ -80,7 +84,7 @@ func (d *CPU) take32(n int) []float32 { return take(d, d.free32, 4, n) }
 func (d *CPU) take16(n int) []uint16  { return take(d, d.free16, 2, n) }
 
 // take returns a free buffer of n's class, or one up to eight times larger (batches of
-// changing length must not collect buffers of every length), or a new one.
+// changing length must not collect buffers of every length), or a new one, for which smaller ones that are free go.
 func take[T any](d *CPU, free map[int][][]T, size, n int) []T {
 	c := class(n)
 	for at := c; at <= 8*c; at = class(at + 1) {
@@ -91,9 +95,47 @@ func take[T any](d *CPU, free map[int][][]T, size, n int) []T {
 			return b[:n]
 		}
 	}
+	if size*c >= tradedSize && d.held-d.live > d.live/8 {
+		got := trade(d, d.free32, 4, c, size*c)
+		got += trade(d, d.free16, 2, c, size*c-got)
+		// The collector would wait until the garbage is as much as all that lives.
+		if d.garbage += got; d.garbage >= mostGarbage {
+			d.garbage = 0
+			runtime.GC()
+		}
+	}
 	d.live += size * c
 	d.held += size * c
 	return makeLarge[T](c)[:n]
+}
+
+const (
+	tradedSize  = 4 << 20 // bytes of a buffer for which others go
+	mostGarbage = 128 << 20
+)
+
+// trade drops free buffers of less than c elements until they have given want bytes, the largest first: the batches
+// have grown, and these are what shorter ones left.
+func trade[T any](d *CPU, free map[int][][]T, size, c, want int) (got int) {
+	if want <= 0 {
+		return 0
+	}
+	sizes := slices.Sorted(maps.Keys(free))
+	for _, s := range slices.Backward(sizes) {
+		if s >= c {
+			continue
+		}
+		for l := free[s]; len(l) > 0 && got < want; l = free[s] {
+			l[len(l)-1] = nil
+			free[s] = l[:len(l)-1]
+			got += size * s
+		}
+		if got >= want {
+			break
+		}
+	}
+	d.held -= got
+	return got
 }
 
 func (d *CPU) give32(b []float32) {
