@@ -1,0 +1,38 @@
+package device
+
+import (
+	"testing"
+
+	"leolm/internal/pool"
+)
+
+// Batches that grow leave no buffers of every length behind: what is held stays near what lives at most.
+func TestGrowingBatchesHoldLittle(t *testing.T) {
+	d := NewCPU(pool.Default())
+	most := 0
+	for rows := 64; rows <= 4096; rows += 64 {
+		var ts []*Tensor
+		for range 8 {
+			ts = append(ts, d.New(rows, 512))
+		}
+		most = max(most, d.LiveTensors())
+		d.Release(ts...)
+	}
+	if held := d.ArenaBytes(); held > most+most/10 {
+		t.Errorf("%d bytes are held, %d lived at most", held, most)
+	}
+	// Fixed shapes take no new memory, whatever came before.
+	before := d.ArenaBytes()
+	for range 3 {
+		for _, rows := range []int{4096, 100, 2000} {
+			var ts []*Tensor
+			for range 8 {
+				ts = append(ts, d.New(rows, 512))
+			}
+			d.Release(ts...)
+		}
+	}
+	if after := d.ArenaBytes(); after > before+8*4*512*256 {
+		t.Errorf("%d bytes are held after shorter batches, %d before", after, before)
+	}
+}
