@@ -36,3 +36,20 @@ func TestUnicodeForms(t *testing.T) {
 		}
 	}
 }
+
+// What \p{L} and \p{N} hold in expressions: characters that are younger than Go's tables, and the borders of their ranges.
+func TestCharacterClasses(t *testing.T) {
+	pages := classPages()
+	for _, tt := range []struct {
+		r    rune
+		want uint8
+	}{
+		{'ß', classLetter}, {'٣', classNumber}, {'²', classNumber}, {'\u3000', classSpace}, {'\u200B', classOther},
+		{0x136DB, classLetter}, {0x143FA, classLetter}, {0x143FB, classOther}, {0x2EE5D, classLetter}, {0x1CCF0, classNumber},
+		{0x1CCFA, classOther}, {0x11DE0, classOther}, // a digit in Unicode 17 only
+	} {
+		if got := pages[tt.r>>8][tt.r&255]; got != tt.want {
+			t.Errorf("U+%04X is of class %d, want %d", tt.r, got, tt.want)
+		}
+	}
+}

@@ -186,7 +186,6 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 		}
 		if m.Unk != nil {
 			t.unk = m.Vocab[*m.Unk]
-			t.kinds[t.unk] = Unknown
 		}
 		if m.ByteFallback {
 			for b := range 256 {
@@ -240,6 +239,10 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 
 	if err := t.readDecoder(f.Decoder, byteLevel, normed); err != nil {
 		return nil, err
+	}
+	// Decoded like the added token that it may be, but text without pieces becomes it: no control token.
+	if t.unk >= 0 {
+		t.kinds[t.unk] = Unknown
 	}
 	if err := t.readTemplate(f.PostProcessor); err != nil {
 		return nil, err

@@ -4,7 +4,7 @@ import "unicode"
 
 // Hugging Face's tokenizers mix three versions of Unicode: normalisation knows
 // what Unicode 9 had, lower-casing and digits what Unicode 17 has, expressions
-// about what Go has. These tables hold the differences to Go (Unicode 15); found
+// what Unicode 16 has. These tables hold the differences to Go (Unicode 15); found
 // by asking both about every character.
 
 func ranges(pairs ...rune) *unicode.RangeTable {
@@ -19,6 +19,19 @@ func ranges(pairs ...rune) *unicode.RangeTable {
 	}
 	return t
 }
+
+// exprLetters and exprNumbers are \p{L} and \p{N} of expressions (Unicode 16) that Go doesn't know yet.
+var (
+	exprLetters = ranges(
+		0x1C89, 0x1C8A, 0xA7CB, 0xA7CD, 0xA7DA, 0xA7DC, 0x105C0, 0x105F3, 0x10D4A, 0x10D65, 0x10D6F, 0x10D85, 0x10EC2, 0x10EC4,
+		0x11380, 0x11389, 0x1138B, 0x1138B, 0x1138E, 0x1138E, 0x11390, 0x113B5, 0x113B7, 0x113B7, 0x113D1, 0x113D1,
+		0x113D3, 0x113D3, 0x11BC0, 0x11BE0, 0x13460, 0x143FA, 0x16100, 0x1611D, 0x16D40, 0x16D6C, 0x18CFF, 0x18CFF,
+		0x1E5D0, 0x1E5ED, 0x1E5F0, 0x1E5F0, 0x2EBF0, 0x2EE5D,
+	)
+	exprNumbers = ranges(
+		0x10D40, 0x10D49, 0x116D0, 0x116E3, 0x11BF0, 0x11BF9, 0x16130, 0x16139, 0x16D70, 0x16D79, 0x1CCF0, 0x1CCF9, 0x1E5F1, 0x1E5FA,
+	)
+)
 
 // newNumbers are numbers that Go doesn't know yet.
 var newNumbers = ranges(

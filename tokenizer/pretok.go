@@ -54,6 +54,8 @@ var classPages = sync.OnceValue(func() *[0x1100]*[256]uint8 {
 	}
 	mark(unicode.L, classLetter)
 	mark(unicode.N, classNumber)
+	mark(exprLetters, classLetter)
+	mark(exprNumbers, classNumber)
 	mark(unicode.White_Space, classSpace)
 	return pages
 })

@@ -187,7 +187,11 @@ def compare_ids():
             differ = 0
             for at in range(0, len(strs), 20000):
                 part = strs[at : at + 20000]
-                differ += sum(x != y for x, y in zip(leo(flags, part), ref(part), strict=True))
+                for row, x, y in zip(part, leo(flags, part), ref(part), strict=True):
+                    if x != y:
+                        differ += 1
+                        if differ <= 3:
+                            print("  differs:", row[:2000])
             print(f"{name}: {len(strs)} hostile strings{' of broken UTF-8' if bad else ''}: {differ} differ", flush=True)
 
 
