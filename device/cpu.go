@@ -50,6 +50,7 @@ func NewCPU(p *pool.Pool) *CPU {
 	return &CPU{
 		pool: p, compute: tensor.F32,
 		free32: map[int][][]float32{}, free16: map[int][][]uint16{},
+		acts:    qmat.Acts{Make: makeLarge[byte]},
 		scratch: make([][]float32, p.Workers()), attnWorkers: make([]attnWorker, p.Workers()),
 	}
 }

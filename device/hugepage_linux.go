@@ -1,6 +1,7 @@
 package device
 
 import (
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,12 +16,14 @@ func makeLarge[T any](n int) []T {
 	b := make([]T, n)
 	var t T
 	size := uintptr(n) * unsafe.Sizeof(t)
-	if size < 2*hugePage {
+	if size < hugePage/4 {
 		return b
 	}
-	from := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	skip := (hugePage - from%hugePage) % hugePage
-	// Advice only: without large pages everything works as before.
-	_ = unix.Madvise(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), skip)), (size-skip)/hugePage*hugePage), unix.MADV_HUGEPAGE)
+	// Up to the borders of large pages on both sides: what lies there are neighbours of the same kind, and a page that
+	// one of them has touched in part stays small. Advice only: without large pages everything works as before.
+	from := uintptr(unsafe.Pointer(unsafe.SliceData(b))) &^ (hugePage - 1)
+	to := (uintptr(unsafe.Pointer(unsafe.SliceData(b))) + size + hugePage - 1) &^ (hugePage - 1)
+	_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_HUGEPAGE)
+	runtime.KeepAlive(b)
 	return b
 }

@@ -53,6 +53,8 @@ const tinyMax = 1e-30
 // tile block b of all rows comes before block b+1 of any. Memory is reused by Reset.
 type Acts struct {
 	M, K int
+	// Make returns memory of n bytes, such as of large pages; nil stands for make.
+	Make func(n int) []byte
 	data []byte
 }
 
@@ -82,7 +84,11 @@ func (a *Acts) Reset(m, k int) {
 	}
 	size := rows * (k / 32) * recordSize
 	if cap(a.data) < size+63 {
-		a.data = make([]byte, size+63)
+		if a.Make != nil {
+			a.data = a.Make(size + 63)
+		} else {
+			a.data = make([]byte, size+63)
+		}
 	}
 	a.data = a.data[:cap(a.data)]
 	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(a.data))) & 63)

@@ -5,14 +5,16 @@
 // func mulQ4_0VNNI1(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_0VNNI1(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -28,20 +30,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -94,27 +96,19 @@ record:
 	VZEROUPPER
 	RET
 
-DATA wide15<>+0(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA wide15<>+8(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA wide15<>+16(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA wide15<>+24(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA wide15<>+32(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA wide15<>+40(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA wide15<>+48(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA wide15<>+56(SB)/8, $0x0f0f0f0f0f0f0f0f
-GLOBL wide15<>(SB), RODATA|NOPTR, $64
-
 // func mulQ4_0VNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_0VNNI2(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -131,20 +125,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -224,14 +218,16 @@ record:
 // func mulQ4_0VNNI3(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_0VNNI3(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -249,20 +245,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -360,22 +356,33 @@ record:
 // func mulQ4_0VNNI4(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_0VNNI4(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -386,20 +393,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -519,24 +526,39 @@ record:
 // func mulQ4_0VNNI6(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_0VNNI6(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -547,20 +569,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -728,26 +750,45 @@ record:
 // func mulQ4_0VNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_0VNNI8(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -758,20 +799,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -979,30 +1020,57 @@ record:
 // func mulQ4_0VNNI12(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_0VNNI12(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -1013,20 +1081,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -1332,24 +1400,57 @@ TEXT ·mulQ4_0VNNI16(SB), NOSPLIT, $576-8
 	ANDQ $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -1754,17 +1855,29 @@ record:
 	VZEROUPPER
 	RET
 
+DATA wide15<>+0(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+8(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+16(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+24(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+32(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+40(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+48(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA wide15<>+56(SB)/8, $0x0f0f0f0f0f0f0f0f
+GLOBL wide15<>(SB), RODATA|NOPTR, $64
+
 // func mulQ4_1VNNI1(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_1VNNI1(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -1781,20 +1894,20 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -1851,14 +1964,16 @@ record:
 // func mulQ4_1VNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_1VNNI2(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -1876,20 +1991,20 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -1971,14 +2086,16 @@ record:
 // func mulQ4_1VNNI3(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_1VNNI3(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -1997,20 +2114,20 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -2111,22 +2228,33 @@ record:
 // func mulQ4_1VNNI4(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_1VNNI4(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -2138,20 +2266,20 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -2275,24 +2403,39 @@ record:
 // func mulQ4_1VNNI6(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_1VNNI6(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -2304,20 +2447,20 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -2491,26 +2634,45 @@ record:
 // func mulQ4_1VNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_1VNNI8(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -2522,20 +2684,20 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -2751,30 +2913,57 @@ record:
 // func mulQ4_1VNNI12(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_1VNNI12(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -2786,20 +2975,20 @@ record:
 	VCVTPH2PS        288(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -3117,24 +3306,57 @@ TEXT ·mulQ4_1VNNI16(SB), NOSPLIT, $576-8
 	ANDQ $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -3559,14 +3781,18 @@ record:
 // func mulQ5_0VNNI1(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_0VNNI1(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -3583,36 +3809,36 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -3658,27 +3884,21 @@ record:
 	VZEROUPPER
 	RET
 
-DATA wide16<>+0(SB)/8, $0x1010101010101010
-DATA wide16<>+8(SB)/8, $0x1010101010101010
-DATA wide16<>+16(SB)/8, $0x1010101010101010
-DATA wide16<>+24(SB)/8, $0x1010101010101010
-DATA wide16<>+32(SB)/8, $0x1010101010101010
-DATA wide16<>+40(SB)/8, $0x1010101010101010
-DATA wide16<>+48(SB)/8, $0x1010101010101010
-DATA wide16<>+56(SB)/8, $0x1010101010101010
-GLOBL wide16<>(SB), RODATA|NOPTR, $64
-
 // func mulQ5_0VNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_0VNNI2(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -3696,36 +3916,36 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -3799,14 +4019,18 @@ record:
 // func mulQ5_0VNNI3(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_0VNNI3(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -3825,36 +4049,36 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -3953,22 +4177,35 @@ record:
 // func mulQ5_0VNNI4(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_0VNNI4(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -3980,36 +4217,36 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -4133,24 +4370,41 @@ record:
 // func mulQ5_0VNNI6(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_0VNNI6(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -4162,36 +4416,36 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -4365,26 +4619,47 @@ record:
 // func mulQ5_0VNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_0VNNI8(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -4396,36 +4671,36 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -4649,30 +4924,59 @@ record:
 // func mulQ5_0VNNI12(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_0VNNI12(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -4684,36 +4988,36 @@ record:
 	VCVTPH2PS        320(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -5047,24 +5351,57 @@ TEXT ·mulQ5_0VNNI16(SB), NOSPLIT, $576-8
 	ANDQ $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -5526,17 +5863,31 @@ record:
 	VZEROUPPER
 	RET
 
+DATA wide16<>+0(SB)/8, $0x1010101010101010
+DATA wide16<>+8(SB)/8, $0x1010101010101010
+DATA wide16<>+16(SB)/8, $0x1010101010101010
+DATA wide16<>+24(SB)/8, $0x1010101010101010
+DATA wide16<>+32(SB)/8, $0x1010101010101010
+DATA wide16<>+40(SB)/8, $0x1010101010101010
+DATA wide16<>+48(SB)/8, $0x1010101010101010
+DATA wide16<>+56(SB)/8, $0x1010101010101010
+GLOBL wide16<>(SB), RODATA|NOPTR, $64
+
 // func mulQ5_1VNNI1(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_1VNNI1(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -5554,36 +5905,36 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -5633,14 +5984,18 @@ record:
 // func mulQ5_1VNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_1VNNI2(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -5659,36 +6014,36 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -5764,14 +6119,18 @@ record:
 // func mulQ5_1VNNI3(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_1VNNI3(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -5791,36 +6150,36 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -5922,22 +6281,35 @@ record:
 // func mulQ5_1VNNI4(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_1VNNI4(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -5950,36 +6322,36 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -6107,24 +6479,41 @@ record:
 // func mulQ5_1VNNI6(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_1VNNI6(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -6137,36 +6526,36 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -6346,26 +6735,47 @@ record:
 // func mulQ5_1VNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_1VNNI8(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -6378,36 +6788,36 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -6639,30 +7049,59 @@ record:
 // func mulQ5_1VNNI12(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_1VNNI12(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -6675,36 +7114,36 @@ record:
 	VCVTPH2PS        352(CX), Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	KMOVQ            256(CX), K2
-	VPADDB           wide16<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            264(CX), K2
-	VPADDB           wide16<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            272(CX), K2
-	VPADDB           wide16<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            280(CX), K2
-	VPADDB           wide16<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            288(CX), K2
-	VPADDB           wide16<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            296(CX), K2
-	VPADDB           wide16<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            304(CX), K2
-	VPADDB           wide16<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            312(CX), K2
-	VPADDB           wide16<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -7050,24 +7489,57 @@ TEXT ·mulQ5_1VNNI16(SB), NOSPLIT, $576-8
 	ANDQ $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -7844,12 +8316,21 @@ TEXT ·mulQ8_0VNNI4(SB), NOSPLIT, $0-8
 	MOVQ 40(AX), SI
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R9
+	MOVQ       DX, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -7992,14 +8473,27 @@ TEXT ·mulQ8_0VNNI6(SB), NOSPLIT, $0-8
 	MOVQ 40(AX), SI
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R9
+	MOVQ       DX, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -8192,16 +8686,33 @@ TEXT ·mulQ8_0VNNI8(SB), NOSPLIT, $0-8
 	MOVQ 40(AX), SI
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R9
+	MOVQ       DX, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -8444,20 +8955,45 @@ TEXT ·mulQ8_0VNNI12(SB), NOSPLIT, $0-8
 	MOVQ 40(AX), SI
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R9
+	MOVQ       DX, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -8800,24 +9336,57 @@ TEXT ·mulQ8_0VNNI16(SB), NOSPLIT, $0-8
 	MOVQ 40(AX), SI
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R9
+	MOVQ       DX, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -9253,16 +9822,18 @@ record:
 // func mulIQ4_NLVNNI1(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulIQ4_NLVNNI1(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -9278,20 +9849,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -9348,16 +9919,18 @@ record:
 // func mulIQ4_NLVNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulIQ4_NLVNNI2(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -9374,20 +9947,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -9469,16 +10042,18 @@ record:
 // func mulIQ4_NLVNNI3(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulIQ4_NLVNNI3(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -9496,20 +10071,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -9616,24 +10191,35 @@ record:
 // func mulIQ4_NLVNNI4(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulIQ4_NLVNNI4(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -9644,20 +10230,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -9789,26 +10375,41 @@ record:
 // func mulIQ4_NLVNNI6(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulIQ4_NLVNNI6(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -9819,20 +10420,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -10014,28 +10615,47 @@ record:
 // func mulIQ4_NLVNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulIQ4_NLVNNI8(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -10046,20 +10666,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -10291,32 +10911,59 @@ record:
 // func mulIQ4_NLVNNI12(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulIQ4_NLVNNI12(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -10327,20 +10974,20 @@ record:
 	VCVTPH2PS        256(CX), Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -10684,24 +11331,57 @@ TEXT ·mulIQ4_NLVNNI16(SB), NOSPLIT, $576-8
 	ANDQ      $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	PREFETCHT2       8192(CX)
@@ -11169,6 +11849,8 @@ TEXT ·mulQ2_KVNNI1(SB), NOSPLIT, $576-8
 	LEAQ         (SP), R9
 	ADDQ         $0x3f, R9
 	ANDQ         $-64, R9
+	MOVL         $0x03030303, DI
+	VPBROADCASTD DI, Z8
 
 panel:
 	MOVQ   16(AX), DI
@@ -11205,21 +11887,21 @@ block:
 	VMULPS           Z27, Z13, Z13
 	VMULPS           Z15, Z13, Z13
 	VMOVDQU32        (CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z16
+	VPANDD           Z8, Z26, Z16
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z17
+	VPANDD           Z8, Z28, Z17
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z18
+	VPANDD           Z8, Z29, Z18
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z19
+	VPANDD           Z8, Z27, Z19
 	VMOVDQU32        64(CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z20
+	VPANDD           Z8, Z26, Z20
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z21
+	VPANDD           Z8, Z28, Z21
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z22
+	VPANDD           Z8, Z29, Z22
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z23
+	VPANDD           Z8, Z27, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -11281,16 +11963,6 @@ block:
 	VZEROUPPER
 	RET
 
-DATA wide3<>+0(SB)/8, $0x0303030303030303
-DATA wide3<>+8(SB)/8, $0x0303030303030303
-DATA wide3<>+16(SB)/8, $0x0303030303030303
-DATA wide3<>+24(SB)/8, $0x0303030303030303
-DATA wide3<>+32(SB)/8, $0x0303030303030303
-DATA wide3<>+40(SB)/8, $0x0303030303030303
-DATA wide3<>+48(SB)/8, $0x0303030303030303
-DATA wide3<>+56(SB)/8, $0x0303030303030303
-GLOBL wide3<>(SB), RODATA|NOPTR, $64
-
 // func mulQ2_KVNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ2_KVNNI2(SB), NOSPLIT, $576-8
@@ -11306,6 +11978,8 @@ TEXT ·mulQ2_KVNNI2(SB), NOSPLIT, $576-8
 	LEAQ         (SP), R9
 	ADDQ         $0x3f, R9
 	ANDQ         $-64, R9
+	MOVL         $0x03030303, DI
+	VPBROADCASTD DI, Z8
 
 panel:
 	MOVQ   16(AX), DI
@@ -11343,21 +12017,21 @@ block:
 	VMULPS           Z27, Z13, Z13
 	VMULPS           Z15, Z13, Z13
 	VMOVDQU32        (CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z16
+	VPANDD           Z8, Z26, Z16
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z17
+	VPANDD           Z8, Z28, Z17
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z18
+	VPANDD           Z8, Z29, Z18
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z19
+	VPANDD           Z8, Z27, Z19
 	VMOVDQU32        64(CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z20
+	VPANDD           Z8, Z26, Z20
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z21
+	VPANDD           Z8, Z28, Z21
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z22
+	VPANDD           Z8, Z29, Z22
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z23
+	VPANDD           Z8, Z27, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -11465,6 +12139,8 @@ TEXT ·mulQ2_KVNNI3(SB), NOSPLIT, $576-8
 	LEAQ         (SP), R9
 	ADDQ         $0x3f, R9
 	ANDQ         $-64, R9
+	MOVL         $0x03030303, DI
+	VPBROADCASTD DI, Z8
 
 panel:
 	MOVQ   16(AX), DI
@@ -11503,21 +12179,21 @@ block:
 	VMULPS           Z27, Z13, Z13
 	VMULPS           Z15, Z13, Z13
 	VMOVDQU32        (CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z16
+	VPANDD           Z8, Z26, Z16
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z17
+	VPANDD           Z8, Z28, Z17
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z18
+	VPANDD           Z8, Z29, Z18
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z19
+	VPANDD           Z8, Z27, Z19
 	VMOVDQU32        64(CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z20
+	VPANDD           Z8, Z26, Z20
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z21
+	VPANDD           Z8, Z28, Z21
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z22
+	VPANDD           Z8, Z29, Z22
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z23
+	VPANDD           Z8, Z27, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -11656,14 +12332,25 @@ TEXT ·mulQ2_KVNNI4(SB), NOSPLIT, $576-8
 	LEAQ         (SP), R9
 	ADDQ         $0x3f, R9
 	ANDQ         $-64, R9
+	MOVL         $0x03030303, DI
+	VPBROADCASTD DI, Z8
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -11695,21 +12382,21 @@ block:
 	VMULPS           Z27, Z13, Z13
 	VMULPS           Z15, Z13, Z13
 	VMOVDQU32        (CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z16
+	VPANDD           Z8, Z26, Z16
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z17
+	VPANDD           Z8, Z28, Z17
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z18
+	VPANDD           Z8, Z29, Z18
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z19
+	VPANDD           Z8, Z27, Z19
 	VMOVDQU32        64(CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z20
+	VPANDD           Z8, Z26, Z20
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z21
+	VPANDD           Z8, Z28, Z21
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z22
+	VPANDD           Z8, Z29, Z22
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z23
+	VPANDD           Z8, Z27, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -11879,16 +12566,31 @@ TEXT ·mulQ2_KVNNI6(SB), NOSPLIT, $576-8
 	LEAQ         (SP), R9
 	ADDQ         $0x3f, R9
 	ANDQ         $-64, R9
+	MOVL         $0x03030303, DI
+	VPBROADCASTD DI, Z8
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -11920,21 +12622,21 @@ block:
 	VMULPS           Z27, Z13, Z13
 	VMULPS           Z15, Z13, Z13
 	VMOVDQU32        (CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z16
+	VPANDD           Z8, Z26, Z16
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z17
+	VPANDD           Z8, Z28, Z17
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z18
+	VPANDD           Z8, Z29, Z18
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z19
+	VPANDD           Z8, Z27, Z19
 	VMOVDQU32        64(CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z20
+	VPANDD           Z8, Z26, Z20
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z21
+	VPANDD           Z8, Z28, Z21
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z22
+	VPANDD           Z8, Z29, Z22
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z23
+	VPANDD           Z8, Z27, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -12166,18 +12868,37 @@ TEXT ·mulQ2_KVNNI8(SB), NOSPLIT, $576-8
 	LEAQ         (SP), R9
 	ADDQ         $0x3f, R9
 	ANDQ         $-64, R9
+	MOVL         $0x03030303, DI
+	VPBROADCASTD DI, Z8
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -12209,21 +12930,21 @@ block:
 	VMULPS           Z27, Z13, Z13
 	VMULPS           Z15, Z13, Z13
 	VMOVDQU32        (CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z16
+	VPANDD           Z8, Z26, Z16
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z17
+	VPANDD           Z8, Z28, Z17
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z18
+	VPANDD           Z8, Z29, Z18
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z19
+	VPANDD           Z8, Z27, Z19
 	VMOVDQU32        64(CX), Z26
-	VPANDD           wide3<>+0(SB), Z26, Z20
+	VPANDD           Z8, Z26, Z20
 	VPSRLW           $0x02, Z26, Z28
-	VPANDD           wide3<>+0(SB), Z28, Z21
+	VPANDD           Z8, Z28, Z21
 	VPSRLW           $0x04, Z26, Z29
-	VPANDD           wide3<>+0(SB), Z29, Z22
+	VPANDD           Z8, Z29, Z22
 	VPSRLW           $0x06, Z26, Z27
-	VPANDD           wide3<>+0(SB), Z27, Z23
+	VPANDD           Z8, Z27, Z23
 	VPSLLW           $0x04, Z16, Z26
 	VMOVDQA32        Z26, (R9)
 	VPSLLW           $0x04, Z17, Z27
@@ -12519,20 +13240,45 @@ TEXT ·mulQ2_KVNNI12(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -12981,17 +13727,31 @@ block:
 	VZEROUPPER
 	RET
 
+DATA wide3<>+0(SB)/8, $0x0303030303030303
+DATA wide3<>+8(SB)/8, $0x0303030303030303
+DATA wide3<>+16(SB)/8, $0x0303030303030303
+DATA wide3<>+24(SB)/8, $0x0303030303030303
+DATA wide3<>+32(SB)/8, $0x0303030303030303
+DATA wide3<>+40(SB)/8, $0x0303030303030303
+DATA wide3<>+48(SB)/8, $0x0303030303030303
+DATA wide3<>+56(SB)/8, $0x0303030303030303
+GLOBL wide3<>(SB), RODATA|NOPTR, $64
+
 // func mulQ3_KVNNI1(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ3_KVNNI1(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x18181818, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x20202020, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -13020,38 +13780,38 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z16
+	VPANDD           Z12, Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z17
+	VPANDD           Z12, Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z18
+	VPANDD           Z12, Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z19
+	VPANDD           Z12, Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z20
+	VPANDD           Z12, Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z21
+	VPANDD           Z12, Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z22
+	VPANDD           Z12, Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z23
+	VPANDD           Z12, Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           wide32<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           wide32<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           wide32<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           wide32<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           wide32<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           wide32<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           wide32<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -13105,37 +13865,21 @@ block:
 	VZEROUPPER
 	RET
 
-DATA wide24<>+0(SB)/8, $0x1818181818181818
-DATA wide24<>+8(SB)/8, $0x1818181818181818
-DATA wide24<>+16(SB)/8, $0x1818181818181818
-DATA wide24<>+24(SB)/8, $0x1818181818181818
-DATA wide24<>+32(SB)/8, $0x1818181818181818
-DATA wide24<>+40(SB)/8, $0x1818181818181818
-DATA wide24<>+48(SB)/8, $0x1818181818181818
-DATA wide24<>+56(SB)/8, $0x1818181818181818
-GLOBL wide24<>(SB), RODATA|NOPTR, $64
-
-DATA wide32<>+0(SB)/8, $0x2020202020202020
-DATA wide32<>+8(SB)/8, $0x2020202020202020
-DATA wide32<>+16(SB)/8, $0x2020202020202020
-DATA wide32<>+24(SB)/8, $0x2020202020202020
-DATA wide32<>+32(SB)/8, $0x2020202020202020
-DATA wide32<>+40(SB)/8, $0x2020202020202020
-DATA wide32<>+48(SB)/8, $0x2020202020202020
-DATA wide32<>+56(SB)/8, $0x2020202020202020
-GLOBL wide32<>(SB), RODATA|NOPTR, $64
-
 // func mulQ3_KVNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ3_KVNNI2(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x18181818, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x20202020, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -13165,38 +13909,38 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z16
+	VPANDD           Z12, Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z17
+	VPANDD           Z12, Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z18
+	VPANDD           Z12, Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z19
+	VPANDD           Z12, Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z20
+	VPANDD           Z12, Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z21
+	VPANDD           Z12, Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z22
+	VPANDD           Z12, Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z23
+	VPANDD           Z12, Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           wide32<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           wide32<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           wide32<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           wide32<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           wide32<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           wide32<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           wide32<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -13284,14 +14028,18 @@ block:
 // func mulQ3_KVNNI3(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ3_KVNNI3(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x18181818, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x20202020, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -13322,38 +14070,38 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z16
+	VPANDD           Z12, Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z17
+	VPANDD           Z12, Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z18
+	VPANDD           Z12, Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z19
+	VPANDD           Z12, Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z20
+	VPANDD           Z12, Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z21
+	VPANDD           Z12, Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z22
+	VPANDD           Z12, Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z23
+	VPANDD           Z12, Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           wide32<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           wide32<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           wide32<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           wide32<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           wide32<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           wide32<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           wide32<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -13472,22 +14220,35 @@ block:
 // func mulQ3_KVNNI4(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ3_KVNNI4(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x18181818, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x20202020, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -13511,38 +14272,38 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z16
+	VPANDD           Z12, Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z17
+	VPANDD           Z12, Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z18
+	VPANDD           Z12, Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z19
+	VPANDD           Z12, Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z20
+	VPANDD           Z12, Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z21
+	VPANDD           Z12, Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z22
+	VPANDD           Z12, Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z23
+	VPANDD           Z12, Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           wide32<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           wide32<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           wide32<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           wide32<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           wide32<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           wide32<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           wide32<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -13692,24 +14453,41 @@ block:
 // func mulQ3_KVNNI6(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ3_KVNNI6(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x18181818, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x20202020, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -13733,38 +14511,38 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z16
+	VPANDD           Z12, Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z17
+	VPANDD           Z12, Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z18
+	VPANDD           Z12, Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z19
+	VPANDD           Z12, Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z20
+	VPANDD           Z12, Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z21
+	VPANDD           Z12, Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z22
+	VPANDD           Z12, Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z23
+	VPANDD           Z12, Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           wide32<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           wide32<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           wide32<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           wide32<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           wide32<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           wide32<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           wide32<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -13976,26 +14754,47 @@ block:
 // func mulQ3_KVNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ3_KVNNI8(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x18181818, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x20202020, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -14019,38 +14818,38 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z16
+	VPANDD           Z12, Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z17
+	VPANDD           Z12, Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z18
+	VPANDD           Z12, Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z19
+	VPANDD           Z12, Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z20
+	VPANDD           Z12, Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z21
+	VPANDD           Z12, Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z22
+	VPANDD           Z12, Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z23
+	VPANDD           Z12, Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           wide32<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           wide32<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           wide32<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           wide32<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           wide32<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           wide32<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           wide32<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -14324,30 +15123,59 @@ block:
 // func mulQ3_KVNNI12(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ3_KVNNI12(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x18181818, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x20202020, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -14371,38 +15199,38 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z16
+	VPANDD           Z12, Z27, Z16
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z17
+	VPANDD           Z12, Z28, Z17
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z18
+	VPANDD           Z12, Z29, Z18
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z19
+	VPANDD           Z12, Z27, Z19
 	VMOVDQU32        64(CX), Z26
 	VPSLLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z20
+	VPANDD           Z12, Z27, Z20
 	VPSLLW           $0x01, Z26, Z28
-	VPANDD           wide24<>+0(SB), Z28, Z21
+	VPANDD           Z12, Z28, Z21
 	VPSRLW           $0x01, Z26, Z29
-	VPANDD           wide24<>+0(SB), Z29, Z22
+	VPANDD           Z12, Z29, Z22
 	VPSRLW           $0x03, Z26, Z27
-	VPANDD           wide24<>+0(SB), Z27, Z23
+	VPANDD           Z12, Z27, Z23
 	KMOVQ            128(CX), K2
-	VPADDB           wide32<>+0(SB), Z16, K2, Z16
+	VPADDB           Z13, Z16, K2, Z16
 	KMOVQ            136(CX), K2
-	VPADDB           wide32<>+0(SB), Z17, K2, Z17
+	VPADDB           Z13, Z17, K2, Z17
 	KMOVQ            144(CX), K2
-	VPADDB           wide32<>+0(SB), Z18, K2, Z18
+	VPADDB           Z13, Z18, K2, Z18
 	KMOVQ            152(CX), K2
-	VPADDB           wide32<>+0(SB), Z19, K2, Z19
+	VPADDB           Z13, Z19, K2, Z19
 	KMOVQ            160(CX), K2
-	VPADDB           wide32<>+0(SB), Z20, K2, Z20
+	VPADDB           Z13, Z20, K2, Z20
 	KMOVQ            168(CX), K2
-	VPADDB           wide32<>+0(SB), Z21, K2, Z21
+	VPADDB           Z13, Z21, K2, Z21
 	KMOVQ            176(CX), K2
-	VPADDB           wide32<>+0(SB), Z22, K2, Z22
+	VPADDB           Z13, Z22, K2, Z22
 	KMOVQ            184(CX), K2
-	VPADDB           wide32<>+0(SB), Z23, K2, Z23
+	VPADDB           Z13, Z23, K2, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -14810,24 +15638,57 @@ TEXT ·mulQ3_KVNNI16(SB), NOSPLIT, $576-8
 	ANDQ $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -15401,17 +16262,39 @@ block:
 	VZEROUPPER
 	RET
 
+DATA wide24<>+0(SB)/8, $0x1818181818181818
+DATA wide24<>+8(SB)/8, $0x1818181818181818
+DATA wide24<>+16(SB)/8, $0x1818181818181818
+DATA wide24<>+24(SB)/8, $0x1818181818181818
+DATA wide24<>+32(SB)/8, $0x1818181818181818
+DATA wide24<>+40(SB)/8, $0x1818181818181818
+DATA wide24<>+48(SB)/8, $0x1818181818181818
+DATA wide24<>+56(SB)/8, $0x1818181818181818
+GLOBL wide24<>(SB), RODATA|NOPTR, $64
+
+DATA wide32<>+0(SB)/8, $0x2020202020202020
+DATA wide32<>+8(SB)/8, $0x2020202020202020
+DATA wide32<>+16(SB)/8, $0x2020202020202020
+DATA wide32<>+24(SB)/8, $0x2020202020202020
+DATA wide32<>+32(SB)/8, $0x2020202020202020
+DATA wide32<>+40(SB)/8, $0x2020202020202020
+DATA wide32<>+48(SB)/8, $0x2020202020202020
+DATA wide32<>+56(SB)/8, $0x2020202020202020
+GLOBL wide32<>(SB), RODATA|NOPTR, $64
+
 // func mulQ4_KVNNI1(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_KVNNI1(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -15419,9 +16302,11 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -15431,28 +16316,26 @@ block:
 	PREFETCHT2        8448(CX)
 	VPMOVZXBD         256(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	VPSLLW            $0x04, Z16, Z26
 	VMOVDQA32         Z26, (R9)
 	VPSLLW            $0x04, Z17, Z27
@@ -15479,11 +16362,11 @@ block:
 	VPDPBUSD.BCST     24(DI), Z22, Z26
 	VPDPBUSD.BCST     28(DI), Z23, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z31
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z31
 	VPADDD            Z31, Z26, Z26
 	VCVTDQ2PS         Z26, Z26
@@ -15492,7 +16375,7 @@ block:
 	VFNMADD231PS.BCST 44(DI), Z25, Z0
 	ADDQ              $0x00000120, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -15511,14 +16394,16 @@ block:
 // func mulQ4_KVNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_KVNNI2(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -15527,9 +16412,11 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -15539,28 +16426,26 @@ block:
 	PREFETCHT2        8448(CX)
 	VPMOVZXBD         256(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	VPSLLW            $0x04, Z16, Z26
 	VMOVDQA32         Z26, (R9)
 	VPSLLW            $0x04, Z17, Z27
@@ -15596,19 +16481,19 @@ block:
 	VPDPBUSD.BCST     28(DI), Z23, Z26
 	VPDPBUSD.BCST     108(DI), Z23, Z27
 	VPXORD            Z31, Z31, Z31
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z31
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z31
 	VPADDD            Z31, Z26, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              144(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              144(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     152(DI), Z30, Z31
-	MOVL              148(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              148(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     156(DI), Z30, Z31
 	VPADDD            Z31, Z27, Z27
 	VCVTDQ2PS         Z26, Z26
@@ -15621,7 +16506,7 @@ block:
 	VFNMADD231PS.BCST 124(DI), Z25, Z1
 	ADDQ              $0x00000120, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -15644,14 +16529,16 @@ block:
 // func mulQ4_KVNNI3(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_KVNNI3(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -15661,9 +16548,11 @@ panel:
 	VPXORD Z2, Z2, Z2
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -15673,28 +16562,26 @@ block:
 	PREFETCHT2        8448(CX)
 	VPMOVZXBD         256(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	VPSLLW            $0x04, Z16, Z26
 	VMOVDQA32         Z26, (R9)
 	VPSLLW            $0x04, Z17, Z27
@@ -15738,23 +16625,23 @@ block:
 	VPDPBUSD.BCST     28(DI), Z23, Z26
 	VPDPBUSD.BCST     108(DI), Z23, Z27
 	VPDPBUSD.BCST     188(DI), Z23, Z28
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z26
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z26
-	MOVL              144(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              144(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     152(DI), Z30, Z27
-	MOVL              148(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              148(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     156(DI), Z30, Z27
-	MOVL              224(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              224(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     232(DI), Z30, Z28
-	MOVL              228(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              228(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     236(DI), Z30, Z28
 	VCVTDQ2PS         Z26, Z26
 	VCVTDQ2PS         Z27, Z27
@@ -15770,7 +16657,7 @@ block:
 	VFNMADD231PS.BCST 204(DI), Z25, Z2
 	ADDQ              $0x00000120, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -15797,27 +16684,40 @@ block:
 // func mulQ4_KVNNI4(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_KVNNI4(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -15827,28 +16727,26 @@ block:
 	PREFETCHT2        8448(CX)
 	VPMOVZXBD         256(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	VPSLLW            $0x04, Z16, Z26
 	VMOVDQA32         Z26, (R9)
 	VPSLLW            $0x04, Z17, Z27
@@ -15901,29 +16799,29 @@ block:
 	VPDPBUSD.BCST     108(DI), Z23, Z27
 	VPDPBUSD.BCST     188(DI), Z23, Z28
 	VPDPBUSD.BCST     268(DI), Z23, Z29
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z26
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z26
-	MOVL              144(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              144(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     152(DI), Z30, Z27
-	MOVL              148(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              148(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     156(DI), Z30, Z27
-	MOVL              224(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              224(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     232(DI), Z30, Z28
-	MOVL              228(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              228(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     236(DI), Z30, Z28
-	MOVL              304(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              304(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     312(DI), Z30, Z29
-	MOVL              308(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              308(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     316(DI), Z30, Z29
 	VCVTDQ2PS         Z26, Z26
 	VCVTDQ2PS         Z27, Z27
@@ -15943,7 +16841,7 @@ block:
 	VFNMADD231PS.BCST 284(DI), Z25, Z3
 	ADDQ              $0x00000120, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -15974,29 +16872,46 @@ block:
 // func mulQ4_KVNNI6(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_KVNNI6(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -16006,28 +16921,26 @@ block:
 	PREFETCHT2        8448(CX)
 	VPMOVZXBD         256(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	VPSLLW            $0x04, Z16, Z26
 	VMOVDQA32         Z26, (R9)
 	VPSLLW            $0x04, Z17, Z27
@@ -16080,29 +16993,29 @@ block:
 	VPDPBUSD.BCST     108(DI), Z23, Z27
 	VPDPBUSD.BCST     188(DI), Z23, Z28
 	VPDPBUSD.BCST     268(DI), Z23, Z29
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z26
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z26
-	MOVL              144(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              144(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     152(DI), Z30, Z27
-	MOVL              148(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              148(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     156(DI), Z30, Z27
-	MOVL              224(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              224(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     232(DI), Z30, Z28
-	MOVL              228(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              228(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     236(DI), Z30, Z28
-	MOVL              304(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              304(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     312(DI), Z30, Z29
-	MOVL              308(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              308(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     316(DI), Z30, Z29
 	VCVTDQ2PS         Z26, Z26
 	VCVTDQ2PS         Z27, Z27
@@ -16139,19 +17052,19 @@ block:
 	VPDPBUSD.BCST     348(DI), Z23, Z26
 	VPDPBUSD.BCST     428(DI), Z23, Z27
 	VPXORD            Z31, Z31, Z31
-	MOVL              384(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              384(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     392(DI), Z30, Z31
-	MOVL              388(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              388(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     396(DI), Z30, Z31
 	VPADDD            Z31, Z26, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              464(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              464(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     472(DI), Z30, Z31
-	MOVL              468(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              468(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     476(DI), Z30, Z31
 	VPADDD            Z31, Z27, Z27
 	VCVTDQ2PS         Z26, Z26
@@ -16164,7 +17077,7 @@ block:
 	VFNMADD231PS.BCST 444(DI), Z25, Z5
 	ADDQ              $0x00000120, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -16203,31 +17116,52 @@ block:
 // func mulQ4_KVNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_KVNNI8(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -16237,28 +17171,26 @@ block:
 	PREFETCHT2        8448(CX)
 	VPMOVZXBD         256(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	VPSLLW            $0x04, Z16, Z26
 	VMOVDQA32         Z26, (R9)
 	VPSLLW            $0x04, Z17, Z27
@@ -16311,29 +17243,29 @@ block:
 	VPDPBUSD.BCST     108(DI), Z23, Z27
 	VPDPBUSD.BCST     188(DI), Z23, Z28
 	VPDPBUSD.BCST     268(DI), Z23, Z29
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z26
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z26
-	MOVL              144(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              144(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     152(DI), Z30, Z27
-	MOVL              148(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              148(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     156(DI), Z30, Z27
-	MOVL              224(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              224(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     232(DI), Z30, Z28
-	MOVL              228(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              228(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     236(DI), Z30, Z28
-	MOVL              304(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              304(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     312(DI), Z30, Z29
-	MOVL              308(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              308(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     316(DI), Z30, Z29
 	VCVTDQ2PS         Z26, Z26
 	VCVTDQ2PS         Z27, Z27
@@ -16387,29 +17319,29 @@ block:
 	VPDPBUSD.BCST     428(DI), Z23, Z27
 	VPDPBUSD.BCST     508(DI), Z23, Z28
 	VPDPBUSD.BCST     588(DI), Z23, Z29
-	MOVL              384(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              384(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     392(DI), Z30, Z26
-	MOVL              388(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              388(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     396(DI), Z30, Z26
-	MOVL              464(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              464(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     472(DI), Z30, Z27
-	MOVL              468(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              468(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     476(DI), Z30, Z27
-	MOVL              544(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              544(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     552(DI), Z30, Z28
-	MOVL              548(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              548(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     556(DI), Z30, Z28
-	MOVL              624(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              624(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     632(DI), Z30, Z29
-	MOVL              628(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              628(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     636(DI), Z30, Z29
 	VCVTDQ2PS         Z26, Z26
 	VCVTDQ2PS         Z27, Z27
@@ -16429,7 +17361,7 @@ block:
 	VFNMADD231PS.BCST 604(DI), Z25, Z7
 	ADDQ              $0x00000120, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -16476,30 +17408,57 @@ block:
 // func mulQ4_KVNNI12(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ4_KVNNI12(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -16522,20 +17481,20 @@ block:
 	VMULPS            Z27, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	VPSLLW            $0x04, Z16, Z26
 	VMOVDQA32         Z26, (R9)
 	VPSLLW            $0x04, Z17, Z27
@@ -16855,24 +17814,57 @@ TEXT ·mulQ4_KVNNI16(SB), NOSPLIT, $576-8
 	ANDQ $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -17310,14 +18302,18 @@ block:
 // func mulQ5_KVNNI1(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_KVNNI1(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -17325,9 +18321,11 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -17338,44 +18336,42 @@ block:
 	PREFETCHT2        8512(CX)
 	VPMOVZXBD         320(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            wide16<>+0(SB), Z16, K2, Z16
+	VPADDB            Z13, Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            wide16<>+0(SB), Z17, K2, Z17
+	VPADDB            Z13, Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            wide16<>+0(SB), Z18, K2, Z18
+	VPADDB            Z13, Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            wide16<>+0(SB), Z19, K2, Z19
+	VPADDB            Z13, Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            wide16<>+0(SB), Z20, K2, Z20
+	VPADDB            Z13, Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            wide16<>+0(SB), Z21, K2, Z21
+	VPADDB            Z13, Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            wide16<>+0(SB), Z22, K2, Z22
+	VPADDB            Z13, Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VPADDB            Z13, Z23, K2, Z23
 	VMOVDQA32         Z16, (R9)
 	VMOVDQA32         Z17, 64(R9)
 	VMOVDQA32         Z18, 128(R9)
@@ -17394,11 +18390,11 @@ block:
 	VPDPBUSD.BCST     24(DI), Z22, Z26
 	VPDPBUSD.BCST     28(DI), Z23, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z31
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z26, Z26
@@ -17408,7 +18404,7 @@ block:
 	VFNMADD231PS.BCST 44(DI), Z25, Z0
 	ADDQ              $0x00000160, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -17427,14 +18423,18 @@ block:
 // func mulQ5_KVNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_KVNNI2(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -17443,9 +18443,11 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -17456,44 +18458,42 @@ block:
 	PREFETCHT2        8512(CX)
 	VPMOVZXBD         320(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            wide16<>+0(SB), Z16, K2, Z16
+	VPADDB            Z13, Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            wide16<>+0(SB), Z17, K2, Z17
+	VPADDB            Z13, Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            wide16<>+0(SB), Z18, K2, Z18
+	VPADDB            Z13, Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            wide16<>+0(SB), Z19, K2, Z19
+	VPADDB            Z13, Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            wide16<>+0(SB), Z20, K2, Z20
+	VPADDB            Z13, Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            wide16<>+0(SB), Z21, K2, Z21
+	VPADDB            Z13, Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            wide16<>+0(SB), Z22, K2, Z22
+	VPADDB            Z13, Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VPADDB            Z13, Z23, K2, Z23
 	VMOVDQA32         Z16, (R9)
 	VMOVDQA32         Z17, 64(R9)
 	VMOVDQA32         Z18, 128(R9)
@@ -17521,20 +18521,20 @@ block:
 	VPDPBUSD.BCST     28(DI), Z23, Z26
 	VPDPBUSD.BCST     108(DI), Z23, Z27
 	VPXORD            Z31, Z31, Z31
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z31
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z26, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              144(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              144(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     152(DI), Z30, Z31
-	MOVL              148(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              148(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     156(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z27, Z27
@@ -17548,7 +18548,7 @@ block:
 	VFNMADD231PS.BCST 124(DI), Z25, Z1
 	ADDQ              $0x00000160, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -17571,14 +18571,18 @@ block:
 // func mulQ5_KVNNI3(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_KVNNI3(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -17588,9 +18592,11 @@ panel:
 	VPXORD Z2, Z2, Z2
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -17601,44 +18607,42 @@ block:
 	PREFETCHT2        8512(CX)
 	VPMOVZXBD         320(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            wide16<>+0(SB), Z16, K2, Z16
+	VPADDB            Z13, Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            wide16<>+0(SB), Z17, K2, Z17
+	VPADDB            Z13, Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            wide16<>+0(SB), Z18, K2, Z18
+	VPADDB            Z13, Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            wide16<>+0(SB), Z19, K2, Z19
+	VPADDB            Z13, Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            wide16<>+0(SB), Z20, K2, Z20
+	VPADDB            Z13, Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            wide16<>+0(SB), Z21, K2, Z21
+	VPADDB            Z13, Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            wide16<>+0(SB), Z22, K2, Z22
+	VPADDB            Z13, Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VPADDB            Z13, Z23, K2, Z23
 	VMOVDQA32         Z16, (R9)
 	VMOVDQA32         Z17, 64(R9)
 	VMOVDQA32         Z18, 128(R9)
@@ -17675,29 +18679,29 @@ block:
 	VPDPBUSD.BCST     108(DI), Z23, Z27
 	VPDPBUSD.BCST     188(DI), Z23, Z28
 	VPXORD            Z31, Z31, Z31
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z31
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z26, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              144(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              144(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     152(DI), Z30, Z31
-	MOVL              148(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              148(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     156(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z27, Z27
 	VPXORD            Z31, Z31, Z31
-	MOVL              224(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              224(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     232(DI), Z30, Z31
-	MOVL              228(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              228(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     236(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z28, Z28
@@ -17715,7 +18719,7 @@ block:
 	VFNMADD231PS.BCST 204(DI), Z25, Z2
 	ADDQ              $0x00000160, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -17742,27 +18746,42 @@ block:
 // func mulQ5_KVNNI4(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_KVNNI4(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -17773,44 +18792,42 @@ block:
 	PREFETCHT2        8512(CX)
 	VPMOVZXBD         320(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            wide16<>+0(SB), Z16, K2, Z16
+	VPADDB            Z13, Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            wide16<>+0(SB), Z17, K2, Z17
+	VPADDB            Z13, Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            wide16<>+0(SB), Z18, K2, Z18
+	VPADDB            Z13, Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            wide16<>+0(SB), Z19, K2, Z19
+	VPADDB            Z13, Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            wide16<>+0(SB), Z20, K2, Z20
+	VPADDB            Z13, Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            wide16<>+0(SB), Z21, K2, Z21
+	VPADDB            Z13, Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            wide16<>+0(SB), Z22, K2, Z22
+	VPADDB            Z13, Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VPADDB            Z13, Z23, K2, Z23
 	VMOVDQA32         Z16, (R9)
 	VMOVDQA32         Z17, 64(R9)
 	VMOVDQA32         Z18, 128(R9)
@@ -17856,38 +18873,38 @@ block:
 	VPDPBUSD.BCST     188(DI), Z23, Z28
 	VPDPBUSD.BCST     268(DI), Z23, Z29
 	VPXORD            Z31, Z31, Z31
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z31
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z26, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              144(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              144(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     152(DI), Z30, Z31
-	MOVL              148(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              148(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     156(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z27, Z27
 	VPXORD            Z31, Z31, Z31
-	MOVL              224(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              224(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     232(DI), Z30, Z31
-	MOVL              228(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              228(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     236(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z28, Z28
 	VPXORD            Z31, Z31, Z31
-	MOVL              304(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              304(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     312(DI), Z30, Z31
-	MOVL              308(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              308(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     316(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z29, Z29
@@ -17909,7 +18926,7 @@ block:
 	VFNMADD231PS.BCST 284(DI), Z25, Z3
 	ADDQ              $0x00000160, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -17940,29 +18957,48 @@ block:
 // func mulQ5_KVNNI6(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_KVNNI6(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -17973,44 +19009,42 @@ block:
 	PREFETCHT2        8512(CX)
 	VPMOVZXBD         320(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            wide16<>+0(SB), Z16, K2, Z16
+	VPADDB            Z13, Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            wide16<>+0(SB), Z17, K2, Z17
+	VPADDB            Z13, Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            wide16<>+0(SB), Z18, K2, Z18
+	VPADDB            Z13, Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            wide16<>+0(SB), Z19, K2, Z19
+	VPADDB            Z13, Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            wide16<>+0(SB), Z20, K2, Z20
+	VPADDB            Z13, Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            wide16<>+0(SB), Z21, K2, Z21
+	VPADDB            Z13, Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            wide16<>+0(SB), Z22, K2, Z22
+	VPADDB            Z13, Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VPADDB            Z13, Z23, K2, Z23
 	VMOVDQA32         Z16, (R9)
 	VMOVDQA32         Z17, 64(R9)
 	VMOVDQA32         Z18, 128(R9)
@@ -18056,38 +19090,38 @@ block:
 	VPDPBUSD.BCST     188(DI), Z23, Z28
 	VPDPBUSD.BCST     268(DI), Z23, Z29
 	VPXORD            Z31, Z31, Z31
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z31
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z26, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              144(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              144(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     152(DI), Z30, Z31
-	MOVL              148(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              148(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     156(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z27, Z27
 	VPXORD            Z31, Z31, Z31
-	MOVL              224(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              224(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     232(DI), Z30, Z31
-	MOVL              228(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              228(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     236(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z28, Z28
 	VPXORD            Z31, Z31, Z31
-	MOVL              304(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              304(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     312(DI), Z30, Z31
-	MOVL              308(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              308(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     316(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z29, Z29
@@ -18126,20 +19160,20 @@ block:
 	VPDPBUSD.BCST     348(DI), Z23, Z26
 	VPDPBUSD.BCST     428(DI), Z23, Z27
 	VPXORD            Z31, Z31, Z31
-	MOVL              384(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              384(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     392(DI), Z30, Z31
-	MOVL              388(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              388(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     396(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z26, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              464(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              464(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     472(DI), Z30, Z31
-	MOVL              468(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              468(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     476(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z27, Z27
@@ -18153,7 +19187,7 @@ block:
 	VFNMADD231PS.BCST 444(DI), Z25, Z5
 	ADDQ              $0x00000160, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -18192,31 +19226,54 @@ block:
 // func mulQ5_KVNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_KVNNI8(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	MOVQ      CX, R10
+	ADDQ      $0x40, CX
+	VCVTPH2PS (R10), Z10
+	VCVTPH2PS 32(R10), Z11
+	MOVQ      $0x00000008, R10
 
 block:
 	PREFETCHT2        8192(CX)
@@ -18227,44 +19284,42 @@ block:
 	PREFETCHT2        8512(CX)
 	VPMOVZXBD         320(CX), Z24
 	VCVTDQ2PS         Z24, Z24
-	VCVTPH2PS         (R10), Z26
-	VMULPS            Z26, Z24, Z24
+	VMULPS            Z10, Z24, Z24
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
-	VCVTPH2PS         32(R10), Z27
-	VMULPS            Z27, Z25, Z25
+	VMULPS            Z11, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            wide16<>+0(SB), Z16, K2, Z16
+	VPADDB            Z13, Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            wide16<>+0(SB), Z17, K2, Z17
+	VPADDB            Z13, Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            wide16<>+0(SB), Z18, K2, Z18
+	VPADDB            Z13, Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            wide16<>+0(SB), Z19, K2, Z19
+	VPADDB            Z13, Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            wide16<>+0(SB), Z20, K2, Z20
+	VPADDB            Z13, Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            wide16<>+0(SB), Z21, K2, Z21
+	VPADDB            Z13, Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            wide16<>+0(SB), Z22, K2, Z22
+	VPADDB            Z13, Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VPADDB            Z13, Z23, K2, Z23
 	VMOVDQA32         Z16, (R9)
 	VMOVDQA32         Z17, 64(R9)
 	VMOVDQA32         Z18, 128(R9)
@@ -18310,38 +19365,38 @@ block:
 	VPDPBUSD.BCST     188(DI), Z23, Z28
 	VPDPBUSD.BCST     268(DI), Z23, Z29
 	VPXORD            Z31, Z31, Z31
-	MOVL              64(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              64(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     72(DI), Z30, Z31
-	MOVL              68(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              68(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     76(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z26, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              144(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              144(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     152(DI), Z30, Z31
-	MOVL              148(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              148(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     156(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z27, Z27
 	VPXORD            Z31, Z31, Z31
-	MOVL              224(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              224(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     232(DI), Z30, Z31
-	MOVL              228(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              228(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     236(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z28, Z28
 	VPXORD            Z31, Z31, Z31
-	MOVL              304(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              304(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     312(DI), Z30, Z31
-	MOVL              308(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              308(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     316(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z29, Z29
@@ -18398,38 +19453,38 @@ block:
 	VPDPBUSD.BCST     508(DI), Z23, Z28
 	VPDPBUSD.BCST     588(DI), Z23, Z29
 	VPXORD            Z31, Z31, Z31
-	MOVL              384(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              384(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     392(DI), Z30, Z31
-	MOVL              388(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              388(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     396(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z26, Z26
 	VPXORD            Z31, Z31, Z31
-	MOVL              464(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              464(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     472(DI), Z30, Z31
-	MOVL              468(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              468(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     476(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z27, Z27
 	VPXORD            Z31, Z31, Z31
-	MOVL              544(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              544(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     552(DI), Z30, Z31
-	MOVL              548(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              548(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     556(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z28, Z28
 	VPXORD            Z31, Z31, Z31
-	MOVL              624(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              624(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     632(DI), Z30, Z31
-	MOVL              628(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
+	MOVL              628(DI), R11
+	VMOVDQA32         (R9)(R11*1), Z30
 	VPDPBUSD.BCST     636(DI), Z30, Z31
 	VPSLLD            $0x04, Z31, Z31
 	VPADDD            Z31, Z29, Z29
@@ -18451,7 +19506,7 @@ block:
 	VFNMADD231PS.BCST 604(DI), Z25, Z7
 	ADDQ              $0x00000160, CX
 	ADDQ              BX, DI
-	DECQ              R11
+	DECQ              R10
 	JNZ               block
 	DECQ              R8
 	JNZ               record
@@ -18498,30 +19553,59 @@ block:
 // func mulQ5_KVNNI12(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ5_KVNNI12(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x10101010, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -18545,36 +19629,36 @@ block:
 	VMULPS            Z27, Z25, Z25
 	VMOVDQU32         (CX), Z16
 	VPSRLW            $0x04, Z16, Z20
-	VPANDD            wide15<>+0(SB), Z16, Z16
-	VPANDD            wide15<>+0(SB), Z20, Z20
+	VPANDD            Z12, Z16, Z16
+	VPANDD            Z12, Z20, Z20
 	VMOVDQU32         64(CX), Z17
 	VPSRLW            $0x04, Z17, Z21
-	VPANDD            wide15<>+0(SB), Z17, Z17
-	VPANDD            wide15<>+0(SB), Z21, Z21
+	VPANDD            Z12, Z17, Z17
+	VPANDD            Z12, Z21, Z21
 	VMOVDQU32         128(CX), Z18
 	VPSRLW            $0x04, Z18, Z22
-	VPANDD            wide15<>+0(SB), Z18, Z18
-	VPANDD            wide15<>+0(SB), Z22, Z22
+	VPANDD            Z12, Z18, Z18
+	VPANDD            Z12, Z22, Z22
 	VMOVDQU32         192(CX), Z19
 	VPSRLW            $0x04, Z19, Z23
-	VPANDD            wide15<>+0(SB), Z19, Z19
-	VPANDD            wide15<>+0(SB), Z23, Z23
+	VPANDD            Z12, Z19, Z19
+	VPANDD            Z12, Z23, Z23
 	KMOVQ             256(CX), K2
-	VPADDB            wide16<>+0(SB), Z16, K2, Z16
+	VPADDB            Z13, Z16, K2, Z16
 	KMOVQ             264(CX), K2
-	VPADDB            wide16<>+0(SB), Z17, K2, Z17
+	VPADDB            Z13, Z17, K2, Z17
 	KMOVQ             272(CX), K2
-	VPADDB            wide16<>+0(SB), Z18, K2, Z18
+	VPADDB            Z13, Z18, K2, Z18
 	KMOVQ             280(CX), K2
-	VPADDB            wide16<>+0(SB), Z19, K2, Z19
+	VPADDB            Z13, Z19, K2, Z19
 	KMOVQ             288(CX), K2
-	VPADDB            wide16<>+0(SB), Z20, K2, Z20
+	VPADDB            Z13, Z20, K2, Z20
 	KMOVQ             296(CX), K2
-	VPADDB            wide16<>+0(SB), Z21, K2, Z21
+	VPADDB            Z13, Z21, K2, Z21
 	KMOVQ             304(CX), K2
-	VPADDB            wide16<>+0(SB), Z22, K2, Z22
+	VPADDB            Z13, Z22, K2, Z22
 	KMOVQ             312(CX), K2
-	VPADDB            wide16<>+0(SB), Z23, K2, Z23
+	VPADDB            Z13, Z23, K2, Z23
 	VMOVDQA32         Z16, (R9)
 	VMOVDQA32         Z17, 64(R9)
 	VMOVDQA32         Z18, 128(R9)
@@ -18922,24 +20006,57 @@ TEXT ·mulQ5_KVNNI16(SB), NOSPLIT, $576-8
 	ANDQ $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -19434,14 +20551,18 @@ block:
 // func mulQ6_KVNNI1(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ6_KVNNI1(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x30303030, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -19470,36 +20591,36 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
+	VPTERNLOGD       $0xf8, Z13, Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
+	VPTERNLOGD       $0xf8, Z13, Z28, Z17
+	VPTERNLOGD       $0xf8, Z13, Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
+	VPTERNLOGD       $0xf8, Z13, Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
+	VPTERNLOGD       $0xf8, Z13, Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
+	VPTERNLOGD       $0xf8, Z13, Z28, Z21
+	VPTERNLOGD       $0xf8, Z13, Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VPTERNLOGD       $0xf8, Z13, Z27, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -19553,27 +20674,21 @@ block:
 	VZEROUPPER
 	RET
 
-DATA wide48<>+0(SB)/8, $0x3030303030303030
-DATA wide48<>+8(SB)/8, $0x3030303030303030
-DATA wide48<>+16(SB)/8, $0x3030303030303030
-DATA wide48<>+24(SB)/8, $0x3030303030303030
-DATA wide48<>+32(SB)/8, $0x3030303030303030
-DATA wide48<>+40(SB)/8, $0x3030303030303030
-DATA wide48<>+48(SB)/8, $0x3030303030303030
-DATA wide48<>+56(SB)/8, $0x3030303030303030
-GLOBL wide48<>(SB), RODATA|NOPTR, $64
-
 // func mulQ6_KVNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ6_KVNNI2(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x30303030, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -19603,36 +20718,36 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
+	VPTERNLOGD       $0xf8, Z13, Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
+	VPTERNLOGD       $0xf8, Z13, Z28, Z17
+	VPTERNLOGD       $0xf8, Z13, Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
+	VPTERNLOGD       $0xf8, Z13, Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
+	VPTERNLOGD       $0xf8, Z13, Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
+	VPTERNLOGD       $0xf8, Z13, Z28, Z21
+	VPTERNLOGD       $0xf8, Z13, Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VPTERNLOGD       $0xf8, Z13, Z27, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -19720,14 +20835,18 @@ block:
 // func mulQ6_KVNNI3(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ6_KVNNI3(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x30303030, DI
+	VPBROADCASTD DI, Z13
 
 panel:
 	MOVQ   16(AX), DI
@@ -19758,36 +20877,36 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
+	VPTERNLOGD       $0xf8, Z13, Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
+	VPTERNLOGD       $0xf8, Z13, Z28, Z17
+	VPTERNLOGD       $0xf8, Z13, Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
+	VPTERNLOGD       $0xf8, Z13, Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
+	VPTERNLOGD       $0xf8, Z13, Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
+	VPTERNLOGD       $0xf8, Z13, Z28, Z21
+	VPTERNLOGD       $0xf8, Z13, Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VPTERNLOGD       $0xf8, Z13, Z27, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -19906,22 +21025,35 @@ block:
 // func mulQ6_KVNNI4(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ6_KVNNI4(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x30303030, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -19945,36 +21077,36 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
+	VPTERNLOGD       $0xf8, Z13, Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
+	VPTERNLOGD       $0xf8, Z13, Z28, Z17
+	VPTERNLOGD       $0xf8, Z13, Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
+	VPTERNLOGD       $0xf8, Z13, Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
+	VPTERNLOGD       $0xf8, Z13, Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
+	VPTERNLOGD       $0xf8, Z13, Z28, Z21
+	VPTERNLOGD       $0xf8, Z13, Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VPTERNLOGD       $0xf8, Z13, Z27, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -20124,24 +21256,41 @@ block:
 // func mulQ6_KVNNI6(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ6_KVNNI6(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x30303030, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -20165,36 +21314,36 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
+	VPTERNLOGD       $0xf8, Z13, Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
+	VPTERNLOGD       $0xf8, Z13, Z28, Z17
+	VPTERNLOGD       $0xf8, Z13, Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
+	VPTERNLOGD       $0xf8, Z13, Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
+	VPTERNLOGD       $0xf8, Z13, Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
+	VPTERNLOGD       $0xf8, Z13, Z28, Z21
+	VPTERNLOGD       $0xf8, Z13, Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VPTERNLOGD       $0xf8, Z13, Z27, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -20406,26 +21555,47 @@ block:
 // func mulQ6_KVNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ6_KVNNI8(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x30303030, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -20449,36 +21619,36 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
+	VPTERNLOGD       $0xf8, Z13, Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
+	VPTERNLOGD       $0xf8, Z13, Z28, Z17
+	VPTERNLOGD       $0xf8, Z13, Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
+	VPTERNLOGD       $0xf8, Z13, Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
+	VPTERNLOGD       $0xf8, Z13, Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
+	VPTERNLOGD       $0xf8, Z13, Z28, Z21
+	VPTERNLOGD       $0xf8, Z13, Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VPTERNLOGD       $0xf8, Z13, Z27, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -20752,30 +21922,59 @@ block:
 // func mulQ6_KVNNI12(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulQ6_KVNNI12(SB), NOSPLIT, $576-8
-	MOVQ a+0(FP), AX
-	MOVQ 8(AX), CX
-	MOVQ (AX), DX
-	MOVQ 32(AX), BX
-	MOVQ 40(AX), SI
-	LEAQ (SP), R9
-	ADDQ $0x3f, R9
-	ANDQ $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
+	MOVL         $0x30303030, DI
+	VPBROADCASTD DI, Z13
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -20799,36 +21998,36 @@ block:
 	VMULPS           Z26, Z25, Z25
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQU32        256(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z16
+	VPTERNLOGD       $0xf8, Z13, Z27, Z16
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z17
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z18
+	VPTERNLOGD       $0xf8, Z13, Z28, Z17
+	VPTERNLOGD       $0xf8, Z13, Z26, Z18
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z19
+	VPTERNLOGD       $0xf8, Z13, Z27, Z19
 	VMOVDQU32        320(CX), Z26
 	VPSLLW           $0x04, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z20
+	VPTERNLOGD       $0xf8, Z13, Z27, Z20
 	VPSLLW           $0x02, Z26, Z28
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z28, Z21
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z26, Z22
+	VPTERNLOGD       $0xf8, Z13, Z28, Z21
+	VPTERNLOGD       $0xf8, Z13, Z26, Z22
 	VPSRLW           $0x02, Z26, Z27
-	VPTERNLOGD       $0xf8, wide48<>+0(SB), Z27, Z23
+	VPTERNLOGD       $0xf8, Z13, Z27, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -21236,24 +22435,57 @@ TEXT ·mulQ6_KVNNI16(SB), NOSPLIT, $576-8
 	ANDQ $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -21825,20 +23057,32 @@ block:
 	VZEROUPPER
 	RET
 
+DATA wide48<>+0(SB)/8, $0x3030303030303030
+DATA wide48<>+8(SB)/8, $0x3030303030303030
+DATA wide48<>+16(SB)/8, $0x3030303030303030
+DATA wide48<>+24(SB)/8, $0x3030303030303030
+DATA wide48<>+32(SB)/8, $0x3030303030303030
+DATA wide48<>+40(SB)/8, $0x3030303030303030
+DATA wide48<>+48(SB)/8, $0x3030303030303030
+DATA wide48<>+56(SB)/8, $0x3030303030303030
+GLOBL wide48<>(SB), RODATA|NOPTR, $64
+
 // func mulNF4VNNI1(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulNF4VNNI1(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	VMOVDQU32 64(DI), Z25
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -21860,20 +23104,20 @@ block:
 	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -21965,17 +23209,19 @@ block:
 // func mulNF4VNNI2(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulNF4VNNI2(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	VMOVDQU32 64(DI), Z25
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -21998,20 +23244,20 @@ block:
 	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -22145,17 +23391,19 @@ block:
 // func mulNF4VNNI3(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulNF4VNNI3(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	VMOVDQU32 64(DI), Z25
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
 	MOVQ   16(AX), DI
@@ -22179,20 +23427,20 @@ block:
 	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -22368,25 +23616,36 @@ block:
 // func mulNF4VNNI4(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulNF4VNNI4(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	VMOVDQU32 64(DI), Z25
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -22403,20 +23662,20 @@ block:
 	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -22634,27 +23893,42 @@ block:
 // func mulNF4VNNI6(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulNF4VNNI6(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	VMOVDQU32 64(DI), Z25
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -22671,20 +23945,20 @@ block:
 	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -22731,20 +24005,20 @@ block:
 	VPADDD.BCST      280(DI), Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -22827,20 +24101,20 @@ block:
 	VPADDD           Z19, Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -22897,20 +24171,20 @@ block:
 	VPBROADCASTD     440(DI), Z27
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -22939,20 +24213,20 @@ block:
 	VPSLLD           $0x08, Z27, Z27
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -23058,29 +24332,48 @@ block:
 // func mulNF4VNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulNF4VNNI8(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	VMOVDQU32 64(DI), Z25
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -23097,20 +24390,20 @@ block:
 	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -23157,20 +24450,20 @@ block:
 	VPADDD.BCST      280(DI), Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -23253,20 +24546,20 @@ block:
 	VPADDD           Z19, Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -23357,20 +24650,20 @@ block:
 	VPADDD.BCST      600(DI), Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -23453,20 +24746,20 @@ block:
 	VPADDD           Z19, Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -23568,33 +24861,60 @@ block:
 // func mulNF4VNNI12(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·mulNF4VNNI12(SB), NOSPLIT, $576-8
-	MOVQ      a+0(FP), AX
-	MOVQ      8(AX), CX
-	MOVQ      (AX), DX
-	MOVQ      32(AX), BX
-	MOVQ      40(AX), SI
-	MOVQ      64(AX), DI
-	VMOVDQU32 (DI), Z31
-	VMOVDQU32 64(DI), Z25
-	LEAQ      (SP), R9
-	ADDQ      $0x3f, R9
-	ANDQ      $-64, R9
+	MOVQ         a+0(FP), AX
+	MOVQ         8(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         32(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), DI
+	VMOVDQU32    (DI), Z31
+	VMOVDQU32    64(DI), Z25
+	LEAQ         (SP), R9
+	ADDQ         $0x3f, R9
+	ANDQ         $-64, R9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z12
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10
@@ -23611,20 +24931,20 @@ block:
 	VMULPS           (R10), Z26, Z24
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VMOVDQA32        Z16, (R9)
 	VMOVDQA32        Z17, 64(R9)
 	VMOVDQA32        Z18, 128(R9)
@@ -23671,20 +24991,20 @@ block:
 	VPADDD.BCST      280(DI), Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -23767,20 +25087,20 @@ block:
 	VPADDD           Z19, Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -23871,20 +25191,20 @@ block:
 	VPADDD.BCST      600(DI), Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -23967,20 +25287,20 @@ block:
 	VPADDD           Z19, Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -24071,20 +25391,20 @@ block:
 	VPADDD.BCST      920(DI), Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z31, Z16
 	VPSHUFB          Z17, Z31, Z17
 	VPSHUFB          Z18, Z31, Z18
@@ -24167,20 +25487,20 @@ block:
 	VPADDD           Z19, Z29, Z29
 	VMOVDQU32        (CX), Z16
 	VPSRLW           $0x04, Z16, Z20
-	VPANDD           wide15<>+0(SB), Z16, Z16
-	VPANDD           wide15<>+0(SB), Z20, Z20
+	VPANDD           Z12, Z16, Z16
+	VPANDD           Z12, Z20, Z20
 	VMOVDQU32        64(CX), Z17
 	VPSRLW           $0x04, Z17, Z21
-	VPANDD           wide15<>+0(SB), Z17, Z17
-	VPANDD           wide15<>+0(SB), Z21, Z21
+	VPANDD           Z12, Z17, Z17
+	VPANDD           Z12, Z21, Z21
 	VMOVDQU32        128(CX), Z18
 	VPSRLW           $0x04, Z18, Z22
-	VPANDD           wide15<>+0(SB), Z18, Z18
-	VPANDD           wide15<>+0(SB), Z22, Z22
+	VPANDD           Z12, Z18, Z18
+	VPANDD           Z12, Z22, Z22
 	VMOVDQU32        192(CX), Z19
 	VPSRLW           $0x04, Z19, Z23
-	VPANDD           wide15<>+0(SB), Z19, Z19
-	VPANDD           wide15<>+0(SB), Z23, Z23
+	VPANDD           Z12, Z19, Z19
+	VPANDD           Z12, Z23, Z23
 	VPSHUFB          Z16, Z25, Z16
 	VPSHUFB          Z17, Z25, Z17
 	VPSHUFB          Z18, Z25, Z18
@@ -24311,24 +25631,57 @@ TEXT ·mulNF4VNNI16(SB), NOSPLIT, $576-8
 	ANDQ      $-64, R9
 
 panel:
-	MOVQ   16(AX), DI
-	MOVQ   48(AX), R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
+	MOVQ       16(AX), DI
+	MOVQ       48(AX), R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       24(AX), R10
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
 
 record:
 	MOVQ CX, R10

@@ -229,12 +229,14 @@ func %[1]sCall(k kernelID, a *args) {
 // frame is what all kernels keep in general registers.
 type frame struct {
 	arg, w, x, dst, step, recs, panels GPVirtual
-	head                               GPVirtual   // header of the record
-	vnni                               bool        // VPDPBUSD may be used
-	expand                             bool        // a dequantising kernel
-	stack                              GPVirtual   // 8 × 64 bytes for decoded codes
-	table                              VecPhysical // NF4's for the bytes at hand
-	spare                              bool        // NF4's codes before the table are in Z4–Z11, too
+	head                               GPVirtual           // header of the record
+	vnni                               bool                // VPDPBUSD may be used
+	expand                             bool                // a dequantising kernel
+	stack                              GPVirtual           // 8 × 64 bytes for decoded codes
+	table                              VecPhysical         // NF4's for the bytes at hand
+	masks                              map[int]VecPhysical // constants in registers
+	heads                              []VecPhysical       // scales of the header as f32, or nil
+	spare                              bool                // NF4's codes before the table are in Z4–Z11, too
 }
 
 // begin opens the function and loads the arguments.

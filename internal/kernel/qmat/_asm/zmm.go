@@ -46,17 +46,24 @@ func kernelZ(level string, t wtype, n int) {
 	f := begin(kernelName(level, t, n))
 	f.vnni = level == "VNNI"
 	constants(t, f)
+	if f.vnni {
+		f.keepMasks(t, n)
+	}
 	Label("panel")
 	MOVQ(at(f.arg, argX), f.x)
 	MOVQ(at(f.arg, argRecs), f.recs)
 	for c := range n {
 		VPXORD(zmm[c], zmm[c], zmm[c])
 	}
+	if n >= 4 {
+		f.prefetchDst(n)
+	}
 	Label("record")
 	if t.header > 0 {
 		f.head = GP64()
 		MOVQ(f.w, f.head)
 		ADDQ(Imm(uint64(t.header)), f.w)
+		f.keepHeader(t, n)
 	}
 	var inner GPVirtual
 	if t.blocks > 1 {
@@ -123,6 +130,20 @@ func kernelZ(level string, t wtype, n int) {
 	JNZ(LabelRef("panel"))
 	VZEROUPPER()
 	RET()
+}
+
+// prefetchDst asks for the lines of dst that the panel will store to. A store that misses waits
+// in the store buffer for memory, the codes that keep stores wait behind it, and everything behind those.
+func (f *frame) prefetchDst(n int) {
+	ldd, dst := GP64(), GP64()
+	MOVQ(at(f.arg, argLdd), ldd)
+	MOVQ(f.dst, dst)
+	for c := range n {
+		PREFETCHT0(at(dst, 0))
+		if c+1 < n {
+			ADDQ(ldd, dst)
+		}
+	}
 }
 
 // fill sets all 32-bit lanes of a register.
@@ -205,7 +226,7 @@ func decode(t wtype, f *frame, table VecPhysical) {
 			VMOVDQU32(at(f.w, 64*g), codesZ[g])
 		}
 	case nibbles:
-		mask := constZ(15)
+		mask := f.mask(15)
 		for i := range 4 {
 			VMOVDQU32(at(f.w, 64*i), codesZ[i])
 			VPSRLW(Imm(4), codesZ[i], codesZ[i+4])
@@ -227,9 +248,9 @@ func decode(t wtype, f *frame, table VecPhysical) {
 					VPSRLW(Imm(uint64(-by)), intZ[0], tmp)
 				}
 				if t.codes == pairs {
-					VPANDD(constZ(3<<t.pairTo), tmp, to)
+					VPANDD(f.mask(3<<t.pairTo), tmp, to)
 				} else {
-					VPTERNLOGD(Imm(0xf8), constZ(3<<t.pairTo), tmp, to) // to |= tmp & mask
+					VPTERNLOGD(Imm(0xf8), f.mask(3<<t.pairTo), tmp, to) // to |= tmp & mask
 				}
 			}
 		}
@@ -237,7 +258,7 @@ func decode(t wtype, f *frame, table VecPhysical) {
 	if t.bitsAt != none {
 		for g := range 8 {
 			KMOVQ(at(f.w, t.bitsAt+8*g), K2)
-			VPADDB(constZ(t.bitAdds), codesZ[g], K2, codesZ[g])
+			VPADDB(f.mask(t.bitAdds), codesZ[g], K2, codesZ[g])
 		}
 	}
 	if t.table {
@@ -245,6 +266,48 @@ func decode(t wtype, f *frame, table VecPhysical) {
 			VPSHUFB(codesZ[g], table, codesZ[g])
 		}
 	}
+}
+
+// keepMasks puts the constants of decode into registers that n rows leave free. One or two rows
+// are bound by loads, of which a whole register takes a cycle.
+func (f *frame) keepMasks(t wtype, n int) {
+	free := zmm[12:15]
+	if t.scale == quarters {
+		free = zmm[8:11]
+	}
+	for _, b := range []struct {
+		used bool
+		mask int
+	}{{t.codes == nibbles, 15}, {t.pairsAt != none, 3 << t.pairTo}, {t.bitsAt != none, t.bitAdds}} {
+		z := free[len(f.masks)]
+		if !b.used || n > 12 || t.scale == quarters && n > 8 {
+			continue
+		}
+		fillBytes(b.mask, z)
+		if f.masks == nil {
+			f.masks = map[int]VecPhysical{}
+		}
+		f.masks[b.mask] = z
+	}
+}
+
+// keepHeader converts the scales of the header for all blocks of the record, if n rows leave registers free.
+func (f *frame) keepHeader(t wtype, n int) {
+	if t.scale != small || !f.vnni || n > 8 {
+		return
+	}
+	f.heads = zmm[10:12]
+	for i, z := range f.heads {
+		VCVTPH2PS(at(f.head, 32*i), z)
+	}
+}
+
+// mask is a byte in all lanes: a register, or a constant in memory.
+func (f *frame) mask(b int) Op {
+	if z, ok := f.masks[b]; ok {
+		return z
+	}
+	return constZ(b)
 }
 
 // constZ is a 64-byte constant of one repeated byte.
@@ -267,6 +330,10 @@ var constants64 = map[string]Mem{}
 func scales(t wtype, f *frame) {
 	// headTimes multiplies z with the f16 at off in the header.
 	headTimes := func(off int, z, tmp VecPhysical) {
+		if f.heads != nil {
+			VMULPS(f.heads[off/32], z, z)
+			return
+		}
 		VCVTPH2PS(at(f.head, off), tmp)
 		VMULPS(tmp, z, z)
 	}
