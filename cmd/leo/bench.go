@@ -91,6 +91,10 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	if f.generate < 2 || f.runs < 1 {
 		return usageError{errors.New("--max-new-tokens must be at least 2 and --runs at least 1")}
 	}
+	if len(f.prompts) == 0 || len(f.sequences) == 0 || len(f.depths) == 0 ||
+		slices.Min(f.prompts) < 1 || slices.Min(f.sequences) < 1 || slices.Min(f.depths) < 0 {
+		return usageError{errors.New("--prompt and --sequences take numbers from 1, --depth from 0")}
+	}
 	workers := pool.Default().Workers()
 	if f.threads > 0 {
 		workers = f.threads
