@@ -14,7 +14,7 @@ import (
 // training lists the recipes of leo train; the others in these folders are for leo data.
 var training = []string{
 	"leo-7b-chat.yaml", "leo-13b-chat.yaml", "leo-7b-pretrain.yaml", "leo-7b-chat-lora.yaml", "leo-7b-chat-qlora.yaml",
-	"smollm2-german-lora.yaml", "mini-5min.yaml", "leo-mini/pretrain.yaml", "leo-mini/chat.yaml",
+	"smollm2-german-lora.yaml", "mini-5min.yaml", "leo-mini/pretrain.yaml", "leo-mini/chat.yaml", "leo-mini/again.yaml",
 }
 
 // Every recipe loads without a complaint and opens with the command that runs it.

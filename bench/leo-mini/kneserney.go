@@ -187,7 +187,7 @@ func kneserNey(t *tokenizer.Tokenizer, train []string, valid map[string][]string
 	c := pieces(t, train)
 	levels := build(&c)
 	r := result{BPB: map[string]float64{}, Version: "this program"}
-	for _, s := range learnt {
+	for s := range valid {
 		v := pieces(t, valid[s])
 		r.BPB[s] = bits(levels, &v, t.Vocab()) / float64(size[s])
 	}

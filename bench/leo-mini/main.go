@@ -3,8 +3,9 @@
 //
 //	go run ./bench/leo-mini --split out/leo-mini --tokenizer out/leo-mini/tokenizer.model --out bench/leo-mini/baselines.json
 //
-// All of them know the training texts of Klexikon and Wikipedia: a compressor gets them in front of the held-out
-// text and pays only for what the held-out text adds (it is also measured alone). The 5-gram model predicts the
+// All of them know the training texts: those of Klexikon and Wikipedia together for these two, and a source's own for
+// each of the others. A compressor gets them in front of the held-out text and pays only for what the held-out
+// text adds (it is also measured alone). Results are added to what the JSON file has. The 5-gram model predicts the
 // pieces of the given tokenizer, whose byte fallback makes every text possible, so that its bits count for whole
 // texts as a language model's do. xz and 7zz (or 7z) must be on the path; a missing one is left out.
 package main
@@ -15,6 +16,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,16 +38,14 @@ type result struct {
 }
 
 type output struct {
-	TrainBytes int            `json:"train_bytes"`
+	TrainBytes map[string]int `json:"train_bytes"` // by the source that is measured: what its methods have seen
 	ValidBytes map[string]int `json:"valid_bytes"`
 	Results    []result       `json:"results"`
 }
 
-// learnt are the sources whose training texts every method sees; their held-out texts are measured.
-var learnt = []string{"wikipedia", "klexikon"}
-
 func main() {
 	split := flag.String("split", "out/leo-mini", "folder written by ./recipes/leo-mini/split")
+	groups := flag.String("sources", "wikipedia+klexikon,tales,sentences,novels", "what to measure; methods that see one source of a + see all of it")
 	tok := flag.String("tokenizer", "", "tokenizer of the 5-gram model (required unless --methods leaves it out)")
 	out := flag.String("out", "", "JSON file to write (default: standard output only)")
 	methods := flag.String("methods", "xz,ppmd,kneser-ney", "what to measure")
@@ -56,7 +56,8 @@ func main() {
 		fmt.Fprintf(os.Stderr, "leo-mini: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if err := run(*split, *tok, *out, *methods, *work, *xzMiB); err != nil {
+	o := output{TrainBytes: map[string]int{}, ValidBytes: map[string]int{}}
+	if err := run(&o, *split, *tok, *groups, *out, *methods, *work, *xzMiB); err != nil {
 		fmt.Fprintln(os.Stderr, "leo-mini:", err)
 		os.Exit(1)
 	}
@@ -71,66 +72,81 @@ func texts(split, name string) ([]string, error) {
 	return out, err
 }
 
-func run(split, tok, out, methods, work string, xzMiB int) error {
-	var train []string
-	valid := map[string][]string{}
-	o := output{ValidBytes: map[string]int{}}
-	for _, s := range learnt {
-		t, err := texts(split, s+".train")
-		if err != nil {
-			return err
+func run(o *output, split, tok, groups, out, methods, work string, xzMiB int) error {
+	if out != "" {
+		b, err := os.ReadFile(out)
+		if err == nil {
+			err = json.Unmarshal(b, o)
 		}
-		train = append(train, t...)
-		if valid[s], err = texts(split, s+".valid"); err != nil {
-			return err
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", out, err)
 		}
 	}
-	for _, t := range train {
-		o.TrainBytes += len(t)
-	}
-	for s, ts := range valid {
-		for _, t := range ts {
-			o.ValidBytes[s] += len(t)
+	var t *tokenizer.Tokenizer
+	if strings.Contains(methods, "kneser-ney") {
+		if tok == "" {
+			return errors.New("kneser-ney needs --tokenizer")
 		}
-	}
-	for _, m := range strings.Split(methods, ",") {
-		start := time.Now()
-		var r result
 		var err error
-		switch m {
-		case "xz":
-			r, err = compress(work, tail(train, xzMiB<<20), valid, o.ValidBytes, "xz")
-			r.Note = fmt.Sprintf("xz -9e after the last %d MiB of training text, in which Klexikon's is nearest", xzMiB)
-		case "ppmd":
-			program := "7zz" // as 7-Zip's own packages call it
-			if _, err := exec.LookPath(program); err != nil {
-				program = "7z"
-			}
-			r, err = compress(work, train, valid, o.ValidBytes, program)
-			r.Note = "7z PPMd, order 16, 1 GiB of memory"
-		case "kneser-ney":
-			if tok == "" {
-				return errors.New("kneser-ney needs --tokenizer")
-			}
-			var t *tokenizer.Tokenizer
-			if t, err = tokenizer.Open(tok, tokenizer.Options{}); err != nil {
+		if t, err = tokenizer.Open(tok, tokenizer.Options{}); err != nil {
+			return err
+		}
+	}
+	for _, group := range strings.Split(groups, ",") {
+		var train []string
+		valid := map[string][]string{}
+		size := map[string]int{}
+		for _, s := range strings.Split(group, "+") {
+			t, err := texts(split, s+".train")
+			if err != nil {
 				return err
 			}
-			r = kneserNey(t, train, valid, o.ValidBytes)
-			r.Note = fmt.Sprintf("5-grams of %d pieces, interpolated modified Kneser-Ney", t.Vocab())
-		default:
-			return fmt.Errorf("unknown method %q", m)
+			train = append(train, t...)
+			if valid[s], err = texts(split, s+".valid"); err != nil {
+				return err
+			}
+			for _, t := range valid[s] {
+				size[s] += len(t)
+			}
 		}
-		if errors.Is(err, exec.ErrNotFound) {
-			fmt.Fprintf(os.Stderr, "%s: left out: %v\n", m, err)
-			continue
+		for s := range valid {
+			o.ValidBytes[s], o.TrainBytes[s] = size[s], 0
+			for _, t := range train {
+				o.TrainBytes[s] += len(t)
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", m, err)
+		for _, m := range strings.Split(methods, ",") {
+			start := time.Now()
+			var r result
+			var err error
+			switch m {
+			case "xz":
+				r, err = compress(work, tail(train, xzMiB<<20), valid, size, "xz")
+				r.Note = fmt.Sprintf("xz -9e after the last %d MiB of training text, in which Klexikon's is nearest", xzMiB)
+			case "ppmd":
+				program := "7zz" // as 7-Zip's own packages call it
+				if _, err := exec.LookPath(program); err != nil {
+					program = "7z"
+				}
+				r, err = compress(work, train, valid, size, program)
+				r.Note = "7z PPMd, order 16, 1 GiB of memory"
+			case "kneser-ney":
+				r = kneserNey(t, train, valid, size)
+				r.Note = fmt.Sprintf("5-grams of %d pieces, interpolated modified Kneser-Ney", t.Vocab())
+			default:
+				return fmt.Errorf("unknown method %q", m)
+			}
+			if errors.Is(err, exec.ErrNotFound) {
+				fmt.Fprintf(os.Stderr, "%s: left out: %v\n", m, err)
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", m, err)
+			}
+			r.Method, r.Seconds = m, time.Since(start).Seconds()
+			fmt.Fprintf(os.Stderr, "%s: %v in %.0f s\n", m, r.BPB, r.Seconds)
+			o.add(r)
 		}
-		r.Method, r.Seconds = m, time.Since(start).Seconds()
-		fmt.Fprintf(os.Stderr, "%s: %v in %.0f s\n", m, r.BPB, r.Seconds)
-		o.Results = append(o.Results, r)
 	}
 	b, err := json.MarshalIndent(o, "", "  ")
 	if err != nil {
@@ -144,6 +160,25 @@ func run(split, tok, out, methods, work string, xzMiB int) error {
 	}
 	_, err = os.Stdout.Write(b)
 	return err
+}
+
+// add puts the sources of r beside those that its method was measured on before.
+func (o *output) add(r result) {
+	for i := range o.Results {
+		old := &o.Results[i]
+		if old.Method != r.Method {
+			continue
+		}
+		for s, v := range r.BPB {
+			old.BPB[s] = v
+		}
+		for s, v := range r.Alone {
+			old.Alone[s] = v
+		}
+		old.Seconds += r.Seconds
+		return
+	}
+	o.Results = append(o.Results, r)
 }
 
 // tail returns the last texts that are at most n bytes together.
@@ -202,7 +237,7 @@ func compress(work string, train []string, valid map[string][]string, size map[s
 	if err != nil {
 		return r, err
 	}
-	for _, s := range learnt {
+	for s := range valid {
 		with, err := measure(train, valid[s])
 		if err != nil {
 			return r, err

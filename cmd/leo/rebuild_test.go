@@ -92,7 +92,8 @@ func rebuildLeoMini(t *testing.T, seed string) map[string][]byte {
 	leo(append([]string{"train", "recipes/leo-mini/pretrain.yaml", "--set", "schedule.steps=12", "--set", "model.shape.hidden_size=64", "--set", "model.shape.intermediate_size=128",
 		"--set", "model.shape.layers=2", "--set", "model.shape.heads=1", "--set", "model.shape.vocab_size=400"}, small...)...)
 	leo(append([]string{"train", "recipes/leo-mini/chat.yaml", "--set", "schedule.steps=9"}, small...)...)
-	leo("quantize", "out/leo-mini/chat/model", "out/leo-mini/mini.gguf", "--type", "q8_0")
+	leo(append([]string{"train", "recipes/leo-mini/again.yaml", "--set", "schedule.steps=5"}, small...)...)
+	leo("quantize", "out/leo-mini/again/model", "out/leo-mini/mini.gguf", "--type", "q8_0")
 
 	out := map[string][]byte{}
 	must(filepath.WalkDir(work, func(path string, d fs.DirEntry, err error) error {

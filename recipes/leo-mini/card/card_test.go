@@ -29,6 +29,7 @@ func TestCard(t *testing.T) {
 `
 	write(work, "pretrain/metrics.jsonl", metrics)
 	write(work, "chat/metrics.jsonl", metrics)
+	write(work, "again/metrics.jsonl", metrics)
 	for _, f := range []string{"base", "chat", "q8_0"} {
 		write(work, f+".json", `[{"source":"klexikon.valid.jsonl.gz","bits_per_byte":1.25},{"source":"total","bits_per_byte":1.5}]`)
 	}

@@ -3,7 +3,7 @@
 //
 //	go run ./recipes/leo-mini/card --out models/leo-mini
 //
-// It reads what the steps before it left in out/leo-mini: metrics.jsonl of both trainings, base.json, chat.json and
+// It reads what the steps before it left in out/leo-mini: metrics.jsonl of all trainings, base.json, chat.json and
 // q8_0.json (`leo eval perplexity --json` of the base model, the chat model and the embedded file), and in models/leo-mini
 // answers.json and sizes.md. In README.md it replaces the text between <!-- card:NAME --> and <!-- /card -->.
 package main
@@ -85,11 +85,11 @@ func replace(card []byte, name, text string) ([]byte, error) {
 	return slices.Concat(card[:from], []byte(text), card[from+to:]), nil
 }
 
-// lossCurve plots both trainings one after the other, over the tokens that they read.
+// lossCurve plots the trainings one after the other, over the tokens that they read.
 func lossCurve(work string) ([]byte, error) {
 	plot := report.Lines{Title: "Loss of leo-mini, nats per token", XLabel: "million tokens read", YLabel: "loss"}
 	offset := 0.0
-	for i, stage := range []string{"pretrain", "chat"} {
+	for i, stage := range []string{"pretrain", "chat", "again"} {
 		rows, err := report.ReadMetrics(filepath.Join(work, stage, "metrics.jsonl"))
 		if err != nil {
 			return nil, err
@@ -107,7 +107,7 @@ func lossCurve(work string) ([]byte, error) {
 				vx, vy = append(vx, offset+seen), append(vy, v)
 			}
 		}
-		name := map[string]string{"pretrain": "pretraining", "chat": "fine-tuning"}[stage]
+		name := map[string]string{"pretrain": "pretraining", "chat": "fine-tuning", "again": "fine-tuning, again"}[stage]
 		plot.Lines = append(plot.Lines,
 			report.Line{Name: name, X: x, Y: report.Smooth(y, 20), Color: 2 * i},
 			report.Line{Name: name + ", held out", X: vx, Y: vy, Color: 2*i + 1})

@@ -147,6 +147,12 @@ func (g *generator) wordProblem() {
 		ans = fmt.Sprintf("%d geteilt durch %d ist %d. Jedes Kind bekommt %s.", b*k, k, b, count(b, w))
 	case 4:
 		p := 2 + g.r.IntN(9)
+		if g.chance(0.4) {
+			p *= 5
+			q = fmt.Sprintf("Eine Briefmarke kostet %d Cent. Was kosten %s Briefmarken?", p, numeral(b))
+			ans = fmt.Sprintf("%d mal %d ist %d. Die Briefmarken kosten %d Cent.", b, p, b*p, b*p)
+			break
+		}
 		q = fmt.Sprintf("Ein Buch kostet %d Euro. Wie viel kosten %s Bücher?", p, numeral(b))
 		ans = fmt.Sprintf("%d mal %d ist %d. Die Bücher kosten %d Euro.", b, p, b*p, b*p)
 	case 5:
@@ -190,11 +196,12 @@ func (g *generator) numberTask() {
 		}
 		in := str(list)
 		up := slices.Sorted(slices.Values(list))
+		sorted := []string{"Sortiert: ", "In der richtigen Reihenfolge: ", "Der Größe nach sind das: "}
 		if g.chance(0.7) {
-			g.add("numbers", "leo", fmt.Sprintf(pick(g, []string{"Sortiere diese Zahlen: %s", "Sortiere die Zahlen %s.", "Bringe %s in die richtige Reihenfolge.", "Ordne von klein nach groß: %s", "Sortiere aufsteigend: %s"}), in), pick(g, []string{"", "Sortiert: "})+str(up)+".")
+			g.add("numbers", "leo", fmt.Sprintf(pick(g, []string{"Sortiere diese Zahlen: %s", "Sortiere die Zahlen %s.", "Bringe %s in die richtige Reihenfolge.", "Ordne von klein nach groß: %s", "Sortiere aufsteigend: %s"}), in), pick(g, sorted)+str(up)+".")
 		} else {
 			slices.Reverse(up)
-			g.add("numbers", "leo", fmt.Sprintf(pick(g, []string{"Sortiere absteigend: %s", "Ordne von groß nach klein: %s", "Sortiere diese Zahlen absteigend: %s"}), in), pick(g, []string{"", "Sortiert: "})+str(up)+".")
+			g.add("numbers", "leo", fmt.Sprintf(pick(g, []string{"Sortiere absteigend: %s", "Ordne von groß nach klein: %s", "Sortiere diese Zahlen absteigend: %s"}), in), pick(g, sorted)+str(up)+".")
 		}
 	case 4:
 		g.add("numbers", "leo", fmt.Sprintf(pick(g, []string{"Schreibe die Zahl %d als Wort.", "Wie schreibt man %d in Worten?", "Schreib %d aus."}), a), upperFirst(numeral(a))+".")

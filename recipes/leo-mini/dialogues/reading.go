@@ -79,7 +79,7 @@ func reading(g *generator) error {
 	if err := germanDPR(g); err != nil {
 		return err
 	}
-	for range 6500 {
+	for range 9000 {
 		scene(g)
 	}
 	return nil
@@ -315,6 +315,9 @@ func scene(g *generator) {
 		qas = []qa{{"Wer brachte das Holz mit?", girl + " brachte das Holz mit."}, {"Wer brachte die Nägel mit?", boy + " brachte die Nägel mit."}, {"Welche Farbe hat das Baumhaus?", fmt.Sprintf("Das Baumhaus ist %s.", col)}, {"Was bauten die Kinder?", "Die Kinder bauten ein Baumhaus."}, {"Wann bauten sie das Baumhaus?", fmt.Sprintf("Sie bauten es am %s.", day)}, {"Wie hoch ist das Baumhaus?", ""}}
 	}
 	x := pick(g, qas)
+	if x.a == "" && g.chance(0.6) { // a model this small would rather abstain than look
+		x = pick(g, qas)
+	}
 	kind := "reading-scene"
 	if x.a == "" {
 		kind, x.a = "reading-open", pick(g, notInText)
