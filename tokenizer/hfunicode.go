@@ -33,11 +33,8 @@ var (
 	)
 )
 
-// newNumbers are numbers that Go doesn't know yet.
-var newNumbers = ranges(
-	0x10D40, 0x10D49, 0x116D0, 0x116E3, 0x11BF0, 0x11BF9, 0x11DE0, 0x11DE9, 0x16130, 0x16139,
-	0x16D70, 0x16D79, 0x16FF4, 0x16FF6, 0x1CCF0, 0x1CCF9, 0x1E5F1, 0x1E5FA,
-)
+// newNumbers are numbers that the step Digits knows and expressions don't.
+var newNumbers = ranges(0x11DE0, 0x11DE9, 0x16FF4, 0x16FF6)
 
 // frozen are characters that normalisation leaves alone, and leaves in place,
 // though they have a decomposition or a combining class by now.

@@ -17,9 +17,11 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,8 +58,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "leo-mini: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	o := output{TrainBytes: map[string]int{}, ValidBytes: map[string]int{}}
-	if err := run(&o, *split, *tok, *groups, *out, *methods, *work, *xzMiB); err != nil {
+	if err := run(*split, *tok, *groups, *out, *methods, *work, *xzMiB); err != nil {
 		fmt.Fprintln(os.Stderr, "leo-mini:", err)
 		os.Exit(1)
 	}
@@ -72,11 +73,12 @@ func texts(split, name string) ([]string, error) {
 	return out, err
 }
 
-func run(o *output, split, tok, groups, out, methods, work string, xzMiB int) error {
+func run(split, tok, groups, out, methods, work string, xzMiB int) error {
+	o := output{TrainBytes: map[string]int{}, ValidBytes: map[string]int{}}
 	if out != "" {
 		b, err := os.ReadFile(out)
 		if err == nil {
-			err = json.Unmarshal(b, o)
+			err = json.Unmarshal(b, &o)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s: %w", out, err)
@@ -122,7 +124,7 @@ func run(o *output, split, tok, groups, out, methods, work string, xzMiB int) er
 			switch m {
 			case "xz":
 				r, err = compress(work, tail(train, xzMiB<<20), valid, size, "xz")
-				r.Note = fmt.Sprintf("xz -9e after the last %d MiB of training text, in which Klexikon's is nearest", xzMiB)
+				r.Note = fmt.Sprintf("xz -9e after the last %d MiB of training text", xzMiB)
 			case "ppmd":
 				program := "7zz" // as 7-Zip's own packages call it
 				if _, err := exec.LookPath(program); err != nil {
@@ -162,22 +164,12 @@ func run(o *output, split, tok, groups, out, methods, work string, xzMiB int) er
 	return err
 }
 
-// add puts the sources of r beside those that its method was measured on before.
+// add takes r in place of what its method had for the same sources.
 func (o *output) add(r result) {
-	for i := range o.Results {
-		old := &o.Results[i]
-		if old.Method != r.Method {
-			continue
-		}
-		for s, v := range r.BPB {
-			old.BPB[s] = v
-		}
-		for s, v := range r.Alone {
-			old.Alone[s] = v
-		}
-		old.Seconds += r.Seconds
-		return
+	same := func(old result) bool {
+		return old.Method == r.Method && slices.Equal(slices.Sorted(maps.Keys(old.BPB)), slices.Sorted(maps.Keys(r.BPB)))
 	}
+	o.Results = slices.DeleteFunc(o.Results, same)
 	o.Results = append(o.Results, r)
 }
 

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,8 +90,8 @@ func replace(card []byte, name, text string) ([]byte, error) {
 func lossCurve(work string) ([]byte, error) {
 	plot := report.Lines{Title: "Loss of leo-mini, nats per token", XLabel: "million tokens read", YLabel: "loss"}
 	offset := 0.0
-	for i, stage := range []string{"pretrain", "chat", "again"} {
-		rows, err := report.ReadMetrics(filepath.Join(work, stage, "metrics.jsonl"))
+	for i, stage := range []struct{ folder, name string }{{"pretrain", "pretraining"}, {"chat", "fine-tuning"}, {"again", "fine-tuning, again"}} {
+		rows, err := report.ReadMetrics(filepath.Join(work, stage.folder, "metrics.jsonl"))
 		if err != nil {
 			return nil, err
 		}
@@ -107,10 +108,9 @@ func lossCurve(work string) ([]byte, error) {
 				vx, vy = append(vx, offset+seen), append(vy, v)
 			}
 		}
-		name := map[string]string{"pretrain": "pretraining", "chat": "fine-tuning", "again": "fine-tuning, again"}[stage]
 		plot.Lines = append(plot.Lines,
-			report.Line{Name: name, X: x, Y: report.Smooth(y, 20), Color: 2 * i},
-			report.Line{Name: name + ", held out", X: vx, Y: vy, Color: 2*i + 1})
+			report.Line{Name: stage.name, X: x, Y: report.Smooth(y, 20), Color: 2 * i},
+			report.Line{Name: stage.name + ", held out", X: vx, Y: vy, Color: 2*i + 1})
 		offset += seen
 	}
 	return plot.SVG(), nil
@@ -164,8 +164,16 @@ func bits(work, baselines string) (string, error) {
 	for i, m := range models {
 		row(m.name, columns[i])
 	}
-	for _, r := range yard.Results {
-		row(map[string]string{"xz": "xz -9e", "ppmd": "PPMd, order 16", "kneser-ney": "5-gram, modified Kneser-Ney"}[r.Method], r.Bits)
+	for _, m := range []struct{ method, name string }{{"xz", "xz -9e"}, {"ppmd", "PPMd, order 16"}, {"kneser-ney", "5-gram, modified Kneser-Ney"}} {
+		all := map[string]float64{}
+		for _, r := range yard.Results {
+			if r.Method == m.method {
+				maps.Copy(all, r.Bits)
+			}
+		}
+		if len(all) > 0 {
+			row(m.name, all)
+		}
 	}
 	return b.String(), nil
 }

@@ -275,19 +275,19 @@ func (f *frame) keepMasks(t wtype, n int) {
 	if t.scale == quarters {
 		free = zmm[8:11]
 	}
+	if n > 12 || t.scale == quarters && n > 8 {
+		return
+	}
+	f.masks = map[int]VecPhysical{}
 	for _, b := range []struct {
 		used bool
 		mask int
 	}{{t.codes == nibbles, 15}, {t.pairsAt != none, 3 << t.pairTo}, {t.bitsAt != none, t.bitAdds}} {
-		z := free[len(f.masks)]
-		if !b.used || n > 12 || t.scale == quarters && n > 8 {
-			continue
+		if b.used {
+			z := free[len(f.masks)]
+			fillBytes(b.mask, z)
+			f.masks[b.mask] = z
 		}
-		fillBytes(b.mask, z)
-		if f.masks == nil {
-			f.masks = map[int]VecPhysical{}
-		}
-		f.masks[b.mask] = z
 	}
 }
 
