@@ -18,8 +18,8 @@ import (
 //	36 int32 −8·Σq   (each an offset of some weight type times the sum)
 //	40 int32 −128·Σq
 //	44 f32 d·Σq
-//	48 int32 −32·Σq of the first 16
-//	52 int32 −32·Σq of the last 16
+//	48 int32 −2·Σq of the first 16
+//	52 int32 −2·Σq of the last 16
 //	56 int32 −16·Σq
 //	60 int32 Σq
 //	64 uint32 64·g of the large group g of each half
@@ -123,24 +123,37 @@ func (a *Acts) Quantise(x []float32, m, k int) {
 // makes every product with it NaN.
 func (a *Acts) Rows(x []float32, stride, lo, hi int) {
 	blocks := a.K / 32
-	for r := lo; r < hi; r++ {
-		data, padded, rows := a.tile(r / TileRows)
-		j := r % TileRows
-		quantise(data[min(len(data), j*recordSize):], padded*recordSize, x[r*stride:][:a.K])
-		if j == rows-1 {
-			for ; rows < padded; rows++ {
+	if blocks == 0 || lo >= hi {
+		return
+	}
+	for t := lo / TileRows; t*TileRows < hi; t++ {
+		data, padded, rows := a.tile(t)
+		from, to := max(lo-t*TileRows, 0), min(hi-t*TileRows, rows)
+		first := t*TileRows + from
+		_ = x[(first+to-from-1)*stride+a.K-1] // the kernels check no bounds
+		if padded == 1 { // its blocks lie side by side, as those of rows do: kernels take several at a time
+			quantise(data, 0, x[first*stride:], 32, blocks, 1)
+			return
+		}
+		quantise(data[from*recordSize:], (padded-(to-from))*recordSize, x[first*stride:], stride, to-from, blocks)
+		if to == rows {
+			for j := rows; j < padded; j++ {
 				for b := range blocks {
-					clear(data[(b*padded+rows)*recordSize:][:recordSize])
+					clear(data[(b*padded+j)*recordSize:][:recordSize])
 				}
 			}
 		}
 	}
 }
 
-// quantiseGeneric writes the records of one row, step bytes apart.
-func quantiseGeneric(dst []byte, step int, x []float32) {
-	for b := range len(x) / 32 {
-		quantiseBlock((*[recordSize]byte)(dst[b*step:]), (*[32]float32)(x[b*32:]))
+// quantiseGeneric writes the records of some rows, whose starts in x are stride apart: block by block
+// those of all rows, and skip bytes before the next block.
+func quantiseGeneric(dst []byte, skip int, x []float32, stride, rows, blocks int) {
+	for b := range blocks {
+		for r := range rows {
+			at := b*(rows*recordSize+skip) + r*recordSize
+			quantiseBlock((*[recordSize]byte)(dst[at:]), (*[32]float32)(x[r*stride+b*32:]))
+		}
 	}
 }
 
@@ -199,8 +212,8 @@ func quantiseBlock(dst *[recordSize]byte, x *[32]float32) {
 	put(actSum8, uint32(-8*sum))
 	put(actSum12, uint32(-128*sum))
 	put(actSumD, math.Float32bits(float32(sum)*d))
-	put(actHalf0, uint32(-32*half[0]))
-	put(actHalf1, uint32(-32*half[1]))
+	put(actHalf0, uint32(-2*half[0]))
+	put(actHalf1, uint32(-2*half[1]))
 	put(actSum16, uint32(-16*sum))
 	put(actSum, uint32(sum))
 }

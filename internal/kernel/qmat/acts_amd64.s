@@ -32,25 +32,31 @@ DATA dwords8<>+24(SB)/4, $0x00000008
 DATA dwords8<>+28(SB)/4, $0x00000008
 GLOBL dwords8<>(SB), RODATA|NOPTR, $32
 
-// func quantiseAVX2(dst *byte, step int, x *float32, blocks int)
+// func quantiseAVX2(dst *byte, skip int, x *float32, stride int, rows int, blocks int)
 // Requires: AVX, AVX2
-TEXT ·quantiseAVX2(SB), NOSPLIT, $0-32
+TEXT ·quantiseAVX2(SB), NOSPLIT, $0-48
 	MOVQ    dst+0(FP), AX
-	MOVQ    step+8(FP), CX
+	MOVQ    skip+8(FP), CX
 	MOVQ    x+16(FP), DX
-	MOVQ    blocks+24(FP), BX
+	MOVQ    stride+24(FP), BX
+	MOVQ    rows+32(FP), SI
+	MOVQ    blocks+40(FP), DI
 	VMOVDQU dwordOrder<>+0(SB), Y15
 	VMOVDQU magnitude<>+0(SB), Y14
-	MOVL    $0x42fe0000, SI
-	VMOVD   SI, X13
-	MOVL    $0x44fe0000, SI
-	VMOVD   SI, X12
+	MOVL    $0x42fe0000, R10
+	VMOVD   R10, X13
+	MOVL    $0x44fe0000, R10
+	VMOVD   R10, X12
 
 block:
-	VMOVUPS      (DX), Y0
-	VMOVUPS      32(DX), Y1
-	VMOVUPS      64(DX), Y2
-	VMOVUPS      96(DX), Y3
+	MOVQ DX, R8
+	MOVQ SI, R9
+
+row:
+	VMOVUPS      (R8), Y0
+	VMOVUPS      32(R8), Y1
+	VMOVUPS      64(R8), Y2
+	VMOVUPS      96(R8), Y3
 	VPAND        Y14, Y0, Y4
 	VPSHUFD      $0x4e, Y4, Y8
 	VPMAXUD      Y8, Y4, Y4
@@ -80,17 +86,17 @@ block:
 	VPMAXUD      X5, X4, X5
 	VPSHUFD      $0xb1, X5, X6
 	VPMAXUD      X6, X5, X5
-	VMOVD        X5, DI
-	VPEXTRD      $0x02, X5, R8
+	VMOVD        X5, R11
+	VPEXTRD      $0x02, X5, R12
 	VINSERTI128  $0x01, X5, Y5, Y6
 	VPCMPEQD     Y6, Y4, Y6
 	VPANDN       Y4, Y6, Y4
 	VPSHUFD      $0x4e, X5, X6
 	VPMAXUD      X6, X5, X5
-	VMOVD        X5, SI
-	CMPL         SI, $0x0da24260
+	VMOVD        X5, R10
+	CMPL         R10, $0x0da24260
 	JB           zero
-	CMPL         SI, $0x7f800000
+	CMPL         R10, $0x7f800000
 	JAE          nan
 	VEXTRACTI128 $0x01, Y4, X5
 	VPMAXUD      X5, X4, X5
@@ -98,14 +104,14 @@ block:
 	VPMAXUD      X6, X5, X5
 	VPSHUFD      $0xb1, X5, X6
 	VPMAXUD      X6, X5, X5
-	VMOVD        X5, R9
-	VMOVD        SI, X4
-	VMOVD        R9, X5
+	VMOVD        X5, R13
+	VMOVD        R10, X4
+	VMOVD        R13, X5
 	VDIVSS       X12, X4, X4
 	VDIVSS       X13, X5, X5
 	VMAXSS       X4, X5, X6
-	MOVL         $0x3f800000, SI
-	VMOVD        SI, X5
+	MOVL         $0x3f800000, R10
+	VMOVD        R10, X5
 	VDIVSS       X6, X5, X5
 	VBROADCASTSS X5, Y5
 	VMULPS       Y5, Y0, Y0
@@ -123,10 +129,10 @@ block:
 	VPACKSSWB    Y2, Y0, Y0
 	VPERMD       Y0, Y15, Y0
 	VMOVDQU      Y0, (AX)
-	ANDL         $0x07, DI
-	MOVQ         DI, SI
-	ADDQ         SI, SI
-	VMULPS       (DX)(SI*8), X5, X0
+	ANDL         $0x07, R11
+	MOVQ         R11, R10
+	ADDQ         R10, R10
+	VMULPS       (R8)(R10*8), X5, X0
 	VCVTPS2DQ    X0, X0
 	VPADDD       dwords8<>+0(SB), X0, X1
 	VPSRAD       $0x04, X1, X1
@@ -134,14 +140,14 @@ block:
 	VPSUBD       X2, X0, X0
 	VPACKSSDW    X1, X0, X0
 	VPACKSSWB    X0, X0, X0
-	VMOVD        X0, (AX)(DI*4)
+	VMOVD        X0, (AX)(R11*4)
 	VPEXTRD      $0x01, X0, 72(AX)
-	SHLL         $0x06, DI
-	MOVL         DI, 64(AX)
-	ANDL         $0x07, R8
-	MOVQ         R8, SI
-	ADDQ         SI, SI
-	VMULPS       (DX)(SI*8), X5, X0
+	SHLL         $0x06, R11
+	MOVL         R11, 64(AX)
+	ANDL         $0x07, R12
+	MOVQ         R12, R10
+	ADDQ         R10, R10
+	VMULPS       (R8)(R10*8), X5, X0
 	VCVTPS2DQ    X0, X0
 	VPADDD       dwords8<>+0(SB), X0, X1
 	VPSRAD       $0x04, X1, X1
@@ -149,44 +155,48 @@ block:
 	VPSUBD       X2, X0, X0
 	VPACKSSDW    X1, X0, X0
 	VPACKSSWB    X0, X0, X0
-	VMOVD        X0, (AX)(R8*4)
+	VMOVD        X0, (AX)(R12*4)
 	VPEXTRD      $0x01, X0, 76(AX)
-	SHLL         $0x06, R8
-	MOVL         R8, 68(AX)
+	SHLL         $0x06, R12
+	MOVL         R12, 68(AX)
 	VPHADDD      Y9, Y8, Y8
 	VPHADDD      Y8, Y8, Y8
 	VEXTRACTI128 $0x01, Y8, X9
 	VPADDD       X9, X8, X8
-	VMOVD        X8, SI
-	VPEXTRD      $0x01, X8, DI
-	MOVL         SI, R8
-	ADDL         DI, R8
+	VMOVD        X8, R10
+	VPEXTRD      $0x01, X8, R11
+	MOVL         R10, R12
+	ADDL         R11, R12
 	VMOVSS       X6, 32(AX)
-	VCVTSI2SSL   R8, X7, X7
+	VCVTSI2SSL   R12, X7, X7
 	VMULSS       X6, X7, X7
 	VMOVSS       X7, 44(AX)
-	MOVL         R8, 60(AX)
-	NEGL         R8
-	MOVL         R8, R9
-	SHLL         $0x03, R9
-	MOVL         R9, 36(AX)
-	MOVL         R8, R9
-	SHLL         $0x04, R9
-	MOVL         R9, 56(AX)
-	MOVL         R8, R9
-	SHLL         $0x07, R9
-	MOVL         R9, 40(AX)
-	NEGL         SI
-	SHLL         $0x05, SI
-	MOVL         SI, 48(AX)
-	NEGL         DI
-	SHLL         $0x05, DI
-	MOVL         DI, 52(AX)
+	MOVL         R12, 60(AX)
+	NEGL         R12
+	MOVL         R12, R13
+	SHLL         $0x03, R13
+	MOVL         R13, 36(AX)
+	MOVL         R12, R13
+	SHLL         $0x04, R13
+	MOVL         R13, 56(AX)
+	MOVL         R12, R13
+	SHLL         $0x07, R13
+	MOVL         R13, 40(AX)
+	NEGL         R10
+	ADDL         R10, R10
+	MOVL         R10, 48(AX)
+	NEGL         R11
+	ADDL         R11, R11
+	MOVL         R11, 52(AX)
 
 next:
-	ADDQ $0x80, DX
+	ADDQ BX, R8
+	ADDQ $0x50, AX
+	DECQ R9
+	JNZ  row
 	ADDQ CX, AX
-	DECQ BX
+	ADDQ $0x80, DX
+	DECQ DI
 	JNZ  block
 	VZEROUPPER
 	RET
@@ -226,3 +236,496 @@ DATA allButThree<>+20(SB)/4, $0xfffffff8
 DATA allButThree<>+24(SB)/4, $0xfffffff8
 DATA allButThree<>+28(SB)/4, $0xfffffff8
 GLOBL allButThree<>(SB), RODATA|NOPTR, $32
+
+// func quantiseAVX512(dst *byte, skip int, x *float32, stride int, rows int, blocks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
+TEXT ·quantiseAVX512(SB), NOSPLIT, $48-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         skip+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         blocks+40(FP), DI
+	LEAQ         (BX)(BX*2), R10
+	VMOVDQU32    groupNumbers0<>+0(SB), Z28
+	VMOVDQU32    groupNumbers1<>+0(SB), Z27
+	VMOVDQU32    groupNumbers01<>+0(SB), Z26
+	VMOVDQU32    fieldsOf0<>+0(SB), Y24
+	VMOVDQU32    fieldsOf1<>+0(SB), Y23
+	VMOVDQU32    sumFactors<>+0(SB), Y22
+	VMOVUPS      largestQ<>+0(SB), X14
+	MOVL         $0x7fffffff, R8
+	VPBROADCASTD R8, Z31
+	MOVL         $0xfffffff8, R8
+	VPBROADCASTD R8, Z30
+	MOVL         $0x00000008, R8
+	VPBROADCASTD R8, Z29
+	MOVL         $0x00010001, R8
+	VPBROADCASTD R8, Z25
+	MOVL         $0x00000007, R8
+	VPBROADCASTD R8, Z13
+	MOVL         $0x3f800000, R8
+	VPBROADCASTD R8, Z15
+	MOVL         $0x00000009, R8
+	KMOVW        R8, K5
+
+block:
+	MOVQ DX, R8
+	MOVQ SI, R9
+
+row:
+	CMPQ          R9, $0x04
+	JB            one
+	VPANDD        (R8), Z31, Z0
+	VPANDD        64(R8), Z31, Z1
+	VPANDD        (R8)(BX*1), Z31, Z2
+	VPANDD        64(R8)(BX*1), Z31, Z3
+	VPUNPCKLDQ    Z1, Z0, Z8
+	VPUNPCKHDQ    Z1, Z0, Z0
+	VPMAXUD       Z8, Z0, Z0
+	VPUNPCKLDQ    Z3, Z2, Z9
+	VPUNPCKHDQ    Z3, Z2, Z2
+	VPMAXUD       Z9, Z2, Z2
+	VPUNPCKLQDQ   Z2, Z0, Z1
+	VPUNPCKHQDQ   Z2, Z0, Z0
+	VPMAXUD       Z1, Z0, Z0
+	VPTERNLOGD    $0xea, Z26, Z30, Z0
+	VPANDD        (R8)(BX*2), Z31, Z4
+	VPANDD        64(R8)(BX*2), Z31, Z5
+	VPANDD        (R8)(R10*1), Z31, Z6
+	VPANDD        64(R8)(R10*1), Z31, Z7
+	VPUNPCKLDQ    Z5, Z4, Z8
+	VPUNPCKHDQ    Z5, Z4, Z4
+	VPMAXUD       Z8, Z4, Z4
+	VPUNPCKLDQ    Z7, Z6, Z9
+	VPUNPCKHDQ    Z7, Z6, Z6
+	VPMAXUD       Z9, Z6, Z6
+	VPUNPCKLQDQ   Z6, Z4, Z5
+	VPUNPCKHQDQ   Z6, Z4, Z4
+	VPMAXUD       Z5, Z4, Z4
+	VPTERNLOGD    $0xea, Z26, Z30, Z4
+	VMOVDQA32     Z0, Z1
+	VSHUFI64X2    $0x4e, Z1, Z1, Z2
+	VPMAXUD       Z2, Z1, Z1
+	VSHUFI64X2    $0xb1, Z1, Z1, Z2
+	VPMAXUD       Z2, Z1, Z1
+	VPCMPUD       $0x04, Z1, Z0, K1
+	VMOVDQA32.Z   Z0, K1, Z0
+	VSHUFI64X2    $0x4e, Z0, Z0, Z2
+	VPMAXUD       Z2, Z0, Z0
+	VSHUFI64X2    $0xb1, Z0, Z0, Z2
+	VPMAXUD       Z2, Z0, Z0
+	VPSHUFD       $0xb1, X1, X8
+	VPMAXUD       X1, X8, X8
+	VPSHUFD       $0xb1, X0, X10
+	VPMAXUD       X0, X10, X10
+	VPAND         X13, X1, X1
+	VMOVDQU       X1, 16(SP)
+	VMOVDQA32     Z4, Z5
+	VSHUFI64X2    $0x4e, Z5, Z5, Z6
+	VPMAXUD       Z6, Z5, Z5
+	VSHUFI64X2    $0xb1, Z5, Z5, Z6
+	VPMAXUD       Z6, Z5, Z5
+	VPCMPUD       $0x04, Z5, Z4, K1
+	VMOVDQA32.Z   Z4, K1, Z4
+	VSHUFI64X2    $0x4e, Z4, Z4, Z6
+	VPMAXUD       Z6, Z4, Z4
+	VSHUFI64X2    $0xb1, Z4, Z4, Z6
+	VPMAXUD       Z6, Z4, Z4
+	VPSHUFD       $0xb1, X5, X9
+	VPMAXUD       X5, X9, X9
+	VPSHUFD       $0xb1, X4, X11
+	VPMAXUD       X4, X11, X11
+	VPAND         X13, X5, X5
+	VMOVDQU       X5, 32(SP)
+	VSHUFPS       $0x88, X9, X8, X8
+	VSHUFPS       $0x88, X11, X10, X10
+	VPSUBD        tinyMax<>+0(SB), X8, X9
+	VPCMPUD       $0x05, finiteMax<>+0(SB), X9, K1
+	KORTESTW      K1, K1
+	JNZ           one
+	VPSLLD        $0x06, X1, X1
+	VMOVQ         X1, 64(AX)
+	VPEXTRQ       $0x01, X1, 144(AX)
+	VPSLLD        $0x06, X5, X5
+	VMOVQ         X5, 224(AX)
+	VPEXTRQ       $0x01, X5, 304(AX)
+	VPSHUFD       $0x00, X14, X0
+	VPSHUFD       $0x55, X14, X1
+	VDIVPS        X0, X8, X8
+	VDIVPS        X1, X10, X10
+	VMAXPS        X8, X10, X8
+	VDIVPS        X8, X15, X9
+	VMOVUPS       X9, (SP)
+	VUNPCKLPS     X8, X8, X10
+	VUNPCKHPS     X8, X8, X11
+	VBROADCASTSS  (SP), Z2
+	VMULPS        (R8), Z2, Z0
+	VCVTPS2DQ     Z0, Z0
+	VPCMPEQD.BCST 16(SP), Z28, K1
+	VMULPS        64(R8), Z2, Z1
+	VCVTPS2DQ     Z1, Z1
+	VPCMPEQD.BCST 20(SP), Z27, K2
+	VPACKSSDW     Z1, Z0, Z6
+	VPMADDWD      Z25, Z6, Z6
+	VPADDD        Z29, Z0, Z2
+	VPSRAD        $0x04, Z2, Z2
+	VPSLLD        $0x04, Z2, Z4
+	VPSUBD        Z4, Z0, K1, Z0
+	VPMOVDB       Z0, (AX)
+	VPCOMPRESSD.Z Z2, K1, Z4
+	VPMOVDB       X4, 72(AX)
+	VPADDD        Z29, Z1, Z3
+	VPSRAD        $0x04, Z3, Z3
+	VPSLLD        $0x04, Z3, Z5
+	VPSUBD        Z5, Z1, K2, Z1
+	VPMOVDB       Z1, 16(AX)
+	VPCOMPRESSD.Z Z3, K2, Z5
+	VPMOVDB       X5, 76(AX)
+	VBROADCASTSS  4(SP), Z2
+	VMULPS        (R8)(BX*1), Z2, Z0
+	VCVTPS2DQ     Z0, Z0
+	VPCMPEQD.BCST 24(SP), Z28, K1
+	VMULPS        64(R8)(BX*1), Z2, Z1
+	VCVTPS2DQ     Z1, Z1
+	VPCMPEQD.BCST 28(SP), Z27, K2
+	VPACKSSDW     Z1, Z0, Z7
+	VPMADDWD      Z25, Z7, Z7
+	VPADDD        Z29, Z0, Z2
+	VPSRAD        $0x04, Z2, Z2
+	VPSLLD        $0x04, Z2, Z4
+	VPSUBD        Z4, Z0, K1, Z0
+	VPMOVDB       Z0, 80(AX)
+	VPCOMPRESSD.Z Z2, K1, Z4
+	VPMOVDB       X4, 152(AX)
+	VPADDD        Z29, Z1, Z3
+	VPSRAD        $0x04, Z3, Z3
+	VPSLLD        $0x04, Z3, Z5
+	VPSUBD        Z5, Z1, K2, Z1
+	VPMOVDB       Z1, 96(AX)
+	VPCOMPRESSD.Z Z3, K2, Z5
+	VPMOVDB       X5, 156(AX)
+	VSHUFPS       $0x88, Z7, Z6, Z8
+	VSHUFPS       $0xdd, Z7, Z6, Z9
+	VPADDD        Z9, Z8, Z8
+	VEXTRACTI64X4 $0x01, Z8, Y9
+	VPADDD        Y9, Y8, Y8
+	VEXTRACTI128  $0x01, Y8, X9
+	VPADDD        X9, X8, X8
+	VPSHUFD       $0xb1, X8, X9
+	VPADDD        X9, X8, X9
+	VINSERTI128   $0x01, X9, Y8, Y8
+	VCVTDQ2PS     X9, X9
+	VMULPS        X10, X9, X9
+	VINSERTI128   $0x01, X10, Y9, Y9
+	VPERMD        Y8, Y24, Y6
+	VPMULLD       Y22, Y6, Y6
+	VPERMD        Y9, Y24, K5, Y6
+	VMOVUPS       Y6, 32(AX)
+	VPERMD        Y8, Y23, Y7
+	VPMULLD       Y22, Y7, Y7
+	VPERMD        Y9, Y23, K5, Y7
+	VMOVUPS       Y7, 112(AX)
+	VBROADCASTSS  8(SP), Z2
+	VMULPS        (R8)(BX*2), Z2, Z0
+	VCVTPS2DQ     Z0, Z0
+	VPCMPEQD.BCST 32(SP), Z28, K1
+	VMULPS        64(R8)(BX*2), Z2, Z1
+	VCVTPS2DQ     Z1, Z1
+	VPCMPEQD.BCST 36(SP), Z27, K2
+	VPACKSSDW     Z1, Z0, Z6
+	VPMADDWD      Z25, Z6, Z6
+	VPADDD        Z29, Z0, Z2
+	VPSRAD        $0x04, Z2, Z2
+	VPSLLD        $0x04, Z2, Z4
+	VPSUBD        Z4, Z0, K1, Z0
+	VPMOVDB       Z0, 160(AX)
+	VPCOMPRESSD.Z Z2, K1, Z4
+	VPMOVDB       X4, 232(AX)
+	VPADDD        Z29, Z1, Z3
+	VPSRAD        $0x04, Z3, Z3
+	VPSLLD        $0x04, Z3, Z5
+	VPSUBD        Z5, Z1, K2, Z1
+	VPMOVDB       Z1, 176(AX)
+	VPCOMPRESSD.Z Z3, K2, Z5
+	VPMOVDB       X5, 236(AX)
+	VBROADCASTSS  12(SP), Z2
+	VMULPS        (R8)(R10*1), Z2, Z0
+	VCVTPS2DQ     Z0, Z0
+	VPCMPEQD.BCST 40(SP), Z28, K1
+	VMULPS        64(R8)(R10*1), Z2, Z1
+	VCVTPS2DQ     Z1, Z1
+	VPCMPEQD.BCST 44(SP), Z27, K2
+	VPACKSSDW     Z1, Z0, Z7
+	VPMADDWD      Z25, Z7, Z7
+	VPADDD        Z29, Z0, Z2
+	VPSRAD        $0x04, Z2, Z2
+	VPSLLD        $0x04, Z2, Z4
+	VPSUBD        Z4, Z0, K1, Z0
+	VPMOVDB       Z0, 240(AX)
+	VPCOMPRESSD.Z Z2, K1, Z4
+	VPMOVDB       X4, 312(AX)
+	VPADDD        Z29, Z1, Z3
+	VPSRAD        $0x04, Z3, Z3
+	VPSLLD        $0x04, Z3, Z5
+	VPSUBD        Z5, Z1, K2, Z1
+	VPMOVDB       Z1, 256(AX)
+	VPCOMPRESSD.Z Z3, K2, Z5
+	VPMOVDB       X5, 316(AX)
+	VSHUFPS       $0x88, Z7, Z6, Z8
+	VSHUFPS       $0xdd, Z7, Z6, Z9
+	VPADDD        Z9, Z8, Z8
+	VEXTRACTI64X4 $0x01, Z8, Y9
+	VPADDD        Y9, Y8, Y8
+	VEXTRACTI128  $0x01, Y8, X9
+	VPADDD        X9, X8, X8
+	VPSHUFD       $0xb1, X8, X9
+	VPADDD        X9, X8, X9
+	VINSERTI128   $0x01, X9, Y8, Y8
+	VCVTDQ2PS     X9, X9
+	VMULPS        X11, X9, X9
+	VINSERTI128   $0x01, X11, Y9, Y9
+	VPERMD        Y8, Y24, Y6
+	VPMULLD       Y22, Y6, Y6
+	VPERMD        Y9, Y24, K5, Y6
+	VMOVUPS       Y6, 192(AX)
+	VPERMD        Y8, Y23, Y7
+	VPMULLD       Y22, Y7, Y7
+	VPERMD        Y9, Y23, K5, Y7
+	VMOVUPS       Y7, 272(AX)
+	LEAQ          (R8)(BX*4), R8
+	ADDQ          $0x00000140, AX
+	SUBQ          $0x04, R9
+	JNZ           row
+	JMP           blockend
+
+one:
+	VMOVUPS       (R8), Z0
+	VMOVUPS       64(R8), Z1
+	VPANDD        Z31, Z0, Z2
+	VPANDD        Z31, Z1, Z3
+	VPSHUFD       $0x4e, Z2, Z6
+	VPSHUFD       $0x4e, Z3, Z7
+	VPMAXUD       Z6, Z2, Z2
+	VPMAXUD       Z7, Z3, Z3
+	VPSHUFD       $0xb1, Z2, Z6
+	VPSHUFD       $0xb1, Z3, Z7
+	VPMAXUD       Z6, Z2, Z2
+	VPMAXUD       Z7, Z3, Z3
+	VPTERNLOGD    $0xea, Z28, Z30, Z2
+	VMOVDQA32     Z2, Z4
+	VSHUFI64X2    $0x4e, Z4, Z4, Z6
+	VPMAXUD       Z6, Z4, Z4
+	VSHUFI64X2    $0xb1, Z4, Z4, Z6
+	VPMAXUD       Z6, Z4, Z4
+	VPCMPEQD      Z4, Z2, K1
+	VPTERNLOGD    $0xea, Z27, Z30, Z3
+	VMOVDQA32     Z3, Z5
+	VSHUFI64X2    $0x4e, Z5, Z5, Z7
+	VPMAXUD       Z7, Z5, Z5
+	VSHUFI64X2    $0xb1, Z5, Z5, Z7
+	VPMAXUD       Z7, Z5, Z5
+	VPCMPEQD      Z5, Z3, K2
+	VPMAXUD       X5, X4, X8
+	VMOVD         X8, R11
+	CMPL          R11, $0x0da24260
+	JB            zero
+	CMPL          R11, $0x7f800000
+	JAE           nan
+	KNOTW         K1, K3
+	KNOTW         K2, K4
+	VMOVDQA32.Z   Z2, K3, Z9
+	VPMAXUD       Z3, Z9, K4, Z9
+	VSHUFI64X2    $0x4e, Z9, Z9, Z10
+	VPMAXUD       Z10, Z9, Z9
+	VSHUFI64X2    $0xb1, Z9, Z9, Z10
+	VPMAXUD       Z10, Z9, Z9
+	VPUNPCKLDQ    X9, X8, X8
+	VDIVPS        X14, X8, X8
+	VPSHUFD       $0xb1, X8, X9
+	VMAXPS        X9, X8, X8
+	VDIVPS        X8, X15, X9
+	VBROADCASTSS  X9, Z9
+	VMULPS        Z9, Z0, Z0
+	VCVTPS2DQ     Z0, Z0
+	VMULPS        Z9, Z1, Z1
+	VCVTPS2DQ     Z1, Z1
+	VPACKSSDW     Z1, Z0, Z6
+	VPMADDWD      Z25, Z6, Z6
+	VPSHUFD       $0xb1, Z6, Z7
+	VPADDD        Z7, Z6, Z6
+	VPSHUFD       $0x88, Z6, Z6
+	VEXTRACTI64X4 $0x01, Z6, Y7
+	VPADDD        Y7, Y6, Y6
+	VEXTRACTI128  $0x01, Y6, X7
+	VPADDD        X7, X6, X6
+	VPSHUFD       $0xb1, X6, X7
+	VPADDD        X7, X6, X7
+	VINSERTI128   $0x01, X7, Y6, Y6
+	VCVTDQ2PS     X7, X7
+	VMULPS        X8, X7, X7
+	VINSERTI128   $0x01, X8, Y7, Y7
+	VPERMD        Y6, Y24, Y6
+	VPMULLD       Y22, Y6, Y6
+	VPERMD        Y7, Y24, K5, Y6
+	VMOVUPS       Y6, 32(AX)
+	VPADDD        Z29, Z0, Z2
+	VPSRAD        $0x04, Z2, Z2
+	VPSLLD        $0x04, Z2, Z6
+	VPSUBD        Z6, Z0, K1, Z0
+	VPMOVDB       Z0, (AX)
+	VPCOMPRESSD.Z Z2, K1, Z6
+	VPMOVDB       X6, 72(AX)
+	VPADDD        Z29, Z1, Z3
+	VPSRAD        $0x04, Z3, Z3
+	VPSLLD        $0x04, Z3, Z7
+	VPSUBD        Z7, Z1, K2, Z1
+	VPMOVDB       Z1, 16(AX)
+	VPCOMPRESSD.Z Z3, K2, Z7
+	VPMOVDB       X7, 76(AX)
+	VPUNPCKLDQ    X5, X4, X4
+	VPAND         X13, X4, X4
+	VPSLLD        $0x06, X4, X4
+	VMOVQ         X4, 64(AX)
+
+next:
+	ADDQ BX, R8
+	ADDQ $0x50, AX
+	DECQ R9
+	JNZ  row
+
+blockend:
+	ADDQ CX, AX
+	ADDQ $0x80, DX
+	DECQ DI
+	JNZ  block
+	VZEROUPPER
+	RET
+
+nan:
+	VPXORD    Z0, Z0, Z0
+	VMOVDQU32 Z0, (AX)
+	VMOVDQU   X0, 64(AX)
+	MOVL      $0x7fc00000, 32(AX)
+	MOVL      $0x7fc00000, 44(AX)
+	JMP       next
+
+zero:
+	VPXORD    Z0, Z0, Z0
+	VMOVDQU32 Z0, (AX)
+	VMOVDQU   X0, 64(AX)
+	JMP       next
+
+DATA groupNumbers0<>+0(SB)/4, $0x00000000
+DATA groupNumbers0<>+4(SB)/4, $0x00000000
+DATA groupNumbers0<>+8(SB)/4, $0x00000000
+DATA groupNumbers0<>+12(SB)/4, $0x00000000
+DATA groupNumbers0<>+16(SB)/4, $0x00000001
+DATA groupNumbers0<>+20(SB)/4, $0x00000001
+DATA groupNumbers0<>+24(SB)/4, $0x00000001
+DATA groupNumbers0<>+28(SB)/4, $0x00000001
+DATA groupNumbers0<>+32(SB)/4, $0x00000002
+DATA groupNumbers0<>+36(SB)/4, $0x00000002
+DATA groupNumbers0<>+40(SB)/4, $0x00000002
+DATA groupNumbers0<>+44(SB)/4, $0x00000002
+DATA groupNumbers0<>+48(SB)/4, $0x00000003
+DATA groupNumbers0<>+52(SB)/4, $0x00000003
+DATA groupNumbers0<>+56(SB)/4, $0x00000003
+DATA groupNumbers0<>+60(SB)/4, $0x00000003
+GLOBL groupNumbers0<>(SB), RODATA|NOPTR, $64
+
+DATA groupNumbers1<>+0(SB)/4, $0x00000004
+DATA groupNumbers1<>+4(SB)/4, $0x00000004
+DATA groupNumbers1<>+8(SB)/4, $0x00000004
+DATA groupNumbers1<>+12(SB)/4, $0x00000004
+DATA groupNumbers1<>+16(SB)/4, $0x00000005
+DATA groupNumbers1<>+20(SB)/4, $0x00000005
+DATA groupNumbers1<>+24(SB)/4, $0x00000005
+DATA groupNumbers1<>+28(SB)/4, $0x00000005
+DATA groupNumbers1<>+32(SB)/4, $0x00000006
+DATA groupNumbers1<>+36(SB)/4, $0x00000006
+DATA groupNumbers1<>+40(SB)/4, $0x00000006
+DATA groupNumbers1<>+44(SB)/4, $0x00000006
+DATA groupNumbers1<>+48(SB)/4, $0x00000007
+DATA groupNumbers1<>+52(SB)/4, $0x00000007
+DATA groupNumbers1<>+56(SB)/4, $0x00000007
+DATA groupNumbers1<>+60(SB)/4, $0x00000007
+GLOBL groupNumbers1<>(SB), RODATA|NOPTR, $64
+
+DATA groupNumbers01<>+0(SB)/4, $0x00000000
+DATA groupNumbers01<>+4(SB)/4, $0x00000004
+DATA groupNumbers01<>+8(SB)/4, $0x00000000
+DATA groupNumbers01<>+12(SB)/4, $0x00000004
+DATA groupNumbers01<>+16(SB)/4, $0x00000001
+DATA groupNumbers01<>+20(SB)/4, $0x00000005
+DATA groupNumbers01<>+24(SB)/4, $0x00000001
+DATA groupNumbers01<>+28(SB)/4, $0x00000005
+DATA groupNumbers01<>+32(SB)/4, $0x00000002
+DATA groupNumbers01<>+36(SB)/4, $0x00000006
+DATA groupNumbers01<>+40(SB)/4, $0x00000002
+DATA groupNumbers01<>+44(SB)/4, $0x00000006
+DATA groupNumbers01<>+48(SB)/4, $0x00000003
+DATA groupNumbers01<>+52(SB)/4, $0x00000007
+DATA groupNumbers01<>+56(SB)/4, $0x00000003
+DATA groupNumbers01<>+60(SB)/4, $0x00000007
+GLOBL groupNumbers01<>(SB), RODATA|NOPTR, $64
+
+DATA fieldsOf0<>+0(SB)/4, $0x00000004
+DATA fieldsOf0<>+4(SB)/4, $0x00000004
+DATA fieldsOf0<>+8(SB)/4, $0x00000004
+DATA fieldsOf0<>+12(SB)/4, $0x00000000
+DATA fieldsOf0<>+16(SB)/4, $0x00000000
+DATA fieldsOf0<>+20(SB)/4, $0x00000001
+DATA fieldsOf0<>+24(SB)/4, $0x00000004
+DATA fieldsOf0<>+28(SB)/4, $0x00000004
+GLOBL fieldsOf0<>(SB), RODATA|NOPTR, $32
+
+DATA fieldsOf1<>+0(SB)/4, $0x00000006
+DATA fieldsOf1<>+4(SB)/4, $0x00000006
+DATA fieldsOf1<>+8(SB)/4, $0x00000006
+DATA fieldsOf1<>+12(SB)/4, $0x00000002
+DATA fieldsOf1<>+16(SB)/4, $0x00000002
+DATA fieldsOf1<>+20(SB)/4, $0x00000003
+DATA fieldsOf1<>+24(SB)/4, $0x00000006
+DATA fieldsOf1<>+28(SB)/4, $0x00000006
+GLOBL fieldsOf1<>(SB), RODATA|NOPTR, $32
+
+DATA sumFactors<>+0(SB)/4, $0x00000000
+DATA sumFactors<>+4(SB)/4, $0xfffffff8
+DATA sumFactors<>+8(SB)/4, $0xffffff80
+DATA sumFactors<>+12(SB)/4, $0x00000000
+DATA sumFactors<>+16(SB)/4, $0xfffffffe
+DATA sumFactors<>+20(SB)/4, $0xfffffffe
+DATA sumFactors<>+24(SB)/4, $0xfffffff0
+DATA sumFactors<>+28(SB)/4, $0x00000001
+GLOBL sumFactors<>(SB), RODATA|NOPTR, $32
+
+DATA largestQ<>+0(SB)/4, $0x44fe0000
+DATA largestQ<>+4(SB)/4, $0x42fe0000
+DATA largestQ<>+8(SB)/4, $0x44fe0000
+DATA largestQ<>+12(SB)/4, $0x42fe0000
+DATA largestQ<>+16(SB)/4, $0x44fe0000
+DATA largestQ<>+20(SB)/4, $0x42fe0000
+DATA largestQ<>+24(SB)/4, $0x44fe0000
+DATA largestQ<>+28(SB)/4, $0x42fe0000
+GLOBL largestQ<>(SB), RODATA|NOPTR, $32
+
+DATA tinyMax<>+0(SB)/4, $0x0da24260
+DATA tinyMax<>+4(SB)/4, $0x0da24260
+DATA tinyMax<>+8(SB)/4, $0x0da24260
+DATA tinyMax<>+12(SB)/4, $0x0da24260
+DATA tinyMax<>+16(SB)/4, $0x0da24260
+DATA tinyMax<>+20(SB)/4, $0x0da24260
+DATA tinyMax<>+24(SB)/4, $0x0da24260
+DATA tinyMax<>+28(SB)/4, $0x0da24260
+GLOBL tinyMax<>(SB), RODATA|NOPTR, $32
+
+DATA finiteMax<>+0(SB)/4, $0x71ddbda0
+DATA finiteMax<>+4(SB)/4, $0x71ddbda0
+DATA finiteMax<>+8(SB)/4, $0x71ddbda0
+DATA finiteMax<>+12(SB)/4, $0x71ddbda0
+DATA finiteMax<>+16(SB)/4, $0x71ddbda0
+DATA finiteMax<>+20(SB)/4, $0x71ddbda0
+DATA finiteMax<>+24(SB)/4, $0x71ddbda0
+DATA finiteMax<>+28(SB)/4, $0x71ddbda0
+GLOBL finiteMax<>(SB), RODATA|NOPTR, $32

@@ -2003,6 +2003,58 @@ record:
 	VPXORD           Z27, Z27, Z27
 	VPXORD           Z28, Z28, Z28
 	VPXORD           Z29, Z29, Z29
+	MOVL             384(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     392(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             464(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     472(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             544(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             624(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             388(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     396(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             468(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     476(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             548(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     556(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             628(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x04, Z26, Z26
+	VPSLLD           $0x04, Z27, Z27
+	VPSLLD           $0x04, Z28, Z28
+	VPSLLD           $0x04, Z29, Z29
 	VPBROADCASTD     320(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -2131,66 +2183,6 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
-	MOVL             384(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	MOVL             388(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     396(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
-	MOVL             464(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     472(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	MOVL             468(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     476(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
-	MOVL             544(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     552(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	MOVL             548(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     556(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
-	MOVL             624(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     632(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	MOVL             628(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     636(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z27, Z27
 	VCVTDQ2PS        Z28, Z28
@@ -4388,6 +4380,58 @@ record:
 	VPXORD           Z27, Z27, Z27
 	VPXORD           Z28, Z28, Z28
 	VPXORD           Z29, Z29, Z29
+	MOVL             384(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     392(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             464(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     472(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             544(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             624(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	MOVL             388(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     396(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             468(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     476(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             548(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     556(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             628(DI), R10
+	VMOVDQA32        (R9)(R10*1), Z30
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x04, Z26, Z26
+	VPSLLD           $0x04, Z27, Z27
+	VPSLLD           $0x04, Z28, Z28
+	VPSLLD           $0x04, Z29, Z29
 	VPBROADCASTD     320(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -4516,66 +4560,6 @@ record:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
-	MOVL             384(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	MOVL             388(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     396(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
-	MOVL             464(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     472(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	MOVL             468(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     476(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
-	MOVL             544(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     552(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	MOVL             548(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     556(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
-	MOVL             624(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     632(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	MOVL             628(DI), R10
-	VMOVDQA32        (R9)(R10*1), Z30
-	VPBROADCASTD     636(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z27, Z27
 	VCVTDQ2PS        Z28, Z28
@@ -8364,7 +8348,7 @@ TEXT ·mulQ2_KAVX5121(SB), NOSPLIT, $576-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x0000000f, DI
 	VPBROADCASTD DI, Z14
-	MOVL         $0x3d000000, DI
+	MOVL         $0x3f000000, DI
 	VPBROADCASTD DI, Z15
 	LEAQ         (SP), R9
 	ADDQ         $0x3f, R9
@@ -8531,7 +8515,7 @@ TEXT ·mulQ2_KAVX5122(SB), NOSPLIT, $576-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x0000000f, DI
 	VPBROADCASTD DI, Z14
-	MOVL         $0x3d000000, DI
+	MOVL         $0x3f000000, DI
 	VPBROADCASTD DI, Z15
 	LEAQ         (SP), R9
 	ADDQ         $0x3f, R9
@@ -8756,7 +8740,7 @@ TEXT ·mulQ2_KAVX5124(SB), NOSPLIT, $576-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x0000000f, DI
 	VPBROADCASTD DI, Z14
-	MOVL         $0x3d000000, DI
+	MOVL         $0x3f000000, DI
 	VPBROADCASTD DI, Z15
 	LEAQ         (SP), R9
 	ADDQ         $0x3f, R9
@@ -9126,7 +9110,7 @@ TEXT ·mulQ2_KAVX5128(SB), NOSPLIT, $576-8
 	VPBROADCASTD DI, Z11
 	MOVL         $0x0000000f, DI
 	VPBROADCASTD DI, Z14
-	MOVL         $0x3d000000, DI
+	MOVL         $0x3f000000, DI
 	VPBROADCASTD DI, Z15
 	LEAQ         (SP), R9
 	ADDQ         $0x3f, R9
@@ -9470,6 +9454,34 @@ block:
 	VPXORD           Z28, Z28, Z28
 	VPXORD           Z27, Z27, Z27
 	VPXORD           Z29, Z29, Z29
+	MOVL             384(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     392(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             388(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     396(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             464(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     472(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             468(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     476(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x04, Z26, Z26
+	VPSLLD           $0x04, Z28, Z28
+	VPSLLD           $0x04, Z27, Z27
+	VPSLLD           $0x04, Z29, Z29
 	VPBROADCASTD     320(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -9534,42 +9546,6 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
-	MOVL             384(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
-	MOVL             388(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     396(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
-	MOVL             464(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     472(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
-	MOVL             468(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     476(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z28, Z28
 	VCVTDQ2PS        Z27, Z27
@@ -9596,6 +9572,34 @@ block:
 	VPXORD           Z28, Z28, Z28
 	VPXORD           Z27, Z27, Z27
 	VPXORD           Z29, Z29, Z29
+	MOVL             544(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             548(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     556(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             624(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             628(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x04, Z26, Z26
+	VPSLLD           $0x04, Z28, Z28
+	VPSLLD           $0x04, Z27, Z27
+	VPSLLD           $0x04, Z29, Z29
 	VPBROADCASTD     480(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -9660,42 +9664,6 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
-	MOVL             544(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     552(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
-	MOVL             548(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     556(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
-	MOVL             624(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     632(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
-	MOVL             628(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     636(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z28, Z28
 	VCVTDQ2PS        Z27, Z27
@@ -9845,8 +9813,8 @@ block:
 	VMOVDQA32        Z21, 320(R9)
 	VMOVDQA32        Z22, 384(R9)
 	VMOVDQA32        Z23, 448(R9)
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -9879,7 +9847,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     48(DI), Z31
 	MOVL             64(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     72(DI), Z8
@@ -9888,7 +9856,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     52(DI), Z31
 	MOVL             68(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     76(DI), Z8
@@ -10022,10 +9990,10 @@ block:
 	VMOVDQA32        Z21, 320(R9)
 	VMOVDQA32        Z22, 384(R9)
 	VMOVDQA32        Z23, 448(R9)
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     128(DI), Z27
-	VPBROADCASTD     132(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
+	VPXORD           Z27, Z27, Z27
+	VPXORD           Z29, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -10090,7 +10058,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     48(DI), Z31
 	MOVL             64(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     72(DI), Z8
@@ -10099,7 +10067,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     52(DI), Z31
 	MOVL             68(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     76(DI), Z8
@@ -10108,7 +10076,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     128(DI), Z31
 	MOVL             144(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     152(DI), Z8
@@ -10117,7 +10085,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     132(DI), Z31
 	MOVL             148(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     156(DI), Z8
@@ -10251,10 +10219,10 @@ block:
 	VMOVDQA32        Z21, 320(R9)
 	VMOVDQA32        Z22, 384(R9)
 	VMOVDQA32        Z23, 448(R9)
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     128(DI), Z27
-	VPBROADCASTD     132(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
+	VPXORD           Z27, Z27, Z27
+	VPXORD           Z29, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -10319,7 +10287,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     48(DI), Z31
 	MOVL             64(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     72(DI), Z8
@@ -10328,7 +10296,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     52(DI), Z31
 	MOVL             68(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     76(DI), Z8
@@ -10337,7 +10305,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     128(DI), Z31
 	MOVL             144(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     152(DI), Z8
@@ -10346,7 +10314,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     132(DI), Z31
 	MOVL             148(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     156(DI), Z8
@@ -10365,10 +10333,10 @@ block:
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
 	VFMADD231PS.BCST 112(DI), Z27, Z1
-	VPBROADCASTD     208(DI), Z26
-	VPBROADCASTD     212(DI), Z28
-	VPBROADCASTD     288(DI), Z27
-	VPBROADCASTD     292(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
+	VPXORD           Z27, Z27, Z27
+	VPXORD           Z29, Z29, Z29
 	VPBROADCASTD     160(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -10433,7 +10401,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     208(DI), Z31
 	MOVL             224(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     232(DI), Z8
@@ -10442,7 +10410,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     212(DI), Z31
 	MOVL             228(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     236(DI), Z8
@@ -10451,7 +10419,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     288(DI), Z31
 	MOVL             304(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     312(DI), Z8
@@ -10460,7 +10428,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     292(DI), Z31
 	MOVL             308(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     316(DI), Z8
@@ -10614,10 +10582,10 @@ block:
 	VMOVDQA32        Z21, 320(R9)
 	VMOVDQA32        Z22, 384(R9)
 	VMOVDQA32        Z23, 448(R9)
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     128(DI), Z27
-	VPBROADCASTD     132(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
+	VPXORD           Z27, Z27, Z27
+	VPXORD           Z29, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -10682,7 +10650,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     48(DI), Z31
 	MOVL             64(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     72(DI), Z8
@@ -10691,7 +10659,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     52(DI), Z31
 	MOVL             68(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     76(DI), Z8
@@ -10700,7 +10668,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     128(DI), Z31
 	MOVL             144(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     152(DI), Z8
@@ -10709,7 +10677,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     132(DI), Z31
 	MOVL             148(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     156(DI), Z8
@@ -10728,10 +10696,10 @@ block:
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
 	VFMADD231PS.BCST 112(DI), Z27, Z1
-	VPBROADCASTD     208(DI), Z26
-	VPBROADCASTD     212(DI), Z28
-	VPBROADCASTD     288(DI), Z27
-	VPBROADCASTD     292(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
+	VPXORD           Z27, Z27, Z27
+	VPXORD           Z29, Z29, Z29
 	VPBROADCASTD     160(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -10796,7 +10764,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     208(DI), Z31
 	MOVL             224(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     232(DI), Z8
@@ -10805,7 +10773,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     212(DI), Z31
 	MOVL             228(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     236(DI), Z8
@@ -10814,7 +10782,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     288(DI), Z31
 	MOVL             304(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     312(DI), Z8
@@ -10823,7 +10791,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     292(DI), Z31
 	MOVL             308(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     316(DI), Z8
@@ -10846,6 +10814,34 @@ block:
 	VPBROADCASTD     372(DI), Z28
 	VPBROADCASTD     448(DI), Z27
 	VPBROADCASTD     452(DI), Z29
+	MOVL             384(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     392(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             388(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     396(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             464(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     472(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             468(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     476(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x04, Z26, Z26
+	VPSLLD           $0x04, Z28, Z28
+	VPSLLD           $0x04, Z27, Z27
+	VPSLLD           $0x04, Z29, Z29
 	VPBROADCASTD     320(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -10910,42 +10906,6 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
-	MOVL             384(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
-	MOVL             388(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     396(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
-	MOVL             464(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     472(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
-	MOVL             468(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     476(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z28, Z28
 	VCVTDQ2PS        Z27, Z27
@@ -10960,6 +10920,34 @@ block:
 	VPBROADCASTD     532(DI), Z28
 	VPBROADCASTD     608(DI), Z27
 	VPBROADCASTD     612(DI), Z29
+	MOVL             544(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             548(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     556(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             624(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             628(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x04, Z26, Z26
+	VPSLLD           $0x04, Z28, Z28
+	VPSLLD           $0x04, Z27, Z27
+	VPSLLD           $0x04, Z29, Z29
 	VPBROADCASTD     480(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -11024,42 +11012,6 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
-	MOVL             544(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     552(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
-	MOVL             548(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     556(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
-	MOVL             624(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     632(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
-	MOVL             628(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     636(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z28, Z28
 	VCVTDQ2PS        Z27, Z27
@@ -12047,6 +11999,58 @@ block:
 	VPXORD            Z27, Z27, Z27
 	VPXORD            Z28, Z28, Z28
 	VPXORD            Z29, Z29, Z29
+	MOVL              384(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      392(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              464(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      472(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              544(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      552(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	MOVL              624(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      632(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	MOVL              388(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      396(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              468(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      476(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              548(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      556(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	MOVL              628(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      636(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPSLLD            $0x04, Z26, Z26
+	VPSLLD            $0x04, Z27, Z27
+	VPSLLD            $0x04, Z28, Z28
+	VPSLLD            $0x04, Z29, Z29
 	VPBROADCASTD      320(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
@@ -12175,66 +12179,6 @@ block:
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
-	VPXORD            Z31, Z31, Z31
-	MOVL              384(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      392(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	MOVL              388(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      396(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	VPSLLD            $0x04, Z31, Z31
-	VPADDD            Z31, Z26, Z26
-	VPXORD            Z31, Z31, Z31
-	MOVL              464(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      472(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	MOVL              468(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      476(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	VPSLLD            $0x04, Z31, Z31
-	VPADDD            Z31, Z27, Z27
-	VPXORD            Z31, Z31, Z31
-	MOVL              544(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      552(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	MOVL              548(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      556(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	VPSLLD            $0x04, Z31, Z31
-	VPADDD            Z31, Z28, Z28
-	VPXORD            Z31, Z31, Z31
-	MOVL              624(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      632(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	MOVL              628(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      636(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	VPSLLD            $0x04, Z31, Z31
-	VPADDD            Z31, Z29, Z29
 	VCVTDQ2PS         Z26, Z26
 	VCVTDQ2PS         Z27, Z27
 	VCVTDQ2PS         Z28, Z28
@@ -13296,6 +13240,58 @@ block:
 	VPXORD            Z27, Z27, Z27
 	VPXORD            Z28, Z28, Z28
 	VPXORD            Z29, Z29, Z29
+	MOVL              384(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      392(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              464(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      472(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              544(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      552(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	MOVL              624(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      632(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	MOVL              388(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      396(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z26, Z26
+	MOVL              468(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      476(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z27, Z27
+	MOVL              548(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      556(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z28, Z28
+	MOVL              628(DI), R12
+	VMOVDQA32         (R9)(R12*1), Z30
+	VPBROADCASTD      636(DI), Z8
+	VPMADDUBSW        Z8, Z30, Z8
+	VPMADDWD          Z11, Z8, Z8
+	VPADDD            Z8, Z29, Z29
+	VPSLLD            $0x04, Z26, Z26
+	VPSLLD            $0x04, Z27, Z27
+	VPSLLD            $0x04, Z28, Z28
+	VPSLLD            $0x04, Z29, Z29
 	VPBROADCASTD      320(DI), Z8
 	VPMADDUBSW        Z8, Z16, Z8
 	VPMADDWD          Z11, Z8, Z8
@@ -13424,66 +13420,6 @@ block:
 	VPMADDUBSW        Z8, Z23, Z8
 	VPMADDWD          Z11, Z8, Z8
 	VPADDD            Z8, Z29, Z29
-	VPXORD            Z31, Z31, Z31
-	MOVL              384(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      392(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	MOVL              388(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      396(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	VPSLLD            $0x04, Z31, Z31
-	VPADDD            Z31, Z26, Z26
-	VPXORD            Z31, Z31, Z31
-	MOVL              464(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      472(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	MOVL              468(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      476(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	VPSLLD            $0x04, Z31, Z31
-	VPADDD            Z31, Z27, Z27
-	VPXORD            Z31, Z31, Z31
-	MOVL              544(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      552(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	MOVL              548(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      556(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	VPSLLD            $0x04, Z31, Z31
-	VPADDD            Z31, Z28, Z28
-	VPXORD            Z31, Z31, Z31
-	MOVL              624(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      632(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	MOVL              628(DI), R12
-	VMOVDQA32         (R9)(R12*1), Z30
-	VPBROADCASTD      636(DI), Z8
-	VPMADDUBSW        Z8, Z30, Z8
-	VPMADDWD          Z11, Z8, Z8
-	VPADDD            Z8, Z31, Z31
-	VPSLLD            $0x04, Z31, Z31
-	VPADDD            Z31, Z29, Z29
 	VCVTDQ2PS         Z26, Z26
 	VCVTDQ2PS         Z27, Z27
 	VCVTDQ2PS         Z28, Z28
@@ -13625,8 +13561,8 @@ block:
 	VMOVDQA32        Z21, 320(R9)
 	VMOVDQA32        Z22, 384(R9)
 	VMOVDQA32        Z23, 448(R9)
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -13659,7 +13595,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     48(DI), Z31
 	MOVL             64(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     72(DI), Z8
@@ -13668,7 +13604,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     52(DI), Z31
 	MOVL             68(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     76(DI), Z8
@@ -13790,10 +13726,10 @@ block:
 	VMOVDQA32        Z21, 320(R9)
 	VMOVDQA32        Z22, 384(R9)
 	VMOVDQA32        Z23, 448(R9)
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     128(DI), Z27
-	VPBROADCASTD     132(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
+	VPXORD           Z27, Z27, Z27
+	VPXORD           Z29, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -13858,7 +13794,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     48(DI), Z31
 	MOVL             64(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     72(DI), Z8
@@ -13867,7 +13803,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     52(DI), Z31
 	MOVL             68(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     76(DI), Z8
@@ -13876,7 +13812,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     128(DI), Z31
 	MOVL             144(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     152(DI), Z8
@@ -13885,7 +13821,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     132(DI), Z31
 	MOVL             148(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     156(DI), Z8
@@ -14017,10 +13953,10 @@ block:
 	VMOVDQA32        Z21, 320(R9)
 	VMOVDQA32        Z22, 384(R9)
 	VMOVDQA32        Z23, 448(R9)
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     128(DI), Z27
-	VPBROADCASTD     132(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
+	VPXORD           Z27, Z27, Z27
+	VPXORD           Z29, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -14085,7 +14021,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     48(DI), Z31
 	MOVL             64(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     72(DI), Z8
@@ -14094,7 +14030,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     52(DI), Z31
 	MOVL             68(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     76(DI), Z8
@@ -14103,7 +14039,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     128(DI), Z31
 	MOVL             144(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     152(DI), Z8
@@ -14112,7 +14048,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     132(DI), Z31
 	MOVL             148(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     156(DI), Z8
@@ -14131,10 +14067,10 @@ block:
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
 	VFMADD231PS.BCST 112(DI), Z27, Z1
-	VPBROADCASTD     208(DI), Z26
-	VPBROADCASTD     212(DI), Z28
-	VPBROADCASTD     288(DI), Z27
-	VPBROADCASTD     292(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
+	VPXORD           Z27, Z27, Z27
+	VPXORD           Z29, Z29, Z29
 	VPBROADCASTD     160(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -14199,7 +14135,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     208(DI), Z31
 	MOVL             224(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     232(DI), Z8
@@ -14208,7 +14144,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     212(DI), Z31
 	MOVL             228(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     236(DI), Z8
@@ -14217,7 +14153,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     288(DI), Z31
 	MOVL             304(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     312(DI), Z8
@@ -14226,7 +14162,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     292(DI), Z31
 	MOVL             308(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     316(DI), Z8
@@ -14378,10 +14314,10 @@ block:
 	VMOVDQA32        Z21, 320(R9)
 	VMOVDQA32        Z22, 384(R9)
 	VMOVDQA32        Z23, 448(R9)
-	VPBROADCASTD     48(DI), Z26
-	VPBROADCASTD     52(DI), Z28
-	VPBROADCASTD     128(DI), Z27
-	VPBROADCASTD     132(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
+	VPXORD           Z27, Z27, Z27
+	VPXORD           Z29, Z29, Z29
 	VPBROADCASTD     (DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -14446,7 +14382,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     48(DI), Z31
 	MOVL             64(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     72(DI), Z8
@@ -14455,7 +14391,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     52(DI), Z31
 	MOVL             68(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     76(DI), Z8
@@ -14464,7 +14400,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     128(DI), Z31
 	MOVL             144(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     152(DI), Z8
@@ -14473,7 +14409,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     132(DI), Z31
 	MOVL             148(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     156(DI), Z8
@@ -14492,10 +14428,10 @@ block:
 	VFMADD231PS      Z29, Z25, Z27
 	VFMADD231PS.BCST 32(DI), Z26, Z0
 	VFMADD231PS.BCST 112(DI), Z27, Z1
-	VPBROADCASTD     208(DI), Z26
-	VPBROADCASTD     212(DI), Z28
-	VPBROADCASTD     288(DI), Z27
-	VPBROADCASTD     292(DI), Z29
+	VPXORD           Z26, Z26, Z26
+	VPXORD           Z28, Z28, Z28
+	VPXORD           Z27, Z27, Z27
+	VPXORD           Z29, Z29, Z29
 	VPBROADCASTD     160(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -14560,7 +14496,7 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     208(DI), Z31
 	MOVL             224(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     232(DI), Z8
@@ -14569,7 +14505,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     212(DI), Z31
 	MOVL             228(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     236(DI), Z8
@@ -14578,7 +14514,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     288(DI), Z31
 	MOVL             304(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     312(DI), Z8
@@ -14587,7 +14523,7 @@ block:
 	VPADDD           Z8, Z31, Z31
 	VPSLLD           $0x04, Z31, Z31
 	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
+	VPBROADCASTD     292(DI), Z31
 	MOVL             308(DI), R12
 	VMOVDQA32        (R9)(R12*1), Z30
 	VPBROADCASTD     316(DI), Z8
@@ -14610,6 +14546,34 @@ block:
 	VPBROADCASTD     372(DI), Z28
 	VPBROADCASTD     448(DI), Z27
 	VPBROADCASTD     452(DI), Z29
+	MOVL             384(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     392(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             388(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     396(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             464(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     472(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             468(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     476(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x04, Z26, Z26
+	VPSLLD           $0x04, Z28, Z28
+	VPSLLD           $0x04, Z27, Z27
+	VPSLLD           $0x04, Z29, Z29
 	VPBROADCASTD     320(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -14674,42 +14638,6 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
-	MOVL             384(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     392(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
-	MOVL             388(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     396(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
-	MOVL             464(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     472(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
-	MOVL             468(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     476(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z28, Z28
 	VCVTDQ2PS        Z27, Z27
@@ -14724,6 +14652,34 @@ block:
 	VPBROADCASTD     532(DI), Z28
 	VPBROADCASTD     608(DI), Z27
 	VPBROADCASTD     612(DI), Z29
+	MOVL             544(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     552(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z26, Z26
+	MOVL             548(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     556(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z28, Z28
+	MOVL             624(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     632(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z27, Z27
+	MOVL             628(DI), R12
+	VMOVDQA32        (R9)(R12*1), Z30
+	VPBROADCASTD     636(DI), Z8
+	VPMADDUBSW       Z8, Z30, Z8
+	VPMADDWD         Z11, Z8, Z8
+	VPADDD           Z8, Z29, Z29
+	VPSLLD           $0x04, Z26, Z26
+	VPSLLD           $0x04, Z28, Z28
+	VPSLLD           $0x04, Z27, Z27
+	VPSLLD           $0x04, Z29, Z29
 	VPBROADCASTD     480(DI), Z8
 	VPMADDUBSW       Z8, Z16, Z8
 	VPMADDWD         Z11, Z8, Z8
@@ -14788,42 +14744,6 @@ block:
 	VPMADDUBSW       Z8, Z23, Z8
 	VPMADDWD         Z11, Z8, Z8
 	VPADDD           Z8, Z29, Z29
-	VPXORD           Z31, Z31, Z31
-	MOVL             544(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     552(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z26, Z26
-	VPXORD           Z31, Z31, Z31
-	MOVL             548(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     556(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z28, Z28
-	VPXORD           Z31, Z31, Z31
-	MOVL             624(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     632(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z27, Z27
-	VPXORD           Z31, Z31, Z31
-	MOVL             628(DI), R12
-	VMOVDQA32        (R9)(R12*1), Z30
-	VPBROADCASTD     636(DI), Z8
-	VPMADDUBSW       Z8, Z30, Z8
-	VPMADDWD         Z11, Z8, Z8
-	VPADDD           Z8, Z31, Z31
-	VPSLLD           $0x04, Z31, Z31
-	VPADDD           Z31, Z29, Z29
 	VCVTDQ2PS        Z26, Z26
 	VCVTDQ2PS        Z28, Z28
 	VCVTDQ2PS        Z27, Z27

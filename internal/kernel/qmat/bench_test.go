@@ -86,16 +86,21 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
+// BenchmarkQuantise rounds rows that stay in the second-level cache, and rows that come from memory.
 func BenchmarkQuantise(b *testing.B) {
-	const m, k = 512, 4096
-	x := make([]float32, m*k)
-	for i := range x {
-		x[i] = float32(i%61) - 30
-	}
-	var a Acts
-	b.SetBytes(m * k * 4)
-	for b.Loop() {
-		a.Quantise(x, m, k)
+	const k = 4096
+	for _, m := range []int{1, 16, 512} {
+		b.Run(fmt.Sprint(m), func(b *testing.B) {
+			x := make([]float32, m*k)
+			for i := range x {
+				x[i] = float32(i%61) - 30
+			}
+			var a Acts
+			b.SetBytes(int64(len(x)) * 4)
+			for b.Loop() {
+				a.Quantise(x, m, k)
+			}
+		})
 	}
 }
 

@@ -549,7 +549,7 @@ TEXT ·dequantQ2_K(SB), $768-8
 	MOVQ         24(CX), DI
 	MOVL         $0x0000000f, R8
 	VPBROADCASTD R8, Z14
-	MOVL         $0x3d000000, R8
+	MOVL         $0x3f000000, R8
 	VPBROADCASTD R8, Z15
 	VMOVDQU      rowGroups<>+0(SB), Y0
 	MOVL         $0x00000000, R8

@@ -11,7 +11,7 @@ import (
 // level is what one instruction set offers.
 type level struct {
 	isa   cpu.Level
-	sizes map[tensor.DType]*[TileRows + 1]bool // tile rows that a type has kernels for; always 1
+	sizes [len(formats)]*[TileRows + 1]bool // per type the tile rows that it has kernels for; always 1
 }
 
 var active = choose(cpu.Active)

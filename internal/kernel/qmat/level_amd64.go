@@ -19,7 +19,7 @@ var (
 )
 
 func newLevel(isa cpu.Level, sizes map[tensor.DType][]int) *level {
-	l := &level{isa: isa, sizes: map[tensor.DType]*[TileRows + 1]bool{}}
+	l := &level{isa: isa}
 	for d, ns := range sizes {
 		l.sizes[d] = new([TileRows + 1]bool)
 		for _, n := range ns {
@@ -105,16 +105,22 @@ func packQ8_0AVX2(dst *byte, rows *[PanelRows]*byte, blocks int)
 //go:noescape
 func packQ4KAVX2(dst *byte, rows *[PanelRows]*byte, blocks int)
 
-// quantise rounds a row; every level above generic has AVX2.
-func quantise(dst []byte, step int, x []float32) {
-	if active.isa == cpu.Generic || len(x) == 0 {
-		quantiseGeneric(dst, step, x)
-		return
+// quantise rounds rows as quantiseGeneric does; every level above generic has AVX2.
+func quantise(dst []byte, skip int, x []float32, stride, rows, blocks int) {
+	switch active.isa {
+	case cpu.Generic:
+		quantiseGeneric(dst, skip, x, stride, rows, blocks)
+	case cpu.AVX2:
+		quantiseAVX2(&dst[0], skip, &x[0], stride*4, rows, blocks)
+	default:
+		quantiseAVX512(&dst[0], skip, &x[0], stride*4, rows, blocks)
 	}
-	quantiseAVX2(&dst[0], step, &x[0], len(x)/32)
 }
 
 //go:noescape
-func quantiseAVX2(dst *byte, step int, x *float32, blocks int)
+func quantiseAVX2(dst *byte, skip int, x *float32, stride, rows, blocks int)
+
+//go:noescape
+func quantiseAVX512(dst *byte, skip int, x *float32, stride, rows, blocks int)
 
 func dots(u *[512]uint8, rec *[recordSize]byte) [2][PanelRows]int32 { return dotsGeneric(u, rec) }

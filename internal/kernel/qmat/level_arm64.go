@@ -21,7 +21,9 @@ func expand(*level, tensor.DType, *args) bool { return false }
 
 func packPanel([]byte, tensor.DType, *[PanelRows][]byte, int) bool { return false }
 
-func quantise(dst []byte, step int, x []float32) { quantiseGeneric(dst, step, x) }
+func quantise(dst []byte, skip int, x []float32, stride, rows, blocks int) {
+	quantiseGeneric(dst, skip, x, stride, rows, blocks)
+}
 
 func dots(u *[512]uint8, rec *[recordSize]byte) (dot [2][PanelRows]int32) {
 	if active.isa != cpu.NEON {

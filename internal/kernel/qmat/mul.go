@@ -184,17 +184,17 @@ func (b *block) accumulate(acc *[PanelRows]float32, rec *[recordSize]byte) {
 		}
 		return
 	}
-	// −32·Σq times −offset/32 and −min/32: exact, because 32 is a power of two.
+	// −2·Σq times offset/2 and −min/2: exact, because 2 is a power of two.
 	h0, h1 := int32(at(actHalf0)), int32(at(actHalf1))
-	o := b.offset / 32
+	o := b.offset / 2
 	m0, m1 := float32(h0)*d, float32(h1)*d
 	for r := range PanelRows {
 		t := float32(dot[0][r]+o*h0) * b.scale[0][r]
 		t = fma32(float32(dot[1][r]+o*h1), b.scale[1][r], t)
 		acc[r] = fma32(t, d, acc[r])
 		if b.mins {
-			acc[r] = fma32(b.min[0][r]*(-1.0/32), m0, acc[r])
-			acc[r] = fma32(b.min[1][r]*(-1.0/32), m1, acc[r])
+			acc[r] = fma32(b.min[0][r]*(-1.0/2), m0, acc[r])
+			acc[r] = fma32(b.min[1][r]*(-1.0/2), m1, acc[r])
 		}
 	}
 }

@@ -345,26 +345,56 @@ func TestDequantise(t *testing.T) {
 	})
 }
 
+// TestQuantiseLevelsAgree rounds blocks of all kinds, side by side in rows that the kernels take together.
 func TestQuantiseLevelsAgree(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
-	m, k := 21, 96
-	x := activations(rng, m, k)
-	x[3], x[k+40], x[2*k+70] = float32(math.Inf(1)), float32(math.NaN()), -math.MaxFloat32
 	saved := active
 	defer func() { active = saved }()
-	active = &generic
-	var want Acts
-	want.Quantise(x, m, k)
-	for _, l := range cpu.Levels() {
-		active = choose(l)
-		got := Acts{data: make([]byte, 0, 1<<16)}
-		for i := range got.data[:cap(got.data)] {
-			got.data[:cap(got.data)][i] = 0xee
+	for round := range 200 {
+		m, k := 1+rng.IntN(40), 32*(1+rng.IntN(4))
+		stride := k + rng.IntN(3)*8
+		x := make([]float32, m*stride)
+		for r := range m {
+			for b := 0; b < k; b += 32 {
+				block := x[r*stride+b:][:32]
+				size := []float32{1, 1, 1, 0, 1e-31, 1e-29, 1e-42, 1e20, 1e37}[rng.IntN(9)]
+				for i := range block {
+					block[i] = float32(rng.NormFloat64()) * size
+				}
+				at := rng.IntN(32)
+				switch rng.IntN(12) {
+				case 0:
+					block[at] *= 1000
+				case 1: // ties between groups
+					for i := range block {
+						block[i] = float32(i&1*2-1) * size
+					}
+				case 2:
+					block[at] = math.MaxFloat32
+				case 3:
+					if round%2 == 0 {
+						block[at] = []float32{float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}[rng.IntN(3)]
+					}
+				}
+			}
 		}
-		got.Quantise(x, m, k)
-		for i, v := range want.data {
-			if got.data[i] != v {
-				t.Fatalf("%v: record %d byte %d is %#x, want %#x", l, i/recordSize, i%recordSize, got.data[i], v)
+		quantised := func(l *level) []byte {
+			active = l
+			a := Acts{data: slices.Repeat([]byte{0xee}, 1<<16)[:0]} // what a kernel leaves out shows
+			a.Reset(m, k)
+			for lo := 0; lo < m; lo += TileRows {
+				mid := min(lo+1+rng.IntN(TileRows), m) // not always whole tiles
+				a.Rows(x, stride, lo, mid)
+				a.Rows(x, stride, mid, max(mid, min(lo+TileRows, m)))
+			}
+			return a.data
+		}
+		want := quantised(&generic)
+		for _, l := range cpu.Levels() {
+			for i, v := range quantised(choose(l)) {
+				if v != want[i] {
+					t.Fatalf("round %d, %d rows of %d, %v: record %d byte %d is %#x, want %#x", round, m, k, l, i/recordSize, i%recordSize, v, want[i])
+				}
 			}
 		}
 	}

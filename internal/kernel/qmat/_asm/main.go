@@ -159,6 +159,7 @@ func main() {
 		return
 	case "acts":
 		acts()
+		actsZ()
 		Generate()
 		return
 	default:

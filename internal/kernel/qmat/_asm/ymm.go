@@ -347,8 +347,12 @@ func (f *frameY) blockHalves() {
 	for h, ints := range [][]VecPhysical{first, second} {
 		f.dots(4*h, 4*h+4, ints, true)
 		f.large(h, ints)
-		if t.offset != none {
-			f.addField(actHalf0+4*h, ints)
+		for c := range f.n {
+			if t.offset != none {
+				VPBROADCASTD(f.field(c, actHalf0+4*h), tempY)
+				VPSLLD(Imm(4), tempY, tempY)
+				VPADDD(tempY, ints[c], ints[c])
+			}
 		}
 		switch {
 		case t.scale == quarters:
@@ -380,7 +384,7 @@ func (f *frameY) blockHalves() {
 		VPSRLD(Imm(4), spareY, spareY)
 		VCVTDQ2PS(spareY, spareY)
 		f.headTimes(spareY, 32)
-		VMULPS(constFloat(1.0/32), spareY, spareY)
+		VMULPS(constFloat(1.0/2), spareY, spareY)
 		for c := range f.n {
 			VPBROADCASTD(f.field(c, off), first[c])
 			VCVTDQ2PS(first[c], first[c])

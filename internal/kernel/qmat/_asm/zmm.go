@@ -32,7 +32,7 @@ var (
 	// Q2_K's kernels stop at 12 rows.
 	minZ   = zmm[12:14] // minimum of each half
 	fourZ  = zmm[14]    // 15 in each 32-bit lane
-	shareZ = zmm[15]    // 1/32
+	shareZ = zmm[15]    // 1/2
 )
 
 // prefetch is how far ahead of the current block the next weights are asked for, into the
@@ -173,7 +173,7 @@ func constants(t wtype, f *frame) {
 	}
 	if t.scale == quarters {
 		fill(15, fourZ)
-		fill(math.Float32bits(1.0/32), shareZ)
+		fill(math.Float32bits(1.0/2), shareZ)
 	}
 	if !f.expand && t.codes != bytes8 {
 		local := AllocLocal(8*64 + 64)
@@ -408,19 +408,9 @@ func (f *frame) startSmall(t wtype, c int, z VecPhysical) {
 	}
 }
 
-// largeHalves adds the high parts to a sum per half block.
-func (f *frame) largeHalves(t wtype, c int, sums ...VecPhysical) {
-	for i, z := range sums {
-		if f.scaled(t) {
-			f.large(t, c, i, z)
-			continue
-		}
-		VPXORD(tableZ, tableZ, tableZ)
-		f.large(t, c, i, tableZ)
-		VPSLLD(Imm(4), tableZ, tableZ)
-		VPADDD(tableZ, z, z)
-	}
-}
+// storedRows is after how many rows the codes have left the store buffer, so that a sum can begin
+// with the high parts and be shifted, without an addition.
+const storedRows = 4
 
 // dot adds to acc the products of unsigned bytes with four activations.
 func (f *frame) dot(t wtype, x Mem, u, acc VecPhysical) {
@@ -447,8 +437,19 @@ func (f *frame) dot(t wtype, x Mem, u, acc VecPhysical) {
 
 // columns multiplies the block with activation rows c … c+n−1, n ≤ 4.
 func columns(t wtype, f *frame, c, n int) {
+	early := c >= storedRows && n > 2 && t.offset == none && !f.scaled(t)
 	for i := range n {
 		f.startSmall(t, c+i, intZ[i])
+	}
+	if early {
+		for g := range 2 {
+			for i := range n {
+				f.large(t, c+i, g, intZ[i])
+			}
+		}
+		for i := range n {
+			VPSLLD(Imm(4), intZ[i], intZ[i])
+		}
 	}
 	for g := range 8 {
 		for i := range n {
@@ -456,19 +457,21 @@ func columns(t wtype, f *frame, c, n int) {
 		}
 	}
 	for i := range n {
-		if f.scaled(t) && n > 2 { // for fewer rows a chain of their own is faster
+		switch {
+		case early:
+		case f.scaled(t) && n > 2: // for fewer rows a chain of their own is faster
 			f.large(t, c+i, 0, intZ[i])
 			f.large(t, c+i, 1, intZ[i])
-			continue
+		default:
+			z := tableZ
+			if t.table {
+				z = extraZ // no type has a table and a minimum
+			}
+			u := t
+			u.offset = none
+			f.start(u, c+i, z)
+			VPADDD(z, intZ[i], intZ[i])
 		}
-		z := tableZ
-		if t.table {
-			z = extraZ // no type has a table and a minimum
-		}
-		u := t
-		u.offset = none
-		f.start(u, c+i, z)
-		VPADDD(z, intZ[i], intZ[i])
 	}
 	f.addScaled(c, n)
 	for i := range n {
@@ -498,13 +501,28 @@ func (f *frame) addScaled(c, n int) {
 // columnsHalves is columns for n ≤ 2 and types with a scale per half block.
 func columnsHalves(t wtype, f *frame, c, n int) {
 	first, second := intZ[0:2], intZ[2:4]
-	for i := range n {
-		f.startSmall(t, c+i, first[i])
+	sums := [2][]VecPhysical{first, second}
+	start := func(i, h int, z VecPhysical) {
 		u := t
 		if t.offset != none {
-			u.offset = actHalf1
+			u.offset = actHalf0 + 4*h
 		}
-		f.startSmall(u, c+i, second[i])
+		f.startSmall(u, c+i, z)
+	}
+	each := func(g func(i, h int, z VecPhysical)) {
+		for i := range n {
+			for h, z := range sums {
+				g(i, h, z[i])
+			}
+		}
+	}
+	early := c >= storedRows && !f.scaled(t)
+	if early {
+		each(start)
+		each(func(i, h int, z VecPhysical) { f.large(t, c+i, h, z) })
+		each(func(_, _ int, z VecPhysical) { VPSLLD(Imm(4), z, z) })
+	} else {
+		each(func(_, _ int, z VecPhysical) { VPXORD(z, z, z) })
 	}
 	for g := range 4 {
 		for i := range n {
@@ -512,9 +530,18 @@ func columnsHalves(t wtype, f *frame, c, n int) {
 			f.dot(t, f.field(c+i, 16+4*g), codesZ[4+g], second[i])
 		}
 	}
-	for i := range n {
-		f.largeHalves(t, c+i, first[i], second[i])
-	}
+	each(func(i, h int, z VecPhysical) {
+		switch {
+		case early:
+		case f.scaled(t):
+			f.large(t, c+i, h, z)
+		default:
+			start(i, h, tableZ)
+			f.large(t, c+i, h, tableZ)
+			VPSLLD(Imm(4), tableZ, tableZ)
+			VPADDD(tableZ, z, z)
+		}
+	})
 	for i := range n {
 		VCVTDQ2PS(first[i], first[i])
 		VCVTDQ2PS(second[i], second[i])
