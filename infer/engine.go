@@ -61,7 +61,7 @@ func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{dev: dev, model: m, cache: cache, opt: opt}, nil
+	return &Engine{dev: dev, model: m, cache: cache, opt: opt, rows: make([]int32, 0, 1)}, nil
 }
 
 // Model returns the model that the engine runs.
@@ -205,11 +205,11 @@ type Feed struct {
 }
 
 // hidden runs one forward pass over the feeds and returns the hidden states
-// of all rows. Sessions advance.
-func (e *Engine) hidden(feeds []Feed) (*device.Tensor, error) {
+// of the wanted rows, nil for all. Sessions advance.
+func (e *Engine) hidden(feeds []Feed, wanted []int32) (*device.Tensor, error) {
 	b := &e.batch
 	b.IDs, b.Positions, b.Seqs = b.IDs[:0], b.Positions[:0], b.Seqs[:0]
-	b.Cache = e.cache
+	b.Cache, b.Wanted = e.cache, wanted
 	for _, f := range feeds {
 		for i, id := range f.IDs {
 			if id < 0 || int(id) >= e.model.Config.VocabSize {
@@ -241,10 +241,6 @@ func (e *Engine) hidden(feeds []Feed) (*device.Tensor, error) {
 // wanted logits, [rows][Vocab], in the order of the feeds. The slice is valid
 // until the next call. Logits do not depend on which other sessions are in the batch.
 func (e *Engine) Step(feeds []Feed) ([]float32, error) {
-	h, err := e.hidden(feeds)
-	if err != nil {
-		return nil, err
-	}
 	e.rows = e.rows[:0]
 	at := int32(0)
 	for _, f := range feeds {
@@ -259,6 +255,14 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 		}
 		at += n
 	}
+	wanted := e.rows
+	if len(wanted) == int(at) {
+		wanted = nil
+	}
+	h, err := e.hidden(feeds, wanted)
+	if err != nil {
+		return nil, err
+	}
 	e.dev.Recycle(true)
 	defer e.dev.Recycle(false)
 	logits := e.head(h)
@@ -272,14 +276,12 @@ func (e *Engine) release(t *device.Tensor) {
 	e.dev.Release(e.gone...)
 }
 
-// head computes the logits of e.rows.
+// head computes the logits of the rows of h.
 func (e *Engine) head(h *device.Tensor) []float32 {
-	if len(e.rows) == 0 {
+	if h.Rows == 0 {
 		return nil
 	}
-	picked := e.dev.Rows(h, e.rows)
-	y := e.dev.Linear(picked, e.model.Head)
-	e.release(picked)
+	y := e.dev.Linear(h, e.model.Head)
 	n := y.Rows * y.Cols
 	if cap(e.logits) < n {
 		e.logits = make([]float32, n)
@@ -349,7 +351,7 @@ func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32,
 			return nil, err
 		}
 		n := min(e.opt.PrefillChunk, len(ids)-at)
-		h, err := e.hidden([]Feed{{s, ids[at : at+n], WantNone}})
+		h, err := e.hidden([]Feed{{s, ids[at : at+n], WantNone}}, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -389,7 +391,7 @@ func (e *Engine) Embed(ctx context.Context, ids []int32) ([]float32, error) {
 			return nil, err
 		}
 		n := min(e.opt.PrefillChunk, len(ids)-at)
-		h, err := e.hidden([]Feed{{s, ids[at : at+n], WantNone}})
+		h, err := e.hidden([]Feed{{s, ids[at : at+n], WantNone}}, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -62,6 +62,9 @@ type Batch struct {
 	Positions []int32 // position of each token in its sequence
 	Seqs      []device.Sequence
 	Cache     device.KVCache // nil in training
+	// Wanted are the rows whose hidden states the caller reads; nil means all. The others need no more of the last
+	// layer than their keys and values.
+	Wanted []int32
 	// DropoutSeed switches dropout of adapters on when not 0.
 	DropoutSeed uint64
 	// Noise, when not 0, is the amplitude α of NEFTune (Jain et al. 2023): embeddings get uniform noise in
@@ -95,7 +98,7 @@ func (b *Batch) release(ops device.Ops, ts ...*device.Tensor) {
 }
 
 // Forward runs the decoder and returns the hidden states after the final
-// norm, [len(IDs), hidden]. Logits are ops.Linear(hidden, m.Head); losses
+// norm, [len(IDs), hidden] or those of the wanted rows. Logits are ops.Linear(hidden, m.Head); losses
 // ops.LinearCrossEntropy.
 func (m *Model) Forward(ops device.Ops, b *Batch) *device.Tensor {
 	x := ops.Embed(m.Embed, b.IDs)
@@ -145,20 +148,29 @@ func (m *Model) layer(ops device.Ops, i int, x *device.Tensor, b *Batch) *device
 	}
 	a := ops.Attention(q, k, v, &b.specs[i])
 	b.release(ops, q, k, v)
+	in := x
+	if b.Wanted != nil && i == len(m.Layers)-1 {
+		all := a
+		a, in = ops.Rows(all, b.Wanted), ops.Rows(x, b.Wanted)
+		b.release(ops, all)
+	}
 	o := project(ops, a, b, &l.O)[0]
 	b.release(ops, a)
-	x = ops.Add(x, o, 1)
+	mid := ops.Add(in, o, 1)
 	b.release(ops, o)
+	if in != x {
+		b.release(ops, in)
+	}
 
-	h = ops.RMSNorm(x, l.MLPNorm, m.eps())
+	h = ops.RMSNorm(mid, l.MLPNorm, m.eps())
 	gu := project(ops, h, b, &l.Gate, &l.Up)
 	b.release(ops, h)
 	s := ops.SwiGLU(gu[0], gu[1])
 	b.release(ops, gu...)
 	d := project(ops, s, b, &l.Down)[0]
 	b.release(ops, s)
-	y := ops.Add(x, d, 1)
-	b.release(ops, x, d)
+	y := ops.Add(mid, d, 1)
+	b.release(ops, mid, d)
 	return y
 }
 

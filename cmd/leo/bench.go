@@ -18,6 +18,7 @@ import (
 	"leolm/internal/kernel/cpu"
 	"leolm/internal/kernel/limits"
 	"leolm/internal/pool"
+	"leolm/llama"
 )
 
 // benchRow is one measurement: medians over the runs, with the spread.
@@ -188,7 +189,9 @@ func (f *benchFlags) measure(ctx context.Context, l *loaded, reader *limits.Read
 	}
 	row.PeakName = name
 	if peak > 0 {
-		row.PeakShare = 2 * float64(l.matrixParams()) * row.Prefill.Median / 1e9 / peak
+		all, last := l.matrixParams()
+		perToken := float64(all) - float64(last)*float64(prompt-1)/float64(prompt)
+		row.PeakShare = 2 * perToken * row.Prefill.Median / 1e9 / peak
 	}
 	if f.peer != "" {
 		row.Peer = &struct {
@@ -199,13 +202,19 @@ func (f *benchFlags) measure(ctx context.Context, l *loaded, reader *limits.Read
 	return row, nil
 }
 
-// matrixParams counts the parameters of the layers' matrices: those that work for every prompt token.
-func (l *loaded) matrixParams() int64 {
-	var n int64
-	for _, x := range l.engine.Model().Linears() {
-		n += int64(x.W.Rows()) * int64(x.W.Cols())
+// matrixParams counts the parameters of the layers' matrices, and those that work for the last token
+// of a prompt only: what follows attention in the last layer.
+func (l *loaded) matrixParams() (all, last int64) {
+	count := func(x *llama.Linear) int64 { return int64(x.W.Rows()) * int64(x.W.Cols()) }
+	m := l.engine.Model()
+	for _, x := range m.Linears() {
+		all += count(x)
 	}
-	return n
+	end := &m.Layers[len(m.Layers)-1]
+	for _, x := range []*llama.Linear{&end.O, &end.Gate, &end.Up, &end.Down} {
+		last += count(x)
+	}
+	return all, last
 }
 
 type benchTimes struct{ prefill, decode time.Duration }

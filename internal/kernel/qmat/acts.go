@@ -131,7 +131,8 @@ func (a *Acts) Rows(x []float32, stride, lo, hi int) {
 		from, to := max(lo-t*TileRows, 0), min(hi-t*TileRows, rows)
 		first := t*TileRows + from
 		_ = x[(first+to-from-1)*stride+a.K-1] // the kernels check no bounds
-		if padded == 1 { // its blocks lie side by side, as those of rows do: kernels take several at a time
+		if padded == 1 {
+			// The blocks lie side by side, as those of several rows do, and kernels take those together.
 			quantise(data, 0, x[first*stride:], 32, blocks, 1)
 			return
 		}
