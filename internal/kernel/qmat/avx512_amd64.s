@@ -8360,9 +8360,10 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -8528,9 +8529,10 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -8764,9 +8766,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -9146,9 +9149,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -9752,9 +9756,10 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x20, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x20, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -9929,9 +9934,10 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x20, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x20, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -10158,9 +10164,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x20, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x20, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -10521,9 +10528,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x20, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x20, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -11088,9 +11096,10 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2        8192(CX)
@@ -11221,9 +11230,10 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2        8192(CX)
@@ -11421,9 +11431,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2        8192(CX)
@@ -11745,9 +11756,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2        8192(CX)
@@ -12261,9 +12273,10 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2        8192(CX)
@@ -12411,9 +12424,10 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2        8192(CX)
@@ -12628,9 +12642,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2        8192(CX)
@@ -12969,9 +12984,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2        8192(CX)
@@ -13502,9 +13518,10 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x20, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x20, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -13667,9 +13684,10 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x20, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x20, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -13894,9 +13912,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x20, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x20, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -14255,9 +14274,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x20, CX
-	MOVQ $0x00000008, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x20, CX
+	MOVQ       $0x00000008, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -14825,9 +14845,10 @@ panel:
 	VPXORD Z0, Z0, Z0
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000002, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000002, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -15151,9 +15172,10 @@ panel:
 	VPXORD Z1, Z1, Z1
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000002, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000002, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -15690,9 +15712,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000002, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000002, R11
 
 block:
 	PREFETCHT2       8192(CX)
@@ -16645,9 +16668,10 @@ panel:
 	PREFETCHT0 (R11)
 
 record:
-	MOVQ CX, R10
-	ADDQ $0x40, CX
-	MOVQ $0x00000002, R11
+	PREFETCHT2 8192(CX)
+	MOVQ       CX, R10
+	ADDQ       $0x40, CX
+	MOVQ       $0x00000002, R11
 
 block:
 	PREFETCHT2       8192(CX)

@@ -60,6 +60,7 @@ func kernelZ(level string, t wtype, n int) {
 	}
 	Label("record")
 	if t.header > 0 {
+		PREFETCHT2(at(f.w, prefetch)) // a line of its own in records that are whole lines
 		f.head = GP64()
 		MOVQ(f.w, f.head)
 		ADDQ(Imm(uint64(t.header)), f.w)
