@@ -21,7 +21,7 @@ type Engine struct {
 	opt   Options
 
 	batch  llama.Batch
-	rows   []int32
+	rows   []int32 // wanted by the step at hand; never nil, which would ask for all
 	logits []float32
 	gone   []*device.Tensor
 }

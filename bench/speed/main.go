@@ -415,7 +415,7 @@ func (r *runner) table(list []cell) error {
 		results[list[i].name] = pairs
 	}
 	var b strings.Builder
-	b.WriteString("| model | pairs | prefill 512, tokens/s | of the peak | × llama.cpp | decode, tokens/s | of the read bandwidth | × llama.cpp | decode, 8 sequences | × llama.cpp |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| model | pairs | prefill 512, tokens/s | of the peak | × llama.cpp | decode, tokens/s | of the read bandwidth | × llama.cpp | decode, 8 sequences | × llama.cpp | × its prefill |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range list {
 		base, found := strings.CutSuffix(c.name, "-one")
 		one, eight := results[c.name], results[base+"-eight"]
@@ -426,10 +426,10 @@ func (r *runner) table(list []cell) error {
 		if len(one) > 0 {
 			name = one[0].Leo.Rows[0].Peak
 		}
-		fmt.Fprintf(&b, "| %s | %d, %d | %s | %s %s | %s | %s | %s | %s | %s | %s |\n", base, len(one), len(eight),
+		fmt.Fprintf(&b, "| %s | %d, %d | %s | %s %s | %s | %s | %s | %s | %s | %s | %s |\n", base, len(one), len(eight),
 			statOf(one, leo(0, prefill)).rate(), statOf(one, leo(0, peakShare)).percent(), name, statOf(one, against(prefill, peerRead)).times(),
 			statOf(one, leo(0, decode)).rate(), statOf(one, leo(0, readShare)).percent(), statOf(one, against(decode, peerWrite)).times(),
-			statOf(eight, leo(0, decode)).rate(), statOf(eight, against(decode, peerWrite)).times())
+			statOf(eight, leo(0, decode)).rate(), statOf(eight, against(decode, peerWrite)).times(), statOf(eight, against(decode, peerRead)).times())
 	}
 	b.WriteString("\n| other | result |\n|---|---|\n")
 	for _, c := range list {
