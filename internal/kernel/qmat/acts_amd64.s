@@ -94,7 +94,7 @@ row:
 	VPSHUFD      $0x4e, X5, X6
 	VPMAXUD      X6, X5, X5
 	VMOVD        X5, R10
-	CMPL         R10, $0x0da24260
+	CMPL         R10, $0x14461206
 	JB           zero
 	CMPL         R10, $0x7f800000
 	JAE          nan
@@ -110,6 +110,8 @@ row:
 	VDIVSS       X12, X4, X4
 	VDIVSS       X13, X5, X5
 	VMAXSS       X4, X5, X6
+	VPADDD       finerBits<>+0(SB), X6, X6
+	VPAND        coarserBits<>+0(SB), X6, X6
 	MOVL         $0x3f800000, R10
 	VMOVD        R10, X5
 	VDIVSS       X6, X5, X5
@@ -142,8 +144,8 @@ row:
 	VPACKSSWB    X0, X0, X0
 	VMOVD        X0, (AX)(R11*4)
 	VPEXTRD      $0x01, X0, 72(AX)
-	SHLL         $0x06, R11
-	MOVL         R11, 64(AX)
+	SHLL         $0x03, R11
+	MOVB         R11, 64(AX)
 	ANDL         $0x07, R12
 	MOVQ         R12, R10
 	ADDQ         R10, R10
@@ -157,37 +159,46 @@ row:
 	VPACKSSWB    X0, X0, X0
 	VMOVD        X0, (AX)(R12*4)
 	VPEXTRD      $0x01, X0, 76(AX)
-	SHLL         $0x06, R12
-	MOVL         R12, 68(AX)
+	SHLL         $0x03, R12
+	MOVB         R12, 65(AX)
 	VPHADDD      Y9, Y8, Y8
 	VPHADDD      Y8, Y8, Y8
 	VEXTRACTI128 $0x01, Y8, X9
 	VPADDD       X9, X8, X8
-	VMOVD        X8, R10
-	VPEXTRD      $0x01, X8, R11
-	MOVL         R10, R12
-	ADDL         R11, R12
+	VMOVD        X8, R11
+	VPEXTRD      $0x01, X8, R12
+	MOVL         R11, R13
+	ADDL         R12, R13
 	VMOVSS       X6, 32(AX)
-	VCVTSI2SSL   R12, X7, X7
+	VMOVD        X6, R10
+	MOVL         R10, R14
+	SHRL         $0x12, R14
+	ANDL         $0x18, R14
+	MOVW         R14, 66(AX)
+	SHRL         $0x17, R10
+	SUBL         $0x7f, R10
+	VCVTSI2SSL   R10, X7, X7
+	VMOVSS       X7, 68(AX)
+	VCVTSI2SSL   R13, X7, X7
 	VMULSS       X6, X7, X7
 	VMOVSS       X7, 44(AX)
-	MOVL         R12, 60(AX)
-	NEGL         R12
-	MOVL         R12, R13
-	SHLL         $0x03, R13
-	MOVL         R13, 36(AX)
-	MOVL         R12, R13
-	SHLL         $0x04, R13
-	MOVL         R13, 56(AX)
-	MOVL         R12, R13
-	SHLL         $0x07, R13
-	MOVL         R13, 40(AX)
-	NEGL         R10
-	ADDL         R10, R10
-	MOVL         R10, 48(AX)
+	MOVL         R13, 60(AX)
+	NEGL         R13
+	MOVL         R13, R14
+	SHLL         $0x03, R14
+	MOVL         R14, 36(AX)
+	MOVL         R13, R14
+	SHLL         $0x04, R14
+	MOVL         R14, 56(AX)
+	MOVL         R13, R14
+	SHLL         $0x07, R14
+	MOVL         R14, 40(AX)
 	NEGL         R11
 	ADDL         R11, R11
-	MOVL         R11, 52(AX)
+	MOVL         R11, 48(AX)
+	NEGL         R12
+	ADDL         R12, R12
+	MOVL         R12, 52(AX)
 
 next:
 	ADDQ BX, R8
@@ -208,6 +219,7 @@ nan:
 	VMOVDQU Y0, 48(AX)
 	MOVL    $0x7fc00000, 32(AX)
 	MOVL    $0x7fc00000, 44(AX)
+	MOVL    $0x7fc00000, 68(AX)
 	JMP     next
 
 zero:
@@ -236,6 +248,26 @@ DATA allButThree<>+20(SB)/4, $0xfffffff8
 DATA allButThree<>+24(SB)/4, $0xfffffff8
 DATA allButThree<>+28(SB)/4, $0xfffffff8
 GLOBL allButThree<>(SB), RODATA|NOPTR, $32
+
+DATA finerBits<>+0(SB)/4, $0x001fffff
+DATA finerBits<>+4(SB)/4, $0x001fffff
+DATA finerBits<>+8(SB)/4, $0x001fffff
+DATA finerBits<>+12(SB)/4, $0x001fffff
+DATA finerBits<>+16(SB)/4, $0x001fffff
+DATA finerBits<>+20(SB)/4, $0x001fffff
+DATA finerBits<>+24(SB)/4, $0x001fffff
+DATA finerBits<>+28(SB)/4, $0x001fffff
+GLOBL finerBits<>(SB), RODATA|NOPTR, $32
+
+DATA coarserBits<>+0(SB)/4, $0xffe00000
+DATA coarserBits<>+4(SB)/4, $0xffe00000
+DATA coarserBits<>+8(SB)/4, $0xffe00000
+DATA coarserBits<>+12(SB)/4, $0xffe00000
+DATA coarserBits<>+16(SB)/4, $0xffe00000
+DATA coarserBits<>+20(SB)/4, $0xffe00000
+DATA coarserBits<>+24(SB)/4, $0xffe00000
+DATA coarserBits<>+28(SB)/4, $0xffe00000
+GLOBL coarserBits<>(SB), RODATA|NOPTR, $32
 
 // func quantiseAVX512(dst *byte, skip int, x *float32, stride int, rows int, blocks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
@@ -344,17 +376,34 @@ row:
 	VPCMPUD       $0x05, finiteMax<>+0(SB), X9, K1
 	KORTESTW      K1, K1
 	JNZ           one
-	VPSLLD        $0x06, X1, X1
-	VMOVQ         X1, 64(AX)
-	VPEXTRQ       $0x01, X1, 144(AX)
-	VPSLLD        $0x06, X5, X5
-	VMOVQ         X5, 224(AX)
-	VPEXTRQ       $0x01, X5, 304(AX)
 	VPSHUFD       $0x00, X14, X0
-	VPSHUFD       $0x55, X14, X1
+	VPSHUFD       $0x55, X14, X2
 	VDIVPS        X0, X8, X8
-	VDIVPS        X1, X10, X10
+	VDIVPS        X2, X10, X10
 	VMAXPS        X8, X10, X8
+	VPADDD        finerBits<>+0(SB), X8, X8
+	VPAND         coarserBits<>+0(SB), X8, X8
+	VPSRLD        $0x12, X8, X9
+	VPAND         dwords24<>+0(SB), X9, X9
+	VPMOVZXDQ     X9, Y9
+	VEXTRACTI128  $0x01, Y9, X10
+	VPSLLD        $0x03, X1, X1
+	VPUNPCKLQDQ   X9, X1, X2
+	VPUNPCKHQDQ   X9, X1, X3
+	VPMOVDB       X2, 64(AX)
+	VPMOVDB       X3, 144(AX)
+	VPSLLD        $0x03, X5, X5
+	VPUNPCKLQDQ   X10, X5, X2
+	VPUNPCKHQDQ   X10, X5, X3
+	VPMOVDB       X2, 224(AX)
+	VPMOVDB       X3, 304(AX)
+	VPSRLD        $0x17, X8, X9
+	VPSUBD        dwords127<>+0(SB), X9, X9
+	VCVTDQ2PS     X9, X9
+	VEXTRACTPS    $0x00, X9, 68(AX)
+	VEXTRACTPS    $0x01, X9, 148(AX)
+	VEXTRACTPS    $0x02, X9, 228(AX)
+	VEXTRACTPS    $0x03, X9, 308(AX)
 	VDIVPS        X8, X15, X9
 	VMOVUPS       X9, (SP)
 	VUNPCKLPS     X8, X8, X10
@@ -528,7 +577,7 @@ one:
 	VPCMPEQD      Z5, Z3, K2
 	VPMAXUD       X5, X4, X8
 	VMOVD         X8, R11
-	CMPL          R11, $0x0da24260
+	CMPL          R11, $0x14461206
 	JB            zero
 	CMPL          R11, $0x7f800000
 	JAE           nan
@@ -544,6 +593,8 @@ one:
 	VDIVPS        X14, X8, X8
 	VPSHUFD       $0xb1, X8, X9
 	VMAXPS        X9, X8, X8
+	VPADDD        finerBits<>+0(SB), X8, X8
+	VPAND         coarserBits<>+0(SB), X8, X8
 	VDIVPS        X8, X15, X9
 	VBROADCASTSS  X9, Z9
 	VMULPS        Z9, Z0, Z0
@@ -585,8 +636,16 @@ one:
 	VPMOVDB       X7, 76(AX)
 	VPUNPCKLDQ    X5, X4, X4
 	VPAND         X13, X4, X4
-	VPSLLD        $0x06, X4, X4
-	VMOVQ         X4, 64(AX)
+	VPSLLD        $0x03, X4, X4
+	VPSRLD        $0x12, X8, X5
+	VPAND         dwords24<>+0(SB), X5, X5
+	VPMOVZXDQ     X5, X5
+	VPUNPCKLQDQ   X5, X4, X4
+	VPMOVDB       X4, 64(AX)
+	VPSRLD        $0x17, X8, X9
+	VPSUBD        dwords127<>+0(SB), X9, X9
+	VCVTDQ2PS     X9, X9
+	VMOVSS        X9, 68(AX)
 
 next:
 	ADDQ BX, R8
@@ -608,6 +667,7 @@ nan:
 	VMOVDQU   X0, 64(AX)
 	MOVL      $0x7fc00000, 32(AX)
 	MOVL      $0x7fc00000, 44(AX)
+	MOVL      $0x7fc00000, 68(AX)
 	JMP       next
 
 zero:
@@ -710,22 +770,42 @@ DATA largestQ<>+24(SB)/4, $0x44fe0000
 DATA largestQ<>+28(SB)/4, $0x42fe0000
 GLOBL largestQ<>(SB), RODATA|NOPTR, $32
 
-DATA tinyMax<>+0(SB)/4, $0x0da24260
-DATA tinyMax<>+4(SB)/4, $0x0da24260
-DATA tinyMax<>+8(SB)/4, $0x0da24260
-DATA tinyMax<>+12(SB)/4, $0x0da24260
-DATA tinyMax<>+16(SB)/4, $0x0da24260
-DATA tinyMax<>+20(SB)/4, $0x0da24260
-DATA tinyMax<>+24(SB)/4, $0x0da24260
-DATA tinyMax<>+28(SB)/4, $0x0da24260
+DATA tinyMax<>+0(SB)/4, $0x14461206
+DATA tinyMax<>+4(SB)/4, $0x14461206
+DATA tinyMax<>+8(SB)/4, $0x14461206
+DATA tinyMax<>+12(SB)/4, $0x14461206
+DATA tinyMax<>+16(SB)/4, $0x14461206
+DATA tinyMax<>+20(SB)/4, $0x14461206
+DATA tinyMax<>+24(SB)/4, $0x14461206
+DATA tinyMax<>+28(SB)/4, $0x14461206
 GLOBL tinyMax<>(SB), RODATA|NOPTR, $32
 
-DATA finiteMax<>+0(SB)/4, $0x71ddbda0
-DATA finiteMax<>+4(SB)/4, $0x71ddbda0
-DATA finiteMax<>+8(SB)/4, $0x71ddbda0
-DATA finiteMax<>+12(SB)/4, $0x71ddbda0
-DATA finiteMax<>+16(SB)/4, $0x71ddbda0
-DATA finiteMax<>+20(SB)/4, $0x71ddbda0
-DATA finiteMax<>+24(SB)/4, $0x71ddbda0
-DATA finiteMax<>+28(SB)/4, $0x71ddbda0
+DATA finiteMax<>+0(SB)/4, $0x6b39edfa
+DATA finiteMax<>+4(SB)/4, $0x6b39edfa
+DATA finiteMax<>+8(SB)/4, $0x6b39edfa
+DATA finiteMax<>+12(SB)/4, $0x6b39edfa
+DATA finiteMax<>+16(SB)/4, $0x6b39edfa
+DATA finiteMax<>+20(SB)/4, $0x6b39edfa
+DATA finiteMax<>+24(SB)/4, $0x6b39edfa
+DATA finiteMax<>+28(SB)/4, $0x6b39edfa
 GLOBL finiteMax<>(SB), RODATA|NOPTR, $32
+
+DATA dwords24<>+0(SB)/4, $0x00000018
+DATA dwords24<>+4(SB)/4, $0x00000018
+DATA dwords24<>+8(SB)/4, $0x00000018
+DATA dwords24<>+12(SB)/4, $0x00000018
+DATA dwords24<>+16(SB)/4, $0x00000018
+DATA dwords24<>+20(SB)/4, $0x00000018
+DATA dwords24<>+24(SB)/4, $0x00000018
+DATA dwords24<>+28(SB)/4, $0x00000018
+GLOBL dwords24<>(SB), RODATA|NOPTR, $32
+
+DATA dwords127<>+0(SB)/4, $0x0000007f
+DATA dwords127<>+4(SB)/4, $0x0000007f
+DATA dwords127<>+8(SB)/4, $0x0000007f
+DATA dwords127<>+12(SB)/4, $0x0000007f
+DATA dwords127<>+16(SB)/4, $0x0000007f
+DATA dwords127<>+20(SB)/4, $0x0000007f
+DATA dwords127<>+24(SB)/4, $0x0000007f
+DATA dwords127<>+28(SB)/4, $0x0000007f
+GLOBL dwords127<>(SB), RODATA|NOPTR, $32

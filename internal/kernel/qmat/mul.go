@@ -103,14 +103,14 @@ func run(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo, panelH
 		runGeneric(dst, ldd, w, data, padded, panelLo, panelHi, add)
 		return
 	}
-	arg := args{
-		w:      &w.Data[panelLo*w.panelSize()],
-		ldd:    uintptr(ldd) * 4,
-		step:   uintptr(padded) * recordSize,
-		panels: panelHi - panelLo,
-		recs:   w.Cols / (32 * f.blocks),
-		table:  table(w.DType),
-	}
+	// Field by field: a copy of the whole would wait until the last panel's results have left the store buffer.
+	var arg args
+	arg.w = &w.Data[panelLo*w.panelSize()]
+	arg.ldd = uintptr(ldd) * 4
+	arg.step = uintptr(padded) * recordSize
+	arg.panels = panelHi - panelLo
+	arg.recs = w.Cols / (32 * f.blocks)
+	arg.table = table(w.DType)
 	if add {
 		arg.add = ^uint64(0)
 	}
@@ -176,8 +176,7 @@ func (b *block) accumulate(acc *[PanelRows]float32, rec *[recordSize]byte) {
 		o := b.offset * int32(at(actSum))
 		sd := math.Float32frombits(at(actSumD))
 		for r := range PanelRows {
-			t := float32(dot[0][r]+dot[1][r]-o) * b.scale[0][r]
-			acc[r] = fma32(t, d, acc[r])
+			acc[r] = fma32(float32(dot[0][r]+dot[1][r]-o), b.scale[0][r]*d, acc[r])
 			if b.mins {
 				acc[r] = fma32(b.min[0][r], sd, acc[r])
 			}
@@ -225,7 +224,7 @@ func dotsGeneric(u *[512]uint8, rec *[recordSize]byte) (dot [2][PanelRows]int32)
 // addLarge adds the high parts of the two groups with large activations.
 func addLarge(dot *[2][PanelRows]int32, u *[512]uint8, rec *[recordSize]byte) {
 	for i := range 2 {
-		at := binary.LittleEndian.Uint32(rec[actGroup+4*i:]) & 0x1c0
+		at := 8 * (int(rec[actGroup+i]) & 0x38)
 		x := rec[actHigh+4*i:][:4]
 		x0, x1, x2, x3 := int32(int8(x[0]))<<4, int32(int8(x[1]))<<4, int32(int8(x[2]))<<4, int32(int8(x[3]))<<4
 		v := (*[64]uint8)(u[at:])

@@ -154,7 +154,7 @@ func checkProduct(t *testing.T, d tensor.DType, rows [][]byte, x []float32, m, k
 					sum += math.Abs(wv)
 					prod += math.Abs(xv * wv)
 				}
-				bound += step(x[r*k+b:][:32])/2*sum*1.0001 + 1e-30*sum
+				bound += step(x[r*k+b:][:32])/2*sum*1.0001 + tinyMax*sum
 				// f32 rounding of the terms; those of types with a minimum are
 				// larger than their difference.
 				bound += 32 * top * wmax * 3e-6
@@ -178,7 +178,8 @@ func checkProduct(t *testing.T, d tensor.DType, rows [][]byte, x []float32, m, k
 }
 
 // step is the scale of a block of activations: by the largest of its groups of four but
-// the largest one of each half, or 16 times finer than the largest of all if that is more.
+// the largest one of each half, or 16 times finer than the largest of all if that is more,
+// rounded up to three bits.
 func step(x []float32) float64 {
 	var group [8]float64
 	for i, v := range x {
@@ -186,7 +187,9 @@ func step(x []float32) float64 {
 	}
 	slices.Sort(group[:4])
 	slices.Sort(group[4:])
-	return max(group[2]/127, group[6]/127, group[3]/(127*16), group[7]/(127*16))
+	d := max(group[2]/127, group[6]/127, group[3]/(127*16), group[7]/(127*16))
+	fraction, exp := math.Frexp(d)
+	return math.Ldexp(math.Ceil(8*fraction), exp-3)
 }
 
 // minTerm bounds |offset or minimum| of the block at element b.

@@ -105,7 +105,7 @@ func acts() {
 	VPSHUFD(Imm(0x4e), X5, X6)
 	VPMAXUD(X6, X5, X5)
 	VMOVD(X5, most)
-	CMPL(most, U32(0x0da24260)) // tinyMax
+	CMPL(most, U32(0x14461206)) // tinyMax
 	JB(LabelRef("zero"))
 	CMPL(most, U32(0x7f800000))
 	JAE(LabelRef("nan"))
@@ -121,6 +121,7 @@ func acts() {
 	VDIVSS(c2032, X4, X4)
 	VDIVSS(c127, X5, X5)
 	VMAXSS(X4, X5, X6) // d
+	roundUp(X6)
 	MOVL(U32(0x3f800000), r)
 	VMOVD(r, X5)
 	VDIVSS(X6, X5, X5)
@@ -155,8 +156,8 @@ func acts() {
 		VPACKSSWB(X0, X0, X0)
 		VMOVD(X0, at(dst, 0).Idx(g, 4))
 		VPEXTRD(Imm(1), X0, at(dst, actHigh+4*i))
-		SHLL(Imm(6), k)
-		MOVL(k, at(dst, actGroup+4*i))
+		SHLL(Imm(3), k)
+		MOVB(k.As8(), at(dst, actGroup+i))
 	}
 	// Sums of both halves in the first two lanes.
 	VPHADDD(Y9, Y8, Y8)
@@ -169,6 +170,15 @@ func acts() {
 	MOVL(h0, sum)
 	ADDL(h1, sum)
 	VMOVSS(X6, at(dst, actScale))
+	VMOVD(X6, r)
+	MOVL(r, t)
+	SHRL(Imm(18), t)
+	ANDL(Imm(24), t)
+	MOVW(t.As16(), at(dst, actStep))
+	SHRL(Imm(23), r)
+	SUBL(Imm(127), r)
+	VCVTSI2SSL(r, X7, X7)
+	VMOVSS(X7, at(dst, actExp))
 	VCVTSI2SSL(sum, X7, X7)
 	VMULSS(X6, X7, X7)
 	VMOVSS(X7, at(dst, actSumD))
@@ -193,8 +203,9 @@ func acts() {
 	VMOVDQU(Y0, at(dst, 0))
 	VMOVDQU(Y0, at(dst, 32))
 	VMOVDQU(Y0, at(dst, record-32))
-	MOVL(U32(0x7fc00000), at(dst, actScale))
-	MOVL(U32(0x7fc00000), at(dst, actSumD))
+	for _, f := range nanFields {
+		MOVL(U32(0x7fc00000), at(dst, f))
+	}
 	JMP(LabelRef("next"))
 
 	Label("zero")
@@ -203,6 +214,15 @@ func acts() {
 	VMOVDQU(Y0, at(dst, 32))
 	VMOVDQU(Y0, at(dst, record-32))
 	JMP(LabelRef("next"))
+}
+
+// nanFields are NaN where an activation is not finite.
+var nanFields = []int{actScale, actSumD, actExp}
+
+// roundUp leaves two bits of mantissa.
+func roundUp(d VecPhysical) {
+	VPADDD(constY("finerBits", 1<<21-1), d, d)
+	VPAND(constY("coarserBits", -1<<21&0xffffffff), d, d)
 }
 
 // actsZMM is the frame of quantiseAVX512.
@@ -294,8 +314,9 @@ func actsZ() {
 		VMOVDQU32(Z0, at(f.dst, 0))
 		VMOVDQU(X0, at(f.dst, 64))
 		if name == "nan" {
-			MOVL(U32(0x7fc00000), at(f.dst, actScale))
-			MOVL(U32(0x7fc00000), at(f.dst, actSumD))
+			for _, at := range nanFields {
+				MOVL(U32(0x7fc00000), Mem{Base: f.dst, Disp: at})
+			}
 		}
 		JMP(LabelRef("next"))
 	}
@@ -369,20 +390,31 @@ func (f *actsZMM) four() {
 	}
 	VSHUFPS(Imm(0x88), most[1], most[0], X8)
 	VSHUFPS(Imm(0x88), rest[1], rest[0], X10)
-	VPSUBD(constY("tinyMax", 0x0da24260), X8, X9)
-	VPCMPUD(Imm(5), constY("finiteMax", 0x7f800000-0x0da24260), X9, K1) // not below
+	VPSUBD(constY("tinyMax", 0x14461206), X8, X9)
+	VPCMPUD(Imm(5), constY("finiteMax", 0x7f800000-0x14461206), X9, K1) // not below
 	KORTESTW(K1, K1)
 	JNZ(LabelRef("one"))
-	for p, g := range []VecPhysical{X1, X5} {
-		VPSLLD(Imm(6), g, g)
-		VMOVQ(g, at(f.dst, 2*p*record+actGroup))
-		VPEXTRQ(Imm(1), g, at(f.dst, (2*p+1)*record+actGroup))
-	}
 	VPSHUFD(Imm(0), actLargest, X0)
-	VPSHUFD(Imm(0x55), actLargest, X1)
+	VPSHUFD(Imm(0x55), actLargest, X2)
 	VDIVPS(X0, X8, X8)
-	VDIVPS(X1, X10, X10)
+	VDIVPS(X2, X10, X10)
 	VMAXPS(X8, X10, X8) // d
+	roundUp(X8)
+	steps(X8, X9)
+	VPMOVZXDQ(X9, Y9)
+	VEXTRACTI128(Imm(1), Y9, X10)
+	for p, g := range []VecPhysical{X1, X5} {
+		step := []VecPhysical{X9, X10}[p]
+		VPSLLD(Imm(3), g, g)
+		VPUNPCKLQDQ(step, g, X2)
+		VPUNPCKHQDQ(step, g, X3)
+		VPMOVDB(X2, at(f.dst, 2*p*record+actGroup))
+		VPMOVDB(X3, at(f.dst, (2*p+1)*record+actGroup))
+	}
+	exponents(X8, X9)
+	for r := range 4 {
+		VEXTRACTPS(Imm(uint64(r)), X9, at(f.dst, r*record+actExp))
+	}
 	VDIVPS(X8, actOne, X9)
 	VMOVUPS(X9, f.local)
 	scales := []VecPhysical{X10, X11} // d d d' d' of each pair
@@ -451,7 +483,7 @@ func (f *actsZMM) one() {
 	most := GP32()
 	VPMAXUD(X5, X4, X8)
 	VMOVD(X8, most)
-	CMPL(most, U32(0x0da24260)) // tinyMax
+	CMPL(most, U32(0x14461206)) // tinyMax
 	JB(LabelRef("zero"))
 	CMPL(most, U32(0x7f800000))
 	JAE(LabelRef("nan"))
@@ -465,6 +497,7 @@ func (f *actsZMM) one() {
 	VDIVPS(actLargest, X8, X8)
 	VPSHUFD(Imm(0xb1), X8, X9)
 	VMAXPS(X9, X8, X8)
+	roundUp(X8)
 	VDIVPS(X8, actOne, X9)
 	VBROADCASTSS(X9, Z9)
 	each(func(i int) {
@@ -494,6 +527,24 @@ func (f *actsZMM) one() {
 	f.parts(v, key, tmp, 0)
 	VPUNPCKLDQ(X5, X4, X4)
 	VPAND(actSeven, X4, X4)
-	VPSLLD(Imm(6), X4, X4)
-	VMOVQ(X4, at(f.dst, actGroup))
+	VPSLLD(Imm(3), X4, X4)
+	steps(X8, X5)
+	VPMOVZXDQ(X5, X5)
+	VPUNPCKLQDQ(X5, X4, X4)
+	VPMOVDB(X4, at(f.dst, actGroup))
+	exponents(X8, X9)
+	VMOVSS(X9, at(f.dst, actExp))
+}
+
+// steps puts 8·j of each d in z.
+func steps(d, z VecPhysical) {
+	VPSRLD(Imm(18), d, z)
+	VPAND(constY("dwords24", 24), z, z)
+}
+
+// exponents puts the exponent of each d in z, as a float.
+func exponents(d, z VecPhysical) {
+	VPSRLD(Imm(23), d, z)
+	VPSUBD(constY("dwords127", 127), z, z)
+	VCVTDQ2PS(z, z)
 }

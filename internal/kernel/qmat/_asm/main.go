@@ -35,6 +35,8 @@ const (
 	actSum16  = 56
 	actSum    = 60
 	actGroup  = 64 // of the large group of each half
+	actStep   = 66
+	actExp    = 68
 	actHigh   = 72
 
 	none = -1 // no such part in the block
@@ -238,11 +240,12 @@ type frame struct {
 	masks                              map[int]VecPhysical // constants in registers
 	heads                              []VecPhysical       // scales of the header as f32, or nil
 	spare                              bool                // NF4's codes before the table are in Z4–Z11, too
+	steps                              bool                // scales are on the stack, times each 1 + j/4
 }
 
-// begin opens the function and loads the arguments.
+// begin opens the function and loads the arguments. Its locals may be large, so that it grows the stack where it has to.
 func begin(name string) *frame {
-	TEXT(name, NOSPLIT, "func(a *byte)")
+	TEXT(name, 0, "func(a *byte)")
 	f := &frame{}
 	f.arg = GP64()
 	Load(Param("a"), f.arg)

@@ -224,9 +224,8 @@ func (f *frameY) large(h int, ints []VecPhysical) {
 				continue
 			}
 			r := GP64()
-			MOVL(f.field(c, actGroup+4*i), r.As32())
-			SHRL(Imm(1), r.As32())
-			u := f.load(at(f.stack, 0).Idx(r, 1))
+			MOVBLZX(f.field(c, actGroup+i), r.As32())
+			u := f.load(at(f.stack, 0).Idx(r, 4))
 			f.pairs(f.field(c, actHigh+4*i), u, tempY)
 			VPMADDWD(onesY, tempY, tempY)
 			VPSLLD(Imm(4), tempY, tempY)
@@ -293,19 +292,13 @@ func (f *frameY) headTimes(z VecPhysical, head int) {
 	VMULPS(tempY, z, z)
 }
 
-// addScaled adds ints, already times the weights' scale, times the activations'.
-func (f *frameY) addScaled(ints []VecPhysical) {
-	for c := range f.n {
-		VBROADCASTSS(f.field(c, actScale), tempY)
-		VFMADD231PS(tempY, ints[c], accY[c])
-	}
-}
-
-// times converts ints to f32 and multiplies them with z.
-func (f *frameY) times(z VecPhysical, ints []VecPhysical) {
+// addScaled adds ints times the weights' scale and the activations'.
+func (f *frameY) addScaled(scale VecPhysical, ints []VecPhysical) {
 	for c := range f.n {
 		VCVTDQ2PS(ints[c], ints[c])
-		VMULPS(z, ints[c], ints[c])
+		VBROADCASTSS(f.field(c, actScale), tempY)
+		VMULPS(scale, tempY, tempY)
+		VFMADD231PS(tempY, ints[c], accY[c])
 	}
 }
 
@@ -320,8 +313,7 @@ func (f *frameY) block() {
 	} else {
 		f.smallScale(spareY, t.scaleAt, 0, false)
 	}
-	f.times(spareY, intY)
-	f.addScaled(intY)
+	f.addScaled(spareY, intY)
 	if t.minAt == none {
 		return
 	}
@@ -366,16 +358,19 @@ func (f *frameY) blockHalves() {
 				VMULPS(constFloat(1.0/8), spareY, spareY)
 			}
 		}
-		if h == 0 {
-			f.times(spareY, first)
-			continue
-		}
 		for c := range f.n {
-			VCVTDQ2PS(second[c], second[c])
-			VFMADD231PS(spareY, second[c], first[c])
+			VCVTDQ2PS(ints[c], ints[c])
+			if h == 0 {
+				VMULPS(spareY, first[c], first[c])
+			} else {
+				VFMADD231PS(spareY, second[c], first[c])
+			}
 		}
 	}
-	f.addScaled(first)
+	for c := range f.n {
+		VBROADCASTSS(f.field(c, actScale), tempY)
+		VFMADD231PS(tempY, first[c], accY[c])
+	}
 	if t.minAt == none {
 		return
 	}
@@ -413,6 +408,5 @@ func (f *frameY) blockNF4() {
 	}
 	VMOVUPS(f.dwords(f.head, 0), spareY)
 	VMULPS(constFloat(1.0/(63*256)), spareY, spareY)
-	f.times(spareY, intY)
-	f.addScaled(intY)
+	f.addScaled(spareY, intY)
 }

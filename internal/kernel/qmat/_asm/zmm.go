@@ -45,6 +45,7 @@ const prefetch = 8192
 func kernelZ(level string, t wtype, n int) {
 	f := begin(kernelName(level, t, n))
 	f.vnni = level == "VNNI"
+	f.steps = f.vnni && n >= stepRows && (t.scale == half || t.scale == small)
 	constants(t, f)
 	if f.vnni {
 		f.keepMasks(t, n)
@@ -76,6 +77,9 @@ func kernelZ(level string, t wtype, n int) {
 		PREFETCHT2(at(f.w, prefetch+l))
 	}
 	scales(t, f)
+	if f.steps {
+		f.keepScales()
+	}
 	step := 4
 	if t.halves() {
 		step = 2
@@ -176,8 +180,12 @@ func constants(t wtype, f *frame) {
 		fill(15, fourZ)
 		fill(math.Float32bits(1.0/2), shareZ)
 	}
-	if !f.expand && t.codes != bytes8 {
-		local := AllocLocal(8*64 + 64)
+	if !f.expand && (t.codes != bytes8 || f.steps) {
+		size := scalesAt + 64 // to align it
+		if f.steps {
+			size += 4 * 64
+		}
+		local := AllocLocal(size)
 		f.stack = GP64()
 		LEAQ(local, f.stack)
 		ADDQ(Imm(63), f.stack)
@@ -203,18 +211,54 @@ func (f *frame) keep(t wtype) {
 	}
 }
 
+// scalesAt is where keepScales puts those of the first half on the stack, behind the codes.
+const scalesAt = 8 * 64
+
+// stepRows is from how many rows on scales are kept times each mantissa of the activations' scale d. Then a sum
+// needs one multiplication, the one that adds it: its power of two comes from VSCALEFPS, which has
+// ports of its own. All these products are exact, so that their order does not matter. Types with a scale per
+// half block do without: twice as many loads from the stack cost them more than they would gain.
+const stepRows = 6
+
+// keepScales puts the scales times 1, 1¼, 1½ and 1¾ on the stack.
+func (f *frame) keepScales() {
+	quarter, sum := intZ[0], intZ[1]
+	VMULPS(constFloatZ(0.25), scaleZ, quarter)
+	VMOVAPS(scaleZ, at(f.stack, scalesAt))
+	from := scaleZ
+	for j := 1; j < 4; j++ {
+		VADDPS(quarter, from, sum)
+		VMOVAPS(sum, at(f.stack, scalesAt+64*j))
+		from = sum
+	}
+}
+
+// constFloatZ is a 64-byte constant of one repeated float.
+func constFloatZ(v float32) Mem {
+	name := fmt.Sprintf("wideFloat%08x", math.Float32bits(v))
+	if m, ok := constants64[name]; ok {
+		return m
+	}
+	m := GLOBL(name, RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(math.Float32bits(v)))
+	}
+	constants64[name] = m
+	return m
+}
+
 // large adds the high parts of group i of row c to z, not yet times 16 unless
 // the codes are.
 func (f *frame) large(t wtype, c, i int, z VecPhysical) {
 	r := GP64()
-	MOVL(f.field(c, actGroup+4*i), r.As32())
+	MOVBLZX(f.field(c, actGroup+i), r.As32())
 	switch {
 	case t.codes == bytes8:
-		VMOVDQU32(at(f.w, 0).Idx(r, 1), slotZ)
+		VMOVDQU32(at(f.w, 0).Idx(r, 8), slotZ)
 	case t.scale == float:
-		VPSHUFB(at(f.stack, 0).Idx(r, 1), f.table, slotZ)
+		VPSHUFB(at(f.stack, 0).Idx(r, 8), f.table, slotZ)
 	default:
-		VMOVDQA32(at(f.stack, 0).Idx(r, 1), slotZ)
+		VMOVDQA32(at(f.stack, 0).Idx(r, 8), slotZ)
 	}
 	f.dot(t, f.field(c, actHigh+4*i), slotZ, z)
 }
@@ -486,16 +530,25 @@ func columns(t wtype, f *frame, c, n int) {
 	}
 }
 
-// addScaled adds the integer sums times both scales to the accumulators.
+// addScaled adds the integer sums of rows c … c+n−1 times both scales to the accumulators.
 func (f *frame) addScaled(c, n int) {
 	for i := range n {
 		VCVTDQ2PS(intZ[i], intZ[i])
 	}
-	for i := range n {
-		VMULPS(scaleZ, intZ[i], intZ[i])
+	if f.steps {
+		for i := range n {
+			VSCALEFPS_BCST(f.field(c+i, actExp), intZ[i], intZ[i])
+		}
 	}
 	for i := range n {
-		VFMADD231PS_BCST(f.field(c+i, actScale), intZ[i], zmm[c+i])
+		if f.steps {
+			r := GP64()
+			MOVBLZX(f.field(c+i, actStep), r.As32())
+			VFMADD231PS(at(f.stack, scalesAt).Idx(r, 8), intZ[i], zmm[c+i])
+			continue
+		}
+		VMULPS_BCST(f.field(c+i, actScale), scaleZ, slotZ)
+		VFMADD231PS(slotZ, intZ[i], zmm[c+i])
 	}
 }
 
