@@ -22,8 +22,8 @@
 // where the parenthesis is exact in int32. The block results are added in f32, in
 // the order of K, with one fused multiply-add each: every output is the
 // same sum in the same order whatever the batch, the tile, the chunk or the
-// number of threads. Levels agree bit for bit but for the generic one, which
-// rounds the fused operation twice in rare cases.
+// number of threads (as long as activations stay below 1e30: beyond, products of scales overflow in some of the
+// ways). Levels agree bit for bit but for the generic one, which rounds the fused operation twice in rare cases.
 //
 // The package does not own the source formats (package quant decodes them, and is
 // the oracle of the tests), threads, or products with plain weights (package gemm).

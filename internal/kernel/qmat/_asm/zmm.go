@@ -211,7 +211,7 @@ func (f *frame) keep(t wtype) {
 	}
 }
 
-// scalesAt is where keepScales puts those of the first half on the stack, behind the codes.
+// scalesAt is where on the stack keepScales puts the scales: behind the codes.
 const scalesAt = 8 * 64
 
 // stepRows is from how many rows on scales are kept times each mantissa of the activations' scale d. Then a sum
