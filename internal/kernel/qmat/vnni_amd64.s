@@ -567,7 +567,7 @@ record:
 	PREFETCHT2     8384(CX)
 	PREFETCHT2     8448(CX)
 	VCVTPH2PS      256(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -761,23 +761,15 @@ record:
 	VZEROUPPER
 	RET
 
-DATA wideFloat3e800000<>+0(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+4(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+8(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+12(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+16(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+20(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+24(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+28(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+32(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+36(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+40(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+44(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+48(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+52(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+56(SB)/4, $0x3e800000
-DATA wideFloat3e800000<>+60(SB)/4, $0x3e800000
-GLOBL wideFloat3e800000<>(SB), RODATA|NOPTR, $64
+DATA float3e800000<>+0(SB)/4, $0x3e800000
+DATA float3e800000<>+4(SB)/4, $0x3e800000
+DATA float3e800000<>+8(SB)/4, $0x3e800000
+DATA float3e800000<>+12(SB)/4, $0x3e800000
+DATA float3e800000<>+16(SB)/4, $0x3e800000
+DATA float3e800000<>+20(SB)/4, $0x3e800000
+DATA float3e800000<>+24(SB)/4, $0x3e800000
+DATA float3e800000<>+28(SB)/4, $0x3e800000
+GLOBL float3e800000<>(SB), RODATA|NOPTR, $32
 
 // func mulQ4_0VNNI8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
@@ -829,7 +821,7 @@ record:
 	PREFETCHT2     8384(CX)
 	PREFETCHT2     8448(CX)
 	VCVTPH2PS      256(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -1127,7 +1119,7 @@ record:
 	PREFETCHT2     8384(CX)
 	PREFETCHT2     8448(CX)
 	VCVTPH2PS      256(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -1527,7 +1519,7 @@ record:
 	PREFETCHT2     8384(CX)
 	PREFETCHT2     8448(CX)
 	VCVTPH2PS      256(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -2537,7 +2529,7 @@ record:
 	PREFETCHT2       8448(CX)
 	VCVTPH2PS        256(CX), Z24
 	VCVTPH2PS        288(CX), Z25
-	VMULPS           wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST      float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS          Z24, 512(R9)
 	VADDPS           Z26, Z24, Z27
 	VMOVAPS          Z27, 576(R9)
@@ -2788,7 +2780,7 @@ record:
 	PREFETCHT2       8448(CX)
 	VCVTPH2PS        256(CX), Z24
 	VCVTPH2PS        288(CX), Z25
-	VMULPS           wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST      float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS          Z24, 512(R9)
 	VADDPS           Z26, Z24, Z27
 	VMOVAPS          Z27, 576(R9)
@@ -3095,7 +3087,7 @@ record:
 	PREFETCHT2       8448(CX)
 	VCVTPH2PS        256(CX), Z24
 	VCVTPH2PS        288(CX), Z25
-	VMULPS           wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST      float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS          Z24, 512(R9)
 	VADDPS           Z26, Z24, Z27
 	VMOVAPS          Z27, 576(R9)
@@ -3508,7 +3500,7 @@ record:
 	PREFETCHT2       8448(CX)
 	VCVTPH2PS        256(CX), Z24
 	VCVTPH2PS        288(CX), Z25
-	VMULPS           wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST      float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS          Z24, 512(R9)
 	VADDPS           Z26, Z24, Z27
 	VMOVAPS          Z27, 576(R9)
@@ -4580,7 +4572,7 @@ record:
 	PREFETCHT2     8448(CX)
 	PREFETCHT2     8512(CX)
 	VCVTPH2PS      320(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -4849,7 +4841,7 @@ record:
 	PREFETCHT2     8448(CX)
 	PREFETCHT2     8512(CX)
 	VCVTPH2PS      320(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -5182,7 +5174,7 @@ record:
 	PREFETCHT2     8448(CX)
 	PREFETCHT2     8512(CX)
 	VCVTPH2PS      320(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -5627,7 +5619,7 @@ record:
 	PREFETCHT2     8448(CX)
 	PREFETCHT2     8512(CX)
 	VCVTPH2PS      320(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -6764,7 +6756,7 @@ record:
 	PREFETCHT2       8512(CX)
 	VCVTPH2PS        320(CX), Z24
 	VCVTPH2PS        352(CX), Z25
-	VMULPS           wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST      float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS          Z24, 512(R9)
 	VADDPS           Z26, Z24, Z27
 	VMOVAPS          Z27, 576(R9)
@@ -7040,7 +7032,7 @@ record:
 	PREFETCHT2       8512(CX)
 	VCVTPH2PS        320(CX), Z24
 	VCVTPH2PS        352(CX), Z25
-	VMULPS           wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST      float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS          Z24, 512(R9)
 	VADDPS           Z26, Z24, Z27
 	VMOVAPS          Z27, 576(R9)
@@ -7374,7 +7366,7 @@ record:
 	PREFETCHT2       8512(CX)
 	VCVTPH2PS        320(CX), Z24
 	VCVTPH2PS        352(CX), Z25
-	VMULPS           wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST      float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS          Z24, 512(R9)
 	VADDPS           Z26, Z24, Z27
 	VMOVAPS          Z27, 576(R9)
@@ -7816,7 +7808,7 @@ record:
 	PREFETCHT2       8512(CX)
 	VCVTPH2PS        320(CX), Z24
 	VCVTPH2PS        352(CX), Z25
-	VMULPS           wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST      float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS          Z24, 512(R9)
 	VADDPS           Z26, Z24, Z27
 	VMOVAPS          Z27, 576(R9)
@@ -8775,7 +8767,7 @@ record:
 	PREFETCHT2     8640(CX)
 	PREFETCHT2     8704(CX)
 	VCVTPH2PS      512(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -9011,7 +9003,7 @@ record:
 	PREFETCHT2     8640(CX)
 	PREFETCHT2     8704(CX)
 	VCVTPH2PS      512(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -9311,7 +9303,7 @@ record:
 	PREFETCHT2     8640(CX)
 	PREFETCHT2     8704(CX)
 	VCVTPH2PS      512(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -9727,7 +9719,7 @@ record:
 	PREFETCHT2     8640(CX)
 	PREFETCHT2     8704(CX)
 	VCVTPH2PS      512(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -10770,7 +10762,7 @@ record:
 	PREFETCHT2     8384(CX)
 	PREFETCHT2     8448(CX)
 	VCVTPH2PS      256(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -11030,7 +11022,7 @@ record:
 	PREFETCHT2     8384(CX)
 	PREFETCHT2     8448(CX)
 	VCVTPH2PS      256(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -11354,7 +11346,7 @@ record:
 	PREFETCHT2     8384(CX)
 	PREFETCHT2     8448(CX)
 	VCVTPH2PS      256(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -11792,7 +11784,7 @@ record:
 	PREFETCHT2     8384(CX)
 	PREFETCHT2     8448(CX)
 	VCVTPH2PS      256(CX), Z24
-	VMULPS         wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST    float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS        Z24, 512(R9)
 	VADDPS         Z26, Z24, Z27
 	VMOVAPS        Z27, 576(R9)
@@ -17267,7 +17259,7 @@ block:
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
 	VMULPS            Z11, Z25, Z25
-	VMULPS            wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST       float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS           Z24, 512(R9)
 	VADDPS            Z26, Z24, Z27
 	VMOVAPS           Z27, 576(R9)
@@ -17532,7 +17524,7 @@ block:
 	VPMOVZXBD         272(CX), Z25
 	VCVTDQ2PS         Z25, Z25
 	VMULPS            Z11, Z25, Z25
-	VMULPS            wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST       float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS           Z24, 512(R9)
 	VADDPS            Z26, Z24, Z27
 	VMOVAPS           Z27, 576(R9)
@@ -17853,7 +17845,7 @@ block:
 	VCVTDQ2PS         Z25, Z25
 	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
-	VMULPS            wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST       float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS           Z24, 512(R9)
 	VADDPS            Z26, Z24, Z27
 	VMOVAPS           Z27, 576(R9)
@@ -18280,7 +18272,7 @@ block:
 	VCVTDQ2PS         Z25, Z25
 	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
-	VMULPS            wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST       float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS           Z24, 512(R9)
 	VADDPS            Z26, Z24, Z27
 	VMOVAPS           Z27, 576(R9)
@@ -19437,7 +19429,7 @@ block:
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
 	VMULPS            Z11, Z25, Z25
-	VMULPS            wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST       float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS           Z24, 512(R9)
 	VADDPS            Z26, Z24, Z27
 	VMOVAPS           Z27, 576(R9)
@@ -19727,7 +19719,7 @@ block:
 	VPMOVZXBD         336(CX), Z25
 	VCVTDQ2PS         Z25, Z25
 	VMULPS            Z11, Z25, Z25
-	VMULPS            wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST       float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS           Z24, 512(R9)
 	VADDPS            Z26, Z24, Z27
 	VMOVAPS           Z27, 576(R9)
@@ -20075,7 +20067,7 @@ block:
 	VCVTDQ2PS         Z25, Z25
 	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
-	VMULPS            wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST       float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS           Z24, 512(R9)
 	VADDPS            Z26, Z24, Z27
 	VMOVAPS           Z27, 576(R9)
@@ -20531,7 +20523,7 @@ block:
 	VCVTDQ2PS         Z25, Z25
 	VCVTPH2PS         32(R10), Z27
 	VMULPS            Z27, Z25, Z25
-	VMULPS            wideFloat3e800000<>+0(SB), Z24, Z26
+	VMULPS.BCST       float3e800000<>+0(SB), Z24, Z26
 	VMOVAPS           Z24, 512(R9)
 	VADDPS            Z26, Z24, Z27
 	VMOVAPS           Z27, 576(R9)

@@ -223,7 +223,7 @@ const stepRows = 6
 // keepScales puts the scales times 1, 1¼, 1½ and 1¾ on the stack.
 func (f *frame) keepScales() {
 	quarter, sum := intZ[0], intZ[1]
-	VMULPS(constFloatZ(0.25), scaleZ, quarter)
+	VMULPS_BCST(constFloat(0.25), scaleZ, quarter)
 	VMOVAPS(scaleZ, at(f.stack, scalesAt))
 	from := scaleZ
 	for j := 1; j < 4; j++ {
@@ -231,20 +231,6 @@ func (f *frame) keepScales() {
 		VMOVAPS(sum, at(f.stack, scalesAt+64*j))
 		from = sum
 	}
-}
-
-// constFloatZ is a 64-byte constant of one repeated float.
-func constFloatZ(v float32) Mem {
-	name := fmt.Sprintf("wideFloat%08x", math.Float32bits(v))
-	if m, ok := constants64[name]; ok {
-		return m
-	}
-	m := GLOBL(name, RODATA|NOPTR)
-	for i := range 16 {
-		DATA(4*i, U32(math.Float32bits(v)))
-	}
-	constants64[name] = m
-	return m
 }
 
 // large adds the high parts of group i of row c to z, not yet times 16 unless
