@@ -9,6 +9,7 @@ import (
 
 	"leolm/internal/kernel/cpu"
 	"leolm/internal/kernel/qmat"
+	"leolm/internal/largepage"
 	"leolm/internal/pool"
 	"leolm/tensor"
 )
@@ -50,7 +51,7 @@ func NewCPU(p *pool.Pool) *CPU {
 	return &CPU{
 		pool: p, compute: tensor.F32,
 		free32: map[int][][]float32{}, free16: map[int][][]uint16{},
-		acts:    qmat.Acts{Make: makeLarge[byte]},
+		acts:    qmat.Acts{Make: largepage.Make[byte]},
 		scratch: make([][]float32, p.Workers()), attnWorkers: make([]attnWorker, p.Workers()),
 	}
 }
@@ -107,7 +108,7 @@ func take[T any](d *CPU, free map[int][][]T, size, n int) []T {
 	}
 	d.live += size * c
 	d.held += size * c
-	return makeLarge[T](c)[:n]
+	return largepage.Make[T](c)[:n]
 }
 
 const (

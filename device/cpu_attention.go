@@ -6,6 +6,7 @@ import (
 
 	"leolm/internal/kernel/attn"
 	"leolm/internal/kernel/vec"
+	"leolm/internal/largepage"
 	"leolm/tensor"
 )
 
@@ -55,7 +56,7 @@ func (c *pages) Alloc() (int32, error) {
 	p := int32(c.used)
 	c.used++
 	// float32 memory, so that every element type is aligned.
-	words := makeLarge[float32]((c.pageBytes() + 3) / 4)
+	words := largepage.Make[float32]((c.pageBytes() + 3) / 4)
 	c.data[p] = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), c.pageBytes())
 	c.refs[p] = 1
 	return p, nil

@@ -7,6 +7,7 @@ import (
 	"leolm/internal/kernel/gemm"
 	"leolm/internal/kernel/qmat"
 	"leolm/internal/kernel/vec"
+	"leolm/internal/largepage"
 	"leolm/tensor"
 )
 
@@ -345,7 +346,7 @@ func (d *CPU) own(t *Tensor) *Tensor {
 
 func grow[T any](b []T, n int) []T {
 	if cap(b) < n {
-		return makeLarge[T](n)
+		return largepage.Make[T](n)
 	}
 	return b[:n]
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"sort"
+
+	"leolm/internal/largepage"
 )
 
 // momentBlock is the number of elements that share one scale in 8-bit optimiser state, and
@@ -26,7 +28,7 @@ func (d *CPU) NewMoment(w Weight, bits int, signed bool) (Moment, error) {
 	n := len(of(w).grad)
 	switch bits {
 	case 32:
-		return &moment32{makeLarge[float32](n)}, nil
+		return &moment32{largepage.Make[float32](n)}, nil
 	case 8:
 		book := unsignedBook
 		if signed {

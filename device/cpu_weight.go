@@ -9,6 +9,7 @@ import (
 	"leolm/internal/kernel/gemm"
 	"leolm/internal/kernel/qmat"
 	"leolm/internal/kernel/quant"
+	"leolm/internal/largepage"
 	"leolm/tensor"
 )
 
@@ -80,7 +81,7 @@ func (d *CPU) NewWeight(s WeightSpec) (Weight, error) {
 	}
 	switch s.DType {
 	case tensor.F32, tensor.F64:
-		w.f32 = makeLarge[float32](gemm.PackedLenF32(s.Rows, s.Cols))
+		w.f32 = largepage.Make[float32](gemm.PackedLenF32(s.Rows, s.Cols))
 		return w, d.packPanels(s, func(rows []float32, lo, hi int) { w.packRowsF32(rows, lo, hi) })
 	case tensor.F16, tensor.BF16:
 		n, pack := gemm.PackedLenF16(s.Rows, s.Cols), gemm.PackF16
@@ -138,7 +139,7 @@ func (d *CPU) place(s *WeightSpec, size int) (mem []byte, filled bool, err error
 		return d.store.place(s.Name, s.DType, s.Rows, s.Cols, size)
 	}
 	// float32 memory, so that every element type is aligned.
-	words := makeLarge[float32]((size + 3) / 4)
+	words := largepage.Make[float32]((size + 3) / 4)
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), size), false, nil
 }
 
@@ -190,7 +191,7 @@ func halves(f []float32) []uint16 {
 
 // NewParam implements Device.
 func (d *CPU) NewParam(name string, rows, cols int) Weight {
-	return &weight{name: name, rows: rows, cols: cols, dt: tensor.F32, vec: makeLarge[float32](rows * cols), grad: makeLarge[float32](rows * cols)}
+	return &weight{name: name, rows: rows, cols: cols, dt: tensor.F32, vec: largepage.Make[float32](rows * cols), grad: largepage.Make[float32](rows * cols)}
 }
 
 // row writes row i as float32.
@@ -258,7 +259,7 @@ func (d *CPU) FreezeRows(w Weight, n int) {
 	if c.grad == nil || n < 0 || n >= c.rows {
 		panic(fmt.Sprintf("device: %d rows of %s [%d, %d] cannot be frozen", n, c.name, c.rows, c.cols))
 	}
-	c.frozen, c.grad = n, makeLarge[float32]((c.rows-n)*c.cols)
+	c.frozen, c.grad = n, largepage.Make[float32]((c.rows-n)*c.cols)
 }
 
 // ReadGrad implements Device.

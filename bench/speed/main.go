@@ -6,7 +6,8 @@
 // The table has a cell for each model file and kind of measurement, a cell has pairs of runs, and every pair is
 // kept in OUT/CELL.json as soon as it is there: a run that was interrupted goes on where it stopped. Missing model files
 // (random weights: speed does not depend on values) are made by ../shared/peers/random_gguf.py, which needs
-// Python. llama.cpp is left out where bench/peers has no npm package (see bench/peers/README.md).
+// Python. llama.cpp is left out where the folder of --peer has none (see bench/peers/README.md); each of its two kinds
+// needs an OUT of its own.
 // Everything else on the machine should be quiet, but for the cells that say "busy".
 package main
 
@@ -26,6 +27,7 @@ import (
 	"time"
 
 	"leolm/internal/durable"
+	"leolm/internal/llamacpp"
 	"leolm/internal/pool"
 )
 
@@ -62,8 +64,7 @@ type pair struct {
 }
 
 type peer struct {
-	Prefill float64 `json:"prefill"`
-	Decode  float64 `json:"decode"`
+	llamacpp.Rates
 	// TimedOut says that the run was ended: its rates are 0.
 	TimedOut bool `json:"timed_out,omitempty"`
 }
@@ -92,7 +93,7 @@ func main() {
 	flag.StringVar(&r.leo, "leo", "leo", "the program")
 	flag.StringVar(&r.files, "files", "out/models", "folder of the model files")
 	flag.StringVar(&r.out, "out", "out/speed", "folder of the results")
-	flag.StringVar(&r.peers, "peer", "bench/peers", "folder with llama.cpp's npm package")
+	flag.StringVar(&r.peers, "peer", "bench/peers", "folder with llama.cpp: llama-batched-bench, or its npm package and llamacpp.mjs")
 	flag.StringVar(&r.shared, "shared", cmp.Or(os.Getenv("LEO_SHARED"), "../shared"), "folder with peers/random_gguf.py")
 	flag.IntVar(&r.runs, "runs", 5, "pairs per cell")
 	flag.DurationVar(&r.limit, "limit", 10*time.Minute, "longest run of one program")
@@ -114,7 +115,7 @@ func (r *runner) all(shapeList, types []string, only string) error {
 	if err := errors.Join(os.MkdirAll(r.files, 0o777), os.MkdirAll(r.out, 0o777)); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(r.peers, "node_modules", "node-llama-cpp")); err != nil {
+	if _, err := llamacpp.Find(r.peers); err != nil {
 		fmt.Fprintln(os.Stderr, "llama.cpp is left out:", err)
 		r.peers = ""
 	}
@@ -281,37 +282,21 @@ func (r *runner) pair(c *cell, model string) (*pair, error) {
 	return p, err
 }
 
-// askPeer runs llama.cpp at its best: flash attention, weights in memory so that it repacks them.
 func (r *runner) askPeer(c *cell, model string) (*peer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.limit)
 	defer cancel()
-	model, err := filepath.Abs(model)
-	if err != nil {
-		return nil, err
-	}
 	generate := c.generate
 	if c.busy > 0 {
 		generate = min(generate, 8)
 	}
-	arg, err := json.Marshal(map[string]any{"model": model, "threads": pool.Processors(), "prompt": c.prompt, "generate": generate, "sequences": c.seqs,
-		"flash": true, "mmap": false, "vocab": 600})
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, "node", "llamacpp.mjs", string(arg))
-	cmd.Dir, cmd.Stderr = r.peers, os.Stderr
-	b, err := cmd.Output()
+	rates, err := llamacpp.Run(ctx, r.peers, llamacpp.Job{Model: model, Threads: pool.Processors(), Prompt: c.prompt, Generate: generate, Sequences: c.seqs, Vocab: 600})
 	if ctx.Err() != nil {
 		return &peer{TimedOut: true}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("llama.cpp: %w", err)
+		return nil, err
 	}
-	p := &peer{}
-	if err := json.Unmarshal(b, p); err != nil {
-		return nil, fmt.Errorf("llama.cpp printed %q: %w", b, err)
-	}
-	return p, nil
+	return &peer{Rates: *rates}, nil
 }
 
 // stat is the median of a value over the pairs, with its smallest and largest.

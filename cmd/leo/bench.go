@@ -1,14 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"leolm/infer"
 	"leolm/internal/kernel/cpu"
 	"leolm/internal/kernel/limits"
+	"leolm/internal/llamacpp"
 	"leolm/internal/pool"
 	"leolm/llama"
 )
@@ -83,7 +82,7 @@ batches, time to first token. Without --model only the machine is measured. With
 	fl.IntSliceVar(&f.sequences, "sequences", []int{1}, "how many sequences at once")
 	fl.IntVarP(&f.generate, "max-new-tokens", "n", 32, "tokens to generate")
 	fl.IntVar(&f.runs, "runs", 5, "measurements of each kind")
-	fl.StringVar(&f.peer, "peer", "", "folder with llama.cpp's npm package and llamacpp.mjs")
+	fl.StringVar(&f.peer, "peer", "", "folder with llama.cpp: llama-batched-bench, or its npm package and llamacpp.mjs")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -96,10 +95,15 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 		slices.Min(f.prompts) < 1 || slices.Min(f.sequences) < 1 || slices.Min(f.depths) < 0 {
 		return usageError{errors.New("--prompt and --sequences take numbers from 1, --depth from 0")}
 	}
-	workers := pool.Default().Workers()
-	if f.threads > 0 {
-		workers = f.threads
+	if f.peer != "" {
+		if _, err := llamacpp.Find(f.peer); err != nil {
+			return usageError{fmt.Errorf("--peer: %w", err)}
+		}
+		if i, err := os.Stat(f.model); err != nil || !i.Mode().IsRegular() {
+			return usageError{fmt.Errorf("--peer needs a GGUF file behind --model: %q is none", f.model)}
+		}
 	}
+	workers := cmp.Or(f.threads, pool.Default().Workers())
 	lim := limits.Measure(workers, 200*time.Millisecond)
 	out := cmd.OutOrStdout()
 	if !f.asJSON {
@@ -265,35 +269,10 @@ func (f *benchFlags) once(ctx context.Context, l *loaded, depth, prompt, n int) 
 	return t, nil
 }
 
-type peerTimes struct{ Prefill, Decode float64 }
-
-// runPeer times llama.cpp in a process of its own.
-func (f *benchFlags) runPeer(ctx context.Context, l *loaded, prompt, n int) (*peerTimes, error) {
-	model, err := filepath.Abs(f.model)
-	if err != nil {
-		return nil, err
-	}
-	workers := f.threads
-	if workers == 0 {
-		workers = pool.Default().Workers()
-	}
-	arg, err := json.Marshal(map[string]any{"model": model, "threads": workers, "prompt": prompt, "generate": f.generate, "sequences": n,
-		"flash": true, "mmap": false, "vocab": min(20000, l.Checkpoint.Config.VocabSize-300)})
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, "node", "llamacpp.mjs", string(arg))
-	cmd.Dir = f.peer
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("llama.cpp in %s: %w (see bench/peers/README.md)", f.peer, err)
-	}
-	p := &peerTimes{}
-	if err := json.Unmarshal(out, p); err != nil {
-		return nil, fmt.Errorf("llama.cpp printed %q: %w", out, err)
-	}
-	return p, nil
+// runPeer times llama.cpp on the same file.
+func (f *benchFlags) runPeer(ctx context.Context, l *loaded, prompt, n int) (*llamacpp.Rates, error) {
+	return llamacpp.Run(ctx, f.peer, llamacpp.Job{Model: f.model, Threads: cmp.Or(f.threads, pool.Default().Workers()),
+		Prompt: prompt, Generate: f.generate, Sequences: n, Vocab: min(20000, l.Checkpoint.Config.VocabSize-300)})
 }
 
 func (r *benchRow) print(w io.Writer) {

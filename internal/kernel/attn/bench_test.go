@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"leolm/internal/kernel/limits"
+	"leolm/internal/largepage"
 	"leolm/internal/pool"
 	"leolm/tensor"
 )
@@ -70,11 +71,7 @@ func BenchmarkDecode(b *testing.B) {
 		row, _ := ty.RowSize(dim)
 		for _, group := range []int{1, 4} {
 			heads := 32 / group
-			memory, err := unix.Mmap(-1, 0, heads*keys*row*2, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
-			if err != nil {
-				b.Fatal(err)
-			}
-			_ = unix.Madvise(memory, unix.MADV_HUGEPAGE)
+			memory := largepage.Make[byte](heads * keys * row * 2)
 			for i := range memory {
 				memory[i] = 0x11
 			}
@@ -124,9 +121,6 @@ func BenchmarkDecode(b *testing.B) {
 				b.ReportMetric(rate[len(rate)-1], "best-GB/s")
 				b.ReportMetric(100*share[len(share)/2], "%read")
 			})
-			if err := unix.Munmap(memory); err != nil {
-				b.Fatal(err)
-			}
 		}
 	}
 }

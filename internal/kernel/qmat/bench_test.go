@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"leolm/internal/kernel/limits"
+	"leolm/internal/largepage"
 	"leolm/internal/pool"
 	"leolm/tensor"
 )
@@ -36,7 +37,7 @@ func benchWeights(b *testing.B, d tensor.DType, n, k int) *Packed {
 	if err != nil {
 		b.Fatal(err)
 	}
-	raw := make([]byte, size+64)
+	raw := largepage.Make[byte](size + 64)
 	raw = raw[-uintptr(unsafe.Pointer(&raw[0]))&63:][:size]
 	w, err := NewPacked(d, n, k, raw)
 	if err != nil {

@@ -1,0 +1,31 @@
+// Package largepage allocates memory that asks the system for large pages. It owns no memory: what Make returns is an
+// ordinary slice, and where there are no large pages everything works as before, slower.
+package largepage
+
+import (
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// size of a large page on the systems that Leo knows.
+const size = 2 << 20
+
+// Make is make for memory that is streamed through, like weights and caches: large pages raise its bandwidth by 13 to 22 %
+// (docs/log.md).
+func Make[T any](n int) []T {
+	b := make([]T, n)
+	var t T
+	bytes := uintptr(n) * unsafe.Sizeof(t)
+	if bytes < size/4 {
+		return b
+	}
+	// Up to the borders of large pages on both sides: what lies there are neighbours of the same kind, and a page that
+	// one of them has touched in part stays small.
+	from := uintptr(unsafe.Pointer(unsafe.SliceData(b))) &^ (size - 1)
+	to := (uintptr(unsafe.Pointer(unsafe.SliceData(b))) + bytes + size - 1) &^ (size - 1)
+	_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_HUGEPAGE)
+	runtime.KeepAlive(b)
+	return b
+}

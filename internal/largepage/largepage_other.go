@@ -1,0 +1,7 @@
+//go:build !linux
+
+// Package largepage allocates memory that asks the system for large pages where Leo knows how: on Linux.
+package largepage
+
+// Make is make for memory that is streamed through.
+func Make[T any](n int) []T { return make([]T, n) }
