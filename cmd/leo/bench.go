@@ -103,7 +103,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 			return usageError{fmt.Errorf("--peer needs a GGUF file behind --model: %q is none", f.model)}
 		}
 	}
-	workers := cmp.Or(f.threads, pool.Default().Workers())
+	workers := cmp.Or(max(f.threads, 0), pool.Default().Workers())
 	lim := limits.Measure(workers, 200*time.Millisecond)
 	out := cmd.OutOrStdout()
 	if !f.asJSON {

@@ -33,14 +33,10 @@ type Rates struct {
 
 // Find says which program of a folder Run would start: "llama-batched-bench" or "node-llama-cpp".
 func Find(dir string) (string, error) {
-	for _, name := range []string{native, npm} {
-		path := filepath.Join(dir, name)
-		if name == npm {
-			path = filepath.Join(dir, "node_modules", npm)
-		}
-		_, err := os.Stat(path)
+	for _, path := range []string{native, filepath.Join("node_modules", npm)} {
+		_, err := os.Stat(filepath.Join(dir, path))
 		if err == nil {
-			return name, nil
+			return filepath.Base(path), nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return "", err
@@ -64,6 +60,10 @@ func Run(ctx context.Context, dir string, j Job) (*Rates, error) {
 	if j.Model, err = filepath.Abs(j.Model); err != nil {
 		return nil, err
 	}
+	// A bare name, as --peer . would give, is looked for in PATH.
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
 	var cmd *exec.Cmd
 	if name == native {
 		cmd = exec.CommandContext(ctx, filepath.Join(dir, native), "-m", j.Model, "-t", strconv.Itoa(j.Threads),
@@ -78,14 +78,15 @@ func Run(ctx context.Context, dir string, j Job) (*Rates, error) {
 		cmd = exec.CommandContext(ctx, "node", "llamacpp.mjs", string(arg))
 		cmd.Dir = dir
 	}
-	var log bytes.Buffer
-	cmd.Stderr = &log
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return nil, fmt.Errorf("llama.cpp (%s) in %s: %w: %s", name, dir, err, lastLine(string(exit.Stderr)))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("llama.cpp (%s) in %s: %w: %s", name, dir, err, lastLine(log.String()))
+		return nil, fmt.Errorf("llama.cpp (%s) in %s: %w", name, dir, err)
 	}
 	var r Rates
 	if name == native {

@@ -36,6 +36,10 @@ echo
 	if *r != (Rates{136.1, 83.5}) {
 		t.Errorf("rates %v", *r)
 	}
+	t.Chdir(dir)
+	if _, err := Run(t.Context(), ".", Job{Model: "/m.gguf", Threads: 2, Prompt: 64, Generate: 32, Sequences: 8}); err != nil {
+		t.Errorf("in the working folder: %v", err)
+	}
 	args, _ := os.ReadFile(filepath.Join(dir, "args"))
 	if want := "-m /m.gguf -t 2 -c 768 -npp 64 -ntg 32 -npl 8 -fa on --load-mode none --output-format jsonl\n"; string(args) != want {
 		t.Errorf("started with %q, want %q", args, want)
