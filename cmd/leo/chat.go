@@ -15,8 +15,8 @@ import (
 	"golang.org/x/term"
 
 	"leolm/chat"
+	"leolm/converse"
 	"leolm/infer"
-	"leolm/internal/converse"
 	"leolm/sample"
 )
 

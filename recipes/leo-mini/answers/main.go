@@ -19,9 +19,9 @@ import (
 	"strings"
 
 	"leolm/catalog"
+	"leolm/converse"
 	"leolm/device"
 	"leolm/infer"
-	"leolm/internal/converse"
 	"leolm/internal/durable"
 	"leolm/internal/minidata"
 	"leolm/internal/pool"
