@@ -14,8 +14,8 @@ import (
 	"strings"
 
 	"leolm/internal/durable"
-	"leolm/internal/kernel/quant"
 	"leolm/tensor"
+	"leolm/tensor/quant"
 )
 
 // Adapter is an open set of low-rank changes to a base model: a PEFT folder or

@@ -15,8 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"leolm/internal/kernel/quant"
 	"leolm/tensor"
+	"leolm/tensor/quant"
 	"leolm/tokenizer"
 )
 

@@ -7,8 +7,8 @@ import (
 	"math"
 	"strings"
 
-	"leolm/internal/kernel/quant"
 	"leolm/tensor"
+	"leolm/tensor/quant"
 )
 
 // Imatrix is an importance matrix: for every matrix of the model, how large its

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"leolm/internal/kernel/quant"
 	"leolm/tensor"
+	"leolm/tensor/quant"
 	"leolm/tokenizer"
 )
 

@@ -6,8 +6,8 @@ import (
 	"runtime"
 	"sync"
 
-	"leolm/internal/kernel/quant"
 	"leolm/tensor"
+	"leolm/tensor/quant"
 )
 
 // Rows gives the rows of a weight as float32. ReadRow must be safe for

@@ -8,9 +8,9 @@ import (
 
 	"leolm/internal/kernel/gemm"
 	"leolm/internal/kernel/qmat"
-	"leolm/internal/kernel/quant"
 	"leolm/internal/largepage"
 	"leolm/tensor"
+	"leolm/tensor/quant"
 )
 
 // weight is a Weight of the CPU device: exactly one of the layouts is set.

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"testing"
 
-	"leolm/internal/kernel/quant"
 	"leolm/internal/pool"
 	"leolm/tensor"
+	"leolm/tensor/quant"
 )
 
 // specs are a weight of every kind that a store keeps, and one that it does not.

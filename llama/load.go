@@ -10,8 +10,8 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/device"
-	"leolm/internal/kernel/quant"
 	"leolm/tensor"
+	"leolm/tensor/quant"
 )
 
 // Param is a weight with its canonical (Hugging Face) name.

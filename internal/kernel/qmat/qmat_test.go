@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"leolm/internal/kernel/cpu"
-	"leolm/internal/kernel/quant"
 	"leolm/tensor"
+	"leolm/tensor/quant"
 )
 
 var allTypes = []tensor.DType{

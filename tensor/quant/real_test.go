@@ -6,14 +6,14 @@ import (
 	"testing"
 
 	"leolm/checkpoint"
-	"leolm/internal/kernel/quant"
+	"leolm/tensor/quant"
 )
 
 // The same comparison on trained weights.
 func TestRealErrorAtMostLlamaCpp(t *testing.T) {
 	root := os.Getenv("LEO_SHARED")
 	if root == "" {
-		root = filepath.Join("..", "..", "..", "..", "shared")
+		root = filepath.Join("..", "..", "..", "shared")
 	}
 	path := filepath.Join(root, "data/models/stories260K.gguf")
 	if _, err := os.Stat(path); err != nil {

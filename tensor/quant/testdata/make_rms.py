@@ -1,6 +1,6 @@
 """Writes rms.json: root mean square error of llama.cpp's quantisers (libggml of npm node-llama-cpp 3.22) per type.
 
-/opt/ref/venv/bin/python internal/kernel/quant/testdata/make_rms.py
+/opt/ref/venv/bin/python tensor/quant/testdata/make_rms.py
 Per case and type two numbers: plain, and with importance weights (error weighted by them).
 The cases are made from whole-number arithmetic that quant_test.go repeats; "stories260K" is read from shared data.
 """
