@@ -26,7 +26,7 @@ import (
 	"time"
 
 	"leolm/internal/durable"
-	"leolm/internal/minidata"
+	"leolm/recipes/leo-mini/minidata"
 	"leolm/tokenizer"
 )
 

@@ -23,9 +23,9 @@ import (
 	"leolm/device"
 	"leolm/infer"
 	"leolm/internal/durable"
-	"leolm/internal/minidata"
 	"leolm/internal/pool"
 	"leolm/llama"
+	"leolm/recipes/leo-mini/minidata"
 	"leolm/sample"
 	"leolm/tensor"
 )
@@ -151,7 +151,7 @@ func atMost(goal float64, f func(minidata.Summary) float64) func(minidata.Summar
 // page is answers.md.
 func page(model string, qs []minidata.Question, ways []way, seed uint64) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# What %s answers\n\nAll %d fixed questions (`questions.jsonl`), unselected, greedy and sampled (seed %d). Verdicts are rules over words\n(`internal/minidata`): German, ended by itself, on topic, abstains, right.\n\n", model, len(qs), seed)
+	fmt.Fprintf(&b, "# What %s answers\n\nAll %d fixed questions (`questions.jsonl`), unselected, greedy and sampled (seed %d). Verdicts are rules over words\n(`recipes/leo-mini/minidata`): German, ended by itself, on topic, abstains, right.\n\n", model, len(qs), seed)
 	b.WriteString("| | goal |")
 	for _, w := range ways {
 		b.WriteString(" " + w.Name + " |")

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"leolm/internal/minidata"
+	"leolm/recipes/leo-mini/minidata"
 )
 
 // citizenship makes dialogues of the catalogue "Leben in Deutschland".

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"leolm/internal/minidata"
+	"leolm/recipes/leo-mini/minidata"
 )
 
 func TestNumeral(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"leolm/internal/minidata"
+	"leolm/recipes/leo-mini/minidata"
 )
 
 // Placeholders: {t} title, {nom} and {akk} the title with its article, {ist} the verb that fits.

@@ -26,7 +26,7 @@ import (
 	"unicode/utf8"
 
 	"leolm/internal/durable"
-	"leolm/internal/minidata"
+	"leolm/recipes/leo-mini/minidata"
 )
 
 type dialogue struct {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"leolm/internal/minidata"
+	"leolm/recipes/leo-mini/minidata"
 )
 
 var readingForms = []string{

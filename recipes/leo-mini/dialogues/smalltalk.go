@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
-	"leolm/internal/minidata"
+	"leolm/recipes/leo-mini/minidata"
 )
 
 // intent is something people say, with answers that suit every wording of it.

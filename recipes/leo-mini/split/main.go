@@ -20,7 +20,7 @@ import (
 	"strings"
 
 	"leolm/internal/durable"
-	"leolm/internal/minidata"
+	"leolm/recipes/leo-mini/minidata"
 )
 
 // source is one line of sources.

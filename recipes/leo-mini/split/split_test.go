@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"leolm/internal/minidata"
+	"leolm/recipes/leo-mini/minidata"
 )
 
 // prose is n words that no other seed gives.

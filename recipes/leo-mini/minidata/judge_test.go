@@ -6,7 +6,7 @@ import (
 )
 
 func TestVerdict(t *testing.T) {
-	qs, err := ReadQuestions("../../models/leo-mini/questions.jsonl")
+	qs, err := ReadQuestions("../../../models/leo-mini/questions.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestVerdict(t *testing.T) {
 
 // A model that always says the same is found out, and one that always abstains.
 func TestSummary(t *testing.T) {
-	qs, err := ReadQuestions("../../models/leo-mini/questions.jsonl")
+	qs, err := ReadQuestions("../../../models/leo-mini/questions.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
