@@ -1,0 +1,179 @@
+package dataset
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"unicode/utf16"
+
+	"leolm/chat"
+	"leolm/internal/durable"
+)
+
+// write writes both splits.
+func (p *preparation) write(ctx context.Context) error {
+	if err := p.split(); err != nil {
+		return err
+	}
+	p.count()
+	var trainParts, valParts []*part
+	var trainIdx, valIdx [][]int
+	for _, pt := range p.parts {
+		trainParts, trainIdx = append(trainParts, pt), append(trainIdx, pt.train)
+	}
+	for _, v := range p.valS {
+		valParts, valIdx = append(valParts, v.part), append(valIdx, v.part.val)
+	}
+	if err := p.list.Flush(); err != nil {
+		return err
+	}
+	if err := p.skips.Commit(); err != nil {
+		return err
+	}
+	if err := p.writeSpecials(); err != nil {
+		return err
+	}
+	if err := p.writeSplit(ctx, "val", valParts, valIdx, p.report.Val); err != nil {
+		return err
+	}
+	return p.writeSplit(ctx, "train", trainParts, trainIdx, p.report.Train)
+}
+
+func (p *preparation) writeSplit(ctx context.Context, split string, parts []*part, indices [][]int, stats []*Stats) error {
+	prefix := p.report.Prefix + "-" + split
+	if len(parts) == 0 {
+		// Files of an earlier run with a validation set must not stay.
+		for _, ext := range [...]string{"-text.idx", "-role.idx", "-text.bin", "-role.bin", "_stats.txt", "_stats.json", ".jsonl"} {
+			if err := os.Remove(prefix + ext); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+		return nil
+	}
+	w, err := NewShardWriter(prefix, p.enc.tok().Vocab())
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	var jsonl *durable.File
+	var lines *bufio.Writer
+	if p.mix.JSONL {
+		if jsonl, err = durable.Create(prefix + ".jsonl"); err != nil {
+			return err
+		}
+		defer jsonl.Abort()
+		lines = bufio.NewWriterSize(jsonl, 1<<20)
+	}
+	var sample Sample
+	var buf []byte
+	for k, pt := range parts {
+		roleTokens := [256]int64{}
+		for n, i := range indices[k] {
+			if n%4096 == 0 && ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			info := &pt.samples[i]
+			if info.skip != "" {
+				continue
+			}
+			var text string
+			if text, buf, err = pt.spill.read(info, &sample, buf, p.mix.JSONL); err != nil {
+				return err
+			}
+			if err := w.Add(sample); err != nil {
+				return err
+			}
+			for _, r := range sample.Roles {
+				roleTokens[r]++
+			}
+			if lines != nil {
+				buf = appendPythonJSON(append(buf[:0], `{"text": `...), text)
+				if _, err := lines.Write(append(buf, "}\n"...)); err != nil {
+					return err
+				}
+			}
+		}
+		for r, n := range roleTokens {
+			if n > 0 {
+				stats[k].RoleTokens[chat.Role(r).String()] = n
+			}
+		}
+	}
+	if lines != nil {
+		if err := lines.Flush(); err != nil {
+			return err
+		}
+		if err := jsonl.Commit(); err != nil {
+			return err
+		}
+	}
+	if err := durable.WriteTo(prefix+"_stats.txt", func(out io.Writer) error { return WriteBlock(out, prefix, stats) }); err != nil {
+		return err
+	}
+	tok, err := filepath.Abs(p.mix.path(p.mix.Tokenizer))
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(statsFile{p.mix.Preset, tok, p.report.Vocab, stats}, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(prefix+"_stats.json", append(data, '\n')); err != nil {
+		return err
+	}
+	return w.Commit()
+}
+
+// writeSpecials writes special_tokens.json as Python's json.dump does.
+func (p *preparation) writeSpecials() error {
+	names, ids := p.enc.specials()
+	b := []byte{'{'}
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(appendPythonJSON(b, name), ": "...)
+		b = strconv.AppendInt(b, int64(ids[i]), 10)
+	}
+	return durable.WriteFile(filepath.Join(p.dir, "special_tokens.json"), append(b, '}'))
+}
+
+// appendPythonJSON appends a string as Python's json.dump writes it by
+// default: everything outside of printable ASCII escaped.
+func appendPythonJSON(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	unit := func(x rune) {
+		b = append(b, '\\', 'u', hex[x>>12&15], hex[x>>8&15], hex[x>>4&15], hex[x&15])
+	}
+	b = append(b, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r == '\n':
+			b = append(b, `\n`...)
+		case r == '\r':
+			b = append(b, `\r`...)
+		case r == '\t':
+			b = append(b, `\t`...)
+		case r == '\b':
+			b = append(b, `\b`...)
+		case r == '\f':
+			b = append(b, `\f`...)
+		case r >= ' ' && r < 0x7f:
+			b = append(b, byte(r))
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			unit(hi)
+			unit(lo)
+		default:
+			unit(r)
+		}
+	}
+	return append(b, '"')
+}
