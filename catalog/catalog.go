@@ -27,7 +27,9 @@ type Model struct {
 	Name       string
 	Checkpoint *checkpoint.Checkpoint
 	Tokenizer  *tokenizer.Tokenizer
-	Template   *chat.Template // ChatML's card rendering if the files have none
+	// OwnTokenizer is the files' own where Options name another; nil if the files have none.
+	OwnTokenizer *tokenizer.Tokenizer
+	Template     *chat.Template // ChatML's card rendering if the files have none
 	// TemplateSource says where Template comes from.
 	TemplateSource string
 	StopIDs        []int32
@@ -88,16 +90,25 @@ func (m *Model) fill(opt Options) error {
 	c := m.Checkpoint
 	var err error
 	switch {
-	case opt.Tokenizer != "":
-		m.Tokenizer, err = checkpoint.OpenTokenizer(opt.Tokenizer, tokenizer.Options{})
-	case c.Vocab != nil:
-		m.Tokenizer, err = tokenizer.FromGGUF(*c.Vocab, tokenizer.Options{})
+	case c.Vocab != nil && len(c.Vocab.Tokens) > 0:
+		m.OwnTokenizer, err = tokenizer.FromGGUF(*c.Vocab, tokenizer.Options{})
 	case c.TokenizerDir != "":
-		m.Tokenizer, err = checkpoint.OpenTokenizer(c.TokenizerDir, tokenizer.Options{})
+		m.OwnTokenizer, err = checkpoint.OpenTokenizer(c.TokenizerDir, tokenizer.Options{})
 	default:
 		err = fmt.Errorf("%s has no tokenizer; give one with --tokenizer", m.Name)
 	}
+	switch {
+	case opt.Tokenizer != "":
+		if m.Tokenizer, err = checkpoint.OpenTokenizer(opt.Tokenizer, tokenizer.Options{}); err == nil {
+			m.compareTokenizers(opt.Tokenizer)
+		}
+	default:
+		m.Tokenizer = m.OwnTokenizer
+	}
 	if err != nil {
+		return err
+	}
+	if err := m.checkFingerprint(opt.Tokenizer); err != nil {
 		return err
 	}
 	for _, n := range m.Tokenizer.Notes() {
@@ -105,8 +116,8 @@ func (m *Model) fill(opt Options) error {
 			m.Notes = append(m.Notes, n)
 		}
 	}
-	if n := m.Tokenizer.Vocab(); n > c.Config.VocabSize {
-		return fmt.Errorf("%s: the tokenizer has %d ids, the model only %d rows: they do not belong together", m.Name, n, c.Config.VocabSize)
+	if err := m.checkRows(); err != nil {
+		return err
 	}
 	if err := m.template(opt.Template); err != nil {
 		return err
@@ -126,6 +137,64 @@ func (m *Model) fill(opt Options) error {
 	if err := m.Sampling.Check(); err != nil {
 		m.Notes = append(m.Notes, fmt.Sprintf("What the model recommends for drawing tokens can't be used, Leo's default is: %v.", err))
 		m.Sampling = own
+	}
+	return nil
+}
+
+// TokenizerError says that a model's tokenizer is not the one it was trained with.
+type TokenizerError struct {
+	Model     string
+	Want, Got string // fingerprints
+}
+
+func (e *TokenizerError) Error() string {
+	return fmt.Sprintf("%s: its tokenizer gives other ids (fingerprint %s) than the one that it was trained with (%s): the files were changed or replaced since", e.Model, e.Got, e.Want)
+}
+
+// checkFingerprint holds the tokenizer against the record that training left with the weights. A tokenizer that the user
+// names takes the place of a damaged one.
+func (m *Model) checkFingerprint(given string) error {
+	want := m.Checkpoint.TokenizerFingerprint
+	if want == "" {
+		return nil
+	}
+	got := m.Tokenizer.Fingerprint()
+	switch {
+	case got == want:
+		return nil
+	case given == "":
+		return &TokenizerError{Model: m.Name, Want: want, Got: got}
+	}
+	m.Notes = append(m.Notes, fmt.Sprintf("%s gives other ids than the tokenizer that the model was trained with (fingerprints %s and %s).", given, got, want))
+	return nil
+}
+
+// compareTokenizers says what is wrong with a tokenizer that is given in place of the model's own.
+func (m *Model) compareTokenizers(path string) {
+	if m.OwnTokenizer == nil {
+		return
+	}
+	if ok, why := m.Tokenizer.Extends(m.OwnTokenizer); !ok {
+		m.Notes = append(m.Notes, fmt.Sprintf("%s is not the tokenizer that the model was trained with: %s.", path, why))
+	}
+}
+
+// checkRows holds the tokenizer against the model's rows. Control tokens without a row, as a <pad> that was added to the
+// tokenizer alone, are passed over as transformers does; pieces of text without one are another model's tokenizer.
+func (m *Model) checkRows() error {
+	t, rows := m.Tokenizer, m.Checkpoint.Config.VocabSize
+	var beyond []string
+	for id := rows; id < t.Vocab(); id++ {
+		switch t.Kind(int32(id)) {
+		case tokenizer.Unused:
+		case tokenizer.Control, tokenizer.UserDefined:
+			beyond = append(beyond, t.Piece(int32(id)))
+		default:
+			return fmt.Errorf("%s: the tokenizer has %d ids, the model only %d rows: they do not belong together", m.Name, t.Vocab(), rows)
+		}
+	}
+	if len(beyond) > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("The tokenizer has %s from id %d on, for which the model has no rows: a prompt with one of them is refused.", strings.Join(beyond, ", "), rows))
 	}
 	return nil
 }
@@ -156,20 +225,13 @@ func (m *Model) addStop(id int32) {
 func (m *Model) template(name string) error {
 	c := m.Checkpoint
 	if name != "" {
-		if t, err := chat.FindTemplate(name); err == nil {
-			m.Template, m.TemplateSource = t, name
-			return nil
-		}
-		src, err := os.ReadFile(name)
-		if err != nil {
-			return fmt.Errorf("template %q is neither a file nor one of %s", name, strings.Join(chat.TemplateNames(), ", "))
-		}
+		var err error
 		m.TemplateSource = name
-		m.Template, err = m.jinja(string(src))
+		m.Template, err = OpenTemplate(name, m.Tokenizer)
 		return err
 	}
 	if c.ChatTemplate != "" {
-		t, err := m.jinja(c.ChatTemplate)
+		t, err := ParseTemplate(c.ChatTemplate, m.Tokenizer)
 		if err != nil {
 			return fmt.Errorf("%s: chat template: %w (choose another with --template)", m.Name, err)
 		}
@@ -180,17 +242,31 @@ func (m *Model) template(name string) error {
 	return nil
 }
 
-// jinja reads a chat template with the tokenizer's special tokens.
-func (m *Model) jinja(src string) (*chat.Template, error) {
+// OpenTemplate finds a chat template by its name in package chat, or reads the Jinja file of that name.
+func OpenTemplate(name string, tok *tokenizer.Tokenizer) (*chat.Template, error) {
+	if t, err := chat.FindTemplate(name); err == nil {
+		return t, nil
+	}
+	src, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("template %q is neither a file nor one of %s", name, strings.Join(chat.TemplateNames(), ", "))
+	}
+	t, err := ParseTemplate(string(src), tok)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return t, nil
+}
+
+// ParseTemplate reads a Jinja chat template with the tokenizer's special tokens.
+func ParseTemplate(source string, tok *tokenizer.Tokenizer) (*chat.Template, error) {
 	special := map[string]string{}
-	for name, id := range map[string]int32{
-		"bos_token": m.Tokenizer.BOS(), "eos_token": m.Tokenizer.EOS(), "unk_token": m.Tokenizer.UNK(), "pad_token": m.Tokenizer.PAD(),
-	} {
+	for name, id := range map[string]int32{"bos_token": tok.BOS(), "eos_token": tok.EOS(), "unk_token": tok.UNK(), "pad_token": tok.PAD()} {
 		if id >= 0 {
-			special[name] = m.Tokenizer.Piece(id)
+			special[name] = tok.Piece(id)
 		}
 	}
-	return chat.NewJinja(src, special)
+	return chat.NewJinja(source, special)
 }
 
 // Load puts the weights on dev.

@@ -446,8 +446,9 @@ type PEFTOptions struct {
 	// RankPattern and AlphaPattern name the modules with another rank or alpha, as PEFT has them.
 	RankPattern  map[string]int
 	AlphaPattern map[string]float64
-	Saved        []Source     // whole weights trained along
-	DType        tensor.DType // f32, f16 or bf16; Invalid: f32
+	Saved        []Source       // whole weights trained along
+	Files        TokenizerFiles // of the tokenizer that the adapter was trained with, and further ones
+	DType        tensor.DType   // f32, f16 or bf16; Invalid: f32
 }
 
 // WritePEFT writes a folder that PEFT and transformers load as an adapter:
@@ -518,6 +519,11 @@ func WritePEFT(dir string, targets []LoRAWeights, opt PEFTOptions) error {
 	}
 	if err := WriteSafetensors(filepath.Join(dir, "adapter_model.safetensors"), map[string]string{"format": "pt"}, out); err != nil {
 		return err
+	}
+	if opt.Files != nil {
+		if err := opt.Files.Write(dir); err != nil {
+			return err
+		}
 	}
 	return durable.WriteFile(file, config)
 }

@@ -40,6 +40,9 @@ type Checkpoint struct {
 	// tokenizer files are in TokenizerDir.
 	Vocab        *tokenizer.GGUFVocab
 	TokenizerDir string
+	// TokenizerFingerprint is that of the tokenizer which the weights were trained with (tokenizer.Fingerprint), as the
+	// program that trained them wrote it; "" if the files say nothing.
+	TokenizerFingerprint string
 
 	// ChatTemplate is the Jinja template, "" if there is none; ChatTemplates
 	// holds the named ones of a file that has several.

@@ -260,21 +260,19 @@ func (c *Checkpoint) readTokenizerFiles(dir string) error {
 			}
 		}
 		bos, eos = tokenText(o, "bos_token"), tokenText(o, "eos_token")
-		if o.has("chat_template") && bytes.HasPrefix(bytes.TrimSpace(o.m["chat_template"]), []byte("[")) {
-			var named []struct{ Name, Template string }
-			o.get("chat_template", "a list of named templates", &named)
-			for _, t := range named {
-				c.addTemplate(t.Name, t.Template)
-			}
-		} else {
-			c.ChatTemplate = o.string("chat_template")
-		}
 		if o.err != nil {
 			return jsonError(file, data, o.err)
 		}
 	}
-	if err := c.readTemplateFiles(dir); err != nil {
+	files, err := tokenizerFolder(dir)
+	if err != nil {
 		return err
+	}
+	if err := c.readTemplates(files); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if c.TokenizerFingerprint, err = files.Fingerprint(); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
 	}
 	file = filepath.Join(dir, "special_tokens_map.json")
 	if data, err := readOptional(file); err != nil {
@@ -345,26 +343,32 @@ func (c *Checkpoint) addTemplate(name, text string) {
 // moreTemplates is the folder of further templates beside chat_template.jinja.
 const moreTemplates = "additional_chat_templates"
 
-// readTemplateFiles reads chat_template.jinja, which outranks
-// tokenizer_config.json, and additional_chat_templates/NAME.jinja.
-func (c *Checkpoint) readTemplateFiles(dir string) error {
-	data, err := readOptional(filepath.Join(dir, "chat_template.jinja"))
+// readTemplates reads the chat templates: those of tokenizer_config.json, then chat_template.jinja and
+// additional_chat_templates/NAME.jinja, which outrank them.
+func (c *Checkpoint) readTemplates(f TokenizerFiles) error {
+	o, err := parseObject(f.object(fileConfig))
 	if err != nil {
-		return err
+		return jsonError(fileConfig, f[fileConfig], err)
 	}
-	if data != nil {
-		c.ChatTemplate = string(data)
-	}
-	more, err := filepath.Glob(filepath.Join(dir, moreTemplates, "*.jinja"))
-	if err != nil {
-		return nil // dir itself holds a bad pattern; there is nothing more to read
-	}
-	for _, f := range more {
-		data, err := readSmall(f, maxJSON)
-		if err != nil {
-			return err
+	if o.has("chat_template") && bytes.HasPrefix(bytes.TrimSpace(o.m["chat_template"]), []byte("[")) {
+		var named []struct{ Name, Template string }
+		o.get("chat_template", "a list of named templates", &named)
+		for _, t := range named {
+			c.addTemplate(t.Name, t.Template)
 		}
-		c.addTemplate(strings.TrimSuffix(filepath.Base(f), ".jinja"), string(data))
+	} else {
+		c.ChatTemplate = o.string("chat_template")
+	}
+	if o.err != nil {
+		return jsonError(fileConfig, f[fileConfig], o.err)
+	}
+	if t := f[fileChatTemplate]; t != nil {
+		c.ChatTemplate = string(t)
+	}
+	for _, name := range sortedKeys(f) {
+		if base, ok := strings.CutPrefix(name, moreTemplates+"/"); ok {
+			c.addTemplate(strings.TrimSuffix(base, ".jinja"), string(f[name]))
+		}
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func TestRealLeoLMVocabulary(t *testing.T) {
 	if !slices.Equal(c.StopIDs(), []int{2, 32006}) {
 		t.Errorf("stops %v", c.StopIDs())
 	}
-	meta, err := c.TokenizerMetadata()
+	meta, _, err := c.TokenizerMetadata()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -46,9 +47,45 @@ func (g *GGUF) generation() Generation {
 	return out
 }
 
+// GGUFNotes says what GGUF has no entry for.
+func (g *Generation) GGUFNotes() []string {
+	var lost []string
+	if g.DoSample == nil || *g.DoSample {
+		if g.TypicalP != nil && *g.TypicalP < 1 {
+			lost = append(lost, "typical_p")
+		}
+	}
+	for name, v := range map[string]*int{"max_length": g.MaxLength, "max_new_tokens": g.MaxNewTokens} {
+		if v != nil {
+			lost = append(lost, name)
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	slices.Sort(lost)
+	return []string{fmt.Sprintf("GGUF has no entry for %s of generation_config.json.", strings.Join(lost, ", "))}
+}
+
+// Drawing returns g with do_sample stated where g recommends how to draw: without it transformers answers greedily and
+// ignores the rest.
+func (g Generation) Drawing() Generation {
+	if g.DoSample != nil {
+		return g
+	}
+	if t := g.Temperature; (t != nil && *t > 0) || t == nil && (g.TopP != nil || g.TopK != nil || g.MinP != nil) {
+		yes := true
+		g.DoSample = &yes
+	}
+	return g
+}
+
 // Replace puts what is stated in the place of what the metadata of a file recommend.
 func (g *Generation) Replace(metadata []KV) []KV {
 	kept := slices.DeleteFunc(slices.Clone(metadata), func(e KV) bool { return strings.HasPrefix(e.Key, "general.sampling.") })
+	if g.DoSample != nil && !*g.DoSample {
+		return kept // the rest counts for nothing then, in transformers and here
+	}
 	floats := g.floats()
 	for _, key := range sortedKeys(floats) {
 		if v := *floats[key]; v != nil {

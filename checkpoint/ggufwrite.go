@@ -292,6 +292,40 @@ func (c *Config) ggufMetadata(opt GGUFOptions) []KV {
 	return kv
 }
 
+// GGUFMetadata are the entries of a GGUF file beside those of the configuration: what a GGUF source states, or a folder's
+// vocabulary, templates and sampling. The notes say what the file can't hold.
+func (c *Checkpoint) GGUFMetadata() (kv []KV, notes []string, err error) {
+	if c.GGUF != nil {
+		return padVocab(c.GGUF.KeptMetadata(), c.Config.VocabSize), c.Config.GGUFNotes(), nil
+	}
+	kv, notes, err = c.TokenizerMetadata()
+	if err != nil {
+		return nil, nil, err
+	}
+	notes = append(notes, c.Generation.GGUFNotes()...)
+	return c.Generation.Replace(kv), append(notes, c.Config.GGUFNotes()...), nil
+}
+
+// GGUFNotes says what of the configuration other readers of a GGUF file don't heed.
+func (c *Config) GGUFNotes() []string {
+	if c.SlidingWindow == 0 || c.SlidingWindow >= c.MaxPositions {
+		return nil
+	}
+	return []string{fmt.Sprintf("Each position attends to the last %d only (sliding window). The file says so, but llama.cpp's llama architecture has no window: "+
+		"its answers differ beyond that many positions.", c.SlidingWindow)}
+}
+
+// WithVocabulary returns kept metadata of another file with the tokenizer.* entries of files in place of its own.
+func (f TokenizerFiles) WithVocabulary(kept []KV, cfg *Config) (kv []KV, notes []string, err error) {
+	for _, e := range kept {
+		if !strings.HasPrefix(e.Key, "tokenizer.") {
+			kv = append(kv, e)
+		}
+	}
+	own, notes, err := f.Metadata(cfg)
+	return append(kv, own...), notes, err
+}
+
 // KeptMetadata are the entries of a GGUF file that stay true when it is written
 // again with other data types: all but those about types, splits and shapes.
 func (g *GGUF) KeptMetadata() []KV {

@@ -108,6 +108,7 @@ func fromGGUF(path string, g *GGUF) (*Checkpoint, error) {
 			}
 		}
 	}
+	c.TokenizerFingerprint, _ = g.Get(keyFingerprint).(string)
 	c.Generation = g.generation()
 	arch, _ := g.Get("general.architecture").(string)
 	if typ, _ := g.Get("general.type").(string); typ == "adapter" {
@@ -399,6 +400,9 @@ func (g *GGUF) vocab() (*tokenizer.GGUFVocab, error) {
 		if b, ok := g.Get("tokenizer.ggml." + key).(bool); ok {
 			*dst = b
 		}
+	}
+	if b, ok := g.Get(keyLegacy).(bool); ok {
+		v.FirstOnly = !b
 	}
 	switch m := g.Get("tokenizer.ggml.precompiled_charsmap").(type) {
 	case []uint8:

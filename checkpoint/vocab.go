@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -39,6 +38,8 @@ type rawVocab struct {
 	dummyPrefix   bool
 	removeExtra   bool
 	charsmap      []byte
+	firstOnly     bool     // of tokenizer.json: only the beginning of the whole text gets a "▁"
+	beyond        []string // tokens left out for want of rows
 }
 
 // pbFields walks the fields of a protocol buffer message: field number, and
@@ -262,8 +263,12 @@ func tokenizerJSON(data []byte, size int) (*rawVocab, error) {
 		v.merges = append(v.merges, line)
 	}
 	for _, a := range t.Added {
-		if a.ID < 0 || a.ID >= size {
-			return nil, fmt.Errorf("added token %q has id %d, the model has %d rows", a.Content, a.ID, size)
+		if a.ID < 0 {
+			return nil, fmt.Errorf("added token %q has id %d", a.Content, a.ID)
+		}
+		if a.ID >= size {
+			v.beyond = append(v.beyond, a.Content)
+			continue
 		}
 		v.tokens[a.ID], v.types[a.ID] = a.Content, tokenUserDefined
 		if a.Special {
@@ -306,6 +311,7 @@ func (v *rawVocab) likeSentencePiece(t *hfTokenizer) {
 	v.model, v.pre = "llama", "default"
 	norm, pre := string(t.Normalizer), string(t.PreTokenizer)
 	v.dummyPrefix = strings.Contains(norm, `"Prepend"`) || strings.Contains(pre, `"Metaspace"`) && !strings.Contains(pre, `"never"`)
+	v.firstOnly = strings.Contains(pre, `"Metaspace"`) && strings.Contains(pre, `"first"`)
 	rank := make(map[string]int, len(v.merges))
 	for i, m := range v.merges {
 		l, r, _ := strings.Cut(m, " ")
@@ -332,26 +338,73 @@ func (v *rawVocab) likeSentencePiece(t *hfTokenizer) {
 
 // TokenizerMetadata returns the tokenizer.* entries of GGUF for the
 // checkpoint's vocabulary, which may be a folder's tokenizer.model or
-// tokenizer.json or already GGUF's own.
-func (c *Checkpoint) TokenizerMetadata() ([]KV, error) {
+// tokenizer.json or already GGUF's own, with as many tokens as the model has
+// rows. The notes say what GGUF can't hold.
+func (c *Checkpoint) TokenizerMetadata() (kv []KV, notes []string, err error) {
 	if c.GGUF != nil {
-		var kv []KV
 		for _, e := range c.GGUF.KV {
 			if strings.HasPrefix(e.Key, "tokenizer.") {
 				kv = append(kv, e)
 			}
 		}
-		return kv, nil
+		return padVocab(kv, c.Config.VocabSize), nil, nil
 	}
-	v, file, err := c.readVocab()
+	f, err := tokenizerFolder(c.TokenizerDir)
 	if err != nil {
-		return nil, &FormatError{File: file, Offset: -1, Err: err}
+		return nil, nil, err
 	}
-	special, err := c.addTokens(v)
+	kv, notes, err = f.Metadata(&c.Config)
 	if err != nil {
-		return nil, &FormatError{File: file, Offset: -1, Err: err}
+		err = fmt.Errorf("%s: %w", c.TokenizerDir, err)
 	}
-	kv := []KV{{"tokenizer.ggml.model", v.model}, {"tokenizer.ggml.pre", v.pre}, {"tokenizer.ggml.tokens", v.tokens}}
+	return kv, notes, err
+}
+
+// padVocab fills a vocabulary in GGUF metadata up to rows with tokens that no text becomes: llama.cpp refuses a file
+// whose embedding has more rows than there are tokens.
+func padVocab(kv []KV, rows int) []KV {
+	out := slices.Clone(kv)
+	for i, e := range out {
+		switch v := e.Value.(type) {
+		case []string:
+			if e.Key == "tokenizer.ggml.tokens" && len(v) > 0 {
+				v = slices.Clone(v)
+				for len(v) < rows {
+					v = append(v, padName(len(v)))
+				}
+				out[i].Value = v
+			}
+		case []float32:
+			if e.Key == "tokenizer.ggml.scores" {
+				out[i].Value = append(slices.Clone(v), make([]float32, max(rows-len(v), 0))...)
+			}
+		case []int32:
+			if e.Key == "tokenizer.ggml.token_type" {
+				out[i].Value = append(slices.Clone(v), slices.Repeat([]int32{tokenUnused}, max(rows-len(v), 0))...)
+			}
+		}
+	}
+	return out
+}
+
+// padName names a row without a token, as llama.cpp's converter does.
+func padName(id int) string { return fmt.Sprintf("[PAD%d]", id) }
+
+// keyLegacy is Leo's own entry for vocabularies whose text gets a "▁" at the very beginning only.
+const keyLegacy = "tokenizer.leo.legacy"
+
+// Metadata returns the tokenizer.* entries of a GGUF file for a model of configuration cfg, which gives the number of
+// rows and the special ids that the files leave out. The notes say what GGUF can't hold.
+func (f TokenizerFiles) Metadata(cfg *Config) (kv []KV, notes []string, err error) {
+	v, file, err := f.readVocab(cfg.VocabSize)
+	if err != nil {
+		return nil, nil, &FormatError{File: file, Offset: -1, Err: err}
+	}
+	special, err := f.addTokens(v)
+	if err != nil {
+		return nil, nil, &FormatError{File: file, Offset: -1, Err: err}
+	}
+	kv = []KV{{"tokenizer.ggml.model", v.model}, {"tokenizer.ggml.pre", v.pre}, {"tokenizer.ggml.tokens", v.tokens}}
 	if v.model == "llama" {
 		kv = append(kv, KV{"tokenizer.ggml.scores", v.scores})
 	}
@@ -359,10 +412,47 @@ func (c *Checkpoint) TokenizerMetadata() ([]KV, error) {
 	if v.merges != nil {
 		kv = append(kv, KV{"tokenizer.ggml.merges", v.merges})
 	}
-	id := func(key string, n int) {
-		if n >= 0 && n < len(v.tokens) {
-			kv = append(kv, KV{"tokenizer.ggml." + key + "_token_id", uint32(n)})
+	kv = append(kv, v.specialIDs(cfg, special)...)
+	kv = append(kv, KV{"tokenizer.ggml.add_space_prefix", v.dummyPrefix})
+	if v.model == "llama" && v.removeExtra {
+		kv = append(kv, KV{"tokenizer.ggml.remove_extra_whitespaces", true})
+	}
+	if len(v.charsmap) > 0 {
+		kv = append(kv, KV{"tokenizer.ggml.precompiled_charsmap", v.charsmap})
+	}
+	if len(v.beyond) > 0 {
+		notes = append(notes, fmt.Sprintf("The tokenizer's %s left out: the model has %d rows, none for them.", listed(v.beyond), cfg.VocabSize))
+	}
+	if v.model == "llama" && v.dummyPrefix && (special.legacy != nil && !*special.legacy || v.firstOnly) {
+		kv = append(kv, KV{keyLegacy, false})
+		notes = append(notes, `The tokenizer puts its "▁" before the very first text only (legacy: false). GGUF has no entry for that: Leo keeps it in one of its own, `+
+			`llama.cpp gives every text behind a control token a "▁", so that its ids of chat prompts differ.`)
+	}
+	if fp, err := f.Fingerprint(); err != nil {
+		return nil, nil, err
+	} else if fp != "" {
+		kv = append(kv, KV{keyFingerprint, fp})
+	}
+	templates, err := f.templates()
+	return append(kv, templates...), notes, err
+}
+
+// listed writes names for a sentence.
+func listed(names []string) string {
+	if len(names) == 1 {
+		return fmt.Sprintf("token %q is", names[0])
+	}
+	return fmt.Sprintf("%d tokens from %q to %q are", len(names), names[0], names[len(names)-1])
+}
+
+// specialIDs are the entries that name single tokens and say which of them texts get.
+func (v *rawVocab) specialIDs(cfg *Config, special specialTokens) []KV {
+	var kv []KV
+	find := func(text string, otherwise int) int {
+		if i := slices.Index(v.tokens, text); text != "" && i >= 0 {
+			return i
 		}
+		return otherwise
 	}
 	stop := -1 // the token that ends a turn, if there is one
 	for _, e := range endOfTurn {
@@ -370,43 +460,49 @@ func (c *Checkpoint) TokenizerMetadata() ([]KV, error) {
 			stop = i
 		}
 	}
-	bos, eos := c.Config.BOS, -1
-	if len(c.Config.EOS) > 0 {
-		eos = c.Config.EOS[0]
+	bos, eos := cfg.BOS, -1
+	if len(cfg.EOS) > 0 {
+		eos = cfg.EOS[0]
 	}
-	if special.eos != "" {
-		if i := slices.Index(v.tokens, special.eos); i >= 0 {
-			eos = i
+	eos = find(special.eos, eos)
+	// LeoLM calls the opening of a turn its beginning of sequence; it must not open the prompt twice.
+	turn := special.bos == ChatMarkers[0]
+	if !turn {
+		bos = find(special.bos, bos)
+	}
+	pad := cfg.PAD
+	if pad < 0 {
+		pad = find(special.pad, -1)
+	}
+	for _, e := range []struct {
+		key string
+		id  int
+	}{{"bos", bos}, {"eos", eos}, {"unknown", v.unk}, {"padding", pad}} {
+		if e.id >= 0 && e.id < len(v.tokens) {
+			kv = append(kv, KV{"tokenizer.ggml." + e.key + "_token_id", uint32(e.id)})
 		}
 	}
-	if special.bos != "" && special.bos != "<|im_start|>" {
-		if i := slices.Index(v.tokens, special.bos); i >= 0 {
-			bos = i
-		}
-	}
-	id("bos", bos)
-	id("eos", eos)
-	id("unknown", v.unk)
-	id("padding", c.Config.PAD)
 	if stop >= 0 && stop != eos {
-		id("eot", stop)
+		kv = append(kv, KV{"tokenizer.ggml.eot_token_id", uint32(stop)})
 	}
 	addBOS := v.model == "llama"
 	if special.addBOS != nil {
 		addBOS = *special.addBOS
 	}
-	if special.bos == "<|im_start|>" {
-		// LeoLM names the opening of a turn so; it must not open the prompt twice.
-		addBOS = false
-	}
-	kv = append(kv, KV{"tokenizer.ggml.add_bos_token", addBOS})
+	kv = append(kv, KV{"tokenizer.ggml.add_bos_token", addBOS && !turn})
 	if special.addEOS != nil {
 		kv = append(kv, KV{"tokenizer.ggml.add_eos_token", *special.addEOS})
 	}
-	kv = append(kv, KV{"tokenizer.ggml.add_space_prefix", v.dummyPrefix})
-	if len(v.charsmap) > 0 {
-		kv = append(kv, KV{"tokenizer.ggml.precompiled_charsmap", v.charsmap})
+	return kv
+}
+
+// templates are the entries of the chat templates.
+func (f TokenizerFiles) templates() ([]KV, error) {
+	c := Checkpoint{}
+	if err := c.readTemplates(f); err != nil {
+		return nil, err
 	}
+	var kv []KV
 	if c.ChatTemplate != "" {
 		kv = append(kv, KV{"tokenizer.chat_template", c.ChatTemplate})
 	}
@@ -417,18 +513,14 @@ func (c *Checkpoint) TokenizerMetadata() ([]KV, error) {
 }
 
 // readVocab reads the folder's tokenizer.model, else its tokenizer.json.
-func (c *Checkpoint) readVocab() (*rawVocab, string, error) {
-	size := c.Config.VocabSize
-	file := filepath.Join(c.TokenizerDir, "tokenizer.model")
-	data, err := readOptional(file)
-	if err != nil {
-		return nil, file, err
-	}
-	if data != nil {
+func (f TokenizerFiles) readVocab(size int) (*rawVocab, string, error) {
+	file := fileSentencePiece
+	if data := f[file]; data != nil {
 		v, err := sentencePiece(data)
 		if err != nil {
 			return nil, file, err
 		}
+		v.dropBeyond(size)
 		if len(v.tokens) > size {
 			return nil, file, fmt.Errorf("%d pieces for the model's %d rows", len(v.tokens), size)
 		}
@@ -437,31 +529,44 @@ func (c *Checkpoint) readVocab() (*rawVocab, string, error) {
 		}
 		return v, file, nil
 	}
-	file = filepath.Join(c.TokenizerDir, "tokenizer.json")
-	if data, err = readOptional(file); err != nil {
-		return nil, file, err
+	file = fileTokenizerJSON
+	if f[file] == nil {
+		return nil, "", fmt.Errorf("neither tokenizer.model nor tokenizer.json: the model has no tokenizer")
 	}
-	if data == nil {
-		return nil, c.TokenizerDir, fmt.Errorf("neither tokenizer.model nor tokenizer.json: the model has no tokenizer")
-	}
-	v, err := tokenizerJSON(data, size)
+	v, err := tokenizerJSON(f[file], size)
 	return v, file, err
+}
+
+// dropBeyond leaves out control tokens at the end that the model has no rows for, as a <pad> that was added to the
+// tokenizer alone: nothing leads to them, and GGUF wants as many tokens as rows.
+func (v *rawVocab) dropBeyond(size int) {
+	for n := len(v.tokens); n > size && (v.types[n-1] == tokenControl || v.types[n-1] == tokenUserDefined || v.types[n-1] == tokenUnused); n = len(v.tokens) {
+		v.beyond = append(v.beyond, v.tokens[n-1])
+		v.tokens, v.scores, v.types = v.tokens[:n-1], v.scores[:n-1], v.types[:n-1]
+	}
 }
 
 // specialTokens are what the configuration files say of a tokenizer.
 type specialTokens struct {
-	bos, eos       string
+	bos, eos, pad  string
 	addBOS, addEOS *bool
+	legacy         *bool
 }
 
 // addTokens adds the tokens of added_tokens.json and tokenizer_config.json and
 // gives rows without a token a name of their own.
-func (c *Checkpoint) addTokens(v *rawVocab) (specialTokens, error) {
+func (f TokenizerFiles) addTokens(v *rawVocab) (specialTokens, error) {
 	var s specialTokens
 	control := map[string]bool{}
 	set := func(id int, text string, special bool) error {
-		if id < 0 || id >= len(v.tokens) {
-			return fmt.Errorf("added token %q has id %d, the model has %d rows", text, id, len(v.tokens))
+		if id < 0 {
+			return fmt.Errorf("added token %q has id %d", text, id)
+		}
+		if id >= len(v.tokens) {
+			if !slices.Contains(v.beyond, text) {
+				v.beyond = append(v.beyond, text)
+			}
+			return nil
 		}
 		if v.types[id] == tokenByte || v.types[id] == tokenUnknown || v.tokens[id] == text && v.types[id] == tokenControl {
 			return nil
@@ -472,11 +577,8 @@ func (c *Checkpoint) addTokens(v *rawVocab) (specialTokens, error) {
 		}
 		return nil
 	}
-	for _, file := range []string{"special_tokens_map.json", "tokenizer_config.json"} {
-		data, err := readOptional(filepath.Join(c.TokenizerDir, file))
-		if err != nil {
-			return s, err
-		}
+	for _, file := range []string{fileSpecialMap, fileConfig} {
+		data := f[file]
 		if data == nil {
 			continue
 		}
@@ -495,7 +597,10 @@ func (c *Checkpoint) addTokens(v *rawVocab) (specialTokens, error) {
 		if t := tokenText(o, "eos_token"); t != "" {
 			s.eos = t
 		}
-		for key, dst := range map[string]**bool{"add_bos_token": &s.addBOS, "add_eos_token": &s.addEOS} {
+		if t := tokenText(o, "pad_token"); t != "" {
+			s.pad = t
+		}
+		for key, dst := range map[string]**bool{"add_bos_token": &s.addBOS, "add_eos_token": &s.addEOS, "legacy": &s.legacy} {
 			if o.has(key) {
 				b := o.bool(key)
 				*dst = &b
@@ -519,11 +624,7 @@ func (c *Checkpoint) addTokens(v *rawVocab) (specialTokens, error) {
 			}
 		}
 	}
-	data, err := readOptional(filepath.Join(c.TokenizerDir, "added_tokens.json"))
-	if err != nil {
-		return s, err
-	}
-	if data != nil {
+	if data := f[fileAddedTokens]; data != nil {
 		ids := map[string][]int{}
 		if err := addedTokens(data, ids); err != nil {
 			return s, fmt.Errorf("added_tokens.json: %w", err)
@@ -544,7 +645,7 @@ func (c *Checkpoint) addTokens(v *rawVocab) (specialTokens, error) {
 	}
 	for i, text := range v.tokens {
 		if text == "" {
-			v.tokens[i], v.types[i] = fmt.Sprintf("[PAD%d]", i), tokenUnused
+			v.tokens[i], v.types[i] = padName(i), tokenUnused
 		}
 	}
 	return s, nil
@@ -552,31 +653,11 @@ func (c *Checkpoint) addTokens(v *rawVocab) (specialTokens, error) {
 
 // TokenizerFiles returns the tokenizer files of a Hugging Face folder for the
 // checkpoint's vocabulary: copies for a folder, conversions for GGUF.
-func (c *Checkpoint) TokenizerFiles() (map[string][]byte, error) {
-	out := map[string][]byte{}
+func (c *Checkpoint) TokenizerFiles() (TokenizerFiles, error) {
 	if c.GGUF == nil {
-		for _, name := range []string{"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja"} {
-			data, err := readOptional(filepath.Join(c.TokenizerDir, name))
-			if err != nil {
-				return nil, err
-			}
-			if data != nil {
-				out[name] = data
-			}
-		}
-		more, err := filepath.Glob(filepath.Join(c.TokenizerDir, moreTemplates, "*.jinja"))
-		if err != nil {
-			more = nil // the folder's own name holds a bad pattern; reading found none there either
-		}
-		for _, path := range more {
-			data, err := readSmall(path, maxJSON)
-			if err != nil {
-				return nil, err
-			}
-			out[moreTemplates+"/"+filepath.Base(path)] = data
-		}
-		return out, nil
+		return tokenizerFolder(c.TokenizerDir)
 	}
+	out := TokenizerFiles{}
 	g := c.Vocab
 	if len(g.Tokens) == 0 {
 		return out, nil
@@ -593,6 +674,11 @@ func (c *Checkpoint) TokenizerFiles() (map[string][]byte, error) {
 			tokens[id], types[id] = name, tokenControl
 		}
 	}
+	n := len(tokens)
+	for n > 0 && types[n-1] == tokenUnused && tokens[n-1] == padName(n-1) {
+		n-- // fills the embedding's rows up: no token of the tokenizer's
+	}
+	tokens, types = tokens[:n], types[:n]
 	name := func(id int) any {
 		if id >= 0 && id < len(tokens) {
 			return tokens[id]
@@ -626,9 +712,10 @@ func (c *Checkpoint) TokenizerFiles() (map[string][]byte, error) {
 	}
 	switch g.Model {
 	case "llama":
-		config["tokenizer_class"], config["legacy"] = "LlamaTokenizer", false
-		v := &rawVocab{tokens: tokens, types: types, scores: g.Scores, bos: g.BOS, eos: g.EOS, unk: g.UNK, pad: g.PAD, dummyPrefix: g.AddSpacePrefix, removeExtra: g.RemoveExtra, charsmap: g.Charsmap}
-		if v.scores == nil {
+		// GGUF's readers give every text between control tokens a "▁" of its own, unless the file says otherwise.
+		config["tokenizer_class"], config["legacy"] = "LlamaTokenizer", !g.FirstOnly
+		v := &rawVocab{tokens: tokens, types: types, scores: g.Scores[:min(n, len(g.Scores))], bos: g.BOS, eos: g.EOS, unk: g.UNK, pad: g.PAD, dummyPrefix: g.AddSpacePrefix, removeExtra: g.RemoveExtra, charsmap: g.Charsmap}
+		if len(v.scores) != n {
 			return nil, fmt.Errorf("%s: the vocabulary has no scores", c.Path)
 		}
 		out["tokenizer.model"] = v.sentencePieceModel()
@@ -647,6 +734,9 @@ func (c *Checkpoint) TokenizerFiles() (map[string][]byte, error) {
 		return nil, err
 	}
 	out["tokenizer_config.json"] = data
+	if fp, _ := c.GGUF.Get(keyFingerprint).(string); fp != "" {
+		return out.WithFingerprint(fp)
+	}
 	return out, nil
 }
 

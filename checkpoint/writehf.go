@@ -19,10 +19,10 @@ import (
 
 // HFOptions are the parts of a Hugging Face folder beside configuration and weights.
 type HFOptions struct {
-	DType      tensor.DType      // f32, f16 or bf16; Invalid: bf16
-	ShardSize  int64             // largest safetensors file; 0: 5 GB, as transformers
-	Generation *Generation       // generation_config.json; token ids that it lacks come from the configuration
-	Files      map[string][]byte // more files by name, such as tokenizer.json
+	DType      tensor.DType   // f32, f16 or bf16; Invalid: bf16
+	ShardSize  int64          // largest safetensors file; 0: 5 GB, as transformers
+	Generation *Generation    // generation_config.json; token ids that it lacks come from the configuration
+	Files      TokenizerFiles // the tokenizer's files and further ones
 	Progress   func(tensor string, done, total int64)
 }
 
@@ -141,14 +141,13 @@ func WriteHF(dir string, cfg Config, sources []Source, opt HFOptions) error {
 	if opt.Generation != nil {
 		gen = *opt.Generation
 	}
-	if gen.EOS == nil && gen.BOS == nil && gen.PAD == nil {
-		gen.EOS = cfg.EOS
-		if cfg.BOS >= 0 {
-			gen.BOS = &cfg.BOS
-		}
-		if cfg.PAD >= 0 {
-			gen.PAD = &cfg.PAD
-		}
+	// transformers stops at the ids of generation_config.json alone: it names every one that is known.
+	gen.EOS = addIDs(addIDs(nil, cfg.EOS...), gen.EOS...)
+	if gen.BOS == nil && cfg.BOS >= 0 {
+		gen.BOS = &cfg.BOS
+	}
+	if gen.PAD == nil && cfg.PAD >= 0 {
+		gen.PAD = &cfg.PAD
 	}
 	generation, err := indentJSON(gen)
 	if err != nil {

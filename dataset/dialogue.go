@@ -91,16 +91,3 @@ func (d *Dialogue) empty() string {
 	}
 	return ""
 }
-
-const (
-	imStart = "<|im_start|>"
-	imEnd   = "<|im_end|>"
-)
-
-// chatML writes the dialogue as Open-Assistant's pretokenizer does, one string
-// and role per turn (leolm-facts §1.1).
-func (d *Dialogue) chatML(turn func(role chat.Role, text string)) {
-	d.each(func(role chat.Role, text *string) {
-		turn(role, imStart+role.String()+"\n"+*text+imEnd+"\n")
-	})
-}

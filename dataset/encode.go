@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"leolm/chat"
@@ -15,37 +16,60 @@ import (
 
 // encoder turns dialogues into ids and roles. Safe for concurrent use.
 type encoder struct {
-	plain    *tokenizer.Tokenizer // what the file holds
-	megatron *tokenizer.Tokenizer // with LeoLM's added tokens; nil if the file has its own
-	template *chat.Template       // nil: ChatML cut into turns
-	exact    bool                 // user text may become control tokens, as in the original
-	start    int32
-	end      int32
+	files    checkpoint.TokenizerFiles // of the ids that are written
+	tok      *tokenizer.Tokenizer      // of files
+	exact    *tokenizer.Tokenizer      // preset leolm: text of users may become control tokens, as in the original; else nil
+	template *chat.Template
+	ends     []string                  // BOS and EOS of the mix's tokenizer
+	added    []string                  // tokens that it lacked
+
+	fingerprint string // of tok
 }
 
 func newEncoder(m *Mix) (*encoder, error) {
-	tok, err := checkpoint.OpenTokenizer(m.path(m.Tokenizer), tokenizer.Options{})
-	if err != nil {
+	path := m.path(m.Tokenizer)
+	e := &encoder{}
+	var err error
+	if e.files, err = checkpoint.ReadTokenizerFiles(path); err != nil {
 		return nil, err
 	}
-	e := &encoder{plain: tok, exact: m.Preset == presetLeoLM}
-	_, has := tok.ID(imStart)
-	if e.exact || m.Template == "" && !has {
-		// LeoLM's own way: the special tokens are not in the model's file but
-		// get the ids behind it.
-		if e.megatron, err = tokenizer.Megatron(tok, imStart, imEnd); err != nil {
-			return nil, fmt.Errorf("%s: preset leolm and vocabularies without %s: %w", m.Tokenizer, imStart, err)
+	if e.tok, err = e.files.Open(path, tokenizer.Options{}); err != nil {
+		return nil, err
+	}
+	for _, id := range []int32{e.tok.BOS(), e.tok.EOS()} {
+		if id >= 0 {
+			e.ends = append(e.ends, e.tok.Piece(id))
 		}
-		e.start, _ = e.megatron.ID(imStart)
-		e.end, _ = e.megatron.ID(imEnd)
-		return e, nil
 	}
-	if e.template, err = m.template(tok); err != nil {
+	if e.template, err = m.template(e.tok); err != nil {
 		return nil, err
+	}
+	_, has := e.tok.ID(checkpoint.ChatMarkers[0])
+	switch {
+	case m.Preset == presetLeoLM:
+		if e.exact, err = tokenizer.Megatron(e.tok, checkpoint.ChatMarkers...); err != nil {
+			return nil, fmt.Errorf("%s: preset leolm: %w", m.Tokenizer, err)
+		}
+		for id := e.tok.Vocab(); id < e.exact.Vocab(); id++ {
+			e.added = append(e.added, e.exact.Piece(int32(id)))
+		}
+	case m.Template == "" && !has:
+		e.added = checkpoint.MissingChatTokens(e.tok, e.files.SentencePiece())
+	}
+	if len(e.added) > 0 {
+		// The special tokens are not in the model's file but get the ids behind it, LeoLM's own way.
+		if e.files, err = e.files.Grow(path, e.added); err != nil {
+			return nil, err
+		}
+		if e.tok, err = e.files.Open(path, tokenizer.Options{}); err != nil {
+			return nil, err
+		}
+		has = true
 	}
 	if e.template.ChatML() && !has {
-		return nil, fmt.Errorf("%s: the vocabulary has no %s, which template %s needs; leave template: out to add it as LeoLM did", m.Tokenizer, imStart, e.template.Name())
+		return nil, fmt.Errorf("%s: the vocabulary has no %s, which template %s needs; leave template: out to add it as LeoLM did", m.Tokenizer, checkpoint.ChatMarkers[0], e.template.Name())
 	}
+	e.fingerprint = e.tok.Fingerprint()
 	return e, nil
 }
 
@@ -108,72 +132,39 @@ func readTemplate(path string) (string, error) {
 	return "", fmt.Errorf("%s: has no chat_template (a text, or a list with one named default)", path)
 }
 
-// tok is the tokenizer whose ids are written.
-func (e *encoder) tok() *tokenizer.Tokenizer {
-	if e.megatron != nil {
-		return e.megatron
-	}
-	return e.plain
-}
-
-// encode appends the dialogue's ids and roles. text is what a template wrote.
+// encode appends the dialogue's ids and roles. text is what the template wrote.
 func (e *encoder) encode(d *Dialogue, ids []int32, roles []uint8) (_ []int32, _ []uint8, text string, err error) {
-	if e.template != nil {
-		got, err := e.template.EncodeAll(e.plain, d.messages(), chat.Options{})
-		if err != nil {
-			return ids, roles, "", err
-		}
-		ids = append(ids, got.IDs...)
-		for _, r := range got.Roles {
-			roles = append(roles, uint8(r))
-		}
-		return ids, roles, got.Rendered.Text, nil
+	tok := e.tok
+	if e.exact != nil {
+		tok = e.exact
 	}
-	var b strings.Builder
-	d.each(func(role chat.Role, text *string) {
-		b.Reset()
-		if e.exact {
-			b.WriteString(imStart)
-			b.WriteString(role.String())
-			b.WriteByte('\n')
-			b.WriteString(*text)
-			b.WriteString(imEnd)
-			b.WriteByte('\n')
-			ids = e.megatron.AppendTokens(ids, b.String())
-		} else {
-			// The same, but text stays text: the plain tokenizer has no
-			// control token to find in it.
-			b.WriteString(role.String())
-			b.WriteByte('\n')
-			b.WriteString(*text)
-			ids = append(ids, e.start)
-			ids = e.plain.AppendTokens(ids, b.String())
-			ids = append(ids, e.end)
-			ids = e.plain.AppendTokens(ids, "\n")
-		}
-		for len(roles) < len(ids) {
-			roles = append(roles, uint8(role))
-		}
-	})
-	return ids, roles, "", nil
+	got, err := e.template.EncodeAll(tok, d.messages(), chat.Options{})
+	if err != nil {
+		return ids, roles, "", err
+	}
+	ids = append(ids, got.IDs...)
+	for _, r := range got.Roles {
+		roles = append(roles, uint8(r))
+	}
+	return ids, roles, got.Rendered.Text, nil
 }
 
-// specials are the control tokens with their ids, in the order of Megatron's
-// tokenizer for its own, else by id.
+// specials are the control tokens with their ids: in the order of Megatron's
+// tokenizer where it added some, else by id.
 func (e *encoder) specials() (names []string, ids []int32) {
-	if e.megatron == nil {
-		for _, id := range e.plain.Specials() {
-			names = append(names, e.plain.Piece(id))
+	if e.exact == nil && len(e.added) == 0 {
+		for _, id := range e.tok.Specials() {
+			names = append(names, e.tok.Piece(id))
 			ids = append(ids, id)
 		}
 		return names, ids
 	}
 	pad := "<PAD>"
-	if id := e.plain.PAD(); id >= 0 {
-		pad = e.plain.Piece(id)
+	if id := e.tok.PAD(); id >= 0 {
+		pad = e.tok.Piece(id)
 	}
-	for _, name := range []string{"<CLS>", "<SEP>", "<EOD>", "<MASK>", pad, e.plain.Piece(e.plain.BOS()), e.plain.Piece(e.plain.EOS()), imStart, imEnd} {
-		if id, ok := e.megatron.ID(name); ok {
+	for _, name := range slices.Concat([]string{"<CLS>", "<SEP>", "<EOD>", "<MASK>", pad}, e.ends, checkpoint.ChatMarkers) {
+		if id, ok := e.tok.ID(name); ok {
 			names = append(names, name)
 			ids = append(ids, id)
 		}

@@ -28,7 +28,7 @@ func OpenVocabulary(path string, vocab int) (*tokenizer.Tokenizer, error) {
 	if err != nil || vocab <= tok.Vocab() {
 		return tok, err
 	}
-	return tokenizer.Megatron(tok, imStart, imEnd)
+	return tokenizer.Megatron(tok, checkpoint.ChatMarkers...)
 }
 
 const (
@@ -152,7 +152,7 @@ func (v *Inspector) Sample(w io.Writer, title string, s Sample, limit int) error
 			break
 		}
 		// A turn begins at its start marker, or where the role changes.
-		if i > 0 && (roleName(s, i) != roleName(s, i-1) || v.piece(id) == imStart) {
+		if i > 0 && (roleName(s, i) != roleName(s, i-1) || v.piece(id) == checkpoint.ChatMarkers[0]) {
 			l.flush(out, roleName(s, i-1))
 		}
 		l.token(v.piece(id), i > 0 && v.weight(s, i) > 0)
@@ -204,7 +204,7 @@ func (v *Inspector) Window(w io.Writer, title string, win *Window) error {
 		l.token(v.piece(win.IDs[start]), false)
 		// Each token but the first is shown once: as target of the one before.
 		for i := int(start); i < end; i++ {
-			if v.piece(win.Targets[i]) == imStart {
+			if v.piece(win.Targets[i]) == checkpoint.ChatMarkers[0] {
 				l.flush(out, "")
 			}
 			l.token(v.piece(win.Targets[i]), win.Weights[i] > 0)

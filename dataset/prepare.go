@@ -44,7 +44,8 @@ type PrepareOptions struct {
 //	PREFIX-train-text.bin/.idx, PREFIX-train-role.bin/.idx, PREFIX-train_stats.txt,
 //	PREFIX-train_stats.json, the same for -val if there is a validation set,
 //	PREFIX-train.jsonl and -val.jsonl on request, PREFIX_skipped.jsonl,
-//	special_tokens.json
+//	special_tokens.json, PREFIX-tokenizer/ with the tokenizer of the ids,
+//	PREFIX-train.leo.json and -val.leo.json with its fingerprint (Record)
 //
 // Every file appears whole or not at all, the indices last.
 func Prepare(ctx context.Context, m *Mix, dir string, opt PrepareOptions) (*Report, error) {

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
-	"leolm/chat"
 	"leolm/dataset/rows"
 	"leolm/internal/textcheck"
 )
@@ -112,10 +110,6 @@ func (p *preparation) dialogue(j *job, row *rows.Row, d *Dialogue, hasher *textc
 		}
 		if !p.mix.JSONL {
 			o.text = ""
-		} else if o.text == "" {
-			var b strings.Builder
-			d.chatML(func(_ chat.Role, text string) { b.WriteString(text) })
-			o.text = b.String()
 		}
 	}
 	o.ids = len(j.ids)

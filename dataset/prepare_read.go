@@ -28,7 +28,7 @@ func (p *preparation) read(ctx context.Context) error {
 	if p.enc, err = newEncoder(m); err != nil {
 		return err
 	}
-	p.report.Vocab = p.enc.tok().Vocab()
+	p.report.Vocab = p.enc.tok.Vocab()
 	if p.check, err = newChecker(m); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (p *preparation) readSource(ctx context.Context, index int, files []string)
 	}
 	pt := &part{src: src}
 	p.parts = append(p.parts, pt)
-	if pt.spill, err = newSpill(p.dir, p.enc.tok().Vocab()); err != nil {
+	if pt.spill, err = newSpill(p.dir, p.enc.tok.Vocab()); err != nil {
 		return err
 	}
 	intake := Intake{Name: src.Name}

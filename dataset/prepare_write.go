@@ -38,6 +38,9 @@ func (p *preparation) write(ctx context.Context) error {
 	if err := p.writeSpecials(); err != nil {
 		return err
 	}
+	if err := p.enc.files.Write(p.report.Prefix + "-tokenizer"); err != nil {
+		return err
+	}
 	if err := p.writeSplit(ctx, "val", valParts, valIdx, p.report.Val); err != nil {
 		return err
 	}
@@ -48,14 +51,17 @@ func (p *preparation) writeSplit(ctx context.Context, split string, parts []*par
 	prefix := p.report.Prefix + "-" + split
 	if len(parts) == 0 {
 		// Files of an earlier run with a validation set must not stay.
-		for _, ext := range [...]string{"-text.idx", "-role.idx", "-text.bin", "-role.bin", "_stats.txt", "_stats.json", ".jsonl"} {
+		for _, ext := range [...]string{".leo.json", "-text.idx", "-role.idx", "-text.bin", "-role.bin", "_stats.txt", "_stats.json", ".jsonl"} {
 			if err := os.Remove(prefix + ext); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
 		}
 		return nil
 	}
-	w, err := NewShardWriter(prefix, p.enc.tok().Vocab())
+	w, err := NewShardWriter(prefix, Record{
+		Tokenizer: p.enc.fingerprint, TokenizerDir: filepath.Base(p.report.Prefix) + "-tokenizer", Vocab: p.enc.tok.Vocab(),
+		Template: p.enc.template.Source(), TemplateName: p.enc.template.Name(),
+	})
 	if err != nil {
 		return err
 	}

@@ -122,14 +122,18 @@ func (w *streamWriter) commit() error {
 // .idx with the ids, PREFIX-role.bin and .idx with their roles. Nothing is
 // visible before Commit.
 type ShardWriter struct {
+	prefix     string
 	text, role *streamWriter
 	vocab      int
+	record     Record
 }
 
 // NewShardWriter starts shards at a prefix whose folder exists. Ids must be
-// below vocab; they take two bytes if vocab is below 65500, else four, as in
-// Megatron. Roles take two bytes.
-func NewShardWriter(prefix string, vocab int) (*ShardWriter, error) {
+// below from.Vocab; they take two bytes if that is below 65500, else four, as in
+// Megatron. Roles take two bytes. from says where the ids come from, but for
+// what the writer counts.
+func NewShardWriter(prefix string, from Record) (*ShardWriter, error) {
+	vocab := from.Vocab
 	code := byte(codeInt32)
 	if vocab < 65500 {
 		code = codeUint16
@@ -143,7 +147,8 @@ func NewShardWriter(prefix string, vocab int) (*ShardWriter, error) {
 		text.bin.Abort()
 		return nil, err
 	}
-	return &ShardWriter{text: text, role: role, vocab: vocab}, nil
+	from.MaxID, from.Samples, from.IDs = -1, 0, 0
+	return &ShardWriter{prefix: prefix, text: text, role: role, vocab: vocab, record: from}, nil
 }
 
 // Add appends a sample with as many roles as ids.
@@ -155,7 +160,10 @@ func (w *ShardWriter) Add(s Sample) error {
 		if uint32(id) >= uint32(w.vocab) {
 			return fmt.Errorf("%s: sample %d has the id %d, outside of the vocabulary of %d", w.text.prefix, len(w.text.sizes), id, w.vocab)
 		}
+		w.record.MaxID = max(w.record.MaxID, id)
 	}
+	w.record.Samples++
+	w.record.IDs += int64(len(s.IDs))
 	if err := w.text.addIDs(s.IDs); err != nil {
 		return err
 	}
@@ -164,10 +172,19 @@ func (w *ShardWriter) Add(s Sample) error {
 
 // Commit makes the shards visible.
 func (w *ShardWriter) Commit() error {
+	if err := removeRecord(w.prefix); err != nil {
+		return err
+	}
 	if err := w.text.commit(); err != nil {
 		return err
 	}
-	return w.role.commit()
+	if err := w.role.commit(); err != nil {
+		return err
+	}
+	if w.record.Tokenizer == "" {
+		return nil // ids of nobody's tokenizer, as tests make them
+	}
+	return WriteRecord(w.prefix, w.record)
 }
 
 // Abort drops what was written; after Commit it does nothing.
@@ -285,14 +302,16 @@ type Set interface {
 
 // Shards is a set of samples on disk, memory-mapped.
 type Shards struct {
+	prefix     string
 	text, role *stream
 	docs       *docTable
+	record     *Record
 }
 
 // OpenShards opens PREFIX-text.bin/.idx with PREFIX-role.bin/.idx beside them
 // or, for plain text, PREFIX.bin/.idx with package corpus's table of document
 // starts, PREFIX.docs, if there is one. It checks that the files are whole and
-// of the same lengths.
+// of the same lengths, and reads the record beside them if there is one.
 func OpenShards(prefix string) (*Shards, error) {
 	text, err := openStream(prefix + "-text")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -300,8 +319,11 @@ func OpenShards(prefix string) (*Shards, error) {
 			if text, err = openStream(prefix); err != nil {
 				return nil, err
 			}
-			s := &Shards{text: text}
-			if s.docs, err = openDocTable(prefix+".docs", text); err != nil {
+			s := &Shards{prefix: prefix, text: text}
+			if s.docs, err = openDocTable(prefix+".docs", text); err == nil {
+				s.record, err = readRecord(prefix, s)
+			}
+			if err != nil {
 				s.Close()
 				return nil, err
 			}
@@ -317,7 +339,7 @@ func OpenShards(prefix string) (*Shards, error) {
 		text.Close()
 		return nil, err
 	}
-	s := &Shards{text: text, role: role}
+	s := &Shards{prefix: prefix, text: text, role: role}
 	if text.n != role.n {
 		err = fmt.Errorf("%s: %d samples in -text but %d in -role", prefix, text.n, role.n)
 	}
@@ -325,6 +347,9 @@ func OpenShards(prefix string) (*Shards, error) {
 		if text.size(i) != role.size(i) {
 			err = fmt.Errorf("%s: sample %d has %d ids but %d roles", prefix, i, text.size(i), role.size(i))
 		}
+	}
+	if err == nil {
+		s.record, err = readRecord(prefix, s)
 	}
 	if err != nil {
 		s.Close()
@@ -344,6 +369,9 @@ func (s *Shards) Close() error {
 	}
 	return err
 }
+
+// HasRoles reports whether the samples have roles: dialogues do, plain text doesn't.
+func (s *Shards) HasRoles() bool { return s.role != nil }
 
 // Len is the number of samples.
 func (s *Shards) Len() int { return s.text.n }

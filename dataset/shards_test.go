@@ -35,7 +35,7 @@ func testSet(lengths ...int) memSet {
 
 func writeShards(t *testing.T, prefix string, vocab int, set memSet) {
 	t.Helper()
-	w, err := NewShardWriter(prefix, vocab)
+	w, err := NewShardWriter(prefix, Record{Vocab: vocab})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestShardErrors(t *testing.T) {
 	if _, err := OpenShards(prefix); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "no finished shards at ") {
 		t.Errorf("missing: %v", err)
 	}
-	w, err := NewShardWriter(prefix, 100)
+	w, err := NewShardWriter(prefix, Record{Vocab: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestDocTable(t *testing.T) {
 // what opens can be read.
 func FuzzOpenShards(f *testing.F) {
 	dir := f.TempDir()
-	w, err := NewShardWriter(filepath.Join(dir, "x"), 100)
+	w, err := NewShardWriter(filepath.Join(dir, "x"), Record{Vocab: 100})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -24,6 +24,7 @@ type GGUFVocab struct {
 	AddSpacePrefix bool // absent: true for llama, false for gpt2
 	RemoveExtra    bool // tokenizer.ggml.remove_extra_whitespaces; absent: false
 	Charsmap       []byte
+	FirstOnly      bool // tokenizer.leo.legacy false: only text at the very beginning gets a "▁" (LegacyOff)
 }
 
 // RepairGGUF returns a copy of v's tokens in which the placeholders that
@@ -112,7 +113,11 @@ func ggufLlama(v GGUFVocab, opt Options) (*Tokenizer, error) {
 		modelType: modelBPE, unkSurface: " \u2047 ",
 		dummyPrefix: v.AddSpacePrefix, removeExtra: v.RemoveExtra, escape: true, charsmap: v.Charsmap,
 	}
+	if opt.Legacy == LegacyAuto && v.FirstOnly {
+		opt.Legacy, m.converted = LegacyOff, true
+	}
 	var padded []int32
+	wrong := false // the file calls some of them tokens
 	for i, text := range v.Tokens {
 		p := spPiece{text: text, score: v.Scores[i], kind: v.kind(i)}
 		if p.score != p.score {
@@ -124,6 +129,7 @@ func ggufLlama(v GGUFVocab, opt Options) (*Tokenizer, error) {
 		case p.kind == Normal && markerShaped(text):
 			p.kind = Control // converters of 2023 wrote markers as words
 		case padding.MatchString(text):
+			wrong = wrong || p.kind != Unused
 			p.kind = Control
 			padded = append(padded, int32(i))
 		}
@@ -143,8 +149,10 @@ func ggufLlama(v GGUFVocab, opt Options) (*Tokenizer, error) {
 		}
 		t.added = slices.DeleteFunc(t.added, func(a addedToken) bool { return t.kinds[a.id] == Unused })
 		t.raw = newMatcher(t.added)
-		t.notes = append(t.notes, fmt.Sprintf("tokens %d to %d (%d of them) only fill the vocabulary up; no text becomes one",
-			padded[0], padded[len(padded)-1], len(padded)))
+		if wrong {
+			t.notes = append(t.notes, fmt.Sprintf("tokens %d to %d (%d of them) only fill the vocabulary up; no text becomes one",
+				padded[0], padded[len(padded)-1], len(padded)))
+		}
 	}
 	return t, nil
 }

@@ -25,7 +25,7 @@ func Open(path string, opt Options) (*Tokenizer, error) {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
 	if info.IsDir() {
-		return openFolder(path, opt)
+		return openFolder(path, func(name string) ([]byte, error) { return readFile(filepath.Join(path, name)) }, opt)
 	}
 	data, err := readFile(path)
 	if err != nil {
@@ -37,6 +37,17 @@ func Open(path string, opt Options) (*Tokenizer, error) {
 	}
 	t, err := FromSentencePiece(data, opt)
 	return t, inFile(path, err)
+}
+
+// FromFiles opens the tokenizer of a folder whose files are in memory, by name. name stands for the folder in errors.
+func FromFiles(name string, files map[string][]byte, opt Options) (*Tokenizer, error) {
+	return openFolder(name, func(file string) ([]byte, error) {
+		data, ok := files[file]
+		if !ok {
+			return nil, &fs.PathError{Op: "open", Path: filepath.Join(name, file), Err: fs.ErrNotExist}
+		}
+		return data, nil
+	}, opt)
 }
 
 func inFile(path string, err error) error {
@@ -62,26 +73,27 @@ func readFile(path string) ([]byte, error) {
 	return data, nil
 }
 
+// reader returns the content of a file of a folder by its name; fs.ErrNotExist if there is none.
+type reader func(name string) ([]byte, error)
+
 // openFolder reads what Hugging Face's from_pretrained reads.
-func openFolder(dir string, opt Options) (*Tokenizer, error) {
+func openFolder(dir string, read reader, opt Options) (*Tokenizer, error) {
 	var cfg fileConfig
-	if err := cfg.read(dir); err != nil {
+	if err := cfg.read(dir, read); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, "tokenizer.json")
-	if _, err := os.Stat(path); err == nil {
-		data, err := readFile(path)
-		if err != nil {
-			return nil, err
-		}
+	data, err := read("tokenizer.json")
+	if err == nil {
 		t, err := fromJSON(data, opt, cfg)
 		if err != nil {
-			return nil, fmt.Errorf("tokenizer: %s: %w", path, err)
+			return nil, fmt.Errorf("tokenizer: %s: %w", filepath.Join(dir, "tokenizer.json"), err)
 		}
 		return t, nil
 	}
-	path = filepath.Join(dir, "tokenizer.model")
-	data, err := readFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	data, err = read("tokenizer.model")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("tokenizer: %s has neither tokenizer.json nor tokenizer.model", dir)
 	}
@@ -93,7 +105,7 @@ func openFolder(dir string, opt Options) (*Tokenizer, error) {
 	}
 	t, err := FromSentencePiece(data, opt)
 	if err != nil {
-		return nil, inFile(path, err)
+		return nil, inFile(filepath.Join(dir, "tokenizer.model"), err)
 	}
 	if err := t.addFromConfig(cfg, opt); err != nil {
 		return nil, fmt.Errorf("tokenizer: %s: %w", dir, err)
@@ -174,7 +186,7 @@ func (n *tokenName) UnmarshalJSON(b []byte) error {
 }
 
 // read collects what the files of a folder say; each of them may be missing.
-func (c *fileConfig) read(dir string) error {
+func (c *fileConfig) read(dir string, read reader) error {
 	var config struct {
 		BOS    tokenName          `json:"bos_token"`
 		EOS    tokenName          `json:"eos_token"`
@@ -190,8 +202,7 @@ func (c *fileConfig) read(dir string) error {
 		Added  map[string]hfAdded `json:"added_tokens_decoder"`
 	}
 	load := func(name string, into any) (bool, error) {
-		path := filepath.Join(dir, name)
-		data, err := readFile(path)
+		data, err := read(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		}
@@ -199,7 +210,7 @@ func (c *fileConfig) read(dir string) error {
 			return false, err
 		}
 		if err := json.Unmarshal(data, into); err != nil {
-			return false, fmt.Errorf("tokenizer: %s: %w", path, jsonError(data, err))
+			return false, fmt.Errorf("tokenizer: %s: %w", filepath.Join(dir, name), jsonError(data, err))
 		}
 		return true, nil
 	}

@@ -146,7 +146,7 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 		e.model, e.bpe = b, b
 	}
 	t.engine = e
-	converted := opt.Legacy == LegacyOff && !gguf && m.modelType == modelBPE && bytes != nil && len(m.charsmap) == 0 &&
+	converted := opt.Legacy == LegacyOff && (!gguf || m.converted) && m.modelType == modelBPE && bytes != nil && len(m.charsmap) == 0 &&
 		m.dummyPrefix && !m.removeExtra && m.escape && !m.suffix && e.marks == nil
 	if converted {
 		if t.engine, err = convertedLlama(m); err != nil {

@@ -10,6 +10,8 @@ import (
 // spModel is what Leo uses of a SentencePiece ModelProto.
 type spModel struct {
 	pieces []spPiece
+	// converted: with LegacyOff, encode as Hugging Face's conversion of the model does. Always so for tokenizer.model.
+	converted bool
 
 	// trainer_spec
 	modelType  int // 1 unigram, 2 BPE, 3 word, 4 char

@@ -30,7 +30,14 @@ type Config struct {
 	Eval       EvalConfig       `yaml:"eval"`
 	Checkpoint CheckpointConfig `yaml:"checkpoint"`
 	Faults     FaultsConfig     `yaml:"faults"`
-	DPO        *DPOConfig       `yaml:"dpo"` // preference optimisation instead of next-token loss
+	Export     ExportConfig     `yaml:"export" json:"-"` // no part of identity
+	DPO        *DPOConfig       `yaml:"dpo"`             // preference optimisation instead of next-token loss
+}
+
+// ExportConfig says how the finished model is written.
+type ExportConfig struct {
+	// DType is the type of the weights in the exported files: f32, f16 or bf16; empty: as compute.dtype.
+	DType string `yaml:"dtype"`
 }
 
 // ModelConfig says where the weights come from: Base, or Shape with random initialisation.
@@ -39,15 +46,17 @@ type ModelConfig struct {
 	Shape *Shape `yaml:"shape"`
 	// Tokenizer is a file or folder; with Base it defaults to the base's own.
 	Tokenizer string `yaml:"tokenizer"`
-	// VocabSize grows the embeddings to this many rows, the new ones from the mean of the old.
+	// VocabSize grows the embeddings to this many rows, the new ones from the mean of the old. Where the data need
+	// tokens that the base lacks and nothing is said, it grows to a multiple of 128.
 	VocabSize int `yaml:"vocab_size"`
 	// Train lists patterns of canonical tensor names to train; empty means all (or only adapters with lora).
-	// "new_rows" stands for the rows of embedding and LM head that VocabSize added.
+	// "new_rows" stands for the rows of embedding and LM head that were added.
 	Train []string `yaml:"train"`
 	// RopeLinear sets linear RoPE scaling by this factor, MaxPositions the context length.
 	RopeLinear   float64 `yaml:"rope_linear"`
 	MaxPositions int     `yaml:"max_positions"`
-	// ChatTemplate, a name of package chat, is written with the exported model.
+	// ChatTemplate, a name of package chat or a Jinja file, is written with the exported model. Empty: the base's, else
+	// the one that wrote the dialogues.
 	ChatTemplate string `yaml:"chat_template"`
 	// Generation is what the exported model recommends for drawing tokens.
 	Generation *GenerationConfig `yaml:"generation" json:",omitempty"`
@@ -322,7 +331,6 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 			no(!(alpha > 0), "lora.alpha_pattern", "alpha %v for %q must be positive", alpha, key)
 		}
 	}
-	no(slices.Contains(m.Train, newRows) && m.VocabSize == 0, "model.train", "new_rows are those that model.vocab_size adds; set it")
 	for _, p := range m.Train {
 		_, err := path.Match(p, "")
 		no(err != nil, "model.train", "%q: %v", p, err)
@@ -361,6 +369,7 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	no(s.WarmupRatio < 0 || s.WarmupRatio > 1, "schedule.warmup_ratio", "%v must be in [0, 1]", s.WarmupRatio)
 	no(s.MinLR < 0 || s.MinLR > o.LR, "schedule.min_lr", "%v must be between 0 and optimizer.lr %v", s.MinLR, o.LR)
 	oneOf("compute.dtype", c.Compute.DType, "f32", "bf16")
+	oneOf("export.dtype", c.Export.DType, "", "f32", "f16", "bf16")
 	oneOf("faults.action", c.Faults.Action, "stop", "skip")
 	if d := c.DPO; d != nil {
 		no(d.Pairs == "", "dpo.pairs", "name a JSONL file with prompt, chosen and rejected")

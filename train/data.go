@@ -12,7 +12,33 @@ import (
 type feed struct {
 	batcher *dataset.Batcher
 	valid   []validSet
-	closers []*dataset.Shards
+	opened  []openedShards
+}
+
+// openedShards are shards with the recipe's key that names them.
+type openedShards struct {
+	key string
+	*dataset.Shards
+}
+
+// each calls f for all shards.
+func (f *feed) each(fn func(key string, s *dataset.Shards) error) error {
+	for _, o := range f.opened {
+		if err := fn(o.key, o.Shards); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// template is the record of the first shards that say what wrote their dialogues; nil if none do.
+func (f *feed) template() *dataset.Record {
+	for _, o := range f.opened {
+		if r := o.Record(); r != nil && r.Template != "" {
+			return r
+		}
+	}
+	return nil
 }
 
 // validSet is one named set that validation loss is measured on.
@@ -22,17 +48,17 @@ type validSet struct {
 }
 
 func (f *feed) Close() {
-	for _, c := range f.closers {
-		c.Close()
+	for _, o := range f.opened {
+		o.Shards.Close()
 	}
 }
 
-func (f *feed) open(d DataSet) (*dataset.Shards, error) {
+func (f *feed) open(key string, d DataSet) (*dataset.Shards, error) {
 	s, err := dataset.OpenShards(d.Shards)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	f.closers = append(f.closers, s)
+	f.opened = append(f.opened, openedShards{key, s})
 	return s, nil
 }
 
@@ -64,9 +90,9 @@ func openData(c *Config) (*feed, error) {
 		return nil, err
 	}
 	for i, d := range c.Data.Train {
-		s, err := f.open(d)
+		s, err := f.open(fmt.Sprintf("data.train[%d]", i), d)
 		if err != nil {
-			return fail(fmt.Errorf("data.train[%d]: %w", i, err))
+			return fail(err)
 		}
 		var set dataset.Set = s
 		if c.Data.HoldOut > 0 {
@@ -80,9 +106,9 @@ func openData(c *Config) (*feed, error) {
 		sets, weights = append(sets, set), append(weights, d.Weight)
 	}
 	for i, d := range c.Data.Valid {
-		s, err := f.open(d)
+		s, err := f.open(fmt.Sprintf("data.valid[%d]", i), d)
 		if err != nil {
-			return fail(fmt.Errorf("data.valid[%d]: %w", i, err))
+			return fail(err)
 		}
 		f.valid = append(f.valid, validSet{nameOf(d, i), s})
 	}

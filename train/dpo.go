@@ -1,11 +1,14 @@
 package train
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"time"
+
+	"github.com/zeebo/xxh3"
 
 	"leolm/chat"
 	"leolm/dataset"
@@ -19,6 +22,8 @@ import (
 type preferences struct {
 	pairs []pair
 	seed  uint64
+	// identity is a hash of the pairs as ids with their weights.
+	identity string
 	// reference is the model that the policy is held against. With adapters it is the
 	// policy itself without them, and nil here.
 	reference *llama.Model
@@ -29,10 +34,7 @@ type pair [2]dataset.Window
 
 // openPairs reads the pairs of a recipe: JSONL rows with prompt, chosen and rejected.
 func openPairs(c *Config, t *Trainer) (*preferences, error) {
-	tmpl, err := t.template()
-	if err != nil {
-		return nil, err
-	}
+	tmpl := t.sub.vocab.template
 	r, err := rows.Open(c.DPO.Pairs, rows.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("dpo.pairs: %w", err)
@@ -63,7 +65,7 @@ func openPairs(c *Config, t *Trainer) (*preferences, error) {
 		}
 		var one pair
 		for i := range one {
-			ids, roles, err := tmpl.Encode(t.sub.tok, []chat.Message{{Role: chat.User, Content: text[0]}, {Role: chat.Assistant, Content: text[1+i]}}, chat.Options{})
+			ids, roles, err := tmpl.Encode(t.sub.vocab.tok, []chat.Message{{Role: chat.User, Content: text[0]}, {Role: chat.Assistant, Content: text[1+i]}}, chat.Options{})
 			if err != nil {
 				return nil, row.Errorf("", "%v", err)
 			}
@@ -81,7 +83,22 @@ func openPairs(c *Config, t *Trainer) (*preferences, error) {
 	if len(p.pairs) < c.Batch.Global {
 		return nil, fmt.Errorf("dpo.pairs: %s holds %d pairs, batch.global asks for %d", c.DPO.Pairs, len(p.pairs), c.Batch.Global)
 	}
+	p.identity = identityOf(p.pairs)
 	return p, nil
+}
+
+func identityOf(pairs []pair) string {
+	h := xxh3.New()
+	for i := range pairs {
+		for j := range pairs[i] {
+			w := &pairs[i][j]
+			binary.Write(h, binary.LittleEndian, []int64{int64(len(w.IDs))})
+			binary.Write(h, binary.LittleEndian, w.IDs)
+			binary.Write(h, binary.LittleEndian, w.Targets)
+			binary.Write(h, binary.LittleEndian, w.Weights)
+		}
+	}
+	return fmt.Sprintf("x1-%x", h.Sum128().Bytes())
 }
 
 // at returns the i-th pair of the endless row of epochs.

@@ -102,7 +102,7 @@ func (t *Trainer) samples(ctx context.Context) ([]Sample, error) {
 		}
 		s := eng.NewSession()
 		defer s.Close()
-		res, err := eng.Generate(ctx, s, t.sub.tok.NewDecoder(true), &infer.Request{
+		res, err := eng.Generate(ctx, s, t.sub.vocab.tok.NewDecoder(true), &infer.Request{
 			Prompt: ids, Params: sample.Params{}, MaxNewTokens: e.MaxTokens, StopIDs: t.sub.stops, TopLogProbs: -1,
 		}, nil)
 		if err != nil {
@@ -113,19 +113,15 @@ func (t *Trainer) samples(ctx context.Context) ([]Sample, error) {
 	}
 	for _, p := range e.Prompts {
 		var ids []int32
-		if t.sub.tok.AddBOS() && t.sub.tok.BOS() >= 0 {
-			ids = append(ids, t.sub.tok.BOS())
+		if t.sub.vocab.tok.AddBOS() && t.sub.vocab.tok.BOS() >= 0 {
+			ids = append(ids, t.sub.vocab.tok.BOS())
 		}
-		if err := one(p, t.sub.tok.AppendTokens(ids, p)); err != nil {
+		if err := one(p, t.sub.vocab.tok.AppendTokens(ids, p)); err != nil {
 			return nil, err
 		}
 	}
-	tmpl, err := t.template()
-	if err != nil {
-		return nil, err
-	}
 	for _, p := range e.ChatPrompts {
-		ids, _, err := tmpl.Encode(t.sub.tok, []chat.Message{{Role: chat.User, Content: p}}, chat.Options{AddGenerationPrompt: true})
+		ids, _, err := t.sub.vocab.template.Encode(t.sub.vocab.tok, []chat.Message{{Role: chat.User, Content: p}}, chat.Options{AddGenerationPrompt: true})
 		if err != nil {
 			return nil, err
 		}
@@ -134,15 +130,4 @@ func (t *Trainer) samples(ctx context.Context) ([]Sample, error) {
 		}
 	}
 	return out, nil
-}
-
-// template is how the model will be talked to.
-func (t *Trainer) template() (*chat.Template, error) {
-	if name := t.cfg.Model.ChatTemplate; name != "" {
-		return chat.FindTemplate(name)
-	}
-	if t.sub.base != nil {
-		return t.sub.base.Template, nil
-	}
-	return chat.FindTemplate("card-run")
 }

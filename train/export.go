@@ -1,11 +1,12 @@
 package train
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"leolm/checkpoint"
@@ -147,7 +148,82 @@ func (t *Trainer) ExportCheckpoint(name, dir string) error {
 	return t.export(dir, filepath.Join(dir, "adapter"))
 }
 
-// export writes the model as a Hugging Face folder in bf16, with the tokenizer's
+// exportDType is the type that the model is written in: export.dtype, else what the run computed with.
+func (c *Config) exportDType() (tensor.DType, error) {
+	return tensor.ParseDType(cmp.Or(c.Export.DType, c.Compute.DType))
+}
+
+// generation is what the exported model recommends for drawing tokens: the base's, changed by the recipe's.
+func (t *Trainer) generation() checkpoint.Generation {
+	var g checkpoint.Generation
+	if t.sub.base != nil {
+		g = t.sub.base.Checkpoint.Generation
+	}
+	r := t.cfg.Model.Generation
+	if r == nil {
+		return g.Drawing()
+	}
+	for _, f := range []struct{ dst, v **float64 }{
+		{&g.Temperature, &r.Temperature}, {&g.TopP, &r.TopP}, {&g.MinP, &r.MinP}, {&g.RepetitionPenalty, &r.RepetitionPenalty},
+	} {
+		if *f.v != nil {
+			*f.dst = *f.v
+		}
+	}
+	if r.TopK != nil {
+		g.TopK = r.TopK
+	}
+	g.DoSample = nil // a base's "greedy" would make the recipe's numbers count for nothing
+	return g.Drawing()
+}
+
+// vocabularyFiles are the tokenizer's files of an export, with the fingerprint that opening compares.
+func (t *Trainer) vocabularyFiles() (checkpoint.TokenizerFiles, error) {
+	return t.sub.vocab.files.WithFingerprint(t.sub.vocab.fingerprint)
+}
+
+// ggufMetadata are the entries of the GGUF file beside the folder, for a base that was one.
+func (t *Trainer) ggufMetadata(files checkpoint.TokenizerFiles) ([]checkpoint.KV, error) {
+	kv, notes, err := files.WithVocabulary(t.sub.base.Checkpoint.GGUF.KeptMetadata(), &t.sub.cfg)
+	if err != nil {
+		return nil, err
+	}
+	g := t.generation()
+	for _, n := range slices.Concat(notes, g.GGUFNotes(), t.sub.cfg.GGUFNotes()) {
+		t.sub.vocab.note("%s", n)
+	}
+	return g.Replace(kv), nil
+}
+
+// checkExport finds, before the first step, what would fail after the last.
+func (t *Trainer) checkExport() error {
+	if _, err := t.cfg.exportDType(); err != nil {
+		return fmt.Errorf("export.dtype: %w", err)
+	}
+	fail := func(err error) error { return fmt.Errorf("the trained model could not be written: %w", err) }
+	if _, err := t.sub.cfg.ConfigJSON(); err != nil {
+		return fail(err)
+	}
+	files, err := t.vocabularyFiles()
+	if err != nil {
+		return fail(err)
+	}
+	if t.sub.fromGGUF() {
+		if _, err := t.ggufMetadata(files); err != nil {
+			return fail(err)
+		}
+	}
+	probe, err := os.CreateTemp(t.cfg.Output, ".leo-probe-*")
+	if err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	defer os.Remove(probe.Name())
+	return probe.Close()
+}
+
+func (s *subject) fromGGUF() bool { return s.base != nil && s.base.Checkpoint.GGUF != nil }
+
+// export writes the model as a Hugging Face folder, with the tokenizer's
 // files. Adapters are written as a PEFT folder, and with lora.merge the merged
 // model too; a base that was a GGUF file gets a GGUF file beside the folder.
 func (t *Trainer) export(dir, adapter string) error {
@@ -161,51 +237,55 @@ func (t *Trainer) export(dir, adapter string) error {
 			return err
 		}
 	}
+	dtype, err := t.cfg.exportDType()
+	if err != nil {
+		return err
+	}
+	files, err := t.vocabularyFiles()
+	if err != nil {
+		return err
+	}
+	sources, g := t.sources(), t.generation()
+	if err := checkpoint.WriteHF(dir, t.sub.cfg, sources, checkpoint.HFOptions{DType: dtype, Files: files, Generation: &g}); err != nil {
+		return err
+	}
+	if !t.sub.fromGGUF() {
+		return nil
+	}
+	metadata, err := t.ggufMetadata(files)
+	if err != nil {
+		return err
+	}
+	typ, err := checkpoint.ParseFileType(dtype.String())
+	if err != nil {
+		return err
+	}
+	return checkpoint.WriteGGUF(dir+".gguf", t.sub.cfg, sources, checkpoint.GGUFOptions{Type: typ, Metadata: metadata})
+}
+
+// sources are the weights with the adapters folded in.
+func (t *Trainer) sources() []checkpoint.Source {
 	linears := map[string]*llama.Linear{}
 	for _, l := range t.sub.model.Linears() {
 		linears[l.Name+".weight"] = l
 	}
 	var sources []checkpoint.Source
 	for _, p := range t.sub.model.Params() {
-		src := checkpoint.Source{Name: p.Name, Shape: tensor.Shape{p.Weight.Rows(), p.Weight.Cols()}, From: &deviceRows{dev: t.dev, w: p.Weight}}
-		if p.Vector {
-			src.Shape = tensor.Shape{p.Weight.Cols()}
-		}
+		src := t.source(p)
 		if l := linears[p.Name]; l != nil && len(l.Adapters) > 0 {
 			src.From = newMergedRows(t.dev, l)
 		}
 		sources = append(sources, src)
 	}
-	files, err := t.tokenizerFiles()
-	if err != nil {
-		return err
+	return sources
+}
+
+func (t *Trainer) source(p llama.Param) checkpoint.Source {
+	s := checkpoint.Source{Name: p.Name, Shape: tensor.Shape{p.Weight.Rows(), p.Weight.Cols()}, From: &deviceRows{dev: t.dev, w: p.Weight}}
+	if p.Vector {
+		s.Shape = tensor.Shape{p.Weight.Cols()}
 	}
-	if t.cfg.Model.ChatTemplate != "" {
-		template, err := t.template()
-		if err != nil {
-			return err
-		}
-		files["chat_template.jinja"] = []byte(template.Source())
-	}
-	opt := checkpoint.HFOptions{DType: tensor.BF16, Files: files}
-	if g := t.cfg.Model.Generation; g != nil {
-		opt.Generation = &checkpoint.Generation{Temperature: g.Temperature, TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty}
-	}
-	if err := checkpoint.WriteHF(dir, t.sub.cfg, sources, opt); err != nil {
-		return err
-	}
-	if t.sub.base == nil || t.sub.base.Checkpoint.GGUF == nil {
-		return nil
-	}
-	typ, err := checkpoint.ParseFileType("bf16")
-	if err != nil {
-		return err
-	}
-	metadata := t.sub.base.Checkpoint.GGUF.KeptMetadata()
-	if opt.Generation != nil {
-		metadata = opt.Generation.Replace(metadata)
-	}
-	return checkpoint.WriteGGUF(dir+".gguf", t.sub.cfg, sources, checkpoint.GGUFOptions{Type: typ, Metadata: metadata})
+	return s
 }
 
 // exportAdapter writes the adapters as PEFT has them.
@@ -227,57 +307,21 @@ func (t *Trainer) exportAdapter(dir string) error {
 		BaseModel: t.cfg.Model.Base, Rank: l.Rank, Alpha: l.Alpha, RSLoRA: l.RSLoRA, Dropout: l.Dropout, RankPattern: l.RankPattern, AlphaPattern: l.AlphaPattern,
 	}
 	for _, p := range t.sub.model.Params() {
-		if p.Weight.Trainable() {
-			s := checkpoint.Source{Name: p.Name, Shape: tensor.Shape{p.Weight.Rows(), p.Weight.Cols()}, From: &deviceRows{dev: t.dev, w: p.Weight}}
-			if p.Vector {
-				s.Shape = tensor.Shape{p.Weight.Cols()}
-			}
-			opt.Saved = append(opt.Saved, s)
+		if !p.Weight.Trainable() {
+			continue
+		}
+		opt.Saved = append(opt.Saved, t.source(p))
+		if t.sub.cfg.TieEmbeddings && p.Weight == t.sub.model.Embed {
+			// PEFT gives a saved embedding a copy of its own, and the LM head stays what it was: say both.
+			head := t.source(p)
+			head.Name = "lm_head.weight"
+			opt.Saved = append(opt.Saved, head)
 		}
 	}
-	return checkpoint.WritePEFT(dir, targets, opt)
-}
-
-// tokenizerNames are the files of a Hugging Face folder that make up its tokenizer.
-var tokenizerNames = []string{"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"}
-
-// tokenizerFiles collects what belongs to the tokenizer, for the exported folder.
-func (t *Trainer) tokenizerFiles() (map[string][]byte, error) {
-	files := map[string][]byte{}
-	from := t.cfg.Model.Tokenizer
-	if from == "" {
-		return t.sub.base.Checkpoint.TokenizerFiles()
-	}
-	info, err := os.Stat(from)
+	files, err := t.vocabularyFiles()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if info.IsDir() {
-		for _, n := range tokenizerNames {
-			b, err := os.ReadFile(filepath.Join(from, n))
-			if os.IsNotExist(err) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			files[n] = b
-		}
-		return files, nil
-	}
-	name := "tokenizer.model"
-	if filepath.Ext(from) == ".json" {
-		name = "tokenizer.json"
-	}
-	if files[name], err = os.ReadFile(from); err != nil {
-		return nil, err
-	}
-	cfg := map[string]any{"tokenizer_class": "LlamaTokenizer", "add_bos_token": false, "add_eos_token": false, "legacy": true, "clean_up_tokenization_spaces": false}
-	for key, id := range map[string]int32{"bos_token": t.sub.tok.BOS(), "eos_token": t.sub.tok.EOS(), "pad_token": t.sub.tok.PAD(), "unk_token": t.sub.tok.UNK()} {
-		if id >= 0 {
-			cfg[key] = t.sub.tok.Piece(id)
-		}
-	}
-	files["tokenizer_config.json"], err = json.MarshalIndent(cfg, "", "  ")
-	return files, err
+	opt.Files = files
+	return checkpoint.WritePEFT(dir, targets, opt)
 }

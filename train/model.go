@@ -13,14 +13,13 @@ import (
 	"leolm/device"
 	"leolm/llama"
 	"leolm/tensor"
-	"leolm/tokenizer"
 )
 
 // subject is the model being trained with what belongs to it.
 type subject struct {
 	cfg    checkpoint.Config
 	model  *llama.Model
-	tok    *tokenizer.Tokenizer
+	vocab  *vocabulary
 	base   *catalog.Model // nil when trained from scratch
 	params []llama.Param  // trainable, in a fixed order
 	stops  []int32
@@ -41,38 +40,36 @@ func (s *Shape) config() checkpoint.Config {
 	}
 }
 
-// openModel makes the model of a recipe on dev.
-func openModel(c *Config, dev device.Device) (*subject, error) {
+// openModel makes the model of a recipe on dev, with the vocabulary that the data ask for.
+func openModel(c *Config, dev device.Device, data *feed) (*subject, error) {
 	s := &subject{}
 	m := &c.Model
 	var err error
 	if m.Shape != nil {
-		if s.tok, err = checkpoint.OpenTokenizer(m.Tokenizer, tokenizer.Options{}); err != nil {
-			return nil, fmt.Errorf("model.tokenizer: %w", err)
-		}
 		s.cfg = m.Shape.config()
-		s.cfg.BOS, s.cfg.PAD = int(s.tok.BOS()), int(s.tok.PAD())
-		for _, name := range []string{"<|im_end|>", "</s>"} {
-			if id, ok := s.tok.ID(name); ok {
-				s.cfg.EOS = append(s.cfg.EOS, int(id))
-				s.stops = append(s.stops, id)
-			}
+		if s.vocab, err = findVocabulary(c, nil, s.cfg.VocabSize, data); err != nil {
+			return nil, err
 		}
-		if s.tok.Vocab() > s.cfg.VocabSize {
-			return nil, fmt.Errorf("model.shape.vocab_size: %d rows are too few for a tokenizer of %d ids", s.cfg.VocabSize, s.tok.Vocab())
-		}
+		s.stops = s.vocab.stops(nil)
+		s.cfg.BOS = int(s.vocab.tok.BOS())
+		s.special()
 		if s.model, err = llama.New(dev, s.cfg, m.Shape.InitStd, c.Seed); err != nil {
 			return nil, err
 		}
 		s.collect()
 		return s, nil
 	}
-	s.base, err = catalog.Open(m.Base, catalog.Options{Tokenizer: m.Tokenizer})
+	s.base, err = catalog.Open(m.Base, catalog.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("model.base: %w", err)
 	}
-	s.tok, s.stops = s.base.Tokenizer, s.base.StopIDs
-	opt := llama.LoadOptions{VocabSize: m.VocabSize, Config: func(cfg *checkpoint.Config) {
+	stored := s.base.Checkpoint.Config.VocabSize
+	if s.vocab, err = findVocabulary(c, s.base, stored, data); err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.stops = s.vocab.stops(s.base)
+	opt := llama.LoadOptions{VocabSize: s.vocab.rows, Config: func(cfg *checkpoint.Config) {
 		if m.RopeLinear > 0 {
 			cfg.RopeScaling = checkpoint.RopeScaling{Type: "linear", Factor: m.RopeLinear}
 		}
@@ -80,9 +77,12 @@ func openModel(c *Config, dev device.Device) (*subject, error) {
 			cfg.MaxPositions = m.MaxPositions
 		}
 	}}
-	if opt.NewRows = slices.Contains(m.Train, newRows); opt.NewRows && m.VocabSize <= s.base.Checkpoint.Config.VocabSize {
+	if opt.NewRows = slices.Contains(m.Train, newRows); opt.NewRows && s.vocab.rows <= stored {
 		s.Close()
-		return nil, fmt.Errorf("model.train: new_rows, but the base has %d rows and model.vocab_size %d adds none", s.base.Checkpoint.Config.VocabSize, m.VocabSize)
+		return nil, fmt.Errorf("model.train: new_rows, but the base has %d rows and none are added: its tokenizer has all tokens that the data need; leave new_rows out, or set model.vocab_size", stored)
+	}
+	if len(s.vocab.added) > 0 && s.vocab.rows > stored && len(m.Train) == 0 && c.LoRA != nil {
+		s.vocab.note("the rows of the added tokens are not trained: they stay the mean of all others; add new_rows to model.train to train them")
 	}
 	if c.LoRA == nil || len(m.Train) > 0 {
 		opt.Train = func(name string) bool { return trains(m.Train, name) }
@@ -99,6 +99,7 @@ func openModel(c *Config, dev device.Device) (*subject, error) {
 		return nil, err
 	}
 	s.cfg = s.model.Config
+	s.special()
 	if c.LoRA != nil {
 		if err := addAdapters(dev, s.model, c.LoRA, c.Seed); err != nil {
 			s.Close()
@@ -111,6 +112,26 @@ func openModel(c *Config, dev device.Device) (*subject, error) {
 		return nil, fmt.Errorf("model.train: no tensor matches %s; nothing would be trained", strings.Join(m.Train, ", "))
 	}
 	return s, nil
+}
+
+// special completes the special ids of the configuration, which every export carries: all that end an answer, and a pad.
+func (s *subject) special() {
+	for _, id := range s.stops {
+		if !slices.Contains(s.cfg.EOS, int(id)) && int(id) < s.cfg.VocabSize {
+			s.cfg.EOS = append(s.cfg.EOS, int(id))
+		}
+	}
+	if s.cfg.PAD < 0 {
+		s.cfg.PAD = int(s.vocab.tok.PAD())
+	}
+}
+
+// notes are what a person should know before the first step.
+func (s *subject) notes() []string {
+	if s.base == nil {
+		return s.vocab.notes
+	}
+	return append(slices.Clone(s.base.Notes), s.vocab.notes...)
 }
 
 // trains tells whether one of the patterns (path.Match over the canonical name) matches; none means all.

@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,6 +28,8 @@ type Plan struct {
 	Disk          int64   `json:"disk_bytes"` // checkpoints and the finished model
 	// Assumed says which facts were not found on this machine.
 	Assumed []string `json:"assumed,omitempty"`
+	// Notes say what becomes of the vocabulary.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Memory is the peak by part, in bytes.
@@ -61,30 +64,58 @@ var known = []struct {
 // shards that are not.
 func MakePlan(c *Config) (*Plan, error) {
 	var assumed []string
-	m, err := planShape(c, &assumed)
+	data, dataErr := openData(c)
+	if dataErr == nil {
+		defer data.Close()
+	}
+	m, vocab, err := planModel(c, data, &assumed)
 	if err != nil {
 		return nil, err
 	}
 	stored := m.VocabSize
 	m.VocabSize = max(stored, c.Model.VocabSize)
-	steps, err := planSteps(c, &assumed)
+	if vocab != nil {
+		m.VocabSize = vocab.rows
+	}
+	steps, err := planSteps(c, data, dataErr, &assumed)
 	if err != nil {
 		return nil, err
 	}
 	p := makePlan(c, m, stored, steps)
-	p.Assumed = assumed
+	if p.Assumed = assumed; vocab != nil {
+		p.Notes = vocab.notes
+	}
 	return &p, nil
 }
 
-func planShape(c *Config, assumed *[]string) (checkpoint.Config, error) {
+// planModel finds the shape of the model before it grows and, where model and data are here, the vocabulary of the run: a
+// plan refuses what the run would.
+func planModel(c *Config, data *feed, assumed *[]string) (checkpoint.Config, *vocabulary, error) {
 	if c.Model.Shape != nil {
-		return c.Model.Shape.config(), nil
+		m := c.Model.Shape.config()
+		if _, err := os.Stat(c.Model.Tokenizer); err != nil || data == nil {
+			*assumed = append(*assumed, "tokenizer and data are not both here; whether they fit the model was not checked")
+			return m, nil, nil
+		}
+		v, err := findVocabulary(c, nil, m.VocabSize, data)
+		return m, v, err
 	}
-	base, err := catalog.Open(c.Model.Base, catalog.Options{Tokenizer: c.Model.Tokenizer})
+	base, err := catalog.Open(c.Model.Base, catalog.Options{})
 	if err == nil {
 		defer base.Close()
-		return base.Checkpoint.Config, nil
+		m := base.Checkpoint.Config
+		if data == nil {
+			return m, nil, nil
+		}
+		v, err := findVocabulary(c, base, m.VocabSize, data)
+		return m, v, err
 	}
+	m, err := knownShape(c, err, assumed)
+	return m, nil, err
+}
+
+// knownShape takes the shape of a published model for a base that is not here.
+func knownShape(c *Config, err error, assumed *[]string) (checkpoint.Config, error) {
 	name := strings.ToLower(filepath.Base(c.Model.Base))
 	for _, k := range known {
 		if strings.Contains(name, k.size) && slices.ContainsFunc(k.families, func(f string) bool { return strings.Contains(name, f) }) {
@@ -95,18 +126,17 @@ func planShape(c *Config, assumed *[]string) (checkpoint.Config, error) {
 	return checkpoint.Config{}, fmt.Errorf("model.base: %w", err)
 }
 
-func planSteps(c *Config, assumed *[]string) (int, error) {
+func planSteps(c *Config, data *feed, dataErr error, assumed *[]string) (int, error) {
 	if c.Schedule.Steps > 0 {
 		return c.Schedule.Steps, nil
 	}
 	if c.Schedule.Tokens > 0 {
 		return wholeSteps(c.Schedule.Tokens/float64(c.Data.SequenceLength), c.Batch.Global, "keep"), nil
 	}
-	if f, err := openData(c); err == nil {
-		defer f.Close()
-		return epochSteps(c, f), nil
+	if dataErr == nil {
+		return epochSteps(c, data), nil
 	} else if c.Data.Examples == 0 {
-		return 0, fmt.Errorf("%w (a plan without the data needs data.examples)", err)
+		return 0, fmt.Errorf("%w (a plan without the data needs data.examples)", dataErr)
 	}
 	*assumed = append(*assumed, fmt.Sprintf("the shards are not here; data.examples %d is taken for their samples", c.Data.Examples))
 	n := float64(c.Data.Examples)
@@ -181,8 +211,16 @@ func makePlan(c *Config, m checkpoint.Config, stored, steps int) Plan {
 	p.FLOPs = p.FLOPsPerToken * float64(p.Tokens)
 	p.Memory = planMemory(c, &m, stored, &p)
 	state := p.Trainable * 4
-	p.Disk = (state+p.Memory.Optimizer)*int64(c.Checkpoint.Keep+1) + 2*p.Params
+	p.Disk = (state+p.Memory.Optimizer)*int64(c.Checkpoint.Keep+1) + exportBytes(c)*p.Params
 	return p
+}
+
+// exportBytes is the size of a parameter in the exported model.
+func exportBytes(c *Config) int64 {
+	if d, err := c.exportDType(); err == nil && d == tensor.F32 {
+		return 4
+	}
+	return 2
 }
 
 // planMemory adds up what the CPU device holds at the peak of a step.

@@ -67,7 +67,7 @@ func TestTapeReleasesEverything(t *testing.T) {
 func TestPlannedMemoryOfFrozenWeights(t *testing.T) {
 	base := workshop(t)
 	base.Model.Shape = &Shape{HiddenSize: 128, IntermediateSize: 352, Layers: 4, Heads: 4, KVHeads: 2, VocabSize: 8192, TieEmbeddings: true}
-	base.Schedule.Steps = 1
+	base.Schedule.Steps, base.Export.DType = 1, "bf16"
 	base.derive()
 	runAll(t, base, 0)
 	for name, change := range map[string]func(*Config){

@@ -25,7 +25,7 @@ func grown(t *testing.T, tied bool) (cfg, base *Config) {
 	c.Output += "-grown"
 	c.Model = ModelConfig{Base: filepath.Join(base.Output, "model"), VocabSize: grownRows, Train: []string{newRows}}
 	shards := filepath.Join(t.TempDir(), "new")
-	w, err := dataset.NewShardWriter(shards, grownRows)
+	w, err := dataset.NewShardWriter(shards, dataset.Record{Vocab: grownRows})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestGradientOfNewRowsIsTheFullOne(t *testing.T) {
 				c := *cfg
 				c.Model.Train = train
 				dev := newCPU(t, compute)
-				s, err := openModel(&c, dev)
+				s, err := openModel(&c, dev, &feed{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -172,8 +172,8 @@ func TestGradientOfNewRowsIsTheFullOne(t *testing.T) {
 }
 
 func TestNewRowsNeedGrowth(t *testing.T) {
-	cfg, _ := grown(t, true)
-	cfg.Model.VocabSize = 360
+	cfg, base := grown(t, true)
+	cfg.Model.VocabSize, cfg.Data = 360, base.Data
 	if _, err := New(cfg, newCPU(t, tensor.F32), Observer{}); err == nil || !strings.Contains(err.Error(), "new_rows") {
 		t.Errorf("%v", err)
 	}

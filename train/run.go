@@ -109,6 +109,8 @@ type Trainer struct {
 	lastSaved time.Time
 	micro     microBatch
 	plan      Plan
+
+	identities map[string]string // see dataIdentity
 }
 
 // New prepares a run: opens model and data, and resumes from the newest
@@ -128,7 +130,11 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if t.data, err = openData(cfg); err != nil {
 		return nil, err
 	}
-	if t.sub, err = openModel(cfg, dev); err != nil {
+	if t.sub, err = openModel(cfg, dev, t.data); err != nil {
+		t.Close()
+		return nil, err
+	}
+	if err := t.checkExport(); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -149,6 +155,9 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if t.total < 1 {
 		t.Close()
 		return nil, fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
+	}
+	for _, n := range t.sub.notes() {
+		t.obs.note("%s", n)
 	}
 	stored := t.sub.cfg.VocabSize
 	if t.sub.base != nil {

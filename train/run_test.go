@@ -53,7 +53,7 @@ func workshop(t *testing.T) *Config {
 		t.Fatal(err)
 	}
 	shards := filepath.Join(dir, "data")
-	w, err := dataset.NewShardWriter(shards, tok.Vocab())
+	w, err := dataset.NewShardWriter(shards, dataset.Record{Vocab: tok.Vocab(), Tokenizer: tok.Fingerprint()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -38,22 +40,27 @@ const (
 
 // state is what state.json holds.
 type state struct {
-	Recipe   string           `json:"recipe_sha256"`
-	Step     int              `json:"step"`
-	Total    int              `json:"total"`
-	Seen     int64            `json:"tokens_seen"`
-	Position dataset.Position `json:"data_position"`
-	Mean     float64          `json:"loss_mean"`
-	Best     *float64         `json:"best_valid_loss"`
-	Bad      int              `json:"evaluations_since_best"`
+	Recipe string `json:"recipe_sha256"`
+	// Tokenizer is the fingerprint of the model's, Data identifies the shards by the recipe's keys. Checkpoints of 2026's
+	// first versions have neither.
+	Tokenizer string            `json:"tokenizer_fingerprint,omitempty"`
+	Data      map[string]string `json:"data,omitempty"`
+	Step      int               `json:"step"`
+	Total     int               `json:"total"`
+	Seen      int64             `json:"tokens_seen"`
+	Position  dataset.Position  `json:"data_position"`
+	Mean      float64           `json:"loss_mean"`
+	Best      *float64          `json:"best_valid_loss"`
+	Bad       int               `json:"evaluations_since_best"`
 }
 
 // identity is the hash of the parts of the recipe that must not change between a checkpoint and its resumption: all
-// that the sequence of updates depends on.
+// that the sequence of updates depends on. How the model is talked to and written is none of it.
 func (c *Config) identity() string {
 	k := *c
 	k.Output, k.Name = "", ""
-	k.Eval, k.Checkpoint, k.Model.Generation = EvalConfig{}, CheckpointConfig{}, nil
+	k.Eval, k.Checkpoint, k.Export = EvalConfig{}, CheckpointConfig{}, ExportConfig{}
+	k.Model.Generation, k.Model.ChatTemplate = nil, ""
 	// Keys that came later are left out while they say what older binaries did.
 	if k.Optimizer.Type == "adamw" {
 		k.Optimizer.Type, k.Optimizer.Momentum = "", 0
@@ -146,7 +153,7 @@ func (t *Trainer) write(dir string) error {
 	if err := checkpoint.WriteSafetensors(filepath.Join(dir, optimizerFile), nil, moments); err != nil {
 		return err
 	}
-	s := state{Recipe: t.cfg.identity(), Step: t.opt.Step, Total: t.total, Seen: t.seen, Mean: t.mean, Bad: t.bad}
+	s := state{Recipe: t.cfg.identity(), Tokenizer: t.sub.vocab.fingerprint, Data: t.dataIdentity(), Step: t.opt.Step, Total: t.total, Seen: t.seen, Mean: t.mean, Bad: t.bad}
 	if t.data.batcher != nil {
 		s.Position = t.data.batcher.Position()
 	}
@@ -263,6 +270,9 @@ func (t *Trainer) read(dir string) error {
 	if s.Recipe != t.cfg.identity() || s.Total != t.total {
 		return fmt.Errorf("%w (step %d of %d); choose another output folder, or remove the checkpoints to start anew", errOtherRecipe, s.Step, s.Total)
 	}
+	if err := t.sameData(&s); err != nil {
+		return err
+	}
 	if err := t.readWeights(filepath.Join(dir, weightsFile)); err != nil {
 		return err
 	}
@@ -289,6 +299,37 @@ func (t *Trainer) read(dir string) error {
 	t.opt.Step, t.seen, t.mean, t.bad = s.Step, s.Seen, s.Mean, s.Bad
 	if s.Best != nil {
 		t.best = *s.Best
+	}
+	return nil
+}
+
+// dataIdentity identifies what the run is trained on, by the recipe's keys. It is found once: shards don't change under a
+// run.
+func (t *Trainer) dataIdentity() map[string]string {
+	if t.identities == nil {
+		t.identities = map[string]string{}
+		for _, o := range t.data.opened {
+			t.identities[o.key] = o.Identity()
+		}
+		if t.prefs != nil {
+			t.identities["dpo.pairs"] = t.prefs.identity
+		}
+	}
+	return t.identities
+}
+
+// sameData refuses a checkpoint of other data or of another vocabulary: what follows would be no continuation.
+func (t *Trainer) sameData(s *state) error {
+	if s.Tokenizer != "" && s.Tokenizer != t.sub.vocab.fingerprint {
+		return &MismatchError{"model.tokenizer", fmt.Sprintf("the checkpoint was trained with the tokenizer %s, the recipe now gives %s", s.Tokenizer, t.sub.vocab.fingerprint),
+			"bring the old files back, or choose another output folder to start anew"}
+	}
+	now := t.dataIdentity()
+	for _, key := range slices.Sorted(maps.Keys(s.Data)) {
+		if now[key] != s.Data[key] {
+			return &MismatchError{key, fmt.Sprintf("the data are not those that the first %d steps were trained on (%s then, %s now)", s.Step, s.Data[key], cmp.Or(now[key], "none")),
+				"bring the old files back, or choose another output folder to start anew"}
+		}
 	}
 	return nil
 }

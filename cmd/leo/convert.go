@@ -85,8 +85,9 @@ func newConvertCmd() *cobra.Command {
 				}
 			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
+			var notes []string
 			if gguf {
-				err = writeModelGGUF(c, dst, sources, typ, nil, source, p)
+				notes, err = writeModelGGUF(c, dst, sources, typ, nil, source, p)
 			} else {
 				err = writeModelHF(c, dst, sources, typ.DType(), source, p)
 			}
@@ -94,6 +95,7 @@ func newConvertCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			printNotes(cmd.ErrOrStderr(), notes, quiet)
 			return writtenResult(dst, typ.String(), start).print(cmd.OutOrStdout(), asJSON)
 		},
 	}
@@ -147,25 +149,32 @@ func templateSource(name string) (string, error) {
 	return string(data), nil
 }
 
-// writeModelGGUF writes a GGUF file; a template that is not empty takes the place of the model's own.
-func writeModelGGUF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, typ checkpoint.FileType, imatrix *checkpoint.Imatrix, template string, p *bytesProgress) error {
+// writeModelGGUF writes a GGUF file; a template that is not empty takes the place of the model's own. The notes say what
+// the file can't hold.
+func writeModelGGUF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, typ checkpoint.FileType, imatrix *checkpoint.Imatrix, template string, p *bytesProgress) ([]string, error) {
 	opt := checkpoint.GGUFOptions{Type: typ, Imatrix: imatrix, Progress: p.update}
-	if c.GGUF != nil {
-		opt.Metadata = c.GGUF.KeptMetadata()
-	} else {
+	var notes []string
+	var err error
+	if opt.Metadata, notes, err = c.GGUFMetadata(); err != nil {
+		return nil, err
+	}
+	if c.GGUF == nil {
 		opt.Name = filepath.Base(filepath.Clean(c.Path))
-		var err error
-		if opt.Metadata, err = c.TokenizerMetadata(); err != nil {
-			return err
-		}
-		opt.Metadata = c.Generation.Replace(opt.Metadata)
 	}
 	if template != "" {
 		const key = "tokenizer.chat_template"
 		opt.Metadata = slices.DeleteFunc(opt.Metadata, func(kv checkpoint.KV) bool { return kv.Key == key })
 		opt.Metadata = append(opt.Metadata, checkpoint.KV{Key: key, Value: template})
 	}
-	return checkpoint.WriteGGUF(dst, c.Config, sources, opt)
+	return notes, checkpoint.WriteGGUF(dst, c.Config, sources, opt)
+}
+
+func printNotes(w io.Writer, notes []string, quiet bool) {
+	for _, n := range notes {
+		if !quiet {
+			fmt.Fprintln(w, "note:", n)
+		}
+	}
 }
 
 func writeModelHF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, d tensor.DType, template string, p *bytesProgress) error {
@@ -174,9 +183,15 @@ func writeModelHF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Sou
 		return err
 	}
 	if template != "" {
-		files["chat_template.jinja"] = []byte(template) // outranks the one in tokenizer_config.json
+		if files, err = files.WithTemplate(template); err != nil {
+			return err
+		}
 	}
-	opt := checkpoint.HFOptions{DType: d, Files: files, Progress: p.update, Generation: &c.Generation}
+	gen := c.Generation
+	if c.GGUF != nil {
+		gen = gen.Drawing()
+	}
+	opt := checkpoint.HFOptions{DType: d, Files: files, Progress: p.update, Generation: &gen}
 	return checkpoint.WriteHF(dst, c.Config, sources, opt)
 }
 

@@ -59,11 +59,12 @@ func newQuantizeCmd() *cobra.Command {
 				}
 			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
-			err = writeModelGGUF(c, dst, c.Sources(), typ, imatrix, "", p)
+			notes, err := writeModelGGUF(c, dst, c.Sources(), typ, imatrix, "", p)
 			p.clear()
 			if err != nil {
 				return err
 			}
+			printNotes(cmd.ErrOrStderr(), notes, quiet)
 			return writtenResult(dst, typ.String(), start).print(cmd.OutOrStdout(), asJSON)
 		},
 	}

@@ -77,6 +77,9 @@ func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
 	for _, a := range p.Assumed {
 		fmt.Fprintln(w, "assumed:", a)
 	}
+	for _, n := range p.Notes {
+		fmt.Fprintln(w, "note:", n)
+	}
 	return nil
 }
 

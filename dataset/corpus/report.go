@@ -114,6 +114,15 @@ func (r *runner) report(ctx context.Context, _ int) (result, error) {
 		return result{}, err
 	}
 	m := Manifest{Plan: p.ID, Seed: p.Recipe.Seed, Window: rep.Window, Vocab: rep.Vocab, BOS: rep.BOS, EOS: rep.EOS, TokenizerSHA256: rep.Tokenizer}
+	tok, err := r.openTokenizer()
+	if err != nil {
+		return result{}, err
+	}
+	if m.Tokenizer = tok.Fingerprint; tok.Files != nil {
+		if err := tok.Files.Write(r.path("out", "tokenizer")); err != nil {
+			return result{}, err
+		}
+	}
 	for _, s := range rep.Shards {
 		e := ManifestShard{File: s.File, Samples: s.Samples, IDs: s.IDs, SHA256: s.SHA256}
 		if s.Split == "train" {
@@ -184,15 +193,18 @@ func (p *Plan) verify(rep *Report, packs []PackStats) error {
 
 // A Manifest lists the finished shards of a corpus: DIR/out/manifest.json.
 type Manifest struct {
-	Plan            string          `json:"plan"`
-	Seed            uint64          `json:"seed"`
-	Window          int             `json:"window"` // samples have window+1 ids; 0: one document each
-	Vocab           int             `json:"vocab"`
-	BOS             int32           `json:"bos"`
-	EOS             int32           `json:"eos"`
-	TokenizerSHA256 string          `json:"tokenizer_sha256"`
-	Train           []ManifestShard `json:"train"`
-	Val             []ManifestShard `json:"validation"`
+	Plan            string `json:"plan"`
+	Seed            uint64 `json:"seed"`
+	Window          int    `json:"window"` // samples have window+1 ids; 0: one document each
+	Vocab           int    `json:"vocab"`
+	BOS             int32  `json:"bos"`
+	EOS             int32  `json:"eos"`
+	TokenizerSHA256 string `json:"tokenizer_sha256"`
+	// Tokenizer is the fingerprint of the ids (tokenizer.Fingerprint); its files are in the folder tokenizer beside the
+	// shards.
+	Tokenizer string          `json:"tokenizer,omitempty"`
+	Train     []ManifestShard `json:"train"`
+	Val       []ManifestShard `json:"validation"`
 }
 
 // A ManifestShard is one shard beside the manifest.

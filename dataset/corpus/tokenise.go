@@ -16,6 +16,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"leolm/checkpoint"
 	"leolm/internal/durable"
 )
 
@@ -26,6 +27,9 @@ type Tokenizer struct {
 	Vocab  int                                    // ids are 0 … Vocab−1
 	BOS    int32                                  // −1: none
 	EOS    int32
+	// Fingerprint and Files are kept beside the shards, for whoever trains on them; "" and nil: nothing is.
+	Fingerprint string
+	Files       checkpoint.TokenizerFiles
 }
 
 func (t *Tokenizer) width() int {
