@@ -36,14 +36,29 @@ type Model struct {
 	StopStrings    []string
 	// Sampling is Leo's default, changed by what the files recommend.
 	Sampling sample.Preset
+	// Adapters are those of Options, opened.
+	Adapters []Adapter
 	// Notes say what was repaired or is contradictory.
 	Notes []string
+}
+
+// Adapter is an opened LoRA adapter.
+type Adapter struct {
+	*checkpoint.Adapter
+	Strength float64 // 1: as it was trained
+}
+
+// AdapterSpec names an adapter.
+type AdapterSpec struct {
+	Path     string // PEFT folder or GGUF file
+	Strength float64
 }
 
 // Options of Open.
 type Options struct {
 	Template  string // name of a template or a file with a Jinja template, instead of the model's own
 	Tokenizer string // file or folder, instead of the model's own
+	Adapters  []AdapterSpec
 }
 
 // ErrNoModel says that there is no default model in this binary.
@@ -58,7 +73,7 @@ func Open(arg string, opt Options) (*Model, error) {
 	}
 	m := &Model{Name: name, Checkpoint: c, Notes: slices.Clone(c.Notes)}
 	if err := m.fill(opt); err != nil {
-		c.Close()
+		m.Close()
 		return nil, err
 	}
 	return m, nil
@@ -97,13 +112,19 @@ func (m *Model) fill(opt Options) error {
 	default:
 		err = fmt.Errorf("%s has no tokenizer; give one with --tokenizer", m.Name)
 	}
+	if err != nil && opt.Tokenizer == "" {
+		return err
+	}
+	if err := m.openAdapters(opt.Adapters); err != nil {
+		return err
+	}
 	switch {
 	case opt.Tokenizer != "":
 		if m.Tokenizer, err = checkpoint.OpenTokenizer(opt.Tokenizer, tokenizer.Options{}); err == nil {
 			m.compareTokenizers(opt.Tokenizer)
 		}
 	default:
-		m.Tokenizer = m.OwnTokenizer
+		m.Tokenizer, err = m.adapterTokenizer()
 	}
 	if err != nil {
 		return err
@@ -155,6 +176,13 @@ func (e *TokenizerError) Error() string {
 // names takes the place of a damaged one.
 func (m *Model) checkFingerprint(given string) error {
 	want := m.Checkpoint.TokenizerFingerprint
+	for _, a := range m.Adapters {
+		if fp, err := a.Files.Fingerprint(); err != nil {
+			return fmt.Errorf("%s: %w", a.Path, err)
+		} else if fp != "" {
+			want = fp
+		}
+	}
 	if want == "" {
 		return nil
 	}
@@ -182,7 +210,7 @@ func (m *Model) compareTokenizers(path string) {
 // checkRows holds the tokenizer against the model's rows. Control tokens without a row, as a <pad> that was added to the
 // tokenizer alone, are passed over as transformers does; pieces of text without one are another model's tokenizer.
 func (m *Model) checkRows() error {
-	t, rows := m.Tokenizer, m.Checkpoint.Config.VocabSize
+	t, rows := m.Tokenizer, m.Config().VocabSize
 	var beyond []string
 	for id := rows; id < t.Vocab(); id++ {
 		switch t.Kind(int32(id)) {
@@ -230,6 +258,20 @@ func (m *Model) template(name string) error {
 		m.Template, err = OpenTemplate(name, m.Tokenizer)
 		return err
 	}
+	for _, a := range m.Adapters {
+		source, err := a.Files.Template()
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.Path, err)
+		}
+		if source == "" {
+			continue
+		}
+		if m.Template, err = ParseTemplate(source, m.Tokenizer); err != nil {
+			return fmt.Errorf("%s: chat template: %w (choose another with --template)", a.Path, err)
+		}
+		m.TemplateSource = "the adapter's"
+		return nil
+	}
 	if c.ChatTemplate != "" {
 		t, err := ParseTemplate(c.ChatTemplate, m.Tokenizer)
 		if err != nil {
@@ -269,14 +311,83 @@ func ParseTemplate(source string, tok *tokenizer.Tokenizer) (*chat.Template, err
 	return chat.NewJinja(source, special)
 }
 
-// Load puts the weights on dev.
+// openAdapters opens the adapters, each against the base with those before it.
+func (m *Model) openAdapters(specs []AdapterSpec) error {
+	replaced := map[string]string{}
+	for _, s := range specs {
+		a, err := checkpoint.OpenAdapter(s.Path, m.Config())
+		if err != nil {
+			return err
+		}
+		m.Adapters = append(m.Adapters, Adapter{a, s.Strength})
+		if err := a.FoldHead(m.Checkpoint, s.Strength); err != nil {
+			return err
+		}
+		for _, t := range a.Saved {
+			if other := replaced[t.Name]; other != "" {
+				return fmt.Errorf("%s and %s both replace %s: only one of them can", other, s.Path, t.Name)
+			}
+			replaced[t.Name] = s.Path
+		}
+		m.Notes = append(m.Notes, a.Notes...)
+	}
+	return nil
+}
+
+// Config is the model's configuration with its adapters on it.
+func (m *Model) Config() checkpoint.Config {
+	cfg := m.Checkpoint.Config
+	for _, a := range m.Adapters {
+		cfg = a.Config(cfg)
+	}
+	return cfg
+}
+
+// adapterTokenizer is the tokenizer of the adapters, which may have more tokens than the base's own.
+func (m *Model) adapterTokenizer() (*tokenizer.Tokenizer, error) {
+	tok := m.OwnTokenizer
+	for _, a := range m.Adapters {
+		if !a.Files.HasVocabulary() {
+			continue
+		}
+		t, err := a.Files.Open(a.Path, tokenizer.Options{})
+		if err != nil {
+			return nil, err
+		}
+		if ok, _ := tok.Extends(t); ok {
+			continue
+		}
+		if ok, why := t.Extends(tok); !ok {
+			return nil, fmt.Errorf("%s was trained with another tokenizer than %s has: %s", a.Path, m.Name, why)
+		}
+		tok = t
+	}
+	return tok, nil
+}
+
+// Load puts the weights on dev, with the adapters. opt may add to what becomes of the stored weights.
 func (m *Model) Load(dev device.Device, opt llama.LoadOptions) (*llama.Model, error) {
 	if !m.Checkpoint.HasWeights() {
 		return nil, fmt.Errorf("%s has a vocabulary but no weights", m.Name)
 	}
+	if len(m.Adapters) > 0 {
+		cfg := m.Config()
+		opt.Config = func(c *checkpoint.Config) { *c = cfg }
+		opt.Replace = map[string]*checkpoint.Tensor{}
+		for _, a := range m.Adapters {
+			for _, t := range a.Saved {
+				opt.Replace[t.Name] = t
+			}
+		}
+	}
 	lm, err := llama.Load(dev, m.Checkpoint, opt)
 	if err != nil {
 		return nil, err
+	}
+	for _, a := range m.Adapters {
+		if err := lm.Apply(dev, a.Adapter, a.Strength); err != nil {
+			return nil, err
+		}
 	}
 	// Rows above the tokenizer's ids are padding that was never trained.
 	lm.Vocab = min(lm.Vocab, m.Tokenizer.Vocab())
@@ -297,4 +408,10 @@ func (m *Model) Fingerprint() string {
 }
 
 // Close unmaps the files.
-func (m *Model) Close() error { return m.Checkpoint.Close() }
+func (m *Model) Close() error {
+	var errs []error
+	for _, a := range m.Adapters {
+		errs = append(errs, a.Adapter.Close())
+	}
+	return errors.Join(append(errs, m.Checkpoint.Close())...)
+}

@@ -1,7 +1,9 @@
 package checkpoint
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -28,8 +31,91 @@ type Adapter struct {
 	// Saved are whole weights trained along with the adapter
 	// (modules_to_save); they replace the base model's.
 	Saved []*Tensor
+	// Files are those of the tokenizer that the adapter was trained with, nil if it brings none.
+	Files TokenizerFiles
 	Notes []string
+
+	tied  bool // a saved embedding is the LM head too, in models that tie them
 	close func() error
+}
+
+// Config is the configuration of the base model with the adapter on it: more rows where the adapter brings them, and an
+// LM head of its own where the adapter takes apart what the base ties, as PEFT does with a saved embedding or head
+// unless both are equal or the adapter says ensure_weight_tying.
+func (a *Adapter) Config(base Config) Config {
+	embed, head := a.saved(embedName), a.saved(headName)
+	for _, t := range []*Tensor{embed, head} {
+		if t != nil && len(t.Shape) == 2 {
+			base.VocabSize = max(base.VocabSize, t.Shape[0])
+		}
+	}
+	if base.TieEmbeddings && !a.tied && (embed != nil || head != nil) {
+		base.TieEmbeddings = embed != nil && head != nil && embed.DType == head.DType && embed.Shape.Equal(head.Shape) && bytes.Equal(embed.data, head.data)
+	}
+	for i := range a.Targets {
+		if a.Targets[i].Name == headName {
+			base.TieEmbeddings = false
+		}
+	}
+	return base
+}
+
+// FoldHead adds a low-rank change of the LM head to the base's head, with its effect multiplied by strength, so that it
+// becomes a whole weight of the adapter: a model that runs has adapters on the projections of its layers only.
+func (a *Adapter) FoldHead(base *Checkpoint, strength float64) error {
+	for i := range a.Targets {
+		if a.Targets[i].Name != headName {
+			continue
+		}
+		l := a.Targets[i]
+		if l.Magnitude != nil && strength != 1 {
+			return fmt.Errorf("%s: DoRA on the LM head can't be weakened: it is all or nothing", a.Path)
+		}
+		l.Scale *= strength
+		from := a.saved(headName)
+		for _, name := range []string{headName, embedName} {
+			if t, ok := base.Tensor(name); ok && from == nil {
+				from = t
+			}
+		}
+		if from == nil {
+			return fmt.Errorf("%s: the base model has no %s", a.Path, headName)
+		}
+		rows, err := l.Merge(from)
+		if err != nil {
+			return err
+		}
+		t := &Tensor{Name: headName, Stored: headName, DType: tensor.F32, Shape: from.Shape, File: a.Path, rowSize: 4 * from.Cols()}
+		t.data = make([]byte, from.Rows()*t.rowSize)
+		row := make([]float32, from.Cols())
+		for r := range from.Rows() {
+			if err := rows.ReadRow(row, r); err != nil {
+				return err
+			}
+			for j, v := range row {
+				binary.LittleEndian.PutUint32(t.data[r*t.rowSize+4*j:], math.Float32bits(v))
+			}
+		}
+		a.Targets = slices.Delete(a.Targets, i, i+1)
+		a.Saved = append(slices.DeleteFunc(a.Saved, func(s *Tensor) bool { return s.Name == headName }), t)
+		return nil
+	}
+	return nil
+}
+
+const (
+	embedName = "model.embed_tokens.weight"
+	headName  = "lm_head.weight"
+)
+
+// saved finds a whole weight of the adapter.
+func (a *Adapter) saved(name string) *Tensor {
+	for _, t := range a.Saved {
+		if t.Name == name {
+			return t
+		}
+	}
+	return nil
 }
 
 // LoRA is one low-rank change: W' = W + Scale·B·A. With a Magnitude (DoRA) the
@@ -166,8 +252,12 @@ func (a *Adapter) complete() error {
 // fits compares shapes with the base model's.
 func (a *Adapter) fits(base Config) error {
 	shapes := map[string]tensor.Shape{}
-	for _, s := range base.TensorShapes() {
+	cfg := a.Config(base)
+	for _, s := range cfg.TensorShapes() {
 		shapes[s.Name] = s.Shape
+	}
+	if cfg.TieEmbeddings {
+		shapes[headName] = shapes[embedName] // a copy of the saved embedding
 	}
 	for i := range a.Targets {
 		l := &a.Targets[i]
@@ -211,6 +301,7 @@ type peftConfig struct {
 
 	alphaPattern map[string]float64
 	base         string
+	tied         bool
 }
 
 func parsePEFT(data []byte) (peftConfig, error) {
@@ -219,7 +310,7 @@ func parsePEFT(data []byte) (peftConfig, error) {
 		return peftConfig{}, err
 	}
 	o.need("peft_type", "r", "lora_alpha")
-	p := peftConfig{rank: o.int("r", 0), alpha: o.float("lora_alpha", 0), rslora: o.bool("use_rslora"), base: o.string("base_model_name_or_path")}
+	p := peftConfig{rank: o.int("r", 0), alpha: o.float("lora_alpha", 0), rslora: o.bool("use_rslora"), base: o.string("base_model_name_or_path"), tied: o.bool("ensure_weight_tying")}
 	typ := o.string("peft_type")
 	o.get("alpha_pattern", "a map of numbers", &p.alphaPattern)
 	fan, bias := o.bool("fan_in_fan_out"), o.string("bias")
@@ -271,7 +362,10 @@ func openPEFT(dir string) (_ *Adapter, err error) {
 	if err != nil {
 		return nil, jsonError(file, data, err)
 	}
-	a := &Adapter{Path: dir, BaseModel: cfg.base}
+	a := &Adapter{Path: dir, BaseModel: cfg.base, tied: cfg.tied}
+	if a.Files, err = tokenizerFolder(dir); err != nil {
+		return nil, err
+	}
 	var stored []Stored
 	path := filepath.Join(dir, "adapter_model.safetensors")
 	if _, err := os.Stat(path); err == nil {

@@ -26,7 +26,7 @@ func openAdapter(t *testing.T, path string, base Config) *Adapter {
 // checkMerged compares every weight that the adapter changes with PEFT's merge.
 func checkMerged(t *testing.T, c *Checkpoint, a *Adapter, golden map[string][3]float64) {
 	t.Helper()
-	sources, err := c.SourcesWith(a)
+	_, sources, err := c.WithAdapter(a)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,7 +173,7 @@ func FuzzAdapter(f *testing.F) {
 			return
 		}
 		defer a.Close()
-		sources, err := base.SourcesWith(a)
+		_, sources, err := base.WithAdapter(a)
 		if err != nil {
 			return
 		}

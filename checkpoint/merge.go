@@ -3,6 +3,9 @@ package checkpoint
 import (
 	"fmt"
 	"math"
+	"sync"
+
+	"leolm/tensor"
 )
 
 // merged are the rows of a weight with a low-rank change folded in.
@@ -65,32 +68,82 @@ func (m *merged) ReadRow(dst []float32, row int) error {
 	return nil
 }
 
-// SourcesWith lists the checkpoint's weights with the adapter folded in, as
-// Sources lists them without.
-func (c *Checkpoint) SourcesWith(a *Adapter) ([]Source, error) {
-	sources := c.Sources()
+// WithAdapter lists the checkpoint's weights with the adapter folded in, as Sources lists them without, and the
+// configuration that they are of.
+func (c *Checkpoint) WithAdapter(a *Adapter) (Config, []Source, error) {
+	cfg := a.Config(c.Config)
 	at := map[string]int{}
+	sources := c.Sources()
 	for i, s := range sources {
 		at[s.Name] = i
+	}
+	if i, ok := at[embedName]; ok && c.Config.TieEmbeddings && !cfg.TieEmbeddings {
+		head := sources[i]
+		head.Name = headName
+		at[headName] = len(sources)
+		sources = append(sources, head)
+	}
+	for _, t := range a.Saved {
+		if t.Name == headName && cfg.TieEmbeddings {
+			continue
+		}
+		j, ok := at[t.Name]
+		if !ok {
+			return cfg, nil, fmt.Errorf("%s: the base model has no %s", a.Path, t.Name)
+		}
+		sources[j].From, sources[j].Shape = t, t.Shape
+	}
+	for _, name := range []string{embedName, headName} {
+		if i, ok := at[name]; ok && sources[i].Shape[0] < cfg.VocabSize {
+			s := &sources[i]
+			s.From = &moreRows{from: s.From, rows: s.Shape[0]}
+			s.Shape = tensor.Shape{cfg.VocabSize, s.Shape[1]}
+		}
 	}
 	for i := range a.Targets {
 		l := &a.Targets[i]
 		j, ok := at[l.Name]
 		if !ok {
-			return nil, fmt.Errorf("%s: the base model has no %s", a.Path, l.Name)
+			return cfg, nil, fmt.Errorf("%s: the base model has no %s", a.Path, l.Name)
 		}
 		rows, err := l.Merge(sources[j].From)
 		if err != nil {
-			return nil, err
+			return cfg, nil, err
 		}
 		sources[j].From = rows
 	}
-	for _, t := range a.Saved {
-		j, ok := at[t.Name]
-		if !ok {
-			return nil, fmt.Errorf("%s: the base model has no %s", a.Path, t.Name)
-		}
-		sources[j].From = t
+	return cfg, sources, nil
+}
+
+// moreRows are the rows of a matrix, and behind them their mean as often as it is asked for.
+type moreRows struct {
+	from Rows
+	rows int
+	once sync.Once
+	mean []float32
+	err  error
+}
+
+// ReadRow reads a stored row or the mean.
+func (m *moreRows) ReadRow(dst []float32, row int) error {
+	if row < m.rows {
+		return m.from.ReadRow(dst, row)
 	}
-	return sources, nil
+	m.once.Do(func() {
+		sum, one := make([]float64, len(dst)), make([]float32, len(dst))
+		for i := range m.rows {
+			if m.err = m.from.ReadRow(one, i); m.err != nil {
+				return
+			}
+			for j, v := range one {
+				sum[j] += float64(v)
+			}
+		}
+		m.mean = make([]float32, len(dst))
+		for j, v := range sum {
+			m.mean[j] = float32(v / float64(m.rows))
+		}
+	})
+	copy(dst, m.mean)
+	return m.err
 }

@@ -221,6 +221,29 @@ func MissingChatTokens(t *tokenizer.Tokenizer, sentencePiece bool) []string {
 	return missing
 }
 
+// AddStops adds to a configuration the ids that end an answer in this vocabulary, and its padding if none is stated.
+func (f TokenizerFiles) AddStops(name string, cfg *Config) error {
+	t, err := f.Open(name, tokenizer.Options{})
+	if err != nil {
+		return err
+	}
+	cfg.EOS = addIDs(slices.Clone(cfg.EOS), int(t.EOS()))
+	for _, text := range endOfTurn {
+		if id, ok := t.ID(text); ok {
+			cfg.EOS = addIDs(cfg.EOS, int(id))
+		}
+	}
+	if cfg.PAD < 0 {
+		cfg.PAD = int(t.PAD())
+	}
+	return nil
+}
+
+// HasVocabulary reports whether the files hold a tokenizer, and not only templates or settings.
+func (f TokenizerFiles) HasVocabulary() bool {
+	return f[fileSentencePiece] != nil || f[fileTokenizerJSON] != nil
+}
+
 // SentencePiece reports whether the vocabulary is a SentencePiece model's.
 func (f TokenizerFiles) SentencePiece() bool { return f[fileSentencePiece] != nil }
 

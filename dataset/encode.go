@@ -20,8 +20,8 @@ type encoder struct {
 	tok      *tokenizer.Tokenizer      // of files
 	exact    *tokenizer.Tokenizer      // preset leolm: text of users may become control tokens, as in the original; else nil
 	template *chat.Template
-	ends     []string                  // BOS and EOS of the mix's tokenizer
-	added    []string                  // tokens that it lacked
+	ends     []string // BOS and EOS of the mix's tokenizer
+	added    []string // tokens that it lacked
 
 	fingerprint string // of tok
 }

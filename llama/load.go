@@ -36,7 +36,7 @@ type LoadOptions struct {
 	NewRows bool
 	// Replace holds whole weights that take the place of the stored ones, by name.
 	Replace map[string]*checkpoint.Tensor
-	// Config may change the configuration before the model is built.
+	// Config may change the configuration before the model is built: scaling, more rows, or an LM head of its own.
 	Config func(*checkpoint.Config)
 	// Progress is told the bytes loaded so far, and of how many.
 	Progress func(done, total int64)
@@ -48,16 +48,19 @@ type builder func(name string, rows, cols int, use device.Use) (device.Weight, e
 // Load puts the weights of c on dev.
 func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model, error) {
 	total, done := c.Size(), int64(0)
-	cfg := c.Config
+	cfg, stored := c.Config, c.Config.VocabSize
 	if opt.Config != nil {
 		opt.Config(&cfg)
 	}
-	stored := cfg.VocabSize
-	cfg.VocabSize = max(stored, opt.VocabSize)
+	cfg.VocabSize = max(cfg.VocabSize, opt.VocabSize)
 	return build(cfg, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
 		t, ok := opt.Replace[name]
 		if !ok {
 			t, ok = c.Tensor(name)
+		}
+		if !ok && name == "lm_head.weight" && c.Config.TieEmbeddings {
+			// The configuration was changed: the head begins as what it was tied to.
+			t, ok = c.Tensor("model.embed_tokens.weight")
 		}
 		if !ok {
 			return nil, fmt.Errorf("%s: tensor %q is missing", c.Path, name)

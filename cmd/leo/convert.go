@@ -73,23 +73,23 @@ func newConvertCmd() *cobra.Command {
 			if !c.HasWeights() {
 				return fmt.Errorf("%s holds no weights to convert", src)
 			}
-			sources := c.Sources()
+			m := plainModel(c)
 			if adapter != "" {
 				a, err := checkpoint.OpenAdapter(adapter, c.Config)
 				if err != nil {
 					return err
 				}
 				defer a.Close()
-				if sources, err = c.SourcesWith(a); err != nil {
+				if m, err = mergedModel(c, a); err != nil {
 					return err
 				}
 			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
 			var notes []string
 			if gguf {
-				notes, err = writeModelGGUF(c, dst, sources, typ, nil, source, p)
+				notes, err = writeModelGGUF(m, dst, typ, nil, source, p)
 			} else {
-				err = writeModelHF(c, dst, sources, typ.DType(), source, p)
+				err = writeModelHF(m, dst, typ.DType(), source, p)
 			}
 			p.clear()
 			if err != nil {
@@ -149,24 +149,57 @@ func templateSource(name string) (string, error) {
 	return string(data), nil
 }
 
+// model is what convert and quantize write: a checkpoint's weights, perhaps with an adapter folded in, which may bring
+// rows and a tokenizer of its own.
+type model struct {
+	*checkpoint.Checkpoint
+	cfg     checkpoint.Config
+	sources []checkpoint.Source
+	files   checkpoint.TokenizerFiles // of the adapter; nil: the checkpoint's own
+}
+
+func plainModel(c *checkpoint.Checkpoint) *model {
+	return &model{Checkpoint: c, cfg: c.Config, sources: c.Sources()}
+}
+
+func mergedModel(c *checkpoint.Checkpoint, a *checkpoint.Adapter) (*model, error) {
+	m := &model{Checkpoint: c}
+	var err error
+	if m.cfg, m.sources, err = c.WithAdapter(a); err != nil {
+		return nil, err
+	}
+	if a.Files.HasVocabulary() {
+		m.files = a.Files
+		err = m.files.AddStops(a.Path, &m.cfg)
+	}
+	return m, err
+}
+
 // writeModelGGUF writes a GGUF file; a template that is not empty takes the place of the model's own. The notes say what
 // the file can't hold.
-func writeModelGGUF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, typ checkpoint.FileType, imatrix *checkpoint.Imatrix, template string, p *bytesProgress) ([]string, error) {
+func writeModelGGUF(m *model, dst string, typ checkpoint.FileType, imatrix *checkpoint.Imatrix, template string, p *bytesProgress) ([]string, error) {
 	opt := checkpoint.GGUFOptions{Type: typ, Imatrix: imatrix, Progress: p.update}
 	var notes []string
 	var err error
-	if opt.Metadata, notes, err = c.GGUFMetadata(); err != nil {
+	if opt.Metadata, notes, err = m.GGUFMetadata(); err != nil {
 		return nil, err
 	}
-	if c.GGUF == nil {
-		opt.Name = filepath.Base(filepath.Clean(c.Path))
+	if m.files != nil {
+		var more []string
+		if opt.Metadata, more, err = m.files.WithVocabulary(opt.Metadata, &m.cfg); err != nil {
+			return nil, err
+		}
+		notes = append(notes, more...)
+	}
+	if m.GGUF == nil {
+		opt.Name = filepath.Base(filepath.Clean(m.Path))
 	}
 	if template != "" {
 		const key = "tokenizer.chat_template"
 		opt.Metadata = slices.DeleteFunc(opt.Metadata, func(kv checkpoint.KV) bool { return kv.Key == key })
 		opt.Metadata = append(opt.Metadata, checkpoint.KV{Key: key, Value: template})
 	}
-	return notes, checkpoint.WriteGGUF(dst, c.Config, sources, opt)
+	return notes, checkpoint.WriteGGUF(dst, m.cfg, m.sources, opt)
 }
 
 func printNotes(w io.Writer, notes []string, quiet bool) {
@@ -177,22 +210,24 @@ func printNotes(w io.Writer, notes []string, quiet bool) {
 	}
 }
 
-func writeModelHF(c *checkpoint.Checkpoint, dst string, sources []checkpoint.Source, d tensor.DType, template string, p *bytesProgress) error {
-	files, err := c.TokenizerFiles()
-	if err != nil {
-		return err
+func writeModelHF(m *model, dst string, d tensor.DType, template string, p *bytesProgress) error {
+	files := m.files
+	var err error
+	if files == nil {
+		if files, err = m.TokenizerFiles(); err != nil {
+			return err
+		}
 	}
 	if template != "" {
 		if files, err = files.WithTemplate(template); err != nil {
 			return err
 		}
 	}
-	gen := c.Generation
-	if c.GGUF != nil {
+	gen := m.Generation
+	if m.GGUF != nil {
 		gen = gen.Drawing()
 	}
-	opt := checkpoint.HFOptions{DType: d, Files: files, Progress: p.update, Generation: &gen}
-	return checkpoint.WriteHF(dst, c.Config, sources, opt)
+	return checkpoint.WriteHF(dst, m.cfg, m.sources, checkpoint.HFOptions{DType: d, Files: files, Progress: p.update, Generation: &gen})
 }
 
 // writtenResult measures what was written.

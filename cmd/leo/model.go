@@ -13,7 +13,6 @@ import (
 	"golang.org/x/term"
 
 	"leolm/catalog"
-	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/infer"
 	"leolm/internal/kernel/cpu"
@@ -76,7 +75,11 @@ func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
 	if f.context < 0 || f.threads < 0 {
 		return nil, usageError{fmt.Errorf("--context and --threads must not be negative")}
 	}
-	m, err := catalog.Open(f.model, catalog.Options{Template: f.template, Tokenizer: f.tokenizer})
+	adapters, err := adapterSpecs(f.loras)
+	if err != nil {
+		return nil, err
+	}
+	m, err := catalog.Open(f.model, catalog.Options{Template: f.template, Tokenizer: f.tokenizer, Adapters: adapters})
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
 	l.dev = device.NewCPU(workers)
 	p := newLoadProgress(stderr, f.quiet)
 	f.openStore(l, stderr)
-	lm, err := f.loadWeights(l, p)
+	lm, err := l.Load(l.dev, llama.LoadOptions{Progress: p.update})
 	p.clear()
 	if err == nil && l.store != nil {
 		err = l.store.Finish()
@@ -111,7 +114,7 @@ func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
 	}
 	l.engine, err = infer.NewEngine(l.dev, lm, infer.Options{Context: ctx, CacheType: cache, Sessions: sessions, Fingerprint: m.Fingerprint()})
 	if err != nil {
-		m.Close()
+		l.Close()
 		return nil, err
 	}
 	return l, nil
@@ -149,15 +152,10 @@ func (f *modelFlags) openStore(l *loaded, stderr io.Writer) {
 	}
 }
 
-// loadWeights puts the weights on the device, with the adapters.
-func (f *modelFlags) loadWeights(l *loaded, p *loadProgress) (*llama.Model, error) {
-	type part struct {
-		a        *checkpoint.Adapter
-		strength float64
-	}
-	var parts []part
-	opt := llama.LoadOptions{Progress: p.update, Replace: map[string]*checkpoint.Tensor{}}
-	for _, arg := range f.loras {
+// adapterSpecs reads the arguments of --lora.
+func adapterSpecs(args []string) ([]catalog.AdapterSpec, error) {
+	var specs []catalog.AdapterSpec
+	for _, arg := range args {
 		path, text, given := strings.Cut(arg, "=")
 		strength := 1.0
 		if given {
@@ -166,26 +164,9 @@ func (f *modelFlags) loadWeights(l *loaded, p *loadProgress) (*llama.Model, erro
 				return nil, usageError{fmt.Errorf("--lora %q: write PATH or PATH=STRENGTH", arg)}
 			}
 		}
-		a, err := checkpoint.OpenAdapter(path, l.Checkpoint.Config)
-		if err != nil {
-			return nil, err
-		}
-		defer a.Close()
-		parts = append(parts, part{a, strength})
-		for _, t := range a.Saved {
-			opt.Replace[t.Name] = t
-		}
+		specs = append(specs, catalog.AdapterSpec{Path: path, Strength: strength})
 	}
-	lm, err := l.Load(l.dev, opt)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range parts {
-		if err := lm.Apply(l.dev, p.a, p.strength); err != nil {
-			return nil, err
-		}
-	}
-	return lm, nil
+	return specs, nil
 }
 
 // loadProgress shows a line while a large model is loaded, on a terminal only.

@@ -59,7 +59,7 @@ func newQuantizeCmd() *cobra.Command {
 				}
 			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
-			notes, err := writeModelGGUF(c, dst, c.Sources(), typ, imatrix, "", p)
+			notes, err := writeModelGGUF(plainModel(c), dst, typ, imatrix, "", p)
 			p.clear()
 			if err != nil {
 				return err
