@@ -390,7 +390,7 @@ func (m *Model) Load(dev device.Device, opt llama.LoadOptions) (*llama.Model, er
 		}
 	}
 	// Rows above the tokenizer's ids are padding that was never trained.
-	lm.Vocab = min(lm.Vocab, m.Tokenizer.Vocab())
+	lm.Vocab = min(lm.Vocab, m.Tokenizer.Used())
 	return lm, nil
 }
 

@@ -168,6 +168,16 @@ func (s *scratch) trusts(start, end int) bool {
 // rows than that (LeoLM: 32128 rows, 32007 ids).
 func (t *Tokenizer) Vocab() int { return len(t.pieces) }
 
+// Used returns the number of ids up to the last that stands for anything: behind it are only tokens that fill the
+// vocabulary up to the model's rows, as GGUF has them. A model's probabilities are over these.
+func (t *Tokenizer) Used() int {
+	n := len(t.pieces)
+	for n > 0 && t.kinds[n-1] == Unused {
+		n--
+	}
+	return n
+}
+
 // ID returns the id of a piece as the vocabulary writes it ("▁und", "Ġund",
 // "<|im_end|>").
 func (t *Tokenizer) ID(piece string) (int32, bool) {

@@ -278,7 +278,7 @@ func sameTurns(a, b *chat.Template, msgs []chat.Message) (string, string, bool) 
 // chooseRows finds the number of rows: what the base or the shape has, or what the recipe asks for, or as many as the
 // tokens that were added need.
 func (v *vocabulary) chooseRows(c *Config, base *catalog.Model) error {
-	ids := v.ids()
+	ids := v.tok.Used()
 	if base == nil {
 		if ids > v.rows {
 			return &MismatchError{"model.shape.vocab_size", fmt.Sprintf("%d rows are too few for the %d ids of the tokenizer%s", v.rows, ids, v.with()),
@@ -301,15 +301,6 @@ func (v *vocabulary) chooseRows(c *Config, base *catalog.Model) error {
 	v.note("%s has %d rows; %d tokens are added (%s), so that it grows to %d", base.Name, v.rows, len(v.added), strings.Join(v.added, " "), roundUp(ids, rowMultiple))
 	v.rows = roundUp(ids, rowMultiple)
 	return nil
-}
-
-// ids is the number of ids that may occur: up to the last token that text or a template becomes.
-func (v *vocabulary) ids() int {
-	n := v.tok.Vocab()
-	for n > 0 && v.tok.Kind(int32(n-1)) == tokenizer.Unused {
-		n--
-	}
-	return n
 }
 
 func (v *vocabulary) with() string {

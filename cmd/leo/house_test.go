@@ -1,0 +1,324 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"leolm/catalog"
+	"leolm/chat"
+	"leolm/checkpoint"
+	"leolm/device"
+	"leolm/infer"
+	"leolm/internal/pool"
+	"leolm/llama"
+	"leolm/tensor"
+	"leolm/tokenizer"
+)
+
+// The test across the house: a plain base, whose tokenizer has Llama-2's form and none of ChatML's tokens, becomes a chat
+// model in every way that recipes offer, and the model is the same in every form that Leo writes: the ids of the prompt,
+// the greedy answer, the log-probabilities.
+
+// house is a folder with a base model and dialogues.
+type house struct {
+	t        *testing.T
+	dir      string
+	sentence *tokenizer.Tokenizer // of the base
+}
+
+func (h *house) path(parts ...string) string {
+	return filepath.Join(append([]string{h.dir}, parts...)...)
+}
+
+func (h *house) write(name, format string, args ...any) string {
+	h.t.Helper()
+	if err := os.WriteFile(h.path(name), fmt.Appendf(nil, format, args...), 0o666); err != nil {
+		h.t.Fatal(err)
+	}
+	return h.path(name)
+}
+
+// leo runs a command and returns what it printed.
+func (h *house) leo(args ...string) string {
+	h.t.Helper()
+	out, diag, err := command(args...)
+	if err != nil {
+		h.t.Fatalf("leo %s: %v\n%s", strings.Join(args, " "), err, diag)
+	}
+	return out
+}
+
+// command runs a command in this process.
+func command(args ...string) (stdout, stderr string, err error) {
+	var out, diag bytes.Buffer
+	cmd := newRootCmd()
+	cmd.SetArgs(args)
+	cmd.SetOut(&out)
+	cmd.SetErr(&diag)
+	cmd.SetIn(strings.NewReader(""))
+	err = cmd.ExecuteContext(context.Background())
+	return out.String(), diag.String(), err
+}
+
+var houseLines = []string{
+	"Der Mond scheint hell über dem stillen Wald.", "Ein alter Mann sitzt am Fluss und wartet auf den Regen.",
+	"Die Katze schläft auf der warmen Mauer vor dem Haus.", "Im Herbst fallen die Blätter, und der Wind trägt sie fort.",
+	"Wer früh aufsteht, sieht die Sonne über den Hügeln.", "Kinder laufen über die Wiese und lachen laut.",
+}
+
+// newHouse builds the tokenizer, the dialogues, and a base of 512 rows for 512 pieces.
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{t: t, dir: t.TempDir()}
+	tr, err := tokenizer.NewTrainer(tokenizer.TrainOptions{VocabSize: 368})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := tr.Counter()
+	for _, l := range houseLines {
+		c.Add(l)
+	}
+	res, err := tr.Train(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write("tokenizer.model", "%s", res.Model)
+	if h.sentence, err = tokenizer.FromSentencePiece(res.Model, tokenizer.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	var text, talk strings.Builder
+	for i := range 24 {
+		a, b := houseLines[i%len(houseLines)], houseLines[(i+1)%len(houseLines)]
+		fmt.Fprintf(&text, "{\"text\": %q}\n", a+" "+b)
+		fmt.Fprintf(&talk, "{\"messages\": [{\"role\": \"user\", \"content\": %q}, {\"role\": \"assistant\", \"content\": %q}]}\n", a, b)
+	}
+	h.write("text.jsonl", "%s", text.String())
+	h.write("talk.jsonl", "%s", talk.String())
+	corpus := h.write("corpus.yaml", "name: c\ntokenizer: %s\ninputs:\n  - {name: t, path: %s}\npack: {window: 32, bos: true, eos: true}\n", h.path("tokenizer.model"), h.path("text.jsonl"))
+	h.leo("data", "corpus", "plan", corpus, "-o", h.path("corpus"))
+	h.leo("data", "corpus", "run", h.path("corpus"))
+	return h
+}
+
+// base trains a plain model from nothing.
+func (h *house) base(name string, tied bool) string {
+	h.t.Helper()
+	train := h.write(name+".yaml", `
+name: %s
+output: %s
+seed: 1
+model: {tokenizer: %s, shape: {hidden_size: 64, intermediate_size: 96, layers: 2, heads: 4, kv_heads: 2, vocab_size: 368, max_positions: 128, tie_embeddings: %v}}
+data: {train: [{shards: %s}], sequence_length: 32}
+batch: {micro: 2, global: 2}
+optimizer: {lr: 5e-3}
+schedule: {type: constant, steps: 4}
+`, name, h.path(name), h.path("tokenizer.model"), tied, h.path("corpus", "out", "train-00000-of-00001"))
+	h.leo("train", train)
+	return h.path(name, "model")
+}
+
+// form is one way in which the finished model stands on disk.
+type form struct {
+	name, model string
+	loras       []string
+	exact       bool // in f32: the same log-probabilities
+}
+
+const houseQuestion = "Wo schläft die Katze? 🐈 <|im_end|>"
+
+// reading is what a form makes of a question.
+type reading struct {
+	ids   []int32
+	stops []int32
+	logps []float32
+	reply string
+}
+
+func (h *house) read(f form) reading {
+	h.t.Helper()
+	specs, err := adapterSpecs(f.loras)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	m, err := catalog.Open(f.model, catalog.Options{Adapters: specs})
+	if err != nil {
+		h.t.Fatalf("%s: %v", f.name, err)
+	}
+	defer m.Close()
+	ids, _, err := m.Template.Encode(m.Tokenizer, []chat.Message{{Role: chat.User, Content: houseQuestion}}, chat.Options{AddGenerationPrompt: true})
+	if err != nil {
+		h.t.Fatalf("%s: %v", f.name, err)
+	}
+	dev := device.NewCPU(pool.Default())
+	lm, err := m.Load(dev, llama.LoadOptions{})
+	if err != nil {
+		h.t.Fatalf("%s: %v", f.name, err)
+	}
+	e, err := infer.NewEngine(dev, lm, infer.Options{Context: 128, CacheType: tensor.F32})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	s := e.NewSession()
+	defer s.Close()
+	logps, err := e.Score(context.Background(), s, ids)
+	if err != nil {
+		h.t.Fatalf("%s: %v", f.name, err)
+	}
+	args := []string{"chat", "--model", f.model, "--preset", "greedy", "--max-new-tokens", "12", "-q", "--cache-type", "f32"}
+	for _, l := range f.loras {
+		args = append(args, "--lora", l)
+	}
+	stops := slices.Clone(m.StopIDs)
+	slices.Sort(stops)
+	return reading{ids, stops, logps, h.leo(append(args, houseQuestion)...)}
+}
+
+func TestPlainBaseBecomesAChatModelEverywhere(t *testing.T) {
+	h := newHouse(t)
+	bases := map[bool]string{false: h.base("untied", false), true: h.base("tied", true)}
+	h.leo("convert", bases[true], h.path("tied.gguf"), "--dtype", "f32", "-q")
+	for _, c := range []struct {
+		name   string
+		base   string
+		train  string // model.train
+		recipe string
+		exact  bool // the trained weights are those of the export, not a rounding of them
+	}{
+		{"full", bases[false], "[]", "", true},
+		{"full tied", bases[true], "[]", "", true},
+		{"full of a GGUF file", h.path("tied.gguf"), "[]", "", true},
+		{"lora with new rows", bases[false], "[new_rows]", "lora: {rank: 4, merge: true}\n", true},
+		{"lora with new rows tied", bases[true], "[new_rows]", "lora: {rank: 4, merge: true}\n", true},
+		{"lora with the embedding tied", bases[true], "[model.embed_tokens.weight]", "lora: {rank: 4, merge: true}\n", true},
+		{"lora with the head", bases[false], "[lm_head.weight, new_rows]", "lora: {rank: 4, merge: true}\n", true},
+		{"qlora", bases[false], "[new_rows]", "lora: {rank: 4, merge: true, base_type: q8_0}\n", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := *h
+			h.t = t
+			h.dir = t.TempDir()
+			mix := h.write("mix.yaml", "prefix: chat\ntokenizer: %s\nsources:\n  - {name: T, reader: messages, files: [%s]}\n", c.base, filepath.Join(filepath.Dir(filepath.Dir(bases[false])), "talk.jsonl"))
+			h.leo("data", "prepare", mix, "-o", h.path("shards"), "-q")
+			recipe := h.write("chat.yaml", `
+name: chat
+output: %s
+seed: 2
+model: {base: %s, train: %s, generation: {temperature: 0.7, top_k: 20}}
+data: {train: [{shards: %s}], sequence_length: 64, loss: assistant}
+batch: {micro: 2, global: 4}
+optimizer: {lr: 1e-2}
+schedule: {type: constant, steps: 4}
+checkpoint: {every: 2}
+%s`, h.path("run"), c.base, c.train, h.path("shards", "chat-train"), c.recipe)
+			if plan := h.leo("train", recipe, "--plan"); !strings.Contains(plan, "grows to 384") {
+				t.Errorf("the plan says nothing of the rows that are added:\n%s", plan)
+			}
+			h.leo("train", recipe)
+			h.resume(recipe)
+
+			forms := []form{{"folder", h.path("run", "model"), nil, true}}
+			to := func(name string, exact bool, args ...string) {
+				h.leo(append(args, "-q")...)
+				forms = append(forms, form{name, args[2], nil, exact})
+			}
+			to("GGUF", true, "convert", h.path("run", "model"), h.path("model.gguf"), "--dtype", "f32")
+			to("folder of the GGUF", true, "convert", h.path("model.gguf"), h.path("back"), "--dtype", "f32")
+			to("GGUF of that folder", true, "convert", h.path("back"), h.path("again.gguf"), "--dtype", "f32")
+			to("quantized", false, "quantize", h.path("run", "model"), h.path("q8.gguf"), "--type", "q8_0")
+			if strings.HasSuffix(c.base, ".gguf") {
+				forms = append(forms, form{"GGUF of the run", h.path("run", "model.gguf"), nil, true})
+			}
+			if c.recipe != "" {
+				forms = append(forms, form{"adapter", c.base, []string{h.path("run", "adapter")}, c.exact})
+				to("merged by convert", c.exact, "convert", c.base, h.path("merged"), "--adapter", h.path("run", "adapter"), "--dtype", "f32")
+				to("merged GGUF", c.exact, "convert", c.base, h.path("merged.gguf"), "--adapter", h.path("run", "adapter"), "--dtype", "f32")
+			}
+			h.allSame(forms)
+		})
+	}
+}
+
+// resume takes the last checkpoint and the finished model away and lets the run end once more: the same bytes.
+func (h *house) resume(recipe string) {
+	h.t.Helper()
+	weights := h.path("run", "model", "model.safetensors")
+	want, err := os.ReadFile(weights)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, dir := range []string{h.path("run", "model"), h.path("run", "checkpoints", "step-00000004")} {
+		if err := os.RemoveAll(dir); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	if _, diag, err := command("train", recipe); err != nil || !strings.Contains(diag, "resumed at step 2 of 4") {
+		h.t.Fatalf("%v: %s", err, diag)
+	}
+	if got, err := os.ReadFile(weights); err != nil || !bytes.Equal(got, want) {
+		h.t.Errorf("the resumed run ends with other weights (%v)", err)
+	}
+}
+
+// allSame compares every form with the first.
+func (h *house) allSame(forms []form) {
+	h.t.Helper()
+	want := h.read(forms[0])
+	ends := 0
+	for _, id := range want.ids {
+		if id == 374 {
+			ends++
+		}
+	}
+	if want.ids[0] != 373 || ends != 1 {
+		h.t.Errorf("the prompt has %d ends of a turn, one of them the template's: %v", ends, want.ids)
+	}
+	if !slices.Contains(want.stops, 374) || !slices.Contains(want.stops, 2) {
+		h.t.Errorf("stops %v", want.stops)
+	}
+	for _, f := range forms[1:] {
+		got := h.read(f)
+		if !slices.Equal(got.ids, want.ids) {
+			h.t.Errorf("%s: ids %v, want %v", f.name, got.ids, want.ids)
+			continue
+		}
+		if !slices.Equal(got.stops, want.stops) {
+			h.t.Errorf("%s: stops %v, want %v", f.name, got.stops, want.stops)
+		}
+		worst := 0.0
+		for i := range want.logps {
+			worst = max(worst, math.Abs(float64(got.logps[i]-want.logps[i])))
+		}
+		limit := 0.3 // quantized
+		if f.exact {
+			limit = 1e-5
+		}
+		if worst > limit {
+			h.t.Errorf("%s: log-probabilities differ by up to %g", f.name, worst)
+		}
+		if f.exact && got.reply != want.reply {
+			h.t.Errorf("%s answers %q, the folder %q", f.name, got.reply, want.reply)
+		}
+	}
+	var sampling [2]checkpoint.Generation
+	for i, path := range []string{forms[0].model, forms[1].model} {
+		c, err := checkpoint.Open(path)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		sampling[i] = c.Generation
+		c.Close()
+	}
+	a, _ := json.Marshal([]any{sampling[0].Temperature, sampling[0].TopK})
+	b, _ := json.Marshal([]any{sampling[1].Temperature, sampling[1].TopK})
+	if string(a) != "[0.7,20]" || !bytes.Equal(a, b) {
+		h.t.Errorf("recommended sampling: folder %s, GGUF %s", a, b)
+	}
+}
