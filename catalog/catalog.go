@@ -149,6 +149,12 @@ func (m *Model) fill(opt Options) error {
 	for _, id := range m.Template.StopIDs(m.Tokenizer) {
 		m.addStop(id)
 	}
+	// By name, too: which of them the files list depends on their format.
+	for _, name := range checkpoint.EndTokens() {
+		if id, ok := m.Tokenizer.ID(name); ok && m.Tokenizer.Kind(id) == tokenizer.Control {
+			m.addStop(id)
+		}
+	}
 	m.StopStrings = m.Template.StopStrings(m.Tokenizer)
 	if m.Sampling, err = sample.FindPreset("leo"); err != nil {
 		return err

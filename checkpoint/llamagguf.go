@@ -440,6 +440,9 @@ var endOfTurn = []string{"<|im_end|>", "<|eot_id|>", "<|end_of_turn|>", "<end_of
 // control token, it stops an answer even if the file names another end.
 var endOfText = []string{"</s>", "<|endoftext|>", "<|end_of_text|>"}
 
+// EndTokens are the control tokens that end a turn or a text in the vocabularies of the field, by name.
+func EndTokens() []string { return slices.Concat(endOfTurn, endOfText) }
+
 // vocabStops adds the stop tokens that the vocabulary names but the special ids
 // don't, and reports LeoLM's damaged names.
 func (c *Checkpoint) vocabStops(tokens []string) {

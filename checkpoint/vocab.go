@@ -228,6 +228,9 @@ var preTokenizers = []struct{ part, name string }{
 	{`"Digits"`, "smollm"},
 }
 
+// prefixSpace finds the byte-level pre-tokenizer that puts a blank before every text.
+var prefixSpace = regexp.MustCompile(`"add_prefix_space":\s*true`)
+
 const gpt2Rule = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
 func tokenizerJSON(data []byte, size int) (*rawVocab, error) {
@@ -281,6 +284,7 @@ func tokenizerJSON(data []byte, size int) (*rawVocab, error) {
 		v.likeSentencePiece(&t)
 	case strings.Contains(pre, `"ByteLevel"`):
 		v.model = "gpt2"
+		v.dummyPrefix = prefixSpace.MatchString(pre)
 		for _, p := range preTokenizers {
 			if strings.Contains(pre, p.part) {
 				v.pre = p.name
@@ -433,8 +437,46 @@ func (f TokenizerFiles) Metadata(cfg *Config) (kv []KV, notes []string, err erro
 	} else if fp != "" {
 		kv = append(kv, KV{keyFingerprint, fp})
 	}
+	if names := f.flagged(); len(names) > 0 {
+		notes = append(notes, fmt.Sprintf("GGUF has no entry for what the tokenizer says of %s: that it takes the blanks beside it (lstrip, rstrip), stands for whole words only "+
+			"(single_word) or is looked for in normalized text. Texts with blanks or letters beside it get other ids.", strings.Join(names, ", ")))
+	}
 	templates, err := f.templates()
 	return append(kv, templates...), notes, err
+}
+
+// flagged lists the added tokens with flags that GGUF can't hold.
+func (f TokenizerFiles) flagged() []string {
+	type flags struct {
+		Content    string `json:"content"`
+		LStrip     bool   `json:"lstrip"`
+		RStrip     bool   `json:"rstrip"`
+		SingleWord bool   `json:"single_word"`
+		Normalized bool   `json:"normalized"`
+		Special    bool   `json:"special"`
+	}
+	var whole struct {
+		Added []flags `json:"added_tokens"`
+	}
+	var config struct {
+		Decoder map[string]flags `json:"added_tokens_decoder"`
+	}
+	if f[fileTokenizerJSON] != nil && json.Unmarshal(f[fileTokenizerJSON], &whole) != nil || json.Unmarshal(f.object(fileConfig), &config) != nil {
+		return nil // read and reported elsewhere
+	}
+	list := whole.Added
+	if f[fileTokenizerJSON] == nil {
+		for _, key := range sortedKeys(config.Decoder) {
+			list = append(list, config.Decoder[key])
+		}
+	}
+	var names []string
+	for _, a := range list {
+		if a.LStrip || a.RStrip || a.SingleWord || a.Normalized && !a.Special {
+			names = append(names, a.Content)
+		}
+	}
+	return names
 }
 
 // listed writes names for a sentence.
@@ -721,7 +763,7 @@ func (c *Checkpoint) TokenizerFiles() (TokenizerFiles, error) {
 		out["tokenizer.model"] = v.sentencePieceModel()
 	case "gpt2":
 		config["tokenizer_class"] = "PreTrainedTokenizerFast"
-		data, err := byteLevelJSON(tokens, types, g.Merges, g.Pre)
+		data, err := byteLevelJSON(tokens, types, g.Merges, g.Pre, g.AddSpacePrefix)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Path, err)
 		}
@@ -741,9 +783,9 @@ func (c *Checkpoint) TokenizerFiles() (TokenizerFiles, error) {
 }
 
 // byteLevelJSON writes the tokenizer.json of a byte-level vocabulary.
-func byteLevelJSON(tokens []string, types []int32, merges []string, pre string) ([]byte, error) {
-	byteLevel := map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}
-	plain := map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}
+func byteLevelJSON(tokens []string, types []int32, merges []string, pre string, prefix bool) ([]byte, error) {
+	byteLevel := map[string]any{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true}
+	plain := map[string]any{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": false}
 	split := func(rule string) map[string]any {
 		return map[string]any{"type": "Sequence", "pretokenizers": []any{
 			map[string]any{"type": "Split", "pattern": map[string]any{"Regex": rule}, "behavior": "Isolated", "invert": false}, plain}}

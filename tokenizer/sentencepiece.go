@@ -115,6 +115,9 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 			p.kind = Control
 			continue
 		}
+		if gguf {
+			continue // found in the text as it is, like added tokens: so do llama.cpp and Hugging Face's conversion
+		}
 		markKeys, markIDs = append(markKeys, p.text), append(markIDs, int32(i))
 		f, ok := form(p.text)
 		if !ok {
@@ -155,8 +158,11 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 	}
 
 	for i, p := range m.pieces {
-		if p.kind == Control || p.kind == Unknown && gguf {
+		switch {
+		case p.kind == Control || p.kind == Unknown && gguf:
 			t.addToken(addedToken{id: int32(i), text: p.text, kind: Control})
+		case p.kind == UserDefined && gguf:
+			t.addToken(addedToken{id: int32(i), text: p.text, kind: UserDefined})
 		}
 	}
 	if opt.Specials == SpecialsAnywhere && !gguf {
