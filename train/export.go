@@ -306,8 +306,11 @@ func (t *Trainer) exportAdapter(dir string) error {
 	opt := checkpoint.PEFTOptions{
 		BaseModel: t.cfg.Model.Base, Rank: l.Rank, Alpha: l.Alpha, RSLoRA: l.RSLoRA, Dropout: l.Dropout, RankPattern: l.RankPattern, AlphaPattern: l.AlphaPattern,
 	}
+	grown := t.sub.base != nil && t.sub.cfg.VocabSize > t.sub.base.Checkpoint.Config.VocabSize
 	for _, p := range t.sub.model.Params() {
-		if !p.Weight.Trainable() {
+		// Rows that the base lacks travel with the adapter, trained or not.
+		rows := grown && (p.Weight == t.sub.model.Embed || p.Weight == t.sub.model.Head)
+		if !p.Weight.Trainable() && !rows {
 			continue
 		}
 		opt.Saved = append(opt.Saved, t.source(p))

@@ -21,6 +21,7 @@ import (
 	"leolm/llama"
 	"leolm/tensor"
 	"leolm/tokenizer"
+	"leolm/train"
 )
 
 // The test across the house: a plain base, whose tokenizer has Llama-2's form and none of ChatML's tokens, becomes a chat
@@ -77,7 +78,8 @@ var houseLines = []string{
 // newHouse builds the tokenizer, the dialogues, and a base of 512 rows for 512 pieces.
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir()}
+	h := &house{t: t}
+	h.dir = h.room("base")
 	tr, err := tokenizer.NewTrainer(tokenizer.TrainOptions{VocabSize: 368})
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +117,7 @@ func (h *house) base(name string, tied bool) string {
 name: %s
 output: %s
 seed: 1
-model: {tokenizer: %s, shape: {hidden_size: 64, intermediate_size: 96, layers: 2, heads: 4, kv_heads: 2, vocab_size: 368, max_positions: 128, tie_embeddings: %v}}
+model: {tokenizer: %s, shape: {hidden_size: 64, intermediate_size: 128, layers: 2, heads: 4, kv_heads: 2, vocab_size: 368, max_positions: 128, tie_embeddings: %v}}
 data: {train: [{shards: %s}], sequence_length: 32}
 batch: {micro: 2, global: 2}
 optimizer: {lr: 5e-3}
@@ -132,10 +134,14 @@ type form struct {
 	exact       bool // in f32: the same log-probabilities
 }
 
-const houseQuestion = "Wo schläft die Katze? 🐈 <|im_end|>"
+const (
+	houseQuestion  = "Wo schläft die Katze? 🐈 <|im_end|>"
+	houseNewTokens = 12
+)
 
 // reading is what a form makes of a question.
 type reading struct {
+	vocab int
 	ids   []int32
 	stops []int32
 	logps []float32
@@ -172,13 +178,13 @@ func (h *house) read(f form) reading {
 	if err != nil {
 		h.t.Fatalf("%s: %v", f.name, err)
 	}
-	args := []string{"chat", "--model", f.model, "--preset", "greedy", "--max-new-tokens", "12", "-q", "--cache-type", "f32"}
+	args := []string{"chat", "--model", f.model, "--preset", "greedy", "--max-new-tokens", fmt.Sprint(houseNewTokens), "-q", "--cache-type", "f32"}
 	for _, l := range f.loras {
 		args = append(args, "--lora", l)
 	}
 	stops := slices.Clone(m.StopIDs)
 	slices.Sort(stops)
-	return reading{ids, stops, logps, h.leo(append(args, houseQuestion)...)}
+	return reading{lm.Vocab, ids, stops, logps, h.leo(append(args, houseQuestion)...)}
 }
 
 func TestPlainBaseBecomesAChatModelEverywhere(t *testing.T) {
@@ -195,6 +201,7 @@ func TestPlainBaseBecomesAChatModelEverywhere(t *testing.T) {
 		{"full", bases[false], "[]", "", true},
 		{"full tied", bases[true], "[]", "", true},
 		{"full of a GGUF file", h.path("tied.gguf"), "[]", "", true},
+		{"lora alone", bases[false], "[]", "lora: {rank: 4, merge: true}\n", true},
 		{"lora with new rows", bases[false], "[new_rows]", "lora: {rank: 4, merge: true}\n", true},
 		{"lora with new rows tied", bases[true], "[new_rows]", "lora: {rank: 4, merge: true}\n", true},
 		{"lora with the embedding tied", bases[true], "[model.embed_tokens.weight]", "lora: {rank: 4, merge: true}\n", true},
@@ -204,7 +211,7 @@ func TestPlainBaseBecomesAChatModelEverywhere(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := *h
 			h.t = t
-			h.dir = t.TempDir()
+			h.dir = h.room(c.name)
 			mix := h.write("mix.yaml", "prefix: chat\ntokenizer: %s\nsources:\n  - {name: T, reader: messages, files: [%s]}\n", c.base, filepath.Join(filepath.Dir(filepath.Dir(bases[false])), "talk.jsonl"))
 			h.leo("data", "prepare", mix, "-o", h.path("shards"), "-q")
 			recipe := h.write("chat.yaml", `
@@ -246,6 +253,69 @@ checkpoint: {every: 2}
 	}
 }
 
+// room is a folder for one way: temporary, or below LEO_CHAIN_OUT, where bench/chain/peers.py reads what is left there.
+func (h *house) room(name string) string {
+	root := os.Getenv("LEO_CHAIN_OUT")
+	if root == "" {
+		return h.t.TempDir()
+	}
+	dir := filepath.Join(root, strings.ReplaceAll(name, " ", "-"))
+	if err := os.RemoveAll(dir); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		h.t.Fatal(err)
+	}
+	return dir
+}
+
+// keep writes what the first form says, for other programs to be held against.
+func (h *house) keep(forms []form, r reading) {
+	if os.Getenv("LEO_CHAIN_OUT") == "" {
+		return
+	}
+	type kept struct {
+		Name    string   `json:"name"`
+		Model   string   `json:"model"`
+		Loras   []string `json:"loras,omitempty"`
+		Exact   bool     `json:"exact"`
+		Context int      `json:"context"`
+	}
+	var all []kept
+	for _, f := range forms {
+		all = append(all, kept{f.name, f.model, f.loras, f.exact, 128})
+	}
+	// Prompts for programs that take a control token in any text for the token.
+	type prompt struct {
+		Text string  `json:"text"`
+		IDs  []int32 `json:"ids"`
+	}
+	var prompts []prompt
+	m, err := catalog.Open(forms[0].model, catalog.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer m.Close()
+	for _, msgs := range conversations(1000) {
+		text := msgs[len(msgs)-1].Content
+		if strings.Contains(text, "<") {
+			continue
+		}
+		ids, _, err := m.Template.Encode(m.Tokenizer, []chat.Message{{Role: chat.User, Content: text}}, chat.Options{AddGenerationPrompt: true})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		prompts = append(prompts, prompt{text, ids})
+	}
+	b, err := json.MarshalIndent(map[string]any{
+		"prompts": prompts, "vocab": r.vocab, "ids": r.ids, "logps": r.logps[1:], "reply": r.reply, "new_tokens": houseNewTokens, "forms": all,
+	}, "", " ")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.write("leo-readings.json", "%s", b)
+}
+
 // resume takes the last checkpoint and the finished model away and lets the run end once more: the same bytes.
 func (h *house) resume(recipe string) {
 	h.t.Helper()
@@ -271,6 +341,7 @@ func (h *house) resume(recipe string) {
 func (h *house) allSame(forms []form) {
 	h.t.Helper()
 	want := h.read(forms[0])
+	h.keep(forms, want)
 	ends := 0
 	for _, id := range want.ids {
 		if id == 374 {
@@ -320,5 +391,72 @@ func (h *house) allSame(forms []form) {
 	b, _ := json.Marshal([]any{sampling[1].Temperature, sampling[1].TopK})
 	if string(a) != "[0.7,20]" || !bytes.Equal(a, b) {
 		h.t.Errorf("recommended sampling: folder %s, GGUF %s", a, b)
+	}
+}
+
+// Every recipe that is shipped ends in an answer: the same way, with a small base, small data and two steps in place of its
+// own, and everything else as it stands.
+func TestEveryRecipeEndsInAnAnswer(t *testing.T) {
+	h := newHouse(t)
+	base := h.base("untied", false)
+	mix := h.write("mix.yaml", "prefix: chat\ntokenizer: %s\nsources:\n  - {name: T, reader: messages, files: [talk.jsonl]}\n", base)
+	h.leo("data", "prepare", mix, "-o", h.path("shards"), "-q")
+	for path, plain := range map[string]bool{ // plain: pretraining, which writes no chat template
+		"leo-7b-chat.yaml": false, "leo-13b-chat.yaml": false, "leo-7b-chat-lora.yaml": false, "leo-7b-chat-qlora.yaml": false, "leo-7b-pretrain.yaml": true,
+		"smollm2-german-lora.yaml": false, "mini-5min.yaml": true, "leo-mini/pretrain.yaml": true, "leo-mini/chat.yaml": false, "leo-mini/again.yaml": false,
+	} {
+		t.Run(path, func(t *testing.T) {
+			h := *h
+			h.t = t
+			run := h.path("runs", path)
+			shards := h.path("shards", "chat-train")
+			if plain {
+				shards = h.path("corpus", "out", "train-00000-of-00001")
+			}
+			cfg, err := train.Load("../../recipes/"+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sets := []string{
+				"output=" + run, "data.train=[{shards: " + shards + "}]", "data.valid=[]", "data.sequence_length=64", "batch.global=4", "batch.micro=2",
+				"schedule.steps=2", "schedule.epochs=0", "schedule.tokens=0", "schedule.warmup_steps=1", "eval.every=1", "eval.max_tokens=4", "checkpoint.every=1",
+			}
+			if cfg.Model.Shape != nil {
+				sets = append(sets, "model.tokenizer="+h.path("tokenizer.model"),
+					"model.shape={hidden_size: 64, intermediate_size: 128, layers: 2, heads: 4, kv_heads: 2, vocab_size: 384, max_positions: 128}")
+			} else {
+				sets = append(sets, "model.base="+base)
+			}
+			if cfg.Model.VocabSize > 0 {
+				sets = append(sets, "model.vocab_size=384")
+			}
+			if cfg.Model.MaxPositions > 0 {
+				sets = append(sets, "model.max_positions=256")
+			}
+			args := []string{"train", "../../recipes/" + path}
+			for _, s := range sets {
+				args = append(args, "--set", s)
+			}
+			h.leo(args...)
+			chat := []string{"chat", "--preset", "greedy", "--max-new-tokens", "8", "-q", "--json"}
+			if cfg.LoRA != nil && !cfg.LoRA.Merge {
+				chat = append(chat, "--model", base, "--lora", filepath.Join(run, "adapter"))
+			} else {
+				chat = append(chat, "--model", filepath.Join(run, "model"))
+			}
+			var answer struct {
+				Tokens int `json:"completion_tokens"`
+			}
+			if out := h.leo(append(chat, houseQuestion)...); json.Unmarshal([]byte(out), &answer) != nil || !strings.Contains(out, "assistant") {
+				t.Errorf("no answer: %s", out)
+			}
+			if plain {
+				return
+			}
+			ids := h.leo("tokenizer", "encode", chat[len(chat)-1], "--special", "<|im_start|>")
+			if n := len(strings.Fields(ids)); n != 1 {
+				t.Errorf("<|im_start|> has %d ids: %s", n, ids)
+			}
+		})
 	}
 }
