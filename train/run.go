@@ -11,6 +11,7 @@ import (
 	"leolm/dataset"
 	"leolm/device"
 	"leolm/grad"
+	"leolm/internal/durable"
 	"leolm/tensor"
 )
 
@@ -164,6 +165,9 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 		stored = t.sub.base.Checkpoint.Config.VocabSize
 	}
 	t.plan = makePlan(cfg, t.sub.cfg, stored, t.total)
+	if free, err := durable.FreeSpace(cfg.Output); err == nil && free < t.plan.Disk {
+		t.obs.note("%s has %d MB free; checkpoints and model may take %d MB", cfg.Output, free/1e6, t.plan.Disk/1e6)
+	}
 	if err := t.resume(); err != nil {
 		t.Close()
 		return nil, err

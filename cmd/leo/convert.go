@@ -18,6 +18,7 @@ import (
 	"leolm/chat"
 	"leolm/checkpoint"
 	"leolm/tensor"
+	"leolm/tokenizer"
 )
 
 // convertResult is what convert and quantize print.
@@ -168,11 +169,26 @@ func mergedModel(c *checkpoint.Checkpoint, a *checkpoint.Adapter) (*model, error
 	if m.cfg, m.sources, err = c.WithAdapter(a); err != nil {
 		return nil, err
 	}
-	if a.Files.HasVocabulary() {
-		m.files = a.Files
-		err = m.files.AddStops(a.Path, &m.cfg)
+	if !a.Files.HasVocabulary() {
+		return m, nil
 	}
-	return m, err
+	own, err := c.TokenizerFiles()
+	if err != nil {
+		return nil, err
+	}
+	base, err := own.Open(c.Path, tokenizer.Options{})
+	if err != nil {
+		return nil, err
+	}
+	theirs, err := a.Files.Open(a.Path, tokenizer.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if ok, why := theirs.Extends(base); !ok {
+		return nil, fmt.Errorf("%s was trained with another tokenizer than %s has: %s", a.Path, c.Path, why)
+	}
+	m.files = a.Files
+	return m, m.files.AddStops(a.Path, &m.cfg)
 }
 
 // writeModelGGUF writes a GGUF file; a template that is not empty takes the place of the model's own. The notes say what
