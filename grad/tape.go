@@ -115,12 +115,14 @@ func (t *Tape) RMSNorm(x *device.Tensor, gain device.Weight, eps float32) *devic
 
 // Linear implements device.Ops.
 func (t *Tape) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
-	return t.Linears(x, w)[0]
+	var y [1]*device.Tensor
+	t.Linears(y[:], x, w)
+	return y[0]
 }
 
 // Linears implements device.Ops.
-func (t *Tape) Linears(x *device.Tensor, ws ...device.Weight) []*device.Tensor {
-	ys := t.dev.Linears(x, ws...)
+func (t *Tape) Linears(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
+	t.dev.Linears(ys, x, ws...)
 	needX, kept := t.needs[x], false
 	for i, w := range ws {
 		y := ys[i]
@@ -140,7 +142,6 @@ func (t *Tape) Linears(x *device.Tensor, ws ...device.Weight) []*device.Tensor {
 	if kept {
 		t.dev.Demote(x)
 	}
-	return ys
 }
 
 func (t *Tape) backLinear(x *device.Tensor, w device.Weight, dy *device.Tensor, needX bool) {
@@ -235,15 +236,17 @@ func (t *Tape) Add(x, y *device.Tensor, s float32) *device.Tensor {
 
 // DoRA implements device.Ops.
 func (t *Tape) DoRA(base, low *device.Tensor, d *device.DoRA) *device.Tensor {
-	y := t.dev.DoRA(base, low, d)
-	if t.needs[base] || t.needs[low] || d.Magnitude.Trainable() {
-		t.record(y, func(dy *device.Tensor) {
-			db, dl := t.dev.DoRAGrad(base, low, d, dy)
-			t.dev.Release(dy)
-			t.give(base, db)
-			t.give(low, dl)
-		}, base, low)
+	if !t.needs[base] && !t.needs[low] && !d.Magnitude.Trainable() {
+		return t.dev.DoRA(base, low, d)
 	}
+	y, lengths := t.dev.DoRATrain(base, low, d)
+	t.record(y, func(dy *device.Tensor) {
+		db, dl := t.dev.DoRAGrad(base, low, lengths, d, dy)
+		t.dev.Release(dy)
+		t.give(base, db)
+		t.give(low, dl)
+	}, base, low, lengths)
+	t.dev.Release(lengths)
 	return y
 }
 

@@ -5,6 +5,7 @@
 package infer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -57,7 +58,7 @@ func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) 
 	opt.Sessions = max(opt.Sessions, 1)
 	pages := opt.Sessions * ((opt.Context + device.PageLen - 1) / device.PageLen)
 	c := &m.Config
-	cache, err := dev.NewCache(c.Layers, c.KVHeads, c.HeadDim, opt.CacheType, pages)
+	cache, err := dev.NewCache(device.CacheSpec{Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: opt.CacheType, Pages: pages})
 	if err != nil {
 		return nil, err
 	}
@@ -123,11 +124,9 @@ func (s *Session) Fill(n int) error {
 		return err
 	}
 	s.ids = append(s.ids, make([]int32, n)...)
+	page := bytes.Repeat([]byte{0x11}, s.e.cache.PageBytes())
 	for _, p := range s.pages {
-		b := s.e.cache.PageBytes(p)
-		for i := range b {
-			b[i] = 0x11
-		}
+		s.e.cache.WritePage(p, page)
 	}
 	return nil
 }

@@ -12,15 +12,14 @@ import (
 	"testing"
 
 	"leolm/checkpoint"
-	"leolm/device"
-	"leolm/internal/pool"
+	"leolm/device/cpu"
 	"leolm/llama"
 	"leolm/sample"
 	"leolm/tensor"
 )
 
 // testModel writes a random Llama and loads it with matrices stored as dt.
-func testModel(t testing.TB, dev *device.CPU, dt tensor.DType) *llama.Model {
+func testModel(t testing.TB, dev *cpu.Device, dt tensor.DType) *llama.Model {
 	t.Helper()
 	cfg := checkpoint.Config{
 		Architecture: "llama", HiddenSize: 64, IntermediateSize: 96, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 32,
@@ -60,9 +59,11 @@ func testModel(t testing.TB, dev *device.CPU, dt tensor.DType) *llama.Model {
 
 func testEngine(t testing.TB, workers int, weights, cache tensor.DType) *Engine {
 	t.Helper()
-	p := pool.New(workers)
-	t.Cleanup(p.Close)
-	dev := device.NewCPU(p)
+	dev, err := cpu.New(cpu.Options{Threads: workers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(dev.Close)
 	e, err := NewEngine(dev, testModel(t, dev, weights), Options{CacheType: cache, Sessions: 12, PrefillChunk: 100})
 	if err != nil {
 		t.Fatal(err)

@@ -44,8 +44,10 @@ func (s *Session) Save(w io.Writer) error {
 	binary.Write(bw, binary.LittleEndian, uint32(len(head)))
 	bw.Write(head)
 	binary.Write(bw, binary.LittleEndian, s.ids)
+	page := make([]byte, s.e.cache.PageBytes())
 	for _, p := range s.pages {
-		bw.Write(s.e.cache.PageBytes(p))
+		s.e.cache.ReadPage(p, page)
+		bw.Write(page)
 	}
 	return bw.Flush()
 }
@@ -85,11 +87,13 @@ func (e *Engine) LoadSession(r io.Reader) (*Session, error) {
 		return nil, err
 	}
 	s.ids = ids
+	page := make([]byte, e.cache.PageBytes())
 	for i, p := range s.pages {
-		if _, err := io.ReadFull(br, e.cache.PageBytes(p)); err != nil {
+		if _, err := io.ReadFull(br, page); err != nil {
 			s.Close()
 			return nil, fmt.Errorf("saved session: page %d of %d: %w", i, len(s.pages), err)
 		}
+		e.cache.WritePage(p, page)
 	}
 	return s, nil
 }

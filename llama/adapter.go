@@ -37,7 +37,7 @@ func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64
 			return fmt.Errorf("%s: %w", a.Path, err)
 		}
 		ad := &Adapter{A: wa, B: wb, Scale: float32(t.Scale)}
-		ad.DoRA = &device.DoRA{W: l.W, A: wa, B: wb, Magnitude: m, Scale: ad.Scale}
+		ad.DoRA = dev.NewDoRA(l.W, wa, wb, m, ad.Scale)
 		if strength != 1 {
 			ad.Share = float32(strength)
 		}

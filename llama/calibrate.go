@@ -46,9 +46,9 @@ func (o *observer) see(x *device.Tensor, ws ...device.Weight) {
 }
 
 // Linears implements device.Ops.
-func (o *observer) Linears(x *device.Tensor, ws ...device.Weight) []*device.Tensor {
+func (o *observer) Linears(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
 	o.see(x, ws...)
-	return o.Device.Linears(x, ws...)
+	o.Device.Linears(ys, x, ws...)
 }
 
 // Segment implements device.Ops: the inside must see the observer, not the device.

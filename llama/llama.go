@@ -11,6 +11,7 @@ package llama
 import (
 	"cmp"
 	"math"
+	"slices"
 
 	"leolm/checkpoint"
 	"leolm/device"
@@ -181,8 +182,9 @@ func project(ops device.Ops, x *device.Tensor, b *Batch, ls ...*Linear) []*devic
 	for _, l := range ls {
 		b.ws = append(b.ws, l.W)
 	}
-	b.ys = append(b.ys[:0], ops.Linears(x, b.ws...)...)
+	b.ys = slices.Grow(b.ys[:0], len(ls))[:len(ls)]
 	ys := b.ys
+	ops.Linears(ys, x, b.ws...)
 	for i, l := range ls {
 		base := ys[i]
 		for n, ad := range l.Adapters {

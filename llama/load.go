@@ -54,7 +54,7 @@ func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model,
 	}
 	stored := cfg.VocabSize
 	cfg.VocabSize = max(stored, opt.VocabSize)
-	return build(cfg, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
+	return build(dev, cfg, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
 		t, ok := opt.Replace[name]
 		if !ok {
 			t, ok = c.Tensor(name)
@@ -162,7 +162,7 @@ func converted(t *checkpoint.Tensor, to tensor.DType) func(i int) []byte {
 // deviation std, std/√(2·layers) for the projections into the residual stream (GPT-2's
 // scaled initialisation), norms 1, biases 0. Each weight depends on seed and its name only.
 func New(dev device.Device, cfg checkpoint.Config, std float64, seed uint64) (*Model, error) {
-	return build(cfg, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
+	return build(dev, cfg, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
 		values := make([]float32, rows*cols)
 		initialise(values, name, use, std, cfg.Layers, seed)
 		w := dev.NewParam(name, rows, cols)
@@ -192,13 +192,13 @@ func initialise(values []float32, name string, use device.Use, std float64, laye
 	}
 }
 
-// build asks newWeight for every weight of cfg by its canonical name.
-func build(cfg checkpoint.Config, newWeight builder) (*Model, error) {
+// build makes a model for dev, asking newWeight for every weight of cfg by its canonical name.
+func build(dev device.Device, cfg checkpoint.Config, newWeight builder) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	m := &Model{Config: cfg, Vocab: cfg.VocabSize, Layers: make([]Layer, cfg.Layers)}
-	m.rope = &device.Rope{HeadDim: cfg.HeadDim, InvFreq: cfg.InvFreq()}
+	m.rope = dev.NewRope(cfg.HeadDim, cfg.InvFreq())
 	var err error
 	get := func(name string, rows, cols int, use device.Use) device.Weight {
 		if err != nil {
