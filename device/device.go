@@ -100,16 +100,19 @@ type CacheSpec struct {
 	Layers, KVHeads, HeadDim int
 	DType                    tensor.DType
 	Pages                    int // at most
+	PageLen                  int // positions in a page; 0 means DefaultPageLen
 }
 
-// PageLen is the number of positions in a cache page.
-const PageLen = 256
+// DefaultPageLen is the usual number of positions in a cache page. A device says which others it takes.
+const DefaultPageLen = 256
 
 // KVCache is a pool of pages; a page holds PageLen positions of keys and
 // values of all layers, rounded to the cache's data type. Pages are counted,
-// so that sequences can share a prefix. Results do not depend on which pages hold a sequence.
+// so that sequences can share a prefix. Results depend neither on which pages hold a sequence
+// nor on the length of pages.
 type KVCache interface {
 	DType() tensor.DType
+	PageLen() int
 	// Alloc returns a free page with one reference, or a *CacheFullError.
 	Alloc() (int32, error)
 	// Retain adds a reference to a page, Free takes one back.

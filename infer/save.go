@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-
-	"leolm/device"
 )
 
 // sessionMagic begins a saved session.
@@ -29,7 +27,7 @@ func (e *Engine) header(tokens int) sessionHeader {
 	c := &e.model.Config
 	return sessionHeader{
 		Model: e.opt.Fingerprint, Cache: e.cache.DType().String(), Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
-		PageLen: device.PageLen, Tokens: tokens,
+		PageLen: e.cache.PageLen(), Tokens: tokens,
 	}
 }
 

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"cmp"
 	"fmt"
 	"unsafe"
 
@@ -13,9 +14,10 @@ import (
 
 // pages is the device.KVCache of the CPU. A page is allocated when it is first used
 // and then kept. Within a page, per layer: keys of all heads, values of all heads; per
-// head PageLen rows.
+// head pageLen rows.
 type pages struct {
 	layers, kvHeads, headDim int
+	pageLen                  int
 	dt                       tensor.DType
 	rowBytes                 int // one head of one position
 	refs                     []int32
@@ -35,15 +37,21 @@ func (d *Device) NewCache(s device.CacheSpec) (device.KVCache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache type %v with heads of %d elements: %w", s.DType, s.HeadDim, err)
 	}
+	pageLen := cmp.Or(s.PageLen, device.DefaultPageLen)
+	if err := attn.CheckRun(pageLen); err != nil {
+		return nil, fmt.Errorf("cache pages of %w", err)
+	}
 	return &pages{
-		layers: s.Layers, kvHeads: s.KVHeads, headDim: s.HeadDim, dt: s.DType, rowBytes: row,
+		pageLen: pageLen, layers: s.Layers, kvHeads: s.KVHeads, headDim: s.HeadDim, dt: s.DType, rowBytes: row,
 		refs: make([]int32, s.Pages), data: make([][]byte, s.Pages),
 	}, nil
 }
 
 func (c *pages) DType() tensor.DType { return c.dt }
 
-func (c *pages) PageBytes() int { return c.layers * 2 * c.kvHeads * device.PageLen * c.rowBytes }
+func (c *pages) PageLen() int { return c.pageLen }
+
+func (c *pages) PageBytes() int { return c.layers * 2 * c.kvHeads * c.pageLen * c.rowBytes }
 
 func (c *pages) Bytes() int { return c.used * c.PageBytes() }
 
@@ -55,7 +63,7 @@ func (c *pages) Alloc() (int32, error) {
 		return p, nil
 	}
 	if c.used == len(c.data) {
-		return 0, &device.CacheFullError{Pages: c.used, PageLen: device.PageLen}
+		return 0, &device.CacheFullError{Pages: c.used, PageLen: c.pageLen}
 	}
 	p := int32(c.used)
 	c.used++
@@ -78,7 +86,7 @@ func (c *pages) Free(p int32) {
 }
 
 func (c *pages) CopyPage(dst, src int32, n int) {
-	head := device.PageLen * c.rowBytes
+	head := c.pageLen * c.rowBytes
 	for at := 0; at < c.PageBytes(); at += head {
 		copy(c.data[dst][at:at+n*c.rowBytes], c.data[src][at:])
 	}
@@ -88,9 +96,9 @@ func (c *pages) ReadPage(p int32, dst []byte) { copy(dst[:len(c.data[p])], c.dat
 
 func (c *pages) WritePage(p int32, src []byte) { copy(c.data[p], src[:len(c.data[p])]) }
 
-// head returns the PageLen rows of one head's keys (kv 0) or values (kv 1).
+// head returns the pageLen rows of one head's keys (kv 0) or values (kv 1).
 func (c *pages) head(page int32, layer, kv, h int) []byte {
-	n := device.PageLen * c.rowBytes
+	n := c.pageLen * c.rowBytes
 	at := ((layer*2+kv)*c.kvHeads + h) * n
 	return c.data[page][at : at+n]
 }
@@ -308,11 +316,11 @@ func (d *Device) block(w *attnWorker, j *attnJob, in *attnInputs, cache *pages, 
 			})
 		}
 	} else {
-		for p := 0; p*device.PageLen < last; p++ {
+		for p := 0; p*cache.pageLen < last; p++ {
 			page := s.Pages[p]
 			w.runs = append(w.runs, attn.Run{
 				K: cache.rowsOf(cache.head(page, spec.Layer, 0, j.head)),
-				V: cache.rowsOf(cache.head(page, spec.Layer, 1, j.head)), N: min(device.PageLen, last-p*device.PageLen),
+				V: cache.rowsOf(cache.head(page, spec.Layer, 1, j.head)), N: min(cache.pageLen, last-p*cache.pageLen),
 			})
 		}
 	}
@@ -363,7 +371,7 @@ func (c *pages) storeRows(k, v []float32, spec *device.AttentionSpec, n, lo, hi 
 	dim, width := spec.HeadDim, spec.KVHeads*spec.HeadDim
 	for i := lo; i < hi; i++ {
 		pos := s.Past + i
-		page, at := s.Pages[pos/device.PageLen], pos%device.PageLen
+		page, at := s.Pages[pos/c.pageLen], pos%c.pageLen
 		for h := range spec.KVHeads {
 			x := (s.Row+i)*width + h*dim
 			c.store(c.head(page, spec.Layer, 0, h), at, k[x:x+dim])

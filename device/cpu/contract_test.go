@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"leolm/device"
+	"leolm/internal/kernel/attn"
 	"leolm/tensor"
 )
 
@@ -77,7 +78,7 @@ func TestCachePages(t *testing.T) {
 		in[i] = byte(i * 7)
 	}
 	c.WritePage(a, in)
-	c.CopyPage(b, a, device.PageLen)
+	c.CopyPage(b, a, c.PageLen())
 	if c.ReadPage(b, out); !slices.Equal(in, out) {
 		t.Error("a page copied and read differs from what was written")
 	}
@@ -88,6 +89,19 @@ func TestCachePages(t *testing.T) {
 	c.Free(a)
 	c.Free(a)
 	mustPanic(t, "a page freed twice", func() { c.Free(a) })
+}
+
+// The usual page is a split of attention, and a split is made of whole pages or a page of whole splits.
+func TestPageLengths(t *testing.T) {
+	d := newDevice(t)
+	for _, c := range []struct {
+		pageLen, want int // 0: refused
+	}{{0, attn.Split}, {32, 32}, {64, 64}, {128, 128}, {256, 256}, {512, 512}, {16, 0}, {48, 0}, {96, 0}, {300, 0}, {-256, 0}} {
+		cache, err := d.NewCache(device.CacheSpec{Layers: 1, KVHeads: 1, HeadDim: 8, DType: tensor.F16, Pages: 1, PageLen: c.pageLen})
+		if (err == nil) != (c.want > 0) || err == nil && cache.PageLen() != c.want {
+			t.Errorf("pages of %d: %v", c.pageLen, err)
+		}
+	}
 }
 
 func mustPanic(t *testing.T, what string, f func()) {
