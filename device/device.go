@@ -52,14 +52,14 @@ type Weight interface {
 	FrozenRows() int
 }
 
-// Use says what a weight is for, so that a device can choose its layout.
-type Use uint8
+// WeightUse says what a weight is for, so that a device can choose its layout.
+type WeightUse uint8
 
-// The uses of a weight. Tied embeddings are both Product and Lookup.
+// The uses of a weight. Tied embeddings are both WeightUseMatmul and WeightUseEmbedding.
 const (
-	Product Use = 1 << iota // right-hand side of Linear
-	Lookup                  // rows read by Embed
-	Vector                  // norm gain or bias: one row
+	WeightUseMatmul    WeightUse = 1 << iota // right-hand side of Linear
+	WeightUseEmbedding                       // rows read by Embed
+	WeightUseVector                          // norm gain or bias: one row
 )
 
 // WeightSpec describes stored values from which a device makes a Weight.
@@ -69,7 +69,7 @@ type WeightSpec struct {
 	Rows, Cols int
 	// Row returns the stored bytes of row i, Cols elements of DType.
 	Row func(i int) []byte
-	Use Use
+	Use WeightUse
 }
 
 // Sequence is a run of consecutive rows of a batch that belong together:
@@ -154,8 +154,8 @@ type Ops interface {
 	RMSNorm(x *Tensor, gain Weight, eps float32) *Tensor
 	// Linear returns x·wᵀ: [T, w.Rows].
 	Linear(x *Tensor, w Weight) *Tensor
-	// Linears is Linear with several weights on one input: ys[i] becomes x·ws[i]ᵀ.
-	Linears(ys []*Tensor, x *Tensor, ws ...Weight)
+	// LinearGroup is Linear with several weights on one input: ys[i] becomes x·ws[i]ᵀ.
+	LinearGroup(ys []*Tensor, x *Tensor, ws ...Weight)
 	// AddBias adds the vector b to every row of x, in place, and returns x.
 	AddBias(x *Tensor, b Weight) *Tensor
 	// Rope rotates every head of x in place by its position and returns x.
@@ -176,8 +176,8 @@ type Ops interface {
 	Dropout(x *Tensor, p float32, seed uint64) *Tensor
 	// Noise returns x plus uniform noise in ±scales[row], which depends on seed only.
 	Noise(x *Tensor, scales []float32, seed uint64) *Tensor
-	// Rows returns the given rows of x.
-	Rows(x *Tensor, rows []int32) *Tensor
+	// Gather returns the given rows of x.
+	Gather(x *Tensor, rows []int32) *Tensor
 	// LinearCrossEntropy computes, for every row i with a weight other than 0
 	// (or every row, if weights is nil), the log-probability of targets[i] under softmax(hidden·wᵀ) in
 	// chunks of rows, and the weighted sum of the negative log-probabilities.
@@ -214,7 +214,7 @@ type Derivatives interface {
 	AttentionTrain(q, k, v *Tensor, spec *AttentionSpec) (out, lse *Tensor)
 	AttentionGrad(q, k, v, out, lse, dout *Tensor, spec *AttentionSpec) (dq, dk, dv *Tensor)
 	SwiGLUGrad(gate, up, dy *Tensor) (dgate, dup *Tensor)
-	RowsGrad(dy *Tensor, rows []int32, total int) *Tensor
+	GatherGrad(dy *Tensor, rows []int32, total int) *Tensor
 	// DoRATrain is DoRA that also returns the row lengths ‖(W + Scale·B·A) row j‖, [1, W.Rows], which DoRAGrad needs.
 	DoRATrain(base, low *Tensor, d *DoRA) (y, lengths *Tensor)
 	// DoRAGrad returns the derivatives by base and low and adds that of the magnitudes, if they are trainable. The
@@ -225,9 +225,9 @@ type Derivatives interface {
 	LinearCrossEntropyGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, needHidden bool) (CrossEntropy, *Tensor)
 	// Accumulate returns x + y, in x's place if nobody else holds x. It takes ownership of x.
 	Accumulate(x, y *Tensor) *Tensor
-	// Demote lets a device keep x in its compute type only, until it is used
+	// DowncastSaved lets a device keep x in its compute type only, until it is used
 	// again: for values saved for the backward pass.
-	Demote(x *Tensor)
+	DowncastSaved(x *Tensor)
 }
 
 // DoRA is a weight-decomposed low-rank change of a weight W (Liu et al. 2024). It is made by Device.NewDoRA.
@@ -278,11 +278,11 @@ type Device interface {
 	// it is NaN or infinite if an element is.
 	GradSquares(w Weight) float64
 	// AdamW updates w in place; m and v are the optimiser's moments.
-	AdamW(w Weight, m, v Moment, h AdamW)
+	AdamW(w Weight, m, v OptimizerState, h AdamW)
 	// Muon updates the matrix w in place; m is its momentum. Its products are in the compute type.
-	Muon(w Weight, m Moment, h Muon)
-	// NewMoment makes optimiser state for w: 32 or 8 bits per element.
-	NewMoment(w Weight, bits int, signed bool) (Moment, error)
+	Muon(w Weight, m OptimizerState, h Muon)
+	// NewOptimizerState makes room for one moment of every element of w that is trained: 32 or 8 bits per element.
+	NewOptimizerState(w Weight, bits int, signed bool) (OptimizerState, error)
 	// NewCache makes an empty pool of keys and values.
 	NewCache(spec CacheSpec) (KVCache, error)
 	// NewRope makes a rotary embedding from headDim/2 frequencies.
@@ -313,8 +313,8 @@ type Memory struct {
 	Arena   int // for tensors and for the insides of operations: the most that was needed since ResetPeak
 }
 
-// Moment is optimiser state of one weight. It is saved and restored as raw bytes.
-type Moment interface {
+// OptimizerState is one moment of one weight's gradients. It is saved and restored as raw bytes.
+type OptimizerState interface {
 	Bytes() int
 	Save(dst []byte)
 	Load(src []byte) error

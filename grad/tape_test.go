@@ -163,7 +163,7 @@ func TestRowsAndSeeds(t *testing.T) {
 	tape := grad.New(dev, false)
 	x := tape.Embed(table, []int32{2, 0, 2})
 	y := tape.Linear(x, w)
-	picked := tape.Rows(y, []int32{2, 0})
+	picked := tape.Gather(y, []int32{2, 0})
 	seed := dev.FromSlice(2, 2, []float32{1, 0, 0, 10})
 	tape.Backward(map[*device.Tensor]*device.Tensor{picked: seed})
 	tape.Release(x, y, picked, seed)

@@ -123,9 +123,9 @@ func (s *Session) Truncate(n int) {
 	s.pages = s.pages[:keep]
 }
 
-// Fill makes the session n tokens long with made-up keys and values: for measuring how
+// FillSynthetic makes the session n tokens long with made-up keys and values: for measuring how
 // fast a long context is, which does not depend on what it holds.
-func (s *Session) Fill(n int) error {
+func (s *Session) FillSynthetic(n int) error {
 	if err := s.grow(n); err != nil {
 		return err
 	}

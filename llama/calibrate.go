@@ -45,10 +45,10 @@ func (o *observer) see(x *device.Tensor, ws ...device.Weight) {
 	}
 }
 
-// Linears implements device.Ops.
-func (o *observer) Linears(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
+// LinearGroup implements device.Ops.
+func (o *observer) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
 	o.see(x, ws...)
-	o.Device.Linears(ys, x, ws...)
+	o.Device.LinearGroup(ys, x, ws...)
 }
 
 // Segment implements device.Ops: the inside must see the observer, not the device.

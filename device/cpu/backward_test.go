@@ -24,7 +24,7 @@ func TestGradInputOfFrozenWeights(t *testing.T) {
 			h := tensor.F32ToBF16(float32(r.NormFloat64()))
 			stored[2*i], stored[2*i+1], values[i] = byte(h), byte(h>>8), tensor.BF16ToF32(h)
 		}
-		frozen, err := d.NewWeight(device.WeightSpec{Name: "w", DType: tensor.BF16, Rows: rows, Cols: cols, Use: device.Product,
+		frozen, err := d.NewWeight(device.WeightSpec{Name: "w", DType: tensor.BF16, Rows: rows, Cols: cols, Use: device.WeightUseMatmul,
 			Row: func(i int) []byte { return stored[2*i*cols : 2*(i+1)*cols] }})
 		if err != nil {
 			t.Fatal(err)

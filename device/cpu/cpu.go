@@ -38,7 +38,7 @@ type Device struct {
 	dense                  []float32
 	scratch                [][]float32 // one per worker
 
-	linears linears
+	group   linearGroup
 	byRows  rowTask
 	attn    attnTask
 	headers headers
@@ -389,8 +389,8 @@ func (d *Device) free(t *matrix) {
 	d.headers.give(t)
 }
 
-// Demote implements device.Derivatives: in bf16 training what is saved for the backward pass is saved in bf16.
-func (d *Device) Demote(x *device.Tensor) {
+// DowncastSaved implements device.Derivatives: in bf16 training what is saved for the backward pass is saved in bf16.
+func (d *Device) DowncastSaved(x *device.Tensor) {
 	t := mat(x)
 	if d.compute != tensor.BF16 || t.f32 == nil {
 		return
@@ -400,7 +400,7 @@ func (d *Device) Demote(x *device.Tensor) {
 	t.f32 = nil
 }
 
-// values returns the float32 values of t, widening a demoted tensor for good.
+// values returns the float32 values of t, widening a downcast tensor for good.
 func (d *Device) values(t *matrix) []float32 {
 	if t.refs <= 0 {
 		panic("device: use of a released tensor")

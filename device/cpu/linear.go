@@ -20,10 +20,10 @@ type productJob struct {
 	panelLo, panelHi int
 }
 
-// linears is one call of Linears as a task of the pool: the jobs of plain weights, then
+// linearGroup is one call of LinearGroup as a task of the pool: the jobs of plain weights, then
 // the chunks of quantised ones. It stays with the device, so that a call allocates nothing
 // for it.
-type linears struct {
+type linearGroup struct {
 	x        *matrix
 	wide     bool      // plain weights that multiply f32
 	half     bool      // and such that multiply bf16
@@ -40,7 +40,7 @@ type linears struct {
 const maxLinears = 4
 
 // Do implements pool.Task.
-func (l *linears) Do(worker, chunk int) {
+func (l *linearGroup) Do(worker, chunk int) {
 	if chunk >= l.dense {
 		l.quant.Do(worker, chunk-l.dense)
 		return
@@ -62,7 +62,7 @@ func (l *linears) Do(worker, chunk int) {
 }
 
 // run computes what was collected.
-func (l *linears) run(d *Device) {
+func (l *linearGroup) run(d *Device) {
 	l.streams = 1
 	if l.x.Rows <= streamedRows {
 		l.streams = max(1, min(d.pool.Workers(), len(l.jobs)))
@@ -92,14 +92,14 @@ func (d *Device) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
 	return y[0]
 }
 
-// Linears implements device.Ops. All products on one input are one parallel section.
-func (d *Device) Linears(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
+// LinearGroup implements device.Ops. All products on one input are one parallel section.
+func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
 	d.multiplyAll(ys, mat(x), ws...)
 }
 
 // multiplyAll sets ys to the products of x with ws.
 func (d *Device) multiplyAll(ys []*device.Tensor, x *matrix, ws ...device.Weight) {
-	l := &d.linears
+	l := &d.group
 	l.x, l.v, l.wide, l.half = x, nil, false, false
 	for i, w := range ws {
 		c := of(w)
@@ -163,7 +163,7 @@ const (
 )
 
 // addJobs cuts the product with w into ranges.
-func (l *linears) addJobs(w *weight, dst []float32, rows, workers int) {
+func (l *linearGroup) addJobs(w *weight, dst []float32, rows, workers int) {
 	panels, panelBytes := gemm.Panels(w.rows), 2*gemm.PanelWidth*w.cols
 	if w.f32 != nil {
 		panelBytes *= 2

@@ -18,7 +18,7 @@ const (
 )
 
 // Muon implements device.Device.
-func (d *Device) Muon(w device.Weight, m device.Moment, h device.Muon) {
+func (d *Device) Muon(w device.Weight, m device.OptimizerState, h device.Muon) {
 	c := of(w)
 	rows, cols, n := c.rows, c.cols, len(c.vec)
 	x := d.alloc(rows, cols)

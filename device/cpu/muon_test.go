@@ -25,7 +25,7 @@ func TestMuonEqualsPyTorch(t *testing.T) {
 			as = func(v []float32) []float32 { return []float32{v[0], v[3], v[1], v[4], v[2], v[5]} }
 		}
 		p := muonParam(t, d, rows, cols, as(w))
-		m, err := d.NewMoment(p, 32, true)
+		m, err := d.NewOptimizerState(p, 32, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestMuonStep(t *testing.T) {
 				g[i] = float32(rng.NormFloat64())
 			}
 			p := muonParam(t, d, c.rows, c.cols, make([]float32, len(g)))
-			m, err := d.NewMoment(p, 32, true)
+			m, err := d.NewOptimizerState(p, 32, true)
 			if err != nil {
 				t.Fatal(err)
 			}

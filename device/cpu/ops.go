@@ -293,8 +293,8 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// Rows implements device.Ops.
-func (d *Device) Rows(x *device.Tensor, rows []int32) *device.Tensor {
+// Gather implements device.Ops.
+func (d *Device) Gather(x *device.Tensor, rows []int32) *device.Tensor {
 	return &d.gather(mat(x), rows).Tensor
 }
 
@@ -313,8 +313,8 @@ func (d *Device) gather(x *matrix, rows []int32) *matrix {
 	return y
 }
 
-// RowsGrad implements device.Derivatives.
-func (d *Device) RowsGrad(dy *device.Tensor, rows []int32, total int) *device.Tensor {
+// GatherGrad implements device.Derivatives.
+func (d *Device) GatherGrad(dy *device.Tensor, rows []int32, total int) *device.Tensor {
 	dx, v, n := d.alloc(total, dy.Cols), d.values(mat(dy)), dy.Cols
 	clear(dx.f32)
 	for i, r := range rows {
@@ -325,7 +325,7 @@ func (d *Device) RowsGrad(dy *device.Tensor, rows []int32, total int) *device.Te
 }
 
 // AdamW implements device.Device.
-func (d *Device) AdamW(w device.Weight, m, v device.Moment, h device.AdamW) {
+func (d *Device) AdamW(w device.Weight, m, v device.OptimizerState, h device.AdamW) {
 	c := of(w)
 	p := vec.AdamParams{
 		LR: float32(h.LR), Beta1: float32(h.Beta1), Beta2: float32(h.Beta2), Eps: float32(h.Eps),

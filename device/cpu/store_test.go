@@ -38,7 +38,7 @@ func specs(t *testing.T) []device.WeightSpec {
 				t.Fatal(err)
 			}
 		}
-		out = append(out, device.WeightSpec{Name: "w." + dt.String(), DType: dt, Rows: rows, Cols: cols, Use: device.Product, Row: func(i int) []byte { return data[i*size : (i+1)*size] }})
+		out = append(out, device.WeightSpec{Name: "w." + dt.String(), DType: dt, Rows: rows, Cols: cols, Use: device.WeightUseMatmul, Row: func(i int) []byte { return data[i*size : (i+1)*size] }})
 	}
 	return out
 }

@@ -71,7 +71,7 @@ func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
 		}
 	}
 	w := &weight{name: s.Name, rows: s.Rows, cols: s.Cols, dt: s.DType}
-	if s.Use&device.Vector != 0 {
+	if s.Use&device.WeightUseVector != 0 {
 		w.vec = make([]float32, s.Rows*s.Cols)
 		for i := range s.Rows {
 			if err := quant.Dequantize(w.vec[i*s.Cols:(i+1)*s.Cols], s.DType, s.Row(i)); err != nil {

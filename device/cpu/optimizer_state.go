@@ -22,10 +22,10 @@ type stateBlock interface {
 	close(values []float32, lo, hi int)
 }
 
-// NewMoment implements device.Device. With 8 bits, values are stored as in 8-bit Adam
+// NewOptimizerState implements device.Device. With 8 bits, values are stored as in 8-bit Adam
 // (Dettmers et al. 2022): blocks scaled by their largest magnitude and a code
 // book that is dense near zero.
-func (d *Device) NewMoment(w device.Weight, bits int, signed bool) (device.Moment, error) {
+func (d *Device) NewOptimizerState(w device.Weight, bits int, signed bool) (device.OptimizerState, error) {
 	n := len(of(w).grad)
 	switch bits {
 	case 32:
