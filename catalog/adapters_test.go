@@ -9,9 +9,8 @@ import (
 	"testing"
 
 	"leolm/checkpoint"
-	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/infer"
-	"leolm/internal/pool"
 	"leolm/llama"
 	"leolm/tensor"
 	"leolm/tokenizer"
@@ -77,7 +76,10 @@ func TestAdaptersOfTiedModels(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 			defer m.Close()
-			dev := device.NewCPU(pool.Default())
+			dev, err := cpu.New(cpu.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
 			lm, err := m.Load(dev, llama.LoadOptions{Convert: func(string, tensor.DType) tensor.DType { return tensor.F32 }})
 			if err != nil {
 				t.Fatalf("%s %s: %v", name, way, err)

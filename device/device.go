@@ -1,11 +1,20 @@
-// Package device is the only door to arithmetic: tensors, weights, the
-// operations of a Llama forward pass and their derivatives. It owns where
-// numbers live and in which layout; it does not know models (package llama),
-// derivative bookkeeping (package grad) or files (package checkpoint).
+// Package device is the only door to arithmetic: the contract between those
+// who compute with tensors and weights and what runs the operations. It owns
+// the operations of a Llama forward pass, their derivatives and the values that
+// describe them; it does not know models (package llama), derivative bookkeeping
+// (package grad) or files (package checkpoint), and it imports no device: package
+// device/cpu is the first.
 //
-// Ops is what a forward pass is written against. A Device runs operations at
-// once; grad.Tape implements the same interface by wrapping a device and
-// recording. CPU is the first device.
+// Ops is what a forward pass is written against. A Device runs the operations;
+// grad.Tape implements the same interface by wrapping a device and recording.
+// Where numbers live and in which layout is the device's secret: what it keeps for a
+// value of this package is in the value's Impl, which nobody else reads.
+//
+// Lifetimes. A device reads slices and specs that are arguments of an operation
+// before the call returns; one that computes later copies them. The caller may
+// use them again at once, unless it records with a grad.Tape, which reads them
+// a second time in the backward pass: there they stay as they are until then.
+// Results never share memory with arguments.
 //
 // Misuse by the program itself (mismatched shapes, a released tensor) panics;
 // everything that depends on input from outside is an error of the
@@ -22,10 +31,7 @@ import (
 // features. It comes from a device's arena and lives until its last Release.
 type Tensor struct {
 	Rows, Cols int
-
-	refs int
-	f32  []float32 // the values, unless demoted
-	h    []uint16  // the values rounded to bf16, when something asked for them
+	Impl       any // the device's own part
 }
 
 func (t *Tensor) String() string { return fmt.Sprintf("[%d, %d]", t.Rows, t.Cols) }
@@ -46,14 +52,14 @@ type Weight interface {
 	FrozenRows() int
 }
 
-// Use says what a weight is for, so that a device can choose its layout.
-type Use uint8
+// WeightUse says what a weight is for, so that a device can choose its layout.
+type WeightUse uint8
 
-// The uses of a weight. Tied embeddings are both Product and Lookup.
+// The uses of a weight. Tied embeddings are both WeightUseMatmul and WeightUseEmbedding.
 const (
-	Product Use = 1 << iota // right-hand side of Linear
-	Lookup                  // rows read by Embed
-	Vector                  // norm gain or bias: one row
+	WeightUseMatmul    WeightUse = 1 << iota // right-hand side of Linear
+	WeightUseEmbedding                       // rows read by Embed
+	WeightUseVector                          // norm gain or bias: one row
 )
 
 // WeightSpec describes stored values from which a device makes a Weight.
@@ -63,7 +69,7 @@ type WeightSpec struct {
 	Rows, Cols int
 	// Row returns the stored bytes of row i, Cols elements of DType.
 	Row func(i int) []byte
-	Use Use
+	Use WeightUse
 }
 
 // Sequence is a run of consecutive rows of a batch that belong together:
@@ -73,7 +79,7 @@ type WeightSpec struct {
 type Sequence struct {
 	Row, Len int
 	Past     int
-	// Pages are the cache pages of tokens 0, PageLen, 2·PageLen, …; they must
+	// Pages are the cache's pages of tokens 0, PageLen, 2·PageLen, …; they must
 	// cover Past+Len tokens.
 	Pages []int32
 }
@@ -89,35 +95,53 @@ type AttentionSpec struct {
 	Layer                   int     // layer of the cache
 }
 
-// PageLen is the number of positions in a cache page. It is also the length of the
-// splits that attention over long sequences is computed in, so results do not
-// depend on how a sequence came into the cache.
-const PageLen = 256
+// CacheSpec describes a pool of keys and values.
+type CacheSpec struct {
+	Layers, KVHeads, HeadDim int
+	DType                    tensor.DType
+	Pages                    int // at most
+	PageLen                  int // positions in a page; 0 means DefaultPageLen
+}
+
+// DefaultPageLen is the usual number of positions in a cache page. A device says which others it takes.
+const DefaultPageLen = 256
 
 // KVCache is a pool of pages; a page holds PageLen positions of keys and
 // values of all layers, rounded to the cache's data type. Pages are counted,
-// so that sequences can share a prefix.
+// so that sequences can share a prefix. Results depend neither on which pages hold a sequence
+// nor on the length of pages.
 type KVCache interface {
 	DType() tensor.DType
-	// Alloc returns a free page with one reference, or an error when the pool is full.
+	PageLen() int
+	// Alloc returns a free page with one reference, or a *CacheFullError.
 	Alloc() (int32, error)
+	// Retain adds a reference to a page, Free takes one back.
 	Retain(page int32)
 	Free(page int32)
 	// CopyPage copies the first n positions of src to dst.
 	CopyPage(dst, src int32, n int)
-	// PageBytes exposes the contents of a page for saving and restoring sessions.
-	PageBytes(page int32) []byte
+	// PageBytes is the size of a page. ReadPage copies its contents to dst and WritePage sets them, both
+	// PageBytes long: for saving and restoring sessions. The layout is the device's own.
+	PageBytes() int
+	ReadPage(page int32, dst []byte)
+	WritePage(page int32, src []byte)
 	// Bytes is the memory in use.
 	Bytes() int
 }
 
-// Rope holds the frequencies of rotary position embedding: HeadDim/2 angles
-// per position (Su et al. 2021), in the rotate-half layout of Hugging Face.
+// CacheFullError says that every page of a cache is in use.
+type CacheFullError struct{ Pages, PageLen int }
+
+func (e *CacheFullError) Error() string {
+	return fmt.Sprintf("the key/value cache is full: %d pages of %d tokens are in use; close sessions or raise the cache size", e.Pages, e.PageLen)
+}
+
+// Rope is rotary position embedding: HeadDim/2 angles per position (Su et al. 2021), in the rotate-half
+// layout of Hugging Face. It is made by Device.NewRope and may be used by several goroutines.
 type Rope struct {
 	HeadDim int
 	InvFreq []float32 // HeadDim/2, scaling included: angle(pos, i) = pos·InvFreq[i]
-
-	cos, sin []float32 // [positions, HeadDim/2], grown on demand by the device
+	Impl    any       // the device's own part
 }
 
 // Ops are the operations that a forward pass is made of. Shapes: T tokens.
@@ -130,8 +154,8 @@ type Ops interface {
 	RMSNorm(x *Tensor, gain Weight, eps float32) *Tensor
 	// Linear returns x·wᵀ: [T, w.Rows].
 	Linear(x *Tensor, w Weight) *Tensor
-	// Linears is Linear with several weights on one input. The slice is valid until the next call.
-	Linears(x *Tensor, ws ...Weight) []*Tensor
+	// LinearGroup is Linear with several weights on one input: ys[i] becomes x·ws[i]ᵀ.
+	LinearGroup(ys []*Tensor, x *Tensor, ws ...Weight)
 	// AddBias adds the vector b to every row of x, in place, and returns x.
 	AddBias(x *Tensor, b Weight) *Tensor
 	// Rope rotates every head of x in place by its position and returns x.
@@ -152,8 +176,8 @@ type Ops interface {
 	Dropout(x *Tensor, p float32, seed uint64) *Tensor
 	// Noise returns x plus uniform noise in ±scales[row], which depends on seed only.
 	Noise(x *Tensor, scales []float32, seed uint64) *Tensor
-	// Rows returns the given rows of x.
-	Rows(x *Tensor, rows []int32) *Tensor
+	// Gather returns the given rows of x.
+	Gather(x *Tensor, rows []int32) *Tensor
 	// LinearCrossEntropy computes, for every row i with a weight other than 0
 	// (or every row, if weights is nil), the log-probability of targets[i] under softmax(hidden·wᵀ) in
 	// chunks of rows, and the weighted sum of the negative log-probabilities.
@@ -190,29 +214,28 @@ type Derivatives interface {
 	AttentionTrain(q, k, v *Tensor, spec *AttentionSpec) (out, lse *Tensor)
 	AttentionGrad(q, k, v, out, lse, dout *Tensor, spec *AttentionSpec) (dq, dk, dv *Tensor)
 	SwiGLUGrad(gate, up, dy *Tensor) (dgate, dup *Tensor)
-	RowsGrad(dy *Tensor, rows []int32, total int) *Tensor
+	GatherGrad(dy *Tensor, rows []int32, total int) *Tensor
+	// DoRATrain is DoRA that also returns the row lengths ‖(W + Scale·B·A) row j‖, [1, W.Rows], which DoRAGrad needs.
+	DoRATrain(base, low *Tensor, d *DoRA) (y, lengths *Tensor)
 	// DoRAGrad returns the derivatives by base and low and adds that of the magnitudes, if they are trainable. The
 	// row lengths count as constants, as the paper proposes and PEFT has it.
-	DoRAGrad(base, low *Tensor, d *DoRA, dy *Tensor) (dbase, dlow *Tensor)
+	DoRAGrad(base, low, lengths *Tensor, d *DoRA, dy *Tensor) (dbase, dlow *Tensor)
 	// LinearCrossEntropyGrad computes the cross-entropy and, in the same
 	// sweep over chunks, dhidden of the weighted loss; the gradient of w is added to if w is trainable.
 	LinearCrossEntropyGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, needHidden bool) (CrossEntropy, *Tensor)
 	// Accumulate returns x + y, in x's place if nobody else holds x. It takes ownership of x.
 	Accumulate(x, y *Tensor) *Tensor
-	// Demote lets a device keep x in its compute type only, until it is used
+	// DowncastSaved lets a device keep x in its compute type only, until it is used
 	// again: for values saved for the backward pass.
-	Demote(x *Tensor)
+	DowncastSaved(x *Tensor)
 }
 
-// DoRA is a weight-decomposed low-rank change of a weight W (Liu et al. 2024).
+// DoRA is a weight-decomposed low-rank change of a weight W (Liu et al. 2024). It is made by Device.NewDoRA.
 type DoRA struct {
 	W, A, B   Weight // [out, in], [rank, in], [out, rank]
 	Magnitude Weight // [1, out]
 	Scale     float32
-
-	norms   []float32 // ‖(W + Scale·B·A) row j‖ of the last forward pass
-	gains   []float32 // Magnitude[j]/norms[j]
-	squares []float64 // ‖W row j‖², kept while W is frozen
+	Impl      any // the device's own part
 }
 
 // AdamW are the hyper-parameters of one decoupled Adam step (Loshchilov and
@@ -255,13 +278,17 @@ type Device interface {
 	// it is NaN or infinite if an element is.
 	GradSquares(w Weight) float64
 	// AdamW updates w in place; m and v are the optimiser's moments.
-	AdamW(w Weight, m, v Moment, h AdamW)
+	AdamW(w Weight, m, v OptimizerState, h AdamW)
 	// Muon updates the matrix w in place; m is its momentum. Its products are in the compute type.
-	Muon(w Weight, m Moment, h Muon)
-	// NewMoment makes optimiser state for w: 32 or 8 bits per element.
-	NewMoment(w Weight, bits int, signed bool) (Moment, error)
-	// NewCache makes a pool of at most pages pages of keys and values.
-	NewCache(layers, kvHeads, headDim int, dt tensor.DType, pages int) (KVCache, error)
+	Muon(w Weight, m OptimizerState, h Muon)
+	// NewOptimizerState makes room for one moment of every element of w that is trained: 32 or 8 bits per element.
+	NewOptimizerState(w Weight, bits int, signed bool) (OptimizerState, error)
+	// NewCache makes an empty pool of keys and values.
+	NewCache(spec CacheSpec) (KVCache, error)
+	// NewRope makes a rotary embedding from headDim/2 frequencies.
+	NewRope(headDim int, invFreq []float32) *Rope
+	// NewDoRA makes a decomposed change from its weights, which must fit each other.
+	NewDoRA(w, a, b, magnitude Weight, scale float32) *DoRA
 	// New makes an uninitialised tensor, FromSlice a copy of values.
 	New(rows, cols int) *Tensor
 	FromSlice(rows, cols int, values []float32) *Tensor
@@ -275,15 +302,19 @@ type Device interface {
 	// SetCompute chooses the type that products of trainable weights are computed in: F32 or BF16
 	// (bf16 operands, float32 sums).
 	SetCompute(dt tensor.DType) error
-	// ArenaBytes is the memory held for tensors and for the insides of
-	// operations: what was needed at most since the last ResetPeak, which gives
-	// back what no tensor uses.
-	ArenaBytes() int
+	// Memory reports the memory of tensors. ResetPeak gives back what no tensor uses.
+	Memory() Memory
 	ResetPeak()
 }
 
-// Moment is optimiser state of one weight. It is saved and restored as raw bytes.
-type Moment interface {
+// Memory is what a device holds, in bytes, apart from weights, optimiser state and caches.
+type Memory struct {
+	Tensors int // of tensors that have not been released
+	Arena   int // for tensors and for the insides of operations: the most that was needed since ResetPeak
+}
+
+// OptimizerState is one moment of one weight's gradients. It is saved and restored as raw bytes.
+type OptimizerState interface {
 	Bytes() int
 	Save(dst []byte)
 	Load(src []byte) error

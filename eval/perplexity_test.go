@@ -7,9 +7,8 @@ import (
 	"testing"
 
 	"leolm/catalog"
-	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/infer"
-	"leolm/internal/pool"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -26,7 +25,10 @@ func stories(t *testing.T) (*infer.Engine, *catalog.Model) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	dev := device.NewCPU(pool.Default())
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	lm, err := m.Load(dev, llama.LoadOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -115,12 +115,14 @@ func (t *Tape) RMSNorm(x *device.Tensor, gain device.Weight, eps float32) *devic
 
 // Linear implements device.Ops.
 func (t *Tape) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
-	return t.Linears(x, w)[0]
+	var y [1]*device.Tensor
+	t.LinearGroup(y[:], x, w)
+	return y[0]
 }
 
-// Linears implements device.Ops.
-func (t *Tape) Linears(x *device.Tensor, ws ...device.Weight) []*device.Tensor {
-	ys := t.dev.Linears(x, ws...)
+// LinearGroup implements device.Ops.
+func (t *Tape) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
+	t.dev.LinearGroup(ys, x, ws...)
 	needX, kept := t.needs[x], false
 	for i, w := range ws {
 		y := ys[i]
@@ -138,9 +140,8 @@ func (t *Tape) Linears(x *device.Tensor, ws ...device.Weight) []*device.Tensor {
 		kept = kept || w.Trainable()
 	}
 	if kept {
-		t.dev.Demote(x)
+		t.dev.DowncastSaved(x)
 	}
-	return ys
 }
 
 func (t *Tape) backLinear(x *device.Tensor, w device.Weight, dy *device.Tensor, needX bool) {
@@ -194,9 +195,9 @@ func (t *Tape) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *de
 		t.give(v, dv)
 	}, q, k, v, out, lse)
 	t.dev.Release(lse)
-	t.dev.Demote(q)
-	t.dev.Demote(k)
-	t.dev.Demote(v)
+	t.dev.DowncastSaved(q)
+	t.dev.DowncastSaved(k)
+	t.dev.DowncastSaved(v)
 	return out
 }
 
@@ -210,8 +211,8 @@ func (t *Tape) SwiGLU(gate, up *device.Tensor) *device.Tensor {
 			t.give(gate, dg)
 			t.give(up, du)
 		}, gate, up)
-		t.dev.Demote(gate)
-		t.dev.Demote(up)
+		t.dev.DowncastSaved(gate)
+		t.dev.DowncastSaved(up)
 	}
 	return y
 }
@@ -235,15 +236,17 @@ func (t *Tape) Add(x, y *device.Tensor, s float32) *device.Tensor {
 
 // DoRA implements device.Ops.
 func (t *Tape) DoRA(base, low *device.Tensor, d *device.DoRA) *device.Tensor {
-	y := t.dev.DoRA(base, low, d)
-	if t.needs[base] || t.needs[low] || d.Magnitude.Trainable() {
-		t.record(y, func(dy *device.Tensor) {
-			db, dl := t.dev.DoRAGrad(base, low, d, dy)
-			t.dev.Release(dy)
-			t.give(base, db)
-			t.give(low, dl)
-		}, base, low)
+	if !t.needs[base] && !t.needs[low] && !d.Magnitude.Trainable() {
+		return t.dev.DoRA(base, low, d)
 	}
+	y, lengths := t.dev.DoRATrain(base, low, d)
+	t.record(y, func(dy *device.Tensor) {
+		db, dl := t.dev.DoRAGrad(base, low, lengths, d, dy)
+		t.dev.Release(dy)
+		t.give(base, db)
+		t.give(low, dl)
+	}, base, low, lengths)
+	t.dev.Release(lengths)
 	return y
 }
 
@@ -268,13 +271,13 @@ func (t *Tape) Noise(x *device.Tensor, scales []float32, seed uint64) *device.Te
 	return y
 }
 
-// Rows implements device.Ops.
-func (t *Tape) Rows(x *device.Tensor, rows []int32) *device.Tensor {
-	y := t.dev.Rows(x, rows)
+// Gather implements device.Ops.
+func (t *Tape) Gather(x *device.Tensor, rows []int32) *device.Tensor {
+	y := t.dev.Gather(x, rows)
 	if t.needs[x] {
 		total := x.Rows
 		t.record(y, func(dy *device.Tensor) {
-			t.give(x, t.dev.RowsGrad(dy, rows, total))
+			t.give(x, t.dev.GatherGrad(dy, rows, total))
 			t.dev.Release(dy)
 		})
 	}

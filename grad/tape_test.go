@@ -7,16 +7,19 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/grad"
-	"leolm/internal/pool"
 	"leolm/llama"
 )
 
 // testbed is a small Llama with everything that has a derivative: biases,
 // grouped heads, adapters with dropout, two sequences in the batch.
-func testbed(t *testing.T) (*device.CPU, *llama.Model, []llama.Param, *llama.Batch, []int32, []float32) {
+func testbed(t *testing.T) (*cpu.Device, *llama.Model, []llama.Param, *llama.Batch, []int32, []float32) {
 	t.Helper()
-	dev := device.NewCPU(pool.Default())
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg := checkpoint.Config{
 		Architecture: "llama", HiddenSize: 24, IntermediateSize: 40, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 6, VocabSize: 31, MaxPositions: 64,
 		RMSEps: 1e-5, RopeTheta: 10000, AttentionBias: true, MLPBias: true, BOS: -1, PAD: -1,
@@ -131,7 +134,7 @@ func TestRecomputationGivesTheSameGradients(t *testing.T) {
 			out = append(out, g)
 			dev.ZeroGrad(p.Weight)
 		}
-		if n := dev.LiveTensors(); n != 0 {
+		if n := dev.Memory().Tensors; n != 0 {
 			t.Errorf("recompute %v: %d bytes of tensors are alive", recompute, n)
 		}
 		return out
@@ -148,7 +151,10 @@ func TestRecomputationGivesTheSameGradients(t *testing.T) {
 
 // Rows and Scale have no place in a Llama's training forward, but on the tape.
 func TestRowsAndSeeds(t *testing.T) {
-	dev := device.NewCPU(pool.Default())
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := dev.NewParam("w", 2, 3)
 	if err := dev.WriteWeight(w, []float32{1, 2, 3, 4, 5, 6}); err != nil {
 		t.Fatal(err)
@@ -157,7 +163,7 @@ func TestRowsAndSeeds(t *testing.T) {
 	tape := grad.New(dev, false)
 	x := tape.Embed(table, []int32{2, 0, 2})
 	y := tape.Linear(x, w)
-	picked := tape.Rows(y, []int32{2, 0})
+	picked := tape.Gather(y, []int32{2, 0})
 	seed := dev.FromSlice(2, 2, []float32{1, 0, 0, 10})
 	tape.Backward(map[*device.Tensor]*device.Tensor{picked: seed})
 	tape.Release(x, y, picked, seed)
@@ -170,7 +176,7 @@ func TestRowsAndSeeds(t *testing.T) {
 			t.Fatalf("gradient of the table %v, want %v", g, want)
 		}
 	}
-	if n := dev.LiveTensors(); n != 0 {
+	if n := dev.Memory().Tensors; n != 0 {
 		t.Errorf("%d bytes of tensors are alive", n)
 	}
 }

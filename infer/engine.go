@@ -5,6 +5,8 @@
 package infer
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 
@@ -34,6 +36,9 @@ type Options struct {
 	CacheType tensor.DType
 	// Sessions is how many full-length sessions the cache has room for (default 1).
 	Sessions int
+	// PageLen is the number of tokens in a page of the cache (default device.DefaultPageLen): shorter pages waste less
+	// when sessions are short. Results do not depend on it.
+	PageLen int
 	// Fingerprint identifies the model in saved sessions.
 	Fingerprint string
 	// PrefillChunk is the most tokens in one forward pass (default 512).
@@ -55,9 +60,10 @@ func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) 
 		opt.PrefillChunk = 512
 	}
 	opt.Sessions = max(opt.Sessions, 1)
-	pages := opt.Sessions * ((opt.Context + device.PageLen - 1) / device.PageLen)
+	pageLen := cmp.Or(opt.PageLen, device.DefaultPageLen)
+	pages := opt.Sessions * ((opt.Context + pageLen - 1) / pageLen)
 	c := &m.Config
-	cache, err := dev.NewCache(c.Layers, c.KVHeads, c.HeadDim, opt.CacheType, pages)
+	cache, err := dev.NewCache(device.CacheSpec{Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: opt.CacheType, Pages: pages, PageLen: pageLen})
 	if err != nil {
 		return nil, err
 	}
@@ -109,25 +115,24 @@ func (s *Session) Truncate(n int) {
 		return
 	}
 	s.ids = s.ids[:n]
-	keep := (n + device.PageLen - 1) / device.PageLen
+	pageLen := s.e.cache.PageLen()
+	keep := (n + pageLen - 1) / pageLen
 	for _, p := range s.pages[keep:] {
 		s.e.cache.Free(p)
 	}
 	s.pages = s.pages[:keep]
 }
 
-// Fill makes the session n tokens long with made-up keys and values: for measuring how
+// FillSynthetic makes the session n tokens long with made-up keys and values: for measuring how
 // fast a long context is, which does not depend on what it holds.
-func (s *Session) Fill(n int) error {
+func (s *Session) FillSynthetic(n int) error {
 	if err := s.grow(n); err != nil {
 		return err
 	}
 	s.ids = append(s.ids, make([]int32, n)...)
+	page := bytes.Repeat([]byte{0x11}, s.e.cache.PageBytes())
 	for _, p := range s.pages {
-		b := s.e.cache.PageBytes(p)
-		for i := range b {
-			b[i] = 0x11
-		}
+		s.e.cache.WritePage(p, page)
 	}
 	return nil
 }
@@ -137,7 +142,7 @@ func (s *Session) Close() { s.Truncate(0) }
 
 // Fork returns a session with the same tokens. Full pages are shared, the last one is copied.
 func (s *Session) Fork() (*Session, error) {
-	n := device.PageLen
+	n := s.e.cache.PageLen()
 	f := &Session{e: s.e, ids: append([]int32(nil), s.ids...)}
 	for i, p := range s.pages {
 		if (i+1)*n <= len(s.ids) {
@@ -177,7 +182,7 @@ func (s *Session) grow(n int) error {
 	if need > s.e.opt.Context {
 		return &ContextError{Tokens: need, Limit: s.e.opt.Context}
 	}
-	for len(s.pages)*device.PageLen < need {
+	for len(s.pages)*s.e.cache.PageLen() < need {
 		p, err := s.e.cache.Alloc()
 		if err != nil {
 			return err

@@ -12,15 +12,14 @@ import (
 	"testing"
 
 	"leolm/checkpoint"
-	"leolm/device"
-	"leolm/internal/pool"
+	"leolm/device/cpu"
 	"leolm/llama"
 	"leolm/sample"
 	"leolm/tensor"
 )
 
 // testModel writes a random Llama and loads it with matrices stored as dt.
-func testModel(t testing.TB, dev *device.CPU, dt tensor.DType) *llama.Model {
+func testModel(t testing.TB, dev *cpu.Device, dt tensor.DType) *llama.Model {
 	t.Helper()
 	cfg := checkpoint.Config{
 		Architecture: "llama", HiddenSize: 64, IntermediateSize: 96, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 32,
@@ -58,12 +57,19 @@ func testModel(t testing.TB, dev *device.CPU, dt tensor.DType) *llama.Model {
 	return m
 }
 
-func testEngine(t testing.TB, workers int, weights, cache tensor.DType) *Engine {
+// testEngine makes an engine; pageLen is the length of its pages if that is not the usual one.
+func testEngine(t testing.TB, workers int, weights, cache tensor.DType, pageLen ...int) *Engine {
 	t.Helper()
-	p := pool.New(workers)
-	t.Cleanup(p.Close)
-	dev := device.NewCPU(p)
-	e, err := NewEngine(dev, testModel(t, dev, weights), Options{CacheType: cache, Sessions: 12, PrefillChunk: 100})
+	dev, err := cpu.New(cpu.Options{Threads: workers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(dev.Close)
+	opt := Options{CacheType: cache, Sessions: 12, PrefillChunk: 100}
+	if len(pageLen) > 0 {
+		opt.PageLen = pageLen[0]
+	}
+	e, err := NewEngine(dev, testModel(t, dev, weights), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +133,31 @@ func TestLogitsDoNotDependOnTheWay(t *testing.T) {
 					}
 				}
 				same("token by token", got)
+
+				for _, pageLen := range []int{32, 128, 512} {
+					p := testEngine(t, 2, weights, cache, pageLen)
+					s := p.NewSession()
+					if _, err := p.Prefill(ctx, s, ids[:597], nil); err != nil {
+						t.Fatal(err)
+					}
+					var got []float32
+					for _, id := range ids[597:] {
+						var err error
+						if got, err = p.Step([]Feed{{s, []int32{id}, WantLast}}); err != nil {
+							t.Fatal(err)
+						}
+					}
+					same(fmt.Sprintf("pages of %d", pageLen), got)
+					f, err := s.Fork()
+					if err != nil {
+						t.Fatal(err)
+					}
+					f.Truncate(599)
+					if got, err = p.Step([]Feed{{f, ids[599:], WantLast}}); err != nil {
+						t.Fatal(err)
+					}
+					same(fmt.Sprintf("forked in pages of %d", pageLen), got)
+				}
 
 				// The same token again, beside sequences of other lengths.
 				s.Truncate(599)

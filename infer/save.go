@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-
-	"leolm/device"
 )
 
 // sessionMagic begins a saved session.
@@ -29,7 +27,7 @@ func (e *Engine) header(tokens int) sessionHeader {
 	c := &e.model.Config
 	return sessionHeader{
 		Model: e.opt.Fingerprint, Cache: e.cache.DType().String(), Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
-		PageLen: device.PageLen, Tokens: tokens,
+		PageLen: e.cache.PageLen(), Tokens: tokens,
 	}
 }
 
@@ -44,8 +42,10 @@ func (s *Session) Save(w io.Writer) error {
 	binary.Write(bw, binary.LittleEndian, uint32(len(head)))
 	bw.Write(head)
 	binary.Write(bw, binary.LittleEndian, s.ids)
+	page := make([]byte, s.e.cache.PageBytes())
 	for _, p := range s.pages {
-		bw.Write(s.e.cache.PageBytes(p))
+		s.e.cache.ReadPage(p, page)
+		bw.Write(page)
 	}
 	return bw.Flush()
 }
@@ -85,11 +85,13 @@ func (e *Engine) LoadSession(r io.Reader) (*Session, error) {
 		return nil, err
 	}
 	s.ids = ids
+	page := make([]byte, e.cache.PageBytes())
 	for i, p := range s.pages {
-		if _, err := io.ReadFull(br, e.cache.PageBytes(p)); err != nil {
+		if _, err := io.ReadFull(br, page); err != nil {
 			s.Close()
 			return nil, fmt.Errorf("saved session: page %d of %d: %w", i, len(s.pages), err)
 		}
+		e.cache.WritePage(p, page)
 	}
 	return s, nil
 }

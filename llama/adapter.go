@@ -32,12 +32,12 @@ func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64
 			l.Adapters = append(l.Adapters, &Adapter{A: wa, B: wb, Scale: float32(t.Scale * strength)})
 			continue
 		}
-		m, err := dev.NewWeight(device.WeightSpec{Name: t.Magnitude.Name, DType: t.Magnitude.DType, Rows: 1, Cols: l.W.Rows(), Row: t.Magnitude.Row, Use: device.Vector})
+		m, err := dev.NewWeight(device.WeightSpec{Name: t.Magnitude.Name, DType: t.Magnitude.DType, Rows: 1, Cols: l.W.Rows(), Row: t.Magnitude.Row, Use: device.WeightUseVector})
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.Path, err)
 		}
 		ad := &Adapter{A: wa, B: wb, Scale: float32(t.Scale)}
-		ad.DoRA = &device.DoRA{W: l.W, A: wa, B: wb, Magnitude: m, Scale: ad.Scale}
+		ad.DoRA = dev.NewDoRA(l.W, wa, wb, m, ad.Scale)
 		if strength != 1 {
 			ad.Share = float32(strength)
 		}
@@ -47,5 +47,5 @@ func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64
 }
 
 func adapterWeight(dev device.Device, t *checkpoint.Tensor) (device.Weight, error) {
-	return dev.NewWeight(device.WeightSpec{Name: t.Name, DType: t.DType, Rows: t.Rows(), Cols: t.Cols(), Row: t.Row, Use: device.Product})
+	return dev.NewWeight(device.WeightSpec{Name: t.Name, DType: t.DType, Rows: t.Rows(), Cols: t.Cols(), Row: t.Row, Use: device.WeightUseMatmul})
 }

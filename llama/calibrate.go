@@ -45,10 +45,10 @@ func (o *observer) see(x *device.Tensor, ws ...device.Weight) {
 	}
 }
 
-// Linears implements device.Ops.
-func (o *observer) Linears(x *device.Tensor, ws ...device.Weight) []*device.Tensor {
+// LinearGroup implements device.Ops.
+func (o *observer) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
 	o.see(x, ws...)
-	return o.Device.Linears(x, ws...)
+	o.Device.LinearGroup(ys, x, ws...)
 }
 
 // Segment implements device.Ops: the inside must see the observer, not the device.

@@ -11,9 +11,8 @@ import (
 	"testing"
 
 	"leolm/checkpoint"
-	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/infer"
-	"leolm/internal/pool"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -134,7 +133,10 @@ func TestLogitsAreThoseOfTransformers(t *testing.T) {
 				t.Errorf("%s: transformers' two results differ by %g", name, own)
 			}
 			t.Run(name+"/"+c.name, func(t *testing.T) {
-				dev := device.NewCPU(pool.Default())
+				dev, err := cpu.New(cpu.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
 				m, err := llama.Load(dev, g.open(t, c.weights), llama.LoadOptions{})
 				if err != nil {
 					t.Fatal(err)

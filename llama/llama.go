@@ -11,6 +11,7 @@ package llama
 import (
 	"cmp"
 	"math"
+	"slices"
 
 	"leolm/checkpoint"
 	"leolm/device"
@@ -151,7 +152,7 @@ func (m *Model) layer(ops device.Ops, i int, x *device.Tensor, b *Batch) *device
 	in := x
 	if b.Wanted != nil && i == len(m.Layers)-1 {
 		all := a
-		a, in = ops.Rows(all, b.Wanted), ops.Rows(x, b.Wanted)
+		a, in = ops.Gather(all, b.Wanted), ops.Gather(x, b.Wanted)
 		b.release(ops, all)
 	}
 	o := project(ops, a, b, &l.O)[0]
@@ -181,8 +182,9 @@ func project(ops device.Ops, x *device.Tensor, b *Batch, ls ...*Linear) []*devic
 	for _, l := range ls {
 		b.ws = append(b.ws, l.W)
 	}
-	b.ys = append(b.ys[:0], ops.Linears(x, b.ws...)...)
+	b.ys = slices.Grow(b.ys[:0], len(ls))[:len(ls)]
 	ys := b.ys
+	ops.LinearGroup(ys, x, b.ws...)
 	for i, l := range ls {
 		base := ys[i]
 		for n, ad := range l.Adapters {

@@ -43,7 +43,7 @@ type LoadOptions struct {
 }
 
 // builder makes the weights of a model one by one.
-type builder func(name string, rows, cols int, use device.Use) (device.Weight, error)
+type builder func(name string, rows, cols int, use device.WeightUse) (device.Weight, error)
 
 // Load puts the weights of c on dev.
 func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model, error) {
@@ -53,7 +53,7 @@ func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model,
 		opt.Config(&cfg)
 	}
 	cfg.VocabSize = max(cfg.VocabSize, opt.VocabSize)
-	return build(cfg, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
+	return build(dev, cfg, func(name string, rows, cols int, use device.WeightUse) (device.Weight, error) {
 		t, ok := opt.Replace[name]
 		if !ok {
 			t, ok = c.Tensor(name)
@@ -65,7 +65,7 @@ func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model,
 		if !ok {
 			return nil, fmt.Errorf("%s: tensor %q is missing", c.Path, name)
 		}
-		grown := use&device.Vector == 0 && rows == cfg.VocabSize && t.Shape.Rows() == stored && rows > stored
+		grown := use&device.WeightUseVector == 0 && rows == cfg.VocabSize && t.Shape.Rows() == stored && rows > stored
 		if (t.Shape.Rows() != rows && !grown) || t.Shape.Cols() != cols {
 			return nil, fmt.Errorf("%s: tensor %q has shape %v, the configuration asks for [%d %d]", c.Path, name, t.Shape, rows, cols)
 		}
@@ -85,7 +85,7 @@ func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model,
 }
 
 // loadOne makes one weight; rows beyond the stored ones are their mean.
-func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.Use, opt LoadOptions) (device.Weight, error) {
+func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.WeightUse, opt LoadOptions) (device.Weight, error) {
 	cols := t.Shape.Cols()
 	spec := device.WeightSpec{Name: t.Name, DType: t.DType, Rows: rows, Cols: cols, Row: t.Row, Use: use}
 	if opt.Train != nil && opt.Train(t.Name) {
@@ -110,7 +110,7 @@ func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.Use, 
 		spec.DType, spec.Row = tensor.F32, func(i int) []byte { return bytesOf(values[i*cols : (i+1)*cols]) }
 		return dev.NewWeight(spec)
 	}
-	if opt.Convert != nil && use&device.Vector == 0 {
+	if opt.Convert != nil && use&device.WeightUseVector == 0 {
 		if to := opt.Convert(t.Name, t.DType); to != tensor.Invalid && to != t.DType {
 			spec.DType, spec.Row = to, converted(t, to)
 		}
@@ -165,7 +165,7 @@ func converted(t *checkpoint.Tensor, to tensor.DType) func(i int) []byte {
 // deviation std, std/√(2·layers) for the projections into the residual stream (GPT-2's
 // scaled initialisation), norms 1, biases 0. Each weight depends on seed and its name only.
 func New(dev device.Device, cfg checkpoint.Config, std float64, seed uint64) (*Model, error) {
-	return build(cfg, func(name string, rows, cols int, use device.Use) (device.Weight, error) {
+	return build(dev, cfg, func(name string, rows, cols int, use device.WeightUse) (device.Weight, error) {
 		values := make([]float32, rows*cols)
 		initialise(values, name, use, std, cfg.Layers, seed)
 		w := dev.NewParam(name, rows, cols)
@@ -173,8 +173,8 @@ func New(dev device.Device, cfg checkpoint.Config, std float64, seed uint64) (*M
 	})
 }
 
-func initialise(values []float32, name string, use device.Use, std float64, layers int, seed uint64) {
-	if use&device.Vector != 0 {
+func initialise(values []float32, name string, use device.WeightUse, std float64, layers int, seed uint64) {
+	if use&device.WeightUseVector != 0 {
 		one := float32(1)
 		if strings.HasSuffix(name, ".bias") {
 			one = 0
@@ -195,15 +195,15 @@ func initialise(values []float32, name string, use device.Use, std float64, laye
 	}
 }
 
-// build asks newWeight for every weight of cfg by its canonical name.
-func build(cfg checkpoint.Config, newWeight builder) (*Model, error) {
+// build makes a model for dev, asking newWeight for every weight of cfg by its canonical name.
+func build(dev device.Device, cfg checkpoint.Config, newWeight builder) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	m := &Model{Config: cfg, Vocab: cfg.VocabSize, Layers: make([]Layer, cfg.Layers)}
-	m.rope = &device.Rope{HeadDim: cfg.HeadDim, InvFreq: cfg.InvFreq()}
+	m.rope = dev.NewRope(cfg.HeadDim, cfg.InvFreq())
 	var err error
-	get := func(name string, rows, cols int, use device.Use) device.Weight {
+	get := func(name string, rows, cols int, use device.WeightUse) device.Weight {
 		if err != nil {
 			return nil
 		}
@@ -212,35 +212,35 @@ func build(cfg checkpoint.Config, newWeight builder) (*Model, error) {
 		return w
 	}
 	linear := func(name string, rows, cols int, bias bool) Linear {
-		l := Linear{Name: name, W: get(name+".weight", rows, cols, device.Product)}
+		l := Linear{Name: name, W: get(name+".weight", rows, cols, device.WeightUseMatmul)}
 		if bias {
-			l.Bias = get(name+".bias", 1, rows, device.Vector)
+			l.Bias = get(name+".bias", 1, rows, device.WeightUseVector)
 		}
 		return l
 	}
 	hidden, q, kv := cfg.HiddenSize, cfg.Heads*cfg.HeadDim, cfg.KVHeads*cfg.HeadDim
-	use := device.Lookup
+	use := device.WeightUseEmbedding
 	if cfg.TieEmbeddings {
-		use |= device.Product
+		use |= device.WeightUseMatmul
 	}
 	m.Embed = get("model.embed_tokens.weight", cfg.VocabSize, hidden, use)
 	for i := range m.Layers {
 		p := fmt.Sprintf("model.layers.%d.", i)
 		l := &m.Layers[i]
-		l.AttnNorm = get(p+"input_layernorm.weight", 1, hidden, device.Vector)
+		l.AttnNorm = get(p+"input_layernorm.weight", 1, hidden, device.WeightUseVector)
 		l.Q = linear(p+"self_attn.q_proj", q, hidden, cfg.AttentionBias)
 		l.K = linear(p+"self_attn.k_proj", kv, hidden, cfg.AttentionBias)
 		l.V = linear(p+"self_attn.v_proj", kv, hidden, cfg.AttentionBias)
 		l.O = linear(p+"self_attn.o_proj", hidden, q, cfg.AttentionBias)
-		l.MLPNorm = get(p+"post_attention_layernorm.weight", 1, hidden, device.Vector)
+		l.MLPNorm = get(p+"post_attention_layernorm.weight", 1, hidden, device.WeightUseVector)
 		l.Gate = linear(p+"mlp.gate_proj", cfg.IntermediateSize, hidden, cfg.MLPBias)
 		l.Up = linear(p+"mlp.up_proj", cfg.IntermediateSize, hidden, cfg.MLPBias)
 		l.Down = linear(p+"mlp.down_proj", hidden, cfg.IntermediateSize, cfg.MLPBias)
 	}
-	m.Norm = get("model.norm.weight", 1, hidden, device.Vector)
+	m.Norm = get("model.norm.weight", 1, hidden, device.WeightUseVector)
 	m.Head = m.Embed
 	if !cfg.TieEmbeddings {
-		m.Head = get("lm_head.weight", cfg.VocabSize, hidden, device.Product)
+		m.Head = get("lm_head.weight", cfg.VocabSize, hidden, device.WeightUseMatmul)
 	}
 	if err != nil {
 		return nil, err

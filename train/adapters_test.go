@@ -82,7 +82,7 @@ func TestAdapterGradientsEqualPEFT(t *testing.T) {
 					t.Errorf("%s %v (recompute %v): gradient of %s differs by %.2g, cosine %.6f", name, c.compute, c.recompute, p.Name, rel, cos)
 				}
 			}
-			if n := dev.LiveTensors(); n != 0 {
+			if n := dev.Memory().Tensors; n != 0 {
 				t.Errorf("%s: %d bytes of tensors were not released", name, n)
 			}
 		}

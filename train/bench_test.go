@@ -6,8 +6,8 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/grad"
-	"leolm/internal/pool"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -31,7 +31,10 @@ func BenchmarkStep(b *testing.B) {
 						Architecture: "llama", HiddenSize: s.hidden, IntermediateSize: s.inter, Layers: s.layers, Heads: s.heads, KVHeads: s.kv,
 						HeadDim: s.hidden / s.heads, VocabSize: s.vocab, MaxPositions: length, RMSEps: 1e-5, RopeTheta: 10000, TieEmbeddings: true, BOS: -1, PAD: -1,
 					}
-					dev := device.NewCPU(pool.Default())
+					dev, err := cpu.New(cpu.Options{})
+					if err != nil {
+						b.Fatal(err)
+					}
 					if err := dev.SetCompute(dt); err != nil {
 						b.Fatal(err)
 					}
@@ -68,7 +71,7 @@ func BenchmarkStep(b *testing.B) {
 					rate := float64(b.N) * tokens / b.Elapsed().Seconds()
 					b.ReportMetric(rate, "tokens/s")
 					b.ReportMetric(rate*flopsPerToken(&cfg, length)/1e9, "GFLOP/s")
-					b.ReportMetric(float64(m.WeightBytes()+opt.Bytes()+dev.ArenaBytes())/(1<<20), "MiB")
+					b.ReportMetric(float64(m.WeightBytes()+opt.Bytes()+dev.Memory().Arena)/(1<<20), "MiB")
 					b.ReportMetric(0, "ns/op")
 				})
 			}

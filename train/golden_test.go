@@ -11,8 +11,8 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/grad"
-	"leolm/internal/pool"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -113,9 +113,12 @@ func (g *golden) model(t *testing.T, dev device.Device) *llama.Model {
 	return m
 }
 
-func newCPU(t *testing.T, compute tensor.DType) *device.CPU {
+func newCPU(t *testing.T, compute tensor.DType) *cpu.Device {
 	t.Helper()
-	dev := device.NewCPU(pool.Default())
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := dev.SetCompute(compute); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +230,7 @@ func TestLogitsLossAndGradientsEqualPyTorch(t *testing.T) {
 					t.Errorf("%s (recompute %v): gradient of %s differs by %.2g", name, recompute, p.Name, rel)
 				}
 			}
-			if n := dev.LiveTensors(); n != 0 {
+			if n := dev.Memory().Tensors; n != 0 {
 				t.Errorf("%s (recompute %v): %d bytes of tensors were not released", name, recompute, n)
 			}
 		}

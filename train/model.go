@@ -174,7 +174,7 @@ func addAdapters(dev device.Device, m *llama.Model, l *LoRAConfig, seed uint64) 
 			if err != nil {
 				return fmt.Errorf("lora.dora: %s: %w", lin.Name, err)
 			}
-			ad.DoRA = &device.DoRA{W: lin.W, A: a, B: b, Magnitude: dev.NewParam(lin.Name+".lora_magnitude_vector", 1, out), Scale: ad.Scale}
+			ad.DoRA = dev.NewDoRA(lin.W, a, b, dev.NewParam(lin.Name+".lora_magnitude_vector", 1, out), ad.Scale)
 			if err := dev.WriteWeight(ad.DoRA.Magnitude, lengths); err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ type Optimizer struct {
 
 type optParam struct {
 	llama.Param
-	m, v  device.Moment // v is nil with Muon
+	m, v  device.OptimizerState // v is nil with Muon
 	decay float64
 }
 
@@ -35,14 +35,14 @@ func NewOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param) 
 		if (p.Weight.Rows()-p.Weight.FrozenRows())*p.Weight.Cols() < smallest8Bit {
 			bits = 32
 		}
-		m, err := dev.NewMoment(p.Weight, bits, true)
+		m, err := dev.NewOptimizerState(p.Weight, bits, true)
 		if err != nil {
 			return nil, err
 		}
 		vocabulary := strings.Contains(p.Name, "embed_tokens") || strings.Contains(p.Name, "lm_head")
 		op := optParam{Param: p, m: m, decay: cfg.WeightDecay}
 		if cfg.Type != "muon" || p.Vector || vocabulary {
-			if op.v, err = dev.NewMoment(p.Weight, bits, false); err != nil {
+			if op.v, err = dev.NewOptimizerState(p.Weight, bits, false); err != nil {
 				return nil, err
 			}
 		}
@@ -108,7 +108,7 @@ func (o *Optimizer) Bytes() int {
 }
 
 // state lists the moments by name, for checkpoints.
-func (o *Optimizer) state(f func(name string, m device.Moment) error) error {
+func (o *Optimizer) state(f func(name string, m device.OptimizerState) error) error {
 	for _, p := range o.params {
 		if p.v == nil {
 			if err := f("momentum_buffer."+p.Name, p.m); err != nil {

@@ -10,7 +10,7 @@ import (
 
 	"leolm/catalog"
 	"leolm/checkpoint"
-	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/tensor"
 )
 
@@ -267,10 +267,10 @@ func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan) Memory {
 	h, q, kv, f, v := m.HiddenSize, m.Heads*m.HeadDim, m.KVHeads*m.HeadDim, m.IntermediateSize, m.VocabSize
 	bf16 := c.Compute.DType == "bf16"
 	// f32 and saved are the bytes of a [t, n] tensor as computed and as kept for the backward pass.
-	f32 := func(rows, n int) int64 { return int64(4 * device.BufferLen(rows*n)) }
+	f32 := func(rows, n int) int64 { return int64(4 * cpu.BufferLen(rows*n)) }
 	saved := func(rows, n int) int64 {
 		if bf16 {
-			return int64(2 * device.BufferLen(rows*n))
+			return int64(2 * cpu.BufferLen(rows*n))
 		}
 		return f32(rows, n)
 	}
@@ -297,7 +297,7 @@ func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan) Memory {
 	}
 	mem.Activations += 2 * f32(t, h)
 	// The loss: logits of a chunk (and their bf16 copy), its inputs, the gradient of the hidden states.
-	chunk := min(t, device.LossRows(v))
+	chunk := min(t, cpu.LossRows(v))
 	loss := f32(chunk, v) + f32(t, h) + 2*f32(chunk, h)
 	// One layer's backward pass: what flows down the residual stream, attention's gradients, the MLP's;
 	// in bf16 also values widened again and gradients rounded.

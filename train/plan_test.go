@@ -39,7 +39,7 @@ func TestPlannedMemory(t *testing.T) {
 				got, want := float64(tr.PeakBytes()), float64(tr.plan.Memory.Total())
 				name := fmt.Sprintf("%s %s recompute %v hidden %d", dtype, optimizer, recompute, s.HiddenSize)
 				if math.Abs(want/got-1) > 0.1 {
-					t.Errorf("%s: predicted %.2f MB, used %.2f MB (%+.0f %%)\n  %+v\n  arena %d", name, want/1e6, got/1e6, 100*(want/got-1), tr.plan.Memory, dev.ArenaBytes())
+					t.Errorf("%s: predicted %.2f MB, used %.2f MB (%+.0f %%)\n  %+v\n  arena %d", name, want/1e6, got/1e6, 100*(want/got-1), tr.plan.Memory, dev.Memory().Arena)
 				}
 			}
 		}
@@ -58,7 +58,7 @@ func TestTapeReleasesEverything(t *testing.T) {
 	if _, err := tr.step(); err != nil {
 		t.Fatal(err)
 	}
-	if n := dev.LiveTensors(); n != 0 {
+	if n := dev.Memory().Tensors; n != 0 {
 		t.Errorf("%d bytes of tensors are alive after a step", n)
 	}
 }
@@ -98,7 +98,7 @@ func TestPlannedMemoryOfFrozenWeights(t *testing.T) {
 			}
 			got, want := float64(tr.PeakBytes()), float64(tr.plan.Memory.Total())
 			if math.Abs(want/got-1) > 0.1 {
-				t.Errorf("%s %s: predicted %.2f MB, used %.2f MB (%+.0f %%)\n  %+v\n  arena %d, weights %d", name, dtype, want/1e6, got/1e6, 100*(want/got-1), tr.plan.Memory, dev.ArenaBytes(), tr.sub.model.WeightBytes())
+				t.Errorf("%s %s: predicted %.2f MB, used %.2f MB (%+.0f %%)\n  %+v\n  arena %d, weights %d", name, dtype, want/1e6, got/1e6, 100*(want/got-1), tr.plan.Memory, dev.Memory().Arena, tr.sub.model.WeightBytes())
 			}
 		}
 	}

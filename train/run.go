@@ -412,7 +412,7 @@ func (t *Trainer) accumulate() float64 {
 
 // PeakBytes is the memory that the run took at most: weights with gradients, optimiser state, tensors.
 func (t *Trainer) PeakBytes() int {
-	return t.sub.model.WeightBytes() + t.opt.Bytes() + t.dev.ArenaBytes()
+	return t.sub.model.WeightBytes() + t.opt.Bytes() + t.dev.Memory().Arena
 }
 
 // Plan returns the plan of the run.

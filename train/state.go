@@ -135,7 +135,7 @@ func (t *Trainer) write(dir string) error {
 		return err
 	}
 	var moments []checkpoint.Output
-	err := t.opt.state(func(name string, m device.Moment) error {
+	err := t.opt.state(func(name string, m device.OptimizerState) error {
 		moments = append(moments, checkpoint.Output{
 			Name: name, DType: tensor.U8, Shape: tensor.Shape{m.Bytes()},
 			Write: func(w io.Writer) error {
@@ -281,7 +281,7 @@ func (t *Trainer) read(dir string) error {
 		return err
 	}
 	defer f.Close()
-	err = t.opt.state(func(name string, m device.Moment) error {
+	err = t.opt.state(func(name string, m device.OptimizerState) error {
 		v, ok := f.Tensor(name)
 		if !ok {
 			return fmt.Errorf("%s: tensor %q is missing", optimizerFile, name)

@@ -25,9 +25,8 @@ import (
 
 	"leolm/catalog"
 	"leolm/chat"
-	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/infer"
-	"leolm/internal/pool"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -127,7 +126,10 @@ func checkPrompts(m *catalog.Model, path string, ids *idsFile) error {
 }
 
 func runOne(m *catalog.Model, out string, ids *idsFile, name string, weights, cache tensor.DType) error {
-	dev := device.NewCPU(pool.Default())
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		return err
+	}
 	lm, err := m.Load(dev, llama.LoadOptions{Convert: func(string, tensor.DType) tensor.DType { return weights }})
 	if err != nil {
 		return err

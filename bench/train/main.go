@@ -16,8 +16,8 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/grad"
-	"leolm/internal/pool"
 	"leolm/llama"
 	"leolm/tensor"
 	"leolm/train"
@@ -67,16 +67,15 @@ func run(args []string) error {
 	if micro == 0 {
 		micro = tokens / length
 	}
-	workers := pool.Default()
-	if threads > 0 {
-		workers = pool.New(threads)
-	}
 	before := resident("VmRSS")
 	cfg := checkpoint.Config{
 		Architecture: "llama", HiddenSize: s[0], IntermediateSize: s[1], Layers: s[2], Heads: s[3], KVHeads: s[3],
 		HeadDim: s[0] / s[3], VocabSize: s[4], MaxPositions: length, RMSEps: 1e-5, RopeTheta: 10000, TieEmbeddings: true, BOS: -1, PAD: -1,
 	}
-	dev := device.NewCPU(workers)
+	dev, err := cpu.New(cpu.Options{Threads: threads})
+	if err != nil {
+		return err
+	}
 	if err := dev.SetCompute(dt); err != nil {
 		return err
 	}

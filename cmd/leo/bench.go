@@ -237,7 +237,7 @@ func (f *benchFlags) once(ctx context.Context, l *loaded, depth, prompt, n int) 
 	for k := range n {
 		s := e.NewSession()
 		defer s.Close()
-		if err := s.Fill(depth); err != nil {
+		if err := s.FillSynthetic(depth); err != nil {
 			return t, err
 		}
 		feeds[k] = infer.Feed{Session: s, Want: infer.WantLast}

@@ -15,9 +15,8 @@ import (
 	"leolm/catalog"
 	"leolm/chat"
 	"leolm/checkpoint"
-	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/infer"
-	"leolm/internal/pool"
 	"leolm/llama"
 	"leolm/tensor"
 	"leolm/tokenizer"
@@ -163,7 +162,10 @@ func (h *house) read(f form) reading {
 	if err != nil {
 		h.t.Fatalf("%s: %v", f.name, err)
 	}
-	dev := device.NewCPU(pool.Default())
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	lm, err := m.Load(dev, llama.LoadOptions{})
 	if err != nil {
 		h.t.Fatalf("%s: %v", f.name, err)

@@ -13,10 +13,8 @@ import (
 	"golang.org/x/term"
 
 	"leolm/catalog"
-	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/infer"
-	"leolm/internal/kernel/cpu"
-	"leolm/internal/pool"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -47,9 +45,9 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 // loaded is a model ready to run.
 type loaded struct {
 	*catalog.Model
-	dev    *device.CPU
+	dev    *cpu.Device
 	engine *infer.Engine
-	store  *device.Store // nil if the weights are in plain memory
+	store  *cpu.Store // nil if the weights are in plain memory
 }
 
 // Close gives the model's files back.
@@ -65,9 +63,6 @@ const defaultContext = 8192
 
 // load opens the model and puts it on the CPU.
 func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
-	if err := cpu.Check(); err != nil {
-		return nil, usageError{err}
-	}
 	cache, err := tensor.ParseDType(f.cacheType)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--cache-type: %w", err)}
@@ -79,21 +74,20 @@ func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	dev, err := newDevice(f.threads)
+	if err != nil {
+		return nil, err
+	}
 	m, err := catalog.Open(f.model, catalog.Options{Template: f.template, Tokenizer: f.tokenizer, Adapters: adapters})
 	if err != nil {
 		return nil, err
 	}
-	l := &loaded{Model: m}
+	l := &loaded{Model: m, dev: dev}
 	if !f.quiet {
 		for _, n := range m.Notes {
 			fmt.Fprintln(stderr, "note:", n)
 		}
 	}
-	workers := pool.Default()
-	if f.threads > 0 {
-		workers = pool.New(f.threads)
-	}
-	l.dev = device.NewCPU(workers)
 	p := newLoadProgress(stderr, f.quiet)
 	f.openStore(l, stderr)
 	lm, err := l.Load(l.dev, llama.LoadOptions{Progress: p.update})
@@ -142,7 +136,7 @@ func (f *modelFlags) openStore(l *loaded, stderr io.Writer) {
 		if err = os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			continue
 		}
-		if l.store, err = device.OpenStore(path, l.Fingerprint(), size); err == nil {
+		if l.store, err = cpu.OpenStore(path, l.Fingerprint(), size); err == nil {
 			l.dev.UseStore(l.store)
 			return
 		}

@@ -16,9 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"leolm/device"
 	"leolm/internal/kernel/limits"
-	"leolm/internal/pool"
 	"leolm/internal/recipe"
 	"leolm/internal/report"
 	"leolm/train"
@@ -153,7 +151,11 @@ func (l *trainLog) page() {
 
 // exportCheckpoint writes the model of a checkpoint.
 func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string) error {
-	t, err := train.New(cfg, device.NewCPU(pool.Default()), train.Observer{})
+	dev, err := newDevice(0)
+	if err != nil {
+		return err
+	}
+	t, err := train.New(cfg, dev, train.Observer{})
 	if err != nil {
 		return err
 	}
@@ -170,15 +172,15 @@ func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string) e
 
 func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool) error {
 	stderr := cmd.ErrOrStderr()
-	workers := pool.Default()
-	if threads > 0 {
-		workers = pool.New(threads)
+	dev, err := newDevice(threads)
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return err
 	}
 	log := &trainLog{w: stderr, cfg: cfg}
-	t, err := train.New(cfg, device.NewCPU(workers), train.Observer{
+	t, err := train.New(cfg, dev, train.Observer{
 		Step: log.step, Eval: log.eval,
 		Note: func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) },
 	})
@@ -199,7 +201,7 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 	fmt.Fprintf(stderr, "%s: %s parameters (%s trained), %d steps of up to %d tokens, %.3g FLOPs\n",
 		cfg.Name, count(p.Params), count(p.Trainable), p.Steps, p.TokensPerStep, p.FLOPs)
 	if p.FLOPs > longRun {
-		log.peak = measuredPeak(cfg, workers)
+		log.peak = measuredPeak(cfg, dev.Workers())
 	}
 	ctx := cmd.Context()
 	if len(stopSignals) > 0 {
@@ -233,8 +235,8 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 const longRun = 1e13
 
 // measuredPeak is what the workers can multiply in the recipe's type, in GFLOP/s; 0 if unknown.
-func measuredPeak(cfg *train.Config, workers *pool.Pool) float64 {
-	l := limits.Measure(workers.Workers(), 100*time.Millisecond)
+func measuredPeak(cfg *train.Config, workers int) float64 {
+	l := limits.Measure(workers, 100*time.Millisecond)
 	if cfg.Compute.DType == "bf16" && l.BF16 > 0 {
 		return l.BF16
 	}

@@ -38,7 +38,7 @@ func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	peak := measuredPeak(cfg, pool.Default())
+	peak := measuredPeak(cfg, pool.Processors())
 	var times []timing
 	if peak > 0 {
 		times = append(times, timing{fmt.Sprintf("this machine (%.0f GFLOP/s)", peak), p.FLOPs / (assumedShare * peak * 1e9), true})

@@ -15,8 +15,7 @@ import (
 	"time"
 
 	"leolm/dataset"
-	"leolm/device"
-	"leolm/internal/pool"
+	"leolm/device/cpu"
 	"leolm/train"
 )
 
@@ -67,7 +66,11 @@ func run(args []string) (err error) {
 	}
 	var rates, losses []float64
 	var seconds float64
-	t, err := train.New(cfg, device.NewCPU(pool.Default()), train.Observer{
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		return err
+	}
+	t, err := train.New(cfg, dev, train.Observer{
 		Batch: keep,
 		Step: func(s train.Step) {
 			rates, losses, seconds = append(rates, s.LR), append(losses, s.Loss), seconds+s.Seconds

@@ -30,8 +30,17 @@ import (
 	"leolm/tensor"
 )
 
-// Split is the number of key positions whose partial result is formed alone.
+// Split is the number of key positions whose partial result is formed alone. The bits of a
+// result follow from it, so it is one number for all, however the keys lie in memory.
 const Split = 256
+
+// CheckRun checks a length of runs: splits must consist of whole runs or runs of whole splits.
+func CheckRun(n int) error {
+	if n > 0 && (n%Split == 0 || Split%n == 0 && n%group == 0) {
+		return nil
+	}
+	return fmt.Errorf("%d positions: choose a multiple of %d that divides %d, or a multiple of %d", n, group, Split, Split)
+}
 
 // queryTile is the number of query rows (tokens × heads) worked on at once.
 const queryTile = 56
@@ -69,8 +78,8 @@ type Block struct {
 	N, Heads      int
 	Pos           int // position of token 0
 
-	// Runs hold the keys from position 0 on. Every run but the last has a
-	// multiple of Split positions. Keys after the last query are not read.
+	// Runs hold the keys from position 0 on. All but the last are of one length that CheckRun allows. Keys
+	// after the last query are not read.
 	Runs []Run
 }
 
@@ -136,8 +145,13 @@ func (b *Block) check() error {
 		return fmt.Errorf("attn: Q of %d elements is too small for %d tokens × %d heads", have, n, b.Heads)
 	}
 	for i, r := range b.Runs {
-		if i+1 < len(b.Runs) && r.N%Split != 0 {
-			return fmt.Errorf("attn: run %d has %d positions, not a multiple of %d", i, r.N, Split)
+		if i+1 < len(b.Runs) {
+			if r.N != b.Runs[0].N {
+				return fmt.Errorf("attn: run %d has %d positions, the first %d", i, r.N, b.Runs[0].N)
+			}
+			if err := CheckRun(r.N); err != nil {
+				return fmt.Errorf("attn: run %d of %w", i, err)
+			}
 		}
 		for _, x := range []*Rows{&r.K, &r.V} {
 			if err := x.check(r.N, b.Dim); err != nil {
@@ -190,17 +204,23 @@ func (r *Rows) widen(dst []float32, ld, lo, n, dim int) {
 	}
 }
 
-// run finds the run that holds split sp: its index and the row where the split starts.
-func (b *Block) run(sp int) (*Run, int) {
-	at := sp * Split
-	for i := range b.Runs {
-		r := &b.Runs[i]
-		if at < r.N {
-			return r, at
-		}
-		at -= r.N
+// piece finds the run that holds key position pos, the row there, and how many of the next n positions it holds.
+func (b *Block) piece(pos, n int) (r *Run, row, here int) {
+	i := 0
+	if len(b.Runs) > 1 {
+		i = min(pos/b.Runs[0].N, len(b.Runs)-1)
+		pos -= i * b.Runs[0].N
 	}
-	panic(fmt.Sprintf("attn: split %d is beyond the %d keys held", sp, b.Keys()))
+	r = &b.Runs[i]
+	return r, pos, min(n, r.N-pos)
+}
+
+// oneRun checks that no split lies in several pieces, for those who read a split at once.
+func (b *Block) oneRun() error {
+	if len(b.Runs) > 1 && b.Runs[0].N%Split != 0 {
+		return fmt.Errorf("attn: runs of %d positions are for Forward and Partials in f32 only", b.Runs[0].N)
+	}
+	return nil
 }
 
 // visible returns the key positions [lo,hi) that token i sees.
@@ -235,17 +255,29 @@ type split struct {
 
 // load widens split sp up to the last position that a query of the block sees.
 func (b *Block) load(sp int, s *Scratch) split {
-	r, at := b.run(sp)
-	n := min(Split, r.N-at, b.Pos+b.N-sp*Split)
+	n := min(Split, b.Pos+b.N-sp*Split)
 	x := split{pos: sp * Split, n: n, pad: roundUp(n, 16), ld: roundUp(b.Dim, 16)}
 	rows := grow(&s.v, Split*x.ld)
 	x.kt = grow(&s.kt, b.Dim*Split)[:b.Dim*x.pad]
-	r.K.widen(rows, x.ld, at, n, b.Dim)
+	b.widen(rows, x.ld, x.pos, n, false)
 	transposed(x.kt, x.pad, rows, x.ld, n, b.Dim)
 	clearPad(rows, x.ld, n, b.Dim)
-	r.V.widen(rows, x.ld, at, n, b.Dim)
+	b.widen(rows, x.ld, x.pos, n, true)
 	x.v = rows
 	return x
+}
+
+// widen writes n keys, or values, from position pos on to dst, at distance ld.
+func (b *Block) widen(dst []float32, ld, pos, n int, values bool) {
+	for at := 0; at < n; {
+		r, row, here := b.piece(pos+at, n-at)
+		rows := &r.K
+		if values {
+			rows = &r.V
+		}
+		rows.widen(dst[at*ld:], ld, row, here, b.Dim)
+		at += here
+	}
 }
 
 // transposed writes dst[d][i] = src[i][d] for n rows of dim, and zeros for rows n..ldd.
@@ -564,9 +596,8 @@ func (b *Block) Backward(g *Grad, s *Scratch) error {
 			continue
 		}
 		x := b.load(sp, s)
-		run, at := b.run(sp)
 		k := grow(&s.k, Split*ld)
-		run.K.widen(k, ld, at, x.n, b.Dim)
+		b.widen(k, ld, x.pos, x.n, false)
 		clearPad(k, ld, x.n, b.Dim)
 		vt := grow(&s.vt, b.Dim*Split)[:b.Dim*x.pad]
 		transposed(vt, x.pad, x.v, ld, x.n, b.Dim)

@@ -2,6 +2,7 @@ package attn
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -243,16 +244,14 @@ func TestInvariance(t *testing.T) {
 			must(t, b.Forward(o, &s))
 			compare("chunk", got, lo, hi, 0, c.heads)
 
-			// Keys beyond the chunk do not exist yet when decoding, and lie in two runs.
-			got = p.output()
-			b, o = part(lo, hi, 0, 1, got)
-			cut := hi / 2 / Split * Split
-			b.Runs = []Run{
-				{N: cut, K: Rows{Type: tensor.F32, F32: p.k, Stride: c.dim}, V: Rows{Type: tensor.F32, F32: p.v, Stride: c.dim}},
-				{N: hi - cut, K: Rows{Type: tensor.F32, F32: p.k[cut*c.dim : hi*c.dim], Stride: c.dim}, V: Rows{Type: tensor.F32, F32: p.v[cut*c.dim : hi*c.dim], Stride: c.dim}},
+			// Keys beyond the chunk do not exist yet when decoding, and lie in runs of any length that is allowed.
+			for _, length := range []int{32, 64, 128, 256, 512} {
+				got = p.output()
+				b, o = part(lo, hi, 0, 1, got)
+				b.Runs = pieces(p, hi, length)
+				must(t, b.Forward(o, &s))
+				compare(fmt.Sprintf("one head, runs of %d", length), got, lo, hi, 0, 1)
 			}
-			must(t, b.Forward(o, &s))
-			compare("one head, two runs", got, lo, hi, 0, 1)
 
 			got = p.output()
 			b, o = part(hi-1, hi, 0, c.heads, got)
@@ -266,6 +265,19 @@ func TestInvariance(t *testing.T) {
 			lo = hi
 		}
 	}
+}
+
+// pieces are the first n keys and values of p in runs that lie apart.
+func pieces(p *problem, n, length int) []Run {
+	var runs []Run
+	rows := func(x []float32, lo, hi int) Rows {
+		return Rows{Type: tensor.F32, F32: slices.Clone(x[lo*p.dim : hi*p.dim]), Stride: p.dim}
+	}
+	for lo := 0; lo < n; lo += length {
+		hi := min(lo+length, n)
+		runs = append(runs, Run{N: hi - lo, K: rows(p.k, lo, hi), V: rows(p.v, lo, hi)})
+	}
+	return runs
 }
 
 // TestTypes: a cache in another type gives the bits of its widened values.
@@ -317,9 +329,32 @@ func TestTypes(t *testing.T) {
 				if !slices.Equal(o.O, want.O[i*heads*dim:(i+1)*heads*dim]) {
 					t.Errorf("dim %d: %v cache, token %d alone differs", dim, ty, i)
 				}
+				one.Runs = nil
+				for lo := 0; lo <= p.pos+i; lo += 64 {
+					one.Runs = append(one.Runs, Run{N: min(64, p.pos+i+1-lo), K: b.Runs[0].K.from(lo), V: b.Runs[0].V.from(lo)})
+				}
+				clear(o.O)
+				must(t, one.Forward(&o, &s))
+				if !slices.Equal(o.O, want.O[i*heads*dim:(i+1)*heads*dim]) {
+					t.Errorf("dim %d: %v cache in runs of 64, token %d alone differs", dim, ty, i)
+				}
 			}
 		}
 	}
+}
+
+// from is r without its first n rows.
+func (r Rows) from(n int) Rows {
+	at := n * r.Stride
+	switch r.Type {
+	case tensor.F32:
+		r.F32 = r.F32[at:]
+	case tensor.Q8_0:
+		r.Bytes = r.Bytes[at:]
+	default:
+		r.Half = r.Half[at:]
+	}
+	return r
 }
 
 // TestNaN: a query or key that is not a number shows in the rows that use it, in no others.
@@ -404,6 +439,7 @@ func TestBadBlocks(t *testing.T) {
 		func(b *Block) { b.Runs[0].V.Type = tensor.Q4_K },
 		func(b *Block) { b.Runs[0].V.Type = tensor.Q8_0 },
 		func(b *Block) { b.Runs = append(b.Runs, b.Runs[0]) },
+		func(b *Block) { b.Runs = []Run{{N: 0}, b.Runs[0]} },
 	} {
 		b := p.block()
 		spoil(b)

@@ -64,8 +64,9 @@ func (b *Block) canDirect(m int) bool {
 }
 
 // directScores writes the products of m queries with n keys from row `at` on
-// to dst[row][pad], pad = n rounded up to a multiple of 16. next is what the caller reads then.
-func (b *Block) directScores(dst []float32, pad int, q []float32, ldq, m int, keys *Rows, at, n int, next unsafe.Pointer, s *Scratch) {
+// to dst[row][col:pad]. Where n is no multiple of group, they are the last keys of the split. next is what
+// the caller reads then.
+func (b *Block) directScores(dst []float32, pad, col int, q []float32, ldq, m int, keys *Rows, at, n int, next unsafe.Pointer, s *Scratch) {
 	stride, size, dims := keys.rowFormat(b.Dim)
 	src := keys.bytes(at)
 	whole := n / group
@@ -78,7 +79,7 @@ func (b *Block) directScores(dst []float32, pad int, q []float32, ldq, m int, ke
 		case m-i >= 2:
 			step = 2
 		}
-		d := direct{dst: unsafe.Pointer(&dst[i*pad]), ldd: pad * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&src[0]), stride: stride, steps: b.Dim / dims, groups: whole, next: next}
+		d := direct{dst: unsafe.Pointer(&dst[i*pad+col]), ldd: pad * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&src[0]), stride: stride, steps: b.Dim / dims, groups: whole, next: next}
 		if whole > 0 {
 			scoreKernel(keys.Type, step, &d)
 		}
@@ -95,7 +96,7 @@ func (b *Block) directScores(dst []float32, pad int, q []float32, ldq, m int, ke
 			d = direct{dst: unsafe.Pointer(&out), ldd: group * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&rows[0]), stride: size, steps: b.Dim / dims, groups: 1, next: next}
 			scoreKernel(keys.Type, step, &d)
 			for r := range step {
-				copy(dst[(i+r)*pad+whole*group:(i+r+1)*pad], out[r*group:(r+1)*group])
+				copy(dst[(i+r)*pad+col+whole*group:(i+r+1)*pad], out[r*group:(r+1)*group])
 			}
 		}
 		i += step
@@ -104,22 +105,31 @@ func (b *Block) directScores(dst []float32, pad int, q []float32, ldq, m int, ke
 
 // partialDirect is partial over the cache's own rows.
 func (b *Block) partialDirect(ml, acc []float32, q []float32, ld, sp, lo, hi int, s *Scratch) {
-	run, at := b.run(sp)
 	m := (hi - lo) * b.Heads
-	n := min(Split, run.N-at, b.Pos+hi-sp*Split)
+	pos := sp * Split
+	n := min(Split, b.Pos+hi-pos)
 	pad := roundUp(n, 16)
 	sc := grow(&s.s, queryRows(b.Heads)*Split)
-	values := run.V.bytes(at)
-	b.directScores(sc, pad, q, ld, m, &run.K, at, n, unsafe.Pointer(&values[0]), s)
-	b.mask(sc, pad, n, sp*Split, lo, m)
-	b.softmax(ml, sc, pad, m)
-	var next unsafe.Pointer // the first keys of the next split arrive while the last values are read
-	if sp+1 < Splits(b.Pos+b.N) {
-		after, at := b.run(sp + 1)
-		next = unsafe.Pointer(&after.K.bytes(at)[0])
+	first, row, _ := b.piece(pos, n)
+	next := unsafe.Pointer(&first.V.bytes(row)[0])
+	for at := 0; at < n; {
+		run, row, here := b.piece(pos+at, n-at)
+		b.directScores(sc, pad, at, q, ld, m, &run.K, row, here, next, s)
+		at += here
 	}
-	stride, _, _ := run.V.rowFormat(b.Dim)
-	if !gemm.TileRows(acc, ld, sc, pad, 1, run.V.Type, values, stride, m, b.Dim, n, next) {
-		panic("attn: no direct kernel at this level")
+	b.mask(sc, pad, n, pos, lo, m)
+	b.softmax(ml, sc, pad, m)
+	next = nil // the first keys of the next split arrive while the last values are read
+	if sp+1 < Splits(b.Pos+b.N) {
+		after, row, _ := b.piece(pos+Split, 1)
+		next = unsafe.Pointer(&after.K.bytes(row)[0])
+	}
+	for at := 0; at < n; {
+		run, row, here := b.piece(pos+at, n-at)
+		stride, _, _ := run.V.rowFormat(b.Dim)
+		if !gemm.TileRows(acc, ld, sc[at:], pad, 1, run.V.Type, run.V.bytes(row), stride, m, b.Dim, here, at > 0, next) {
+			panic("attn: no direct kernel at this level")
+		}
+		at += here
 	}
 }

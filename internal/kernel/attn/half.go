@@ -28,6 +28,9 @@ func (b *Block) checkHalf() error {
 	if b.Dim%2 != 0 {
 		return fmt.Errorf("attn: a head dimension of %d has no pairs for bf16", b.Dim)
 	}
+	if err := b.oneRun(); err != nil {
+		return err
+	}
 	for i := range b.Runs {
 		if b.Runs[i].K.Type != tensor.BF16 || b.Runs[i].V.Type != tensor.BF16 {
 			return fmt.Errorf("attn: queries in bf16 need keys and values in bf16, run %d has %v and %v", i, b.Runs[i].K.Type, b.Runs[i].V.Type)
@@ -81,8 +84,7 @@ func transposedPairs(dst []uint32, ldd int, src []uint16, stride, n, dim int) {
 
 // loadHalf packs split sp up to the last position that a query of the block sees.
 func (b *Block) loadHalf(sp int, backward bool, s *Scratch) halfSplit {
-	r, at := b.run(sp)
-	n := min(Split, r.N-at, b.Pos+b.N-sp*Split)
+	r, at, n := b.piece(sp*Split, min(Split, b.Pos+b.N-sp*Split))
 	x := halfSplit{pos: sp * Split, n: n, pad: roundUp(n, 16), ld: roundUp(b.Dim, 16)}
 	k, v := r.K.Half[at*r.K.Stride:], r.V.Half[at*r.V.Stride:]
 	x.kt = growOf(&s.hkt, b.Dim/2*Split)[:b.Dim/2*x.pad]

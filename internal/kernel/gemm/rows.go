@@ -14,10 +14,10 @@ const MaxRowsTile = 8
 // TileRows is TileF32 with B in rows of a cache type, read in place: row k
 // starts at byte k·bk of b and holds n elements (a multiple of 32) of type f32,
 // f16, bf16 or q8_0, which are widened exactly, so the result has the bits of
-// TileF32 on the widened rows. m is at most MaxRowsTile. next, if not nil, is what
+// TileF32 on the widened rows, and with add a sum goes on where another left it. m is at most MaxRowsTile. next, if not nil, is what
 // the caller reads afterwards: its start is prefetched. TileRows reports false,
 // having done nothing, where the CPU level has no such kernel.
-func TileRows(c []float32, ldc int, a []float32, am, ak int, ty tensor.DType, b []byte, bk, m, n, k int, next unsafe.Pointer) bool {
+func TileRows(c []float32, ldc int, a []float32, am, ak int, ty tensor.DType, b []byte, bk, m, n, k int, add bool, next unsafe.Pointer) bool {
 	if !hasTileRows() {
 		return false
 	}
@@ -39,6 +39,6 @@ func TileRows(c []float32, ldc int, a []float32, am, ak int, ty tensor.DType, b 
 		panic(fmt.Sprintf("gemm: rows tile %d×%d×%d outside its slices (c %d, a %d, b %d)", m, n, k, len(c), len(a), len(b)))
 	}
 	runTileRows(ty, &tile{c: unsafe.Pointer(&c[0]), ldc: ldc * 4, cPanel: PanelWidth * 4, a: unsafe.Pointer(&a[0]), am: am * 4, ak: ak * 4,
-		b: unsafe.Pointer(&b[0]), bk: bk, bPanel: width, steps: k, m: m, panels: n / PanelWidth}, next)
+		b: unsafe.Pointer(&b[0]), bk: bk, bPanel: width, steps: k, m: m, panels: n / PanelWidth, add: b2i(add)}, next)
 	return true
 }

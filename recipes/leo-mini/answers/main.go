@@ -20,10 +20,9 @@ import (
 
 	"leolm/catalog"
 	"leolm/converse"
-	"leolm/device"
+	"leolm/device/cpu"
 	"leolm/infer"
 	"leolm/internal/durable"
-	"leolm/internal/pool"
 	"leolm/llama"
 	"leolm/recipes/leo-mini/minidata"
 	"leolm/sample"
@@ -74,7 +73,10 @@ func run(ctx context.Context, model, questions, out string, seed uint64, limit i
 		return err
 	}
 	defer m.Close()
-	dev := device.NewCPU(pool.Default())
+	dev, err := cpu.New(cpu.Options{})
+	if err != nil {
+		return err
+	}
 	lm, err := m.Load(dev, llama.LoadOptions{})
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package device
+package cpu
 
 import (
 	"encoding/binary"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"leolm/device"
 	"leolm/internal/kernel/gemm"
 	"leolm/internal/kernel/qmat"
 	"leolm/internal/largepage"
@@ -13,7 +14,7 @@ import (
 	"leolm/tensor/quant"
 )
 
-// weight is a Weight of the CPU device: exactly one of the layouts is set.
+// weight is a device.Weight of the CPU device: exactly one of the layouts is set.
 type weight struct {
 	name       string
 	rows, cols int
@@ -47,7 +48,7 @@ func (w *weight) Bytes() int {
 }
 
 // of returns the CPU's own view of w.
-func of(w Weight) *weight {
+func of(w device.Weight) *weight {
 	c, ok := w.(*weight)
 	if !ok {
 		panic(fmt.Sprintf("device: weight of type %T belongs to another device", w))
@@ -55,8 +56,8 @@ func of(w Weight) *weight {
 	return c
 }
 
-// NewWeight implements Device. The values are repacked once into the layout of the products.
-func (d *CPU) NewWeight(s WeightSpec) (Weight, error) {
+// NewWeight implements device.Device. The values are repacked once into the layout of the products.
+func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
 	rowBytes, err := s.DType.RowSize(s.Cols)
 	if err != nil {
 		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
@@ -70,7 +71,7 @@ func (d *CPU) NewWeight(s WeightSpec) (Weight, error) {
 		}
 	}
 	w := &weight{name: s.Name, rows: s.Rows, cols: s.Cols, dt: s.DType}
-	if s.Use&Vector != 0 {
+	if s.Use&device.WeightUseVector != 0 {
 		w.vec = make([]float32, s.Rows*s.Cols)
 		for i := range s.Rows {
 			if err := quant.Dequantize(w.vec[i*s.Cols:(i+1)*s.Cols], s.DType, s.Row(i)); err != nil {
@@ -131,10 +132,10 @@ func (d *CPU) NewWeight(s WeightSpec) (Weight, error) {
 }
 
 // UseStore makes the weights that come from now on live in s; nil ends that.
-func (d *CPU) UseStore(s *Store) { d.store = s }
+func (d *Device) UseStore(s *Store) { d.store = s }
 
 // place returns memory for a packed weight, from the store if there is one.
-func (d *CPU) place(s *WeightSpec, size int) (mem []byte, filled bool, err error) {
+func (d *Device) place(s *device.WeightSpec, size int) (mem []byte, filled bool, err error) {
 	if d.store != nil {
 		return d.store.place(s.Name, s.DType, s.Rows, s.Cols, size)
 	}
@@ -144,7 +145,7 @@ func (d *CPU) place(s *WeightSpec, size int) (mem []byte, filled bool, err error
 }
 
 // packPanels reads the rows of every panel as float32 and hands them to pack.
-func (d *CPU) packPanels(s WeightSpec, pack func(rows []float32, lo, hi int)) error {
+func (d *Device) packPanels(s device.WeightSpec, pack func(rows []float32, lo, hi int)) error {
 	panels := gemm.Panels(s.Rows)
 	errs := make([]error, panels)
 	d.pool.Run(panels, func(worker, p int) {
@@ -168,7 +169,7 @@ func (w *weight) packRowsF32(rows []float32, lo, hi int) {
 }
 
 // packHalves packs 16-bit rows panel by panel.
-func (d *CPU) packHalves(s WeightSpec, dst []uint16, pack func(dst, src []uint16, ks, js, n, k, panelLo, panelHi int)) {
+func (d *Device) packHalves(s device.WeightSpec, dst []uint16, pack func(dst, src []uint16, ks, js, n, k, panelLo, panelHi int)) {
 	panels := gemm.Panels(s.Rows)
 	panelLen := len(dst) / panels
 	d.pool.Run(panels, func(worker, p int) {
@@ -189,8 +190,8 @@ func halves(f []float32) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(f))), 2*len(f))
 }
 
-// NewParam implements Device.
-func (d *CPU) NewParam(name string, rows, cols int) Weight {
+// NewParam implements device.Device.
+func (d *Device) NewParam(name string, rows, cols int) device.Weight {
 	return &weight{name: name, rows: rows, cols: cols, dt: tensor.F32, vec: largepage.Make[float32](rows * cols), grad: largepage.Make[float32](rows * cols)}
 }
 
@@ -221,8 +222,8 @@ func (w *weight) row(dst []float32, i int) {
 	}
 }
 
-// ReadWeight implements Device.
-func (d *CPU) ReadWeight(w Weight, dst []float32) {
+// ReadWeight implements device.Device.
+func (d *Device) ReadWeight(w device.Weight, dst []float32) {
 	c := of(w)
 	if c.q != nil {
 		d.pool.Run(c.q.Panels(), func(worker, p int) {
@@ -240,8 +241,8 @@ func (d *CPU) ReadWeight(w Weight, dst []float32) {
 	})
 }
 
-// WriteWeight implements Device.
-func (d *CPU) WriteWeight(w Weight, src []float32) error {
+// WriteWeight implements device.Device.
+func (d *Device) WriteWeight(w device.Weight, src []float32) error {
 	c := of(w)
 	if len(src) != c.rows*c.cols {
 		return fmt.Errorf("weight %s is [%d, %d], got %d values", c.name, c.rows, c.cols, len(src))
@@ -253,8 +254,8 @@ func (d *CPU) WriteWeight(w Weight, src []float32) error {
 	return nil
 }
 
-// FreezeRows implements Device.
-func (d *CPU) FreezeRows(w Weight, n int) {
+// FreezeRows implements device.Device.
+func (d *Device) FreezeRows(w device.Weight, n int) {
 	c := of(w)
 	if c.grad == nil || n < 0 || n >= c.rows {
 		panic(fmt.Sprintf("device: %d rows of %s [%d, %d] cannot be frozen", n, c.name, c.rows, c.cols))
@@ -262,14 +263,14 @@ func (d *CPU) FreezeRows(w Weight, n int) {
 	c.frozen, c.grad = n, largepage.Make[float32]((c.rows-n)*c.cols)
 }
 
-// ReadGrad implements Device.
-func (d *CPU) ReadGrad(w Weight, dst []float32) { copy(dst, of(w).grad) }
+// ReadGrad implements device.Device.
+func (d *Device) ReadGrad(w device.Weight, dst []float32) { copy(dst, of(w).grad) }
 
-// WriteGrad implements Device.
-func (d *CPU) WriteGrad(w Weight, src []float32) { copy(of(w).grad, src) }
+// WriteGrad implements device.Device.
+func (d *Device) WriteGrad(w device.Weight, src []float32) { copy(of(w).grad, src) }
 
-// ZeroGrad implements Device.
-func (d *CPU) ZeroGrad(ws ...Weight) {
+// ZeroGrad implements device.Device.
+func (d *Device) ZeroGrad(ws ...device.Weight) {
 	for _, w := range ws {
 		g := of(w).grad
 		d.rows(len(g), 1, func(lo, hi int) { clear(g[lo:hi]) })
@@ -280,8 +281,8 @@ func (d *CPU) ZeroGrad(ws ...Weight) {
 // does not depend on the number of workers.
 const gradBlock = 1 << 16
 
-// GradSquares implements Device.
-func (d *CPU) GradSquares(w Weight) float64 {
+// GradSquares implements device.Device.
+func (d *Device) GradSquares(w device.Weight) float64 {
 	g := of(w).grad
 	n := (len(g) + gradBlock - 1) / gradBlock
 	sums := make([]float64, n)

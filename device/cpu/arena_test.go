@@ -1,38 +1,38 @@
-package device
+package cpu
 
 import (
 	"testing"
 
-	"leolm/internal/pool"
+	"leolm/device"
 )
 
 // Batches that grow leave no buffers of every length behind: what is held stays near what lives at most.
 func TestGrowingBatchesHoldLittle(t *testing.T) {
-	d := NewCPU(pool.Default())
+	d := newDevice(t)
 	most := 0
 	for rows := 64; rows <= 4096; rows += 64 {
-		var ts []*Tensor
+		var ts []*device.Tensor
 		for range 8 {
 			ts = append(ts, d.New(rows, 512))
 		}
-		most = max(most, d.LiveTensors())
+		most = max(most, d.Memory().Tensors)
 		d.Release(ts...)
 	}
-	if held := d.ArenaBytes(); held > most+most/10 {
+	if held := d.Memory().Arena; held > most+most/10 {
 		t.Errorf("%d bytes are held, %d lived at most", held, most)
 	}
 	// Fixed shapes take no new memory, whatever came before.
-	before := d.ArenaBytes()
+	before := d.Memory().Arena
 	for range 3 {
 		for _, rows := range []int{4096, 100, 2000} {
-			var ts []*Tensor
+			var ts []*device.Tensor
 			for range 8 {
 				ts = append(ts, d.New(rows, 512))
 			}
 			d.Release(ts...)
 		}
 	}
-	if after := d.ArenaBytes(); after > before+8*4*512*256 {
+	if after := d.Memory().Arena; after > before+8*4*512*256 {
 		t.Errorf("%d bytes are held after shorter batches, %d before", after, before)
 	}
 }

@@ -1,20 +1,23 @@
-package device
+package cpu
 
 import (
+	"cmp"
 	"fmt"
 	"unsafe"
 
+	"leolm/device"
 	"leolm/internal/kernel/attn"
 	"leolm/internal/kernel/vec"
 	"leolm/internal/largepage"
 	"leolm/tensor"
 )
 
-// pages is the KVCache of the CPU. A page is allocated when it is first used
+// pages is the device.KVCache of the CPU. A page is allocated when it is first used
 // and then kept. Within a page, per layer: keys of all heads, values of all heads; per
-// head PageLen rows.
+// head pageLen rows.
 type pages struct {
 	layers, kvHeads, headDim int
+	pageLen                  int
 	dt                       tensor.DType
 	rowBytes                 int // one head of one position
 	refs                     []int32
@@ -23,25 +26,34 @@ type pages struct {
 	used                     int
 }
 
-// NewCache implements Device.
-func (d *CPU) NewCache(layers, kvHeads, headDim int, dt tensor.DType, n int) (KVCache, error) {
-	switch dt {
+// NewCache implements device.Device.
+func (d *Device) NewCache(s device.CacheSpec) (device.KVCache, error) {
+	switch s.DType {
 	case tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0:
 	default:
-		return nil, fmt.Errorf("cache type %v: choose f32, f16, bf16 or q8_0", dt)
+		return nil, fmt.Errorf("cache type %v: choose f32, f16, bf16 or q8_0", s.DType)
 	}
-	row, err := dt.RowSize(headDim)
+	row, err := s.DType.RowSize(s.HeadDim)
 	if err != nil {
-		return nil, fmt.Errorf("cache type %v with heads of %d elements: %w", dt, headDim, err)
+		return nil, fmt.Errorf("cache type %v with heads of %d elements: %w", s.DType, s.HeadDim, err)
 	}
-	return &pages{layers: layers, kvHeads: kvHeads, headDim: headDim, dt: dt, rowBytes: row, refs: make([]int32, n), data: make([][]byte, n)}, nil
+	pageLen := cmp.Or(s.PageLen, device.DefaultPageLen)
+	if err := attn.CheckRun(pageLen); err != nil {
+		return nil, fmt.Errorf("cache pages of %w", err)
+	}
+	return &pages{
+		pageLen: pageLen, layers: s.Layers, kvHeads: s.KVHeads, headDim: s.HeadDim, dt: s.DType, rowBytes: row,
+		refs: make([]int32, s.Pages), data: make([][]byte, s.Pages),
+	}, nil
 }
 
 func (c *pages) DType() tensor.DType { return c.dt }
 
-func (c *pages) pageBytes() int { return c.layers * 2 * c.kvHeads * PageLen * c.rowBytes }
+func (c *pages) PageLen() int { return c.pageLen }
 
-func (c *pages) Bytes() int { return c.used * c.pageBytes() }
+func (c *pages) PageBytes() int { return c.layers * 2 * c.kvHeads * c.pageLen * c.rowBytes }
+
+func (c *pages) Bytes() int { return c.used * c.PageBytes() }
 
 func (c *pages) Alloc() (int32, error) {
 	if n := len(c.free); n > 0 {
@@ -51,13 +63,13 @@ func (c *pages) Alloc() (int32, error) {
 		return p, nil
 	}
 	if c.used == len(c.data) {
-		return 0, fmt.Errorf("the key/value cache is full: %d pages of %d tokens are in use; close sessions or raise the cache size", c.used, PageLen)
+		return 0, &device.CacheFullError{Pages: c.used, PageLen: c.pageLen}
 	}
 	p := int32(c.used)
 	c.used++
 	// float32 memory, so that every element type is aligned.
-	words := largepage.Make[float32]((c.pageBytes() + 3) / 4)
-	c.data[p] = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), c.pageBytes())
+	words := largepage.Make[float32]((c.PageBytes() + 3) / 4)
+	c.data[p] = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), c.PageBytes())
 	c.refs[p] = 1
 	return p, nil
 }
@@ -65,23 +77,28 @@ func (c *pages) Alloc() (int32, error) {
 func (c *pages) Retain(p int32) { c.refs[p]++ }
 
 func (c *pages) Free(p int32) {
-	if c.refs[p]--; c.refs[p] == 0 {
+	if c.refs[p]--; c.refs[p] < 0 {
+		panic("device: cache page freed twice")
+	}
+	if c.refs[p] == 0 {
 		c.free = append(c.free, p)
 	}
 }
 
 func (c *pages) CopyPage(dst, src int32, n int) {
-	head := PageLen * c.rowBytes
-	for at := 0; at < c.pageBytes(); at += head {
+	head := c.pageLen * c.rowBytes
+	for at := 0; at < c.PageBytes(); at += head {
 		copy(c.data[dst][at:at+n*c.rowBytes], c.data[src][at:])
 	}
 }
 
-func (c *pages) PageBytes(p int32) []byte { return c.data[p] }
+func (c *pages) ReadPage(p int32, dst []byte) { copy(dst[:len(c.data[p])], c.data[p]) }
 
-// head returns the PageLen rows of one head's keys (kv 0) or values (kv 1).
+func (c *pages) WritePage(p int32, src []byte) { copy(c.data[p], src[:len(c.data[p])]) }
+
+// head returns the pageLen rows of one head's keys (kv 0) or values (kv 1).
 func (c *pages) head(page int32, layer, kv, h int) []byte {
-	n := PageLen * c.rowBytes
+	n := c.pageLen * c.rowBytes
 	at := ((layer*2+kv)*c.kvHeads + h) * n
 	return c.data[page][at : at+n]
 }
@@ -143,34 +160,34 @@ const (
 	jobSplits      = 4
 )
 
-// Attention implements Ops.
-func (d *CPU) Attention(q, k, v *Tensor, spec *AttentionSpec) *Tensor {
+// Attention implements device.Ops.
+func (d *Device) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *device.Tensor {
 	out := d.attended(q, spec)
-	d.attend(q, k, v, out, nil, spec)
-	return out
+	d.attend(mat(q), mat(k), mat(v), out, nil, spec)
+	return &out.Tensor
 }
 
 // inHalf tells whether attention multiplies in bf16: in bf16 training, where keys and values are rows of the call.
-func (d *CPU) inHalf(spec *AttentionSpec) bool {
+func (d *Device) inHalf(spec *device.AttentionSpec) bool {
 	return d.compute == tensor.BF16 && spec.Cache == nil && spec.HeadDim%2 == 0
 }
 
 // attended makes the result of attention.
-func (d *CPU) attended(q *Tensor, spec *AttentionSpec) *Tensor {
+func (d *Device) attended(q *device.Tensor, spec *device.AttentionSpec) *matrix {
 	if d.inHalf(spec) {
 		return d.newHalf(q.Rows, q.Cols)
 	}
-	return d.New(q.Rows, q.Cols)
+	return d.alloc(q.Rows, q.Cols)
 }
 
-// AttentionTrain implements Derivatives.
-func (d *CPU) AttentionTrain(q, k, v *Tensor, spec *AttentionSpec) (out, lse *Tensor) {
-	out, lse = d.attended(q, spec), d.New(q.Rows, spec.Heads)
-	d.attend(q, k, v, out, lse, spec)
-	return out, lse
+// AttentionTrain implements device.Derivatives.
+func (d *Device) AttentionTrain(q, k, v *device.Tensor, spec *device.AttentionSpec) (out, lse *device.Tensor) {
+	o, l := d.attended(q, spec), d.alloc(q.Rows, spec.Heads)
+	d.attend(mat(q), mat(k), mat(v), o, l, spec)
+	return &o.Tensor, &l.Tensor
 }
 
-func (d *CPU) attend(q, k, v, out, lse *Tensor, spec *AttentionSpec) {
+func (d *Device) attend(q, k, v, out, lse *matrix, spec *device.AttentionSpec) {
 	checkAttention(q, k, v, spec)
 	in := d.inputs(q, k, v, spec)
 	covered := 0
@@ -226,11 +243,11 @@ func (d *CPU) attend(q, k, v, out, lse *Tensor, spec *AttentionSpec) {
 
 // attnTask is attention as a task of the pool: the jobs, or putting their parts together.
 type attnTask struct {
-	d        *CPU
+	d        *Device
 	in       attnInputs
 	cache    *pages
-	spec     *AttentionSpec
-	out, lse *Tensor
+	spec     *device.AttentionSpec
+	out, lse *matrix
 	combine  bool
 }
 
@@ -264,21 +281,21 @@ type attnInputs struct {
 	qh, kh, vh []uint16
 }
 
-func (d *CPU) inputs(q, k, v *Tensor, spec *AttentionSpec) attnInputs {
+func (d *Device) inputs(q, k, v *matrix, spec *device.AttentionSpec) attnInputs {
 	if d.inHalf(spec) {
 		return attnInputs{qh: d.half(q), kh: d.half(k), vh: d.half(v)}
 	}
 	return attnInputs{q: d.values(q), k: d.values(k), v: d.values(v)}
 }
 
-func checkAttention(q, k, v *Tensor, spec *AttentionSpec) {
+func checkAttention(q, k, v *matrix, spec *device.AttentionSpec) {
 	if q.Cols != spec.Heads*spec.HeadDim || k.Cols != spec.KVHeads*spec.HeadDim || v.Cols != k.Cols || k.Rows != q.Rows || v.Rows != q.Rows {
-		panic(fmt.Sprintf("device: attention of q %v, k %v, v %v with %d/%d heads of %d", q, k, v, spec.Heads, spec.KVHeads, spec.HeadDim))
+		panic(fmt.Sprintf("device: attention of q %v, k %v, v %v with %d/%d heads of %d", &q.Tensor, &k.Tensor, &v.Tensor, spec.Heads, spec.KVHeads, spec.HeadDim))
 	}
 }
 
 // block describes job j to the kernel.
-func (d *CPU) block(w *attnWorker, j *attnJob, in *attnInputs, cache *pages, spec *AttentionSpec) attn.Block {
+func (d *Device) block(w *attnWorker, j *attnJob, in *attnInputs, cache *pages, spec *device.AttentionSpec) attn.Block {
 	s := &spec.Seqs[j.seq]
 	dim, group := spec.HeadDim, spec.Heads/spec.KVHeads
 	width := spec.Heads * dim
@@ -299,11 +316,11 @@ func (d *CPU) block(w *attnWorker, j *attnJob, in *attnInputs, cache *pages, spe
 			})
 		}
 	} else {
-		for p := 0; p*PageLen < last; p++ {
+		for p := 0; p*cache.pageLen < last; p++ {
 			page := s.Pages[p]
 			w.runs = append(w.runs, attn.Run{
 				K: cache.rowsOf(cache.head(page, spec.Layer, 0, j.head)),
-				V: cache.rowsOf(cache.head(page, spec.Layer, 1, j.head)), N: min(PageLen, last-p*PageLen),
+				V: cache.rowsOf(cache.head(page, spec.Layer, 1, j.head)), N: min(cache.pageLen, last-p*cache.pageLen),
 			})
 		}
 	}
@@ -319,7 +336,7 @@ func (d *CPU) block(w *attnWorker, j *attnJob, in *attnInputs, cache *pages, spe
 	return b
 }
 
-func outputOf(out, lse *Tensor, j *attnJob, spec *AttentionSpec) attn.Output {
+func outputOf(out, lse *matrix, j *attnJob, spec *device.AttentionSpec) attn.Output {
 	row, group := spec.Seqs[j.seq].Row+j.lo, spec.Heads/spec.KVHeads
 	o := attn.Output{Token: out.Cols, Head: spec.HeadDim}
 	if at := row*out.Cols + j.head*group*spec.HeadDim; out.f32 != nil {
@@ -334,7 +351,7 @@ func outputOf(out, lse *Tensor, j *attnJob, spec *AttentionSpec) attn.Output {
 }
 
 // storeKV writes the new keys and values into the cache.
-func (d *CPU) storeKV(c *pages, k, v []float32, spec *AttentionSpec) {
+func (d *Device) storeKV(c *pages, k, v []float32, spec *device.AttentionSpec) {
 	for i := range spec.Seqs {
 		if n := spec.Seqs[i].Len; d.chunks(n, 2*spec.KVHeads*spec.HeadDim) <= 1 { // as in decoding
 			c.storeRows(k, v, spec, i, 0, n)
@@ -344,17 +361,17 @@ func (d *CPU) storeKV(c *pages, k, v []float32, spec *AttentionSpec) {
 	}
 }
 
-func (d *CPU) storeMany(c *pages, k, v []float32, spec *AttentionSpec, i int) {
+func (d *Device) storeMany(c *pages, k, v []float32, spec *device.AttentionSpec, i int) {
 	d.rows(spec.Seqs[i].Len, 2*spec.KVHeads*spec.HeadDim, func(lo, hi int) { c.storeRows(k, v, spec, i, lo, hi) })
 }
 
 // storeRows writes rows [lo, hi) of sequence n.
-func (c *pages) storeRows(k, v []float32, spec *AttentionSpec, n, lo, hi int) {
+func (c *pages) storeRows(k, v []float32, spec *device.AttentionSpec, n, lo, hi int) {
 	s := &spec.Seqs[n]
 	dim, width := spec.HeadDim, spec.KVHeads*spec.HeadDim
 	for i := lo; i < hi; i++ {
 		pos := s.Past + i
-		page, at := s.Pages[pos/PageLen], pos%PageLen
+		page, at := s.Pages[pos/c.pageLen], pos%c.pageLen
 		for h := range spec.KVHeads {
 			x := (s.Row+i)*width + h*dim
 			c.store(c.head(page, spec.Layer, 0, h), at, k[x:x+dim])
@@ -363,8 +380,13 @@ func (c *pages) storeRows(k, v []float32, spec *AttentionSpec, n, lo, hi int) {
 	}
 }
 
-// AttentionGrad implements Derivatives. Work divides by sequence and key/value head.
-func (d *CPU) AttentionGrad(q, k, v, out, lse, dout *Tensor, spec *AttentionSpec) (dq, dk, dv *Tensor) {
+// AttentionGrad implements device.Derivatives. Work divides by sequence and key/value head.
+func (d *Device) AttentionGrad(q, k, v, out, lse, dout *device.Tensor, spec *device.AttentionSpec) (dq, dk, dv *device.Tensor) {
+	a, b, c := d.attentionGrad(mat(q), mat(k), mat(v), mat(out), mat(lse), mat(dout), spec)
+	return &a.Tensor, &b.Tensor, &c.Tensor
+}
+
+func (d *Device) attentionGrad(q, k, v, out, lse, dout *matrix, spec *device.AttentionSpec) (dq, dk, dv *matrix) {
 	checkAttention(q, k, v, spec)
 	if spec.Cache != nil {
 		panic("device: attention through a cache has no derivative")
@@ -378,7 +400,7 @@ func (d *CPU) AttentionGrad(q, k, v, out, lse, dout *Tensor, spec *AttentionSpec
 		of = d.values(out)
 	}
 	df := d.values(dout)
-	dq, dk, dv = d.New(q.Rows, q.Cols), d.New(k.Rows, k.Cols), d.New(v.Rows, v.Cols)
+	dq, dk, dv = d.alloc(q.Rows, q.Cols), d.alloc(k.Rows, k.Cols), d.alloc(v.Rows, v.Cols)
 	clear(dq.f32)
 	clear(dk.f32)
 	clear(dv.f32)

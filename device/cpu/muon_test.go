@@ -1,4 +1,4 @@
-package device
+package cpu
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"leolm/internal/pool"
+	"leolm/device"
 	"leolm/tensor"
 )
 
@@ -17,7 +17,7 @@ func TestMuonEqualsPyTorch(t *testing.T) {
 	grads := [][]float32{{0.1, 0.2, -0.3, 0.4, -0.5, 0.6}, {-0.2, 0.1, 0.3, 0.05, 0.4, -0.1}}
 	want := []float32{0.49268946, -1.0035714, 0.24655615, 1.4649839, 0.73984635, -0.5122618}
 	for _, turn := range []bool{false, true} {
-		d := NewCPU(pool.Default())
+		d := newDevice(t)
 		rows, cols := 2, 3
 		as := func(v []float32) []float32 { return v }
 		if turn {
@@ -25,13 +25,13 @@ func TestMuonEqualsPyTorch(t *testing.T) {
 			as = func(v []float32) []float32 { return []float32{v[0], v[3], v[1], v[4], v[2], v[5]} }
 		}
 		p := muonParam(t, d, rows, cols, as(w))
-		m, err := d.NewMoment(p, 32, true)
+		m, err := d.NewOptimizerState(p, 32, true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, g := range grads {
 			d.WriteGrad(p, as(g))
-			d.Muon(p, m, Muon{LR: 0.05, Momentum: 0.95, WeightDecay: 0.1, GradScale: 1})
+			d.Muon(p, m, device.Muon{LR: 0.05, Momentum: 0.95, WeightDecay: 0.1, GradScale: 1})
 		}
 		got := make([]float32, 6)
 		d.ReadWeight(p, got)
@@ -40,7 +40,7 @@ func TestMuonEqualsPyTorch(t *testing.T) {
 				t.Errorf("%d×%d: element %d is %v, PyTorch %v", rows, cols, i, got[i], x)
 			}
 		}
-		if n := d.LiveTensors(); n != 0 {
+		if n := d.Memory().Tensors; n != 0 {
 			t.Errorf("%d bytes of tensors are left", n)
 		}
 	}
@@ -54,7 +54,7 @@ func TestMuonStep(t *testing.T) {
 		tolerance  float64
 	}{{33, 70, tensor.F32, 1e-4}, {70, 33, tensor.F32, 1e-4}, {64, 64, tensor.F32, 1e-4}, {1, 8, tensor.F32, 1e-4}, {96, 40, tensor.BF16, 0.05}} {
 		t.Run(fmt.Sprintf("%dx%d %v", c.rows, c.cols, c.compute), func(t *testing.T) {
-			d := NewCPU(pool.Default())
+			d := newDevice(t)
 			if err := d.SetCompute(c.compute); err != nil {
 				t.Fatal(err)
 			}
@@ -64,12 +64,12 @@ func TestMuonStep(t *testing.T) {
 				g[i] = float32(rng.NormFloat64())
 			}
 			p := muonParam(t, d, c.rows, c.cols, make([]float32, len(g)))
-			m, err := d.NewMoment(p, 32, true)
+			m, err := d.NewOptimizerState(p, 32, true)
 			if err != nil {
 				t.Fatal(err)
 			}
 			d.WriteGrad(p, g)
-			d.Muon(p, m, Muon{LR: 1, Momentum: 0.9, GradScale: 0.25})
+			d.Muon(p, m, device.Muon{LR: 1, Momentum: 0.9, GradScale: 0.25})
 			got := make([]float32, len(g))
 			d.ReadWeight(p, got)
 			var diff, norm float64
@@ -132,7 +132,7 @@ func transposed(a []float64, rows, cols int) []float64 {
 	return b
 }
 
-func muonParam(t *testing.T, d *CPU, rows, cols int, v []float32) Weight {
+func muonParam(t *testing.T, d *Device, rows, cols int, v []float32) device.Weight {
 	t.Helper()
 	w := d.NewParam("w", rows, cols)
 	if err := d.WriteWeight(w, v); err != nil {

@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package device
+package cpu
 
 import (
 	"encoding/binary"
@@ -9,15 +9,15 @@ import (
 	"slices"
 	"testing"
 
-	"leolm/internal/pool"
+	"leolm/device"
 	"leolm/tensor"
 	"leolm/tensor/quant"
 )
 
 // specs are a weight of every kind that a store keeps, and one that it does not.
-func specs(t *testing.T) []WeightSpec {
+func specs(t *testing.T) []device.WeightSpec {
 	t.Helper()
-	var out []WeightSpec
+	var out []device.WeightSpec
 	for _, dt := range []tensor.DType{tensor.Q4_0, tensor.Q8_0, tensor.BF16, tensor.F16, tensor.F32} {
 		const rows, cols = 45, 64
 		values := make([]float32, cols)
@@ -38,7 +38,7 @@ func specs(t *testing.T) []WeightSpec {
 				t.Fatal(err)
 			}
 		}
-		out = append(out, WeightSpec{Name: "w." + dt.String(), DType: dt, Rows: rows, Cols: cols, Use: Product, Row: func(i int) []byte { return data[i*size : (i+1)*size] }})
+		out = append(out, device.WeightSpec{Name: "w." + dt.String(), DType: dt, Rows: rows, Cols: cols, Use: device.WeightUseMatmul, Row: func(i int) []byte { return data[i*size : (i+1)*size] }})
 	}
 	return out
 }
@@ -46,7 +46,7 @@ func specs(t *testing.T) []WeightSpec {
 // load makes the weights in a store and returns products with them.
 func load(t *testing.T, path, fingerprint string) (products [][]float32, written bool) {
 	t.Helper()
-	dev := NewCPU(pool.Default())
+	dev := newDevice(t)
 	s, err := OpenStore(path, fingerprint, 1<<16)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func load(t *testing.T, path, fingerprint string) (products [][]float32, written
 	defer s.Close()
 	written = s.file != nil
 	dev.UseStore(s)
-	var ws []Weight
+	var ws []device.Weight
 	for _, spec := range specs(t) {
 		w, err := dev.NewWeight(spec)
 		if err != nil {
@@ -65,13 +65,13 @@ func load(t *testing.T, path, fingerprint string) (products [][]float32, written
 	if err := s.Finish(); err != nil {
 		t.Fatal(err)
 	}
-	x := dev.New(3, 64)
+	x := dev.alloc(3, 64)
 	for i := range x.f32 {
 		x.f32[i] = float32(i%13) - 6
 	}
 	for _, w := range ws {
-		y := dev.Linear(x, w)
-		products = append(products, slices.Clone(y.f32))
+		y := dev.Linear(&x.Tensor, w)
+		products = append(products, slices.Clone(mat(y).f32))
 		dev.Release(y)
 	}
 	return products, written
@@ -80,18 +80,18 @@ func load(t *testing.T, path, fingerprint string) (products [][]float32, written
 func TestPackedWeightsAreKept(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "m.leopack")
-	dev := NewCPU(pool.Default())
+	dev := newDevice(t)
 	var want [][]float32
 	for _, spec := range specs(t) {
 		w, err := dev.NewWeight(spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		x := dev.New(3, 64)
+		x := dev.alloc(3, 64)
 		for i := range x.f32 {
 			x.f32[i] = float32(i%13) - 6
 		}
-		want = append(want, slices.Clone(dev.Linear(x, w).f32))
+		want = append(want, slices.Clone(mat(dev.Linear(&x.Tensor, w)).f32))
 	}
 	for i, expectWritten := range []bool{true, false} {
 		got, written := load(t, path, "abc")

@@ -1,8 +1,9 @@
-package device
+package cpu
 
 import (
 	"math"
 
+	"leolm/device"
 	"leolm/internal/kernel/vec"
 )
 
@@ -16,11 +17,11 @@ const (
 	muonEps    = 1e-7
 )
 
-// Muon implements Device.
-func (d *CPU) Muon(w Weight, m Moment, h Muon) {
+// Muon implements device.Device.
+func (d *Device) Muon(w device.Weight, m device.OptimizerState, h device.Muon) {
 	c := of(w)
 	rows, cols, n := c.rows, c.cols, len(c.vec)
-	x := d.New(rows, cols)
+	x := d.alloc(rows, cols)
 	blocks := (n + momentBlock - 1) / momentBlock
 	state := m.(stateBlock)
 	mu, scale := float32(h.Momentum), float32(h.GradScale)
@@ -53,15 +54,15 @@ func (d *CPU) Muon(w Weight, m Moment, h Muon) {
 	d.rows(rows, cols, func(lo, hi int) {
 		vec.Axpby(c.vec[lo*cols:hi*cols], x.f32[lo*cols:hi*cols], step, decay)
 	})
-	d.Release(x)
+	d.free(x)
 }
 
 // orthogonalise does one round on x, which it takes. The square matrix A is
 // formed on the shorter side: x·xᵀ, or xᵀ·x with the products from the other side.
-func (d *CPU) orthogonalise(x *Tensor) *Tensor {
+func (d *Device) orthogonalise(x *matrix) *matrix {
 	rows, cols := x.Rows, x.Cols
 	side := min(rows, cols)
-	a, b := d.New(side, side), d.New(side, side)
+	a, b := d.alloc(side, side), d.alloc(side, side)
 	if rows <= cols {
 		d.pack(&d.packed, side, cols, x.f32, nil, 1, cols)
 		d.multiply(a.f32, side, x, cols, 1, &d.packed, false)
@@ -74,7 +75,7 @@ func (d *CPU) orthogonalise(x *Tensor) *Tensor {
 	d.rows(side, side, func(lo, hi int) {
 		vec.Axpby(b.f32[lo*side:hi*side], a.f32[lo*side:hi*side], muonB, muonC)
 	})
-	y := d.New(rows, cols)
+	y := d.alloc(rows, cols)
 	if rows <= cols {
 		d.pack(&d.packed, cols, side, x.f32, nil, cols, 1)
 		d.multiply(y.f32, rows, b, side, 1, &d.packed, false)
@@ -85,8 +86,8 @@ func (d *CPU) orthogonalise(x *Tensor) *Tensor {
 	d.rows(rows, cols, func(lo, hi int) {
 		vec.Axpy(y.f32[lo*cols:hi*cols], muonA, x.f32[lo*cols:hi*cols])
 	})
-	d.Release(a)
-	d.Release(b)
-	d.Release(x)
+	d.free(a)
+	d.free(b)
+	d.free(x)
 	return y
 }

@@ -1,8 +1,9 @@
-package device
+package cpu
 
 import (
 	"fmt"
 
+	"leolm/device"
 	"leolm/internal/kernel/vec"
 	"leolm/tensor"
 )
@@ -16,32 +17,35 @@ const (
 // LossRows is the number of rows whose logits over a vocabulary exist at one time.
 func LossRows(vocab int) int { return max(lossRows, lossLogits/vocab) }
 
-// LinearCrossEntropy implements Ops.
-func (d *CPU) LinearCrossEntropy(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int) CrossEntropy {
-	ce, _ := d.crossEntropy(hidden, w, targets, weights, vocab, false, false)
+// LinearCrossEntropy implements device.Ops.
+func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int) device.CrossEntropy {
+	ce, _ := d.crossEntropy(mat(hidden), of(w), targets, weights, vocab, false, false)
 	return ce
 }
 
-// LinearCrossEntropyGrad implements Derivatives.
-func (d *CPU) LinearCrossEntropyGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, needHidden bool) (CrossEntropy, *Tensor) {
-	return d.crossEntropy(hidden, w, targets, weights, vocab, true, needHidden)
+// LinearCrossEntropyGrad implements device.Derivatives.
+func (d *Device) LinearCrossEntropyGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, needHidden bool) (device.CrossEntropy, *device.Tensor) {
+	ce, dh := d.crossEntropy(mat(hidden), of(w), targets, weights, vocab, true, needHidden)
+	if dh == nil {
+		return ce, nil
+	}
+	return ce, &dh.Tensor
 }
 
 // crossEntropy works through the rows that count, lossRows at a time: logits,
 // log-sum-exp and, if wanted, the gradient of the logits in the same memory,
 // from which those of hidden and w follow at once.
-func (d *CPU) crossEntropy(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, grads, needHidden bool) (CrossEntropy, *Tensor) {
-	c := of(w)
+func (d *Device) crossEntropy(hidden *matrix, c *weight, targets []int32, weights []float32, vocab int, grads, needHidden bool) (device.CrossEntropy, *matrix) {
 	if len(targets) != hidden.Rows || weights != nil && len(weights) != hidden.Rows {
 		panic(fmt.Sprintf("device: %d targets and %d weights for %d rows", len(targets), len(weights), hidden.Rows))
 	}
 	if vocab == 0 {
 		vocab = c.rows
 	}
-	ce := CrossEntropy{LogProbs: make([]float32, hidden.Rows)}
-	var dh *Tensor
+	ce := device.CrossEntropy{LogProbs: make([]float32, hidden.Rows)}
+	var dh *matrix
 	if grads && needHidden {
-		dh = d.New(hidden.Rows, hidden.Cols)
+		dh = d.alloc(hidden.Rows, hidden.Cols)
 		clear(dh.f32)
 	}
 	var rows []int32
@@ -62,13 +66,13 @@ func (d *CPU) crossEntropy(hidden *Tensor, w Weight, targets []int32, weights []
 	for len(rows) > 0 {
 		part := rows[:min(chunk, len(rows))]
 		rows = rows[len(part):]
-		x := d.Rows(hidden, part)
-		var y *Tensor
+		x := d.gather(hidden, part)
+		var y *matrix
 		if c.vec != nil {
-			y = d.New(x.Rows, n)
+			y = d.alloc(x.Rows, n)
 			d.multiply(y.f32, x.Rows, x, x.Cols, 1, &d.head, false)
 		} else {
-			y = d.Linear(x, w)
+			y = mat(d.Linear(&x.Tensor, c))
 		}
 		if grads && d.compute == tensor.BF16 {
 			y.h = d.take16(len(part) * n)
@@ -98,12 +102,13 @@ func (d *CPU) crossEntropy(hidden *Tensor, w Weight, targets []int32, weights []
 			for i, r := range part {
 				copy(dh.f32[int(r)*dh.Cols:(int(r)+1)*dh.Cols], dx.f32[i*dx.Cols:])
 			}
-			d.Release(dx)
+			d.free(dx)
 		}
 		if trainable {
-			d.LinearGradWeight(x, y, w)
+			d.gradWeight(x, y, c)
 		}
-		d.Release(x, y)
+		d.free(x)
+		d.free(y)
 	}
 	for i, lp := range ce.LogProbs {
 		if weights == nil {

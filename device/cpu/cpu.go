@@ -1,4 +1,8 @@
-package device
+// Package cpu is the device that computes on the processor of this process:
+// operations on the kernels of internal/kernel, spread over resident workers.
+// It owns the layouts of weights and caches, the arena of tensors and the files
+// of packed weights; the contract is package device's.
+package cpu
 
 import (
 	"fmt"
@@ -7,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 
+	"leolm/device"
 	"leolm/internal/kernel/cpu"
 	"leolm/internal/kernel/qmat"
 	"leolm/internal/largepage"
@@ -14,10 +19,11 @@ import (
 	"leolm/tensor"
 )
 
-// CPU runs operations on the resident workers of this process. It is used by
+// Device runs operations on the resident workers of this process. It is used by
 // one goroutine at a time.
-type CPU struct {
+type Device struct {
 	pool    *pool.Pool
+	owned   bool         // nobody else uses the pool
 	compute tensor.DType // of products with trainable weights: F32 or BF16
 	store   *Store       // where packed weights live, if not in plain memory
 
@@ -27,13 +33,12 @@ type CPU struct {
 	held   int // bytes of buffers in tensors and in the free lists
 	// garbage is what was dropped from the free lists since the collector was last asked to take it.
 	garbage int
-	// tops are the buffers that operations use inside: they only grow.
+	// Buffers that operations use inside: they grow and never shrink.
 	packed, head, headBack panels
 	dense                  []float32
 	scratch                [][]float32 // one per worker
 
-	linears linears
-	results []*Tensor // what Linears returned last
+	group   linearGroup
 	byRows  rowTask
 	attn    attnTask
 	headers headers
@@ -44,25 +49,60 @@ type CPU struct {
 	partials    []float32
 }
 
-var _ Device = (*CPU)(nil)
+var _ device.Device = (*Device)(nil)
 
-// NewCPU returns a device on p.
-func NewCPU(p *pool.Pool) *CPU {
-	return &CPU{
-		pool: p, compute: tensor.F32,
+// Options of a device.
+type Options struct {
+	// Threads is the number of workers, the caller included. 0 shares one set of workers, as many as this process may
+	// use processors, with all devices that ask for it.
+	Threads int
+}
+
+// New returns a device. It fails if the environment variable LEO_CPU names an instruction set that this
+// machine lacks (*LevelError).
+func New(opt Options) (*Device, error) {
+	if err := cpu.Check(); err != nil {
+		return nil, &LevelError{err}
+	}
+	if opt.Threads < 0 {
+		return nil, fmt.Errorf("%d threads: must not be negative", opt.Threads)
+	}
+	p := pool.Default()
+	if opt.Threads > 0 {
+		p = pool.New(opt.Threads)
+	}
+	return &Device{
+		pool: p, owned: opt.Threads > 0, compute: tensor.F32,
 		free32: map[int][][]float32{}, free16: map[int][][]uint16{},
 		acts:    qmat.Acts{Make: largepage.Make[byte]},
 		scratch: make([][]float32, p.Workers()), attnWorkers: make([]attnWorker, p.Workers()),
+	}, nil
+}
+
+// LevelError says that LEO_CPU asks for what is not there.
+type LevelError struct{ Err error }
+
+func (e *LevelError) Error() string { return e.Err.Error() }
+
+func (e *LevelError) Unwrap() error { return e.Err }
+
+// Close ends the device's own workers. Operations after it run on the caller alone.
+func (d *Device) Close() {
+	if d.owned {
+		d.pool.Close()
 	}
 }
 
-// Name implements Device.
-func (d *CPU) Name() string {
+// Workers is the number of workers, the caller included.
+func (d *Device) Workers() int { return d.pool.Workers() }
+
+// Name implements device.Device.
+func (d *Device) Name() string {
 	return fmt.Sprintf("cpu (%s, %s, %d workers)", runtime.GOARCH, cpu.Active, d.pool.Workers())
 }
 
-// SetCompute implements Device.
-func (d *CPU) SetCompute(dt tensor.DType) error {
+// SetCompute implements device.Device.
+func (d *Device) SetCompute(dt tensor.DType) error {
 	if dt != tensor.F32 && dt != tensor.BF16 {
 		return fmt.Errorf("compute type %v: the CPU trains in f32 or bf16", dt)
 	}
@@ -82,12 +122,12 @@ func class(n int) int {
 // BufferLen is the number of elements that the CPU device holds for a tensor of n: for predictions of memory.
 func BufferLen(n int) int { return class(n) }
 
-func (d *CPU) take32(n int) []float32 { return take(d, d.free32, 4, n) }
-func (d *CPU) take16(n int) []uint16  { return take(d, d.free16, 2, n) }
+func (d *Device) take32(n int) []float32 { return take(d, d.free32, 4, n) }
+func (d *Device) take16(n int) []uint16  { return take(d, d.free16, 2, n) }
 
 // take returns a free buffer of n's class, or one up to eight times larger (batches of
 // changing length must not collect buffers of every length), or a new one, for which smaller ones that are free go.
-func take[T any](d *CPU, free map[int][][]T, size, n int) []T {
+func take[T any](d *Device, free map[int][][]T, size, n int) []T {
 	c := class(n)
 	for at := c; at <= 8*c; at = class(at + 1) {
 		if l := free[at]; len(l) > 0 {
@@ -118,7 +158,7 @@ const (
 
 // trade drops free buffers of less than c elements until they have given want bytes, the largest first: the batches
 // have grown, and these are what shorter ones left.
-func trade[T any](d *CPU, free map[int][][]T, size, c, want int) (got int) {
+func trade[T any](d *Device, free map[int][][]T, size, c, want int) (got int) {
 	if want <= 0 {
 		return 0
 	}
@@ -140,7 +180,7 @@ func trade[T any](d *CPU, free map[int][][]T, size, c, want int) (got int) {
 	return got
 }
 
-func (d *CPU) give32(b []float32) {
+func (d *Device) give32(b []float32) {
 	if b == nil {
 		return
 	}
@@ -149,7 +189,7 @@ func (d *CPU) give32(b []float32) {
 	d.live -= 4 * c
 }
 
-func (d *CPU) give16(b []uint16) {
+func (d *Device) give16(b []uint16) {
 	if b == nil {
 		return
 	}
@@ -158,8 +198,8 @@ func (d *CPU) give16(b []uint16) {
 	d.live -= 2 * c
 }
 
-// ArenaBytes implements Device.
-func (d *CPU) ArenaBytes() int {
+// Memory implements device.Device.
+func (d *Device) Memory() device.Memory {
 	n := d.held + 4*(cap(d.dense)+cap(d.partials))
 	for _, p := range []*panels{&d.packed, &d.head, &d.headBack} {
 		n += 4*cap(p.f32) + 2*cap(p.bf16)
@@ -167,70 +207,92 @@ func (d *CPU) ArenaBytes() int {
 	for _, s := range d.scratch {
 		n += 4 * cap(s)
 	}
-	return n
+	return device.Memory{Tensors: d.live, Arena: n}
 }
 
-// ResetPeak implements Device.
-func (d *CPU) ResetPeak() {
+// ResetPeak implements device.Device.
+func (d *Device) ResetPeak() {
 	clear(d.free32)
 	clear(d.free16)
 	d.held = d.live
 }
 
-// New implements Device.
-func (d *CPU) New(rows, cols int) *Tensor {
-	t := d.headers.take()
-	*t = Tensor{Rows: rows, Cols: cols, refs: 1, f32: d.take32(rows * cols)}
-	return t
+// matrix is a device.Tensor of the CPU.
+type matrix struct {
+	device.Tensor // what others hold; its Impl is this matrix
+
+	refs int
+	f32  []float32 // the values, unless they are kept in bf16 only
+	h    []uint16  // the values rounded to bf16, when something asked for them
 }
 
-// headers are Tensors that were released while recycling is on. They rest behind others
+// mat returns the CPU's own view of t.
+func mat(t *device.Tensor) *matrix {
+	m, ok := t.Impl.(*matrix)
+	if !ok {
+		panic(fmt.Sprintf("device: a tensor %v of another device (%T)", t, t.Impl))
+	}
+	return m
+}
+
+// New implements device.Device.
+func (d *Device) New(rows, cols int) *device.Tensor { return &d.alloc(rows, cols).Tensor }
+
+func (d *Device) alloc(rows, cols int) *matrix {
+	m := d.headers.take()
+	*m = matrix{Tensor: device.Tensor{Rows: rows, Cols: cols, Impl: m}, refs: 1, f32: d.take32(rows * cols)}
+	return m
+}
+
+// headers are matrices that were released while recycling is on. They rest behind others
 // before they are used again, so that a use after the release is still found out, mostly.
 type headers struct {
 	on          bool
-	ring        [256]*Tensor
+	ring        [256]*matrix
 	first, held int
 }
 
 // headersRest is how many releases a header waits for.
 const headersRest = 64
 
-func (h *headers) take() *Tensor {
+func (h *headers) take() *matrix {
 	if !h.on || h.held <= headersRest {
-		return new(Tensor)
+		return new(matrix)
 	}
 	t := h.ring[h.first]
 	h.first, h.held = (h.first+1)%len(h.ring), h.held-1
 	return t
 }
 
-func (h *headers) give(t *Tensor) {
+func (h *headers) give(t *matrix) {
 	if h.on && h.held < len(h.ring) {
 		h.ring[(h.first+h.held)%len(h.ring)] = t
 		h.held++
 	}
 }
 
-// Recycle implements Device.
-func (d *CPU) Recycle(on bool) { d.headers.on = on }
+// Recycle implements device.Device.
+func (d *Device) Recycle(on bool) { d.headers.on = on }
 
 // newHalf makes a tensor that holds bf16 only: what products alone will read.
-func (d *CPU) newHalf(rows, cols int) *Tensor {
-	return &Tensor{Rows: rows, Cols: cols, refs: 1, h: d.take16(rows * cols)}
+func (d *Device) newHalf(rows, cols int) *matrix {
+	m := &matrix{refs: 1, h: d.take16(rows * cols)}
+	m.Tensor = device.Tensor{Rows: rows, Cols: cols, Impl: m}
+	return m
 }
 
 // operand makes the result of an operation that products read: f computes its rows. In bf16
 // training it is rounded row by row while it is near, and never exists in f32.
-func (d *CPU) operand(rows, cols int, o operands, f rowFunc) *Tensor {
+func (d *Device) operand(rows, cols int, o operands, f rowFunc) *device.Tensor {
 	if d.compute == tensor.BF16 {
-		return d.halfOperand(rows, cols, o, f)
+		return &d.halfOperand(rows, cols, o, f).Tensor
 	}
-	t := d.New(rows, cols)
+	t := d.alloc(rows, cols)
 	d.computeRows(t, o, f)
-	return t
+	return &t.Tensor
 }
 
-func (d *CPU) halfOperand(rows, cols int, o operands, f rowFunc) *Tensor {
+func (d *Device) halfOperand(rows, cols int, o operands, f rowFunc) *matrix {
 	t := d.newHalf(rows, cols)
 	block := max(1, nearBlock/cols)
 	d.rowsOn(rows, cols, func(worker, lo, hi int) {
@@ -251,7 +313,8 @@ type operands struct {
 	s      float32
 	ids    []int32
 	w      *weight
-	rope   *Rope
+	half   int // angles of a head
+	tables *ropeTables
 	rotate func(x, cos, sin []float32)
 }
 
@@ -275,7 +338,7 @@ func (t *rowTask) Do(_, c int) {
 }
 
 // computeRows computes the float32 values of t.
-func (d *CPU) computeRows(t *Tensor, o operands, f rowFunc) {
+func (d *Device) computeRows(t *matrix, o operands, f rowFunc) {
 	d.byRows = rowTask{operands: o, f: f, y: t.f32, rows: t.Rows, chunks: d.chunks(t.Rows, t.Cols)}
 	d.pool.Do(d.byRows.chunks, &d.byRows)
 	d.byRows = rowTask{}
@@ -284,46 +347,51 @@ func (d *CPU) computeRows(t *Tensor, o operands, f rowFunc) {
 // nearBlock is the number of elements that are computed before they are rounded: a part of the first-level cache.
 const nearBlock = 2048
 
-// FromSlice implements Device.
-func (d *CPU) FromSlice(rows, cols int, values []float32) *Tensor {
+// FromSlice implements device.Device.
+func (d *Device) FromSlice(rows, cols int, values []float32) *device.Tensor {
 	if len(values) != rows*cols {
 		panic(fmt.Sprintf("device: %d values for a tensor [%d, %d]", len(values), rows, cols))
 	}
-	t := d.New(rows, cols)
+	t := d.alloc(rows, cols)
 	copy(t.f32, values)
+	return &t.Tensor
+}
+
+// Read implements device.Device.
+func (d *Device) Read(t *device.Tensor, dst []float32) { copy(dst[:t.Rows*t.Cols], d.values(mat(t))) }
+
+// Retain implements device.Device.
+func (d *Device) Retain(t *device.Tensor) *device.Tensor {
+	mat(t).refs++
 	return t
 }
 
-// Read implements Device.
-func (d *CPU) Read(t *Tensor, dst []float32) { copy(dst[:t.Rows*t.Cols], d.values(t)) }
-
-// Retain implements Device.
-func (d *CPU) Retain(t *Tensor) *Tensor {
-	t.refs++
-	return t
-}
-
-// Release implements Ops.
-func (d *CPU) Release(ts ...*Tensor) {
+// Release implements device.Ops.
+func (d *Device) Release(ts ...*device.Tensor) {
 	for _, t := range ts {
-		if t == nil {
-			continue
+		if t != nil {
+			d.free(mat(t))
 		}
-		if t.refs--; t.refs > 0 {
-			continue
-		}
-		if t.refs < 0 {
-			panic("device: tensor released twice")
-		}
-		d.give32(t.f32)
-		d.give16(t.h)
-		t.f32, t.h = nil, nil
-		d.headers.give(t)
 	}
 }
 
-// Demote implements Derivatives: in bf16 training what is saved for the backward pass is saved in bf16.
-func (d *CPU) Demote(t *Tensor) {
+// free gives one reference to t back.
+func (d *Device) free(t *matrix) {
+	if t.refs--; t.refs > 0 {
+		return
+	}
+	if t.refs < 0 {
+		panic("device: tensor released twice")
+	}
+	d.give32(t.f32)
+	d.give16(t.h)
+	t.f32, t.h = nil, nil
+	d.headers.give(t)
+}
+
+// DowncastSaved implements device.Derivatives: in bf16 training what is saved for the backward pass is saved in bf16.
+func (d *Device) DowncastSaved(x *device.Tensor) {
+	t := mat(x)
 	if d.compute != tensor.BF16 || t.f32 == nil {
 		return
 	}
@@ -332,8 +400,8 @@ func (d *CPU) Demote(t *Tensor) {
 	t.f32 = nil
 }
 
-// values returns the float32 values of t, widening a demoted tensor for good.
-func (d *CPU) values(t *Tensor) []float32 {
+// values returns the float32 values of t, widening a downcast tensor for good.
+func (d *Device) values(t *matrix) []float32 {
 	if t.refs <= 0 {
 		panic("device: use of a released tensor")
 	}
@@ -345,7 +413,7 @@ func (d *CPU) values(t *Tensor) []float32 {
 }
 
 // half returns the values of t rounded to bf16.
-func (d *CPU) half(t *Tensor) []uint16 {
+func (d *Device) half(t *matrix) []uint16 {
 	if t.refs <= 0 {
 		panic("device: use of a released tensor")
 	}
@@ -356,7 +424,7 @@ func (d *CPU) half(t *Tensor) []uint16 {
 	return t.h
 }
 
-func (d *CPU) narrow(t *Tensor) {
+func (d *Device) narrow(t *matrix) {
 	if d.chunks(t.Rows, t.Cols) <= 1 { // as in decoding
 		narrowBF16(t.h, t.f32)
 		return
@@ -364,7 +432,7 @@ func (d *CPU) narrow(t *Tensor) {
 	d.narrowRows(t)
 }
 
-func (d *CPU) narrowRows(t *Tensor) {
+func (d *Device) narrowRows(t *matrix) {
 	d.rows(t.Rows, t.Cols, func(lo, hi int) { narrowBF16(t.h[lo*t.Cols:hi*t.Cols], t.f32[lo*t.Cols:hi*t.Cols]) })
 }
 
@@ -373,18 +441,18 @@ func (d *CPU) narrowRows(t *Tensor) {
 const elementsPerChunk = 1 << 14
 
 // chunks is how many parts n rows of width cols are cut into.
-func (d *CPU) chunks(n, cols int) int {
+func (d *Device) chunks(n, cols int) int {
 	per := max(1, elementsPerChunk/max(cols, 1))
 	return min((n+per-1)/per, 16*d.pool.Workers())
 }
 
 // rows splits n rows of width cols over the workers.
-func (d *CPU) rows(n, cols int, f func(lo, hi int)) {
+func (d *Device) rows(n, cols int, f func(lo, hi int)) {
 	d.rowsOn(n, cols, func(_, lo, hi int) { f(lo, hi) })
 }
 
 // rowsOn is rows for those who need memory of the worker.
-func (d *CPU) rowsOn(n, cols int, f func(worker, lo, hi int)) {
+func (d *Device) rowsOn(n, cols int, f func(worker, lo, hi int)) {
 	chunks := d.chunks(n, cols)
 	if chunks <= 1 {
 		f(0, 0, n)
@@ -394,17 +462,14 @@ func (d *CPU) rowsOn(n, cols int, f func(worker, lo, hi int)) {
 }
 
 // columns splits n columns of height rows over the workers, in whole vectors of 16.
-func (d *CPU) columns(n, height int, f func(lo, hi int)) {
+func (d *Device) columns(n, height int, f func(lo, hi int)) {
 	d.rows((n+15)/16, 16*height, func(lo, hi int) { f(16*lo, min(16*hi, n)) })
 }
 
 // worker returns scratch memory of n elements for a worker; its contents are undefined.
-func (d *CPU) worker(w, n int) []float32 {
+func (d *Device) worker(w, n int) []float32 {
 	if cap(d.scratch[w]) < n {
 		d.scratch[w] = make([]float32, class(n))
 	}
 	return d.scratch[w][:n]
 }
-
-// LiveTensors returns the bytes of tensors that have not been released: for tests of leaks.
-func (d *CPU) LiveTensors() int { return d.live }

@@ -1,9 +1,10 @@
-package device
+package cpu
 
 import (
 	"fmt"
 	"unsafe"
 
+	"leolm/device"
 	"leolm/internal/kernel/gemm"
 	"leolm/internal/kernel/qmat"
 	"leolm/internal/kernel/vec"
@@ -19,11 +20,11 @@ type productJob struct {
 	panelLo, panelHi int
 }
 
-// linears is one call of Linears as a task of the pool: the jobs of plain weights, then
+// linearGroup is one call of LinearGroup as a task of the pool: the jobs of plain weights, then
 // the chunks of quantised ones. It stays with the device, so that a call allocates nothing
 // for it.
-type linears struct {
-	x        *Tensor
+type linearGroup struct {
+	x        *matrix
 	wide     bool      // plain weights that multiply f32
 	half     bool      // and such that multiply bf16
 	v        []float32 // the values of x, if they are needed
@@ -39,7 +40,7 @@ type linears struct {
 const maxLinears = 4
 
 // Do implements pool.Task.
-func (l *linears) Do(worker, chunk int) {
+func (l *linearGroup) Do(worker, chunk int) {
 	if chunk >= l.dense {
 		l.quant.Do(worker, chunk-l.dense)
 		return
@@ -61,7 +62,7 @@ func (l *linears) Do(worker, chunk int) {
 }
 
 // run computes what was collected.
-func (l *linears) run(d *CPU) {
+func (l *linearGroup) run(d *Device) {
 	l.streams = 1
 	if l.x.Rows <= streamedRows {
 		l.streams = max(1, min(d.pool.Workers(), len(l.jobs)))
@@ -84,55 +85,54 @@ func (l *linears) run(d *CPU) {
 	l.jobs, l.quant.List = l.jobs[:0], l.list[:0]
 }
 
-// Linear implements Ops.
-func (d *CPU) Linear(x *Tensor, w Weight) *Tensor {
-	var y [1]*Tensor
-	d.multiplyAll(y[:], x, w)
+// Linear implements device.Ops.
+func (d *Device) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
+	var y [1]*device.Tensor
+	d.multiplyAll(y[:], mat(x), w)
 	return y[0]
 }
 
-// Linears implements Ops. All products on one input are one parallel section.
-func (d *CPU) Linears(x *Tensor, ws ...Weight) []*Tensor {
-	d.results = grow(d.results, len(ws))
-	d.multiplyAll(d.results, x, ws...)
-	return d.results
+// LinearGroup implements device.Ops. All products on one input are one parallel section.
+func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
+	d.multiplyAll(ys, mat(x), ws...)
 }
 
 // multiplyAll sets ys to the products of x with ws.
-func (d *CPU) multiplyAll(ys []*Tensor, x *Tensor, ws ...Weight) {
-	l := &d.linears
+func (d *Device) multiplyAll(ys []*device.Tensor, x *matrix, ws ...device.Weight) {
+	l := &d.group
 	l.x, l.v, l.wide, l.half = x, nil, false, false
 	for i, w := range ws {
 		c := of(w)
 		if c.cols != x.Cols {
 			panic(fmt.Sprintf("device: input [%d, %d] times %s [%d, %d]", x.Rows, x.Cols, c.name, c.rows, c.cols))
 		}
-		ys[i] = d.New(x.Rows, c.rows)
+		y := d.alloc(x.Rows, c.rows)
+		ys[i] = &y.Tensor
 		switch {
 		case c.vec != nil:
 			// Trainable: packed anew, since the values change between steps.
 			d.packForward(&d.packed, c)
-			d.multiply(ys[i].f32, x.Rows, x, x.Cols, 1, &d.packed, false)
+			d.multiply(y.f32, x.Rows, x, x.Cols, 1, &d.packed, false)
 		case c.q != nil:
 			n := len(l.quant.List)
 			if n == maxLinears {
 				l.run(d)
 				n = 0
 			}
-			l.products[n] = qmat.Product{Dst: ys[i].f32, LDD: c.rows, W: c.q, A: &d.acts}
+			l.products[n] = qmat.Product{Dst: y.f32, LDD: c.rows, W: c.q, A: &d.acts}
 			l.list[n] = &l.products[n]
 			l.quant.List = l.list[:n+1]
 		default:
 			l.half = l.half || c.bf16 != nil
 			l.wide = l.wide || c.bf16 == nil
-			l.addJobs(c, ys[i].f32, x.Rows, d.pool.Workers())
+			l.addJobs(c, y.f32, x.Rows, d.pool.Workers())
 		}
 	}
 	l.run(d)
 }
 
 // quantise fills d.acts from x [m, k].
-func (d *CPU) quantise(x []float32, m, k int) {
+func (d *Device) quantise(x []float32, m, k int) {
 	d.acts.Reset(m, k)
 	tiles := d.acts.Tiles()
 	if tiles <= 1 { // as in decoding
@@ -142,7 +142,7 @@ func (d *CPU) quantise(x []float32, m, k int) {
 	d.quantiseTiles(x, m, k, tiles)
 }
 
-func (d *CPU) quantiseTiles(x []float32, m, k, tiles int) {
+func (d *Device) quantiseTiles(x []float32, m, k, tiles int) {
 	d.rows(tiles, qmat.TileRows*k, func(lo, hi int) {
 		d.acts.Rows(x, k, lo*qmat.TileRows, min(hi*qmat.TileRows, m))
 	})
@@ -163,7 +163,7 @@ const (
 )
 
 // addJobs cuts the product with w into ranges.
-func (l *linears) addJobs(w *weight, dst []float32, rows, workers int) {
+func (l *linearGroup) addJobs(w *weight, dst []float32, rows, workers int) {
 	panels, panelBytes := gemm.Panels(w.rows), 2*gemm.PanelWidth*w.cols
 	if w.f32 != nil {
 		panelBytes *= 2
@@ -192,7 +192,7 @@ type panels struct {
 }
 
 // pack fills p with B(k,j) = b[k·ks+j·js] of k rows and n columns; bh, if not nil, holds b rounded to bf16 already.
-func (d *CPU) pack(p *panels, n, k int, b []float32, bh []uint16, ks, js int) {
+func (d *Device) pack(p *panels, n, k int, b []float32, bh []uint16, ks, js int) {
 	p.n, p.k = n, k
 	half := d.compute == tensor.BF16
 	if half {
@@ -213,12 +213,12 @@ func (d *CPU) pack(p *panels, n, k int, b []float32, bh []uint16, ks, js int) {
 }
 
 // multiply computes c [m, b.n] = A·B, or adds it, where A(i,k) = a[i·am+k·ak].
-func (d *CPU) multiply(c []float32, m int, a *Tensor, am, ak int, b *panels, add bool) {
+func (d *Device) multiply(c []float32, m int, a *matrix, am, ak int, b *panels, add bool) {
 	d.multiplyFrom(0, c, m, a, am, ak, b, add)
 }
 
 // multiplyFrom is multiply with A(i,k) = a[from+i·am+k·ak].
-func (d *CPU) multiplyFrom(from int, c []float32, m int, a *Tensor, am, ak int, b *panels, add bool) {
+func (d *Device) multiplyFrom(from int, c []float32, m int, a *matrix, am, ak int, b *panels, add bool) {
 	half := d.compute == tensor.BF16
 	var ah []uint16
 	var af []float32
@@ -260,11 +260,11 @@ func grid(m, panels, workers int) (rowChunks, panelChunks, rowsPerChunk int) {
 }
 
 // packForward packs w for x·wᵀ, packBackward for dy·w.
-func (d *CPU) packForward(p *panels, w *weight) {
+func (d *Device) packForward(p *panels, w *weight) {
 	d.pack(p, w.rows, w.cols, w.vec, nil, 1, w.cols)
 }
 
-func (d *CPU) packBackward(p *panels, w *weight) {
+func (d *Device) packBackward(p *panels, w *weight) {
 	if w.bf16 != nil && d.compute == tensor.BF16 {
 		rows, stride := d.denseHalf(w)
 		d.pack(p, w.cols, w.rows, nil, rows, stride, 1)
@@ -274,7 +274,7 @@ func (d *CPU) packBackward(p *panels, w *weight) {
 }
 
 // dense32 returns the row-major float32 values of w; those of a frozen weight are unpacked into scratch memory.
-func (d *CPU) dense32(w *weight) []float32 {
+func (d *Device) dense32(w *weight) []float32 {
 	if w.vec != nil {
 		return w.vec
 	}
@@ -285,7 +285,7 @@ func (d *CPU) dense32(w *weight) []float32 {
 
 // denseHalf returns the rows of a frozen bf16 weight, and their distance, in scratch memory. A panel holds pairs of
 // neighbouring columns, so it is transposed as words.
-func (d *CPU) denseHalf(w *weight) (rows []uint16, stride int) {
+func (d *Device) denseHalf(w *weight) (rows []uint16, stride int) {
 	const pw = gemm.PanelWidth
 	stride = w.cols + w.cols&1
 	d.dense = grow(d.dense, (w.rows*stride+1)/2)
@@ -299,25 +299,32 @@ func (d *CPU) denseHalf(w *weight) (rows []uint16, stride int) {
 	return rows, stride
 }
 
-// LinearGradInput implements Derivatives.
-func (d *CPU) LinearGradInput(dy *Tensor, w Weight, acc *Tensor) *Tensor {
+// LinearGradInput implements device.Derivatives.
+func (d *Device) LinearGradInput(dy *device.Tensor, w device.Weight, acc *device.Tensor) *device.Tensor {
 	d.packBackward(&d.packed, of(w))
-	return d.gradInput(dy, &d.packed, acc)
+	var sum *matrix
+	if acc != nil {
+		sum = mat(acc)
+	}
+	return &d.gradInput(mat(dy), &d.packed, sum).Tensor
 }
 
-func (d *CPU) gradInput(dy *Tensor, w *panels, acc *Tensor) *Tensor {
+func (d *Device) gradInput(dy *matrix, w *panels, acc *matrix) *matrix {
 	acc = d.own(acc)
 	add := acc != nil
 	if !add {
-		acc = d.New(dy.Rows, w.n)
+		acc = d.alloc(dy.Rows, w.n)
 	}
 	d.multiply(d.values(acc), dy.Rows, dy, dy.Cols, 1, w, add)
 	return acc
 }
 
-// LinearGradWeight implements Derivatives.
-func (d *CPU) LinearGradWeight(x, dy *Tensor, w Weight) {
-	c := of(w)
+// LinearGradWeight implements device.Derivatives.
+func (d *Device) LinearGradWeight(x, dy *device.Tensor, w device.Weight) {
+	d.gradWeight(mat(x), mat(dy), of(w))
+}
+
+func (d *Device) gradWeight(x, dy *matrix, c *weight) {
 	var xf []float32
 	if d.compute == tensor.BF16 {
 		d.half(x)
@@ -329,7 +336,7 @@ func (d *CPU) LinearGradWeight(x, dy *Tensor, w Weight) {
 }
 
 // own returns t for changing in place: t itself if the caller is its only holder, else a copy. It takes ownership of t.
-func (d *CPU) own(t *Tensor) *Tensor {
+func (d *Device) own(t *matrix) *matrix {
 	if t == nil || t.refs == 1 {
 		if t != nil && t.h != nil {
 			d.values(t)
@@ -338,9 +345,9 @@ func (d *CPU) own(t *Tensor) *Tensor {
 		}
 		return t
 	}
-	c := d.New(t.Rows, t.Cols)
+	c := d.alloc(t.Rows, t.Cols)
 	copy(c.f32, d.values(t))
-	d.Release(t)
+	d.free(t)
 	return c
 }
 

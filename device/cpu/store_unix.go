@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package device
+package cpu
 
 import (
 	"os"

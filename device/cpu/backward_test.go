@@ -1,18 +1,18 @@
-package device
+package cpu
 
 import (
 	"math/rand/v2"
 	"slices"
 	"testing"
 
-	"leolm/internal/pool"
+	"leolm/device"
 	"leolm/tensor"
 )
 
 // The derivative through a frozen bf16 weight, unpacked from its panels, is that through a trainable weight of the
 // same values, bit for bit.
 func TestGradInputOfFrozenWeights(t *testing.T) {
-	d := NewCPU(pool.Default())
+	d := newDevice(t)
 	if err := d.SetCompute(tensor.BF16); err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestGradInputOfFrozenWeights(t *testing.T) {
 			h := tensor.F32ToBF16(float32(r.NormFloat64()))
 			stored[2*i], stored[2*i+1], values[i] = byte(h), byte(h>>8), tensor.BF16ToF32(h)
 		}
-		frozen, err := d.NewWeight(WeightSpec{Name: "w", DType: tensor.BF16, Rows: rows, Cols: cols, Use: Product,
+		frozen, err := d.NewWeight(device.WeightSpec{Name: "w", DType: tensor.BF16, Rows: rows, Cols: cols, Use: device.WeightUseMatmul,
 			Row: func(i int) []byte { return stored[2*i*cols : 2*(i+1)*cols] }})
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +38,7 @@ func TestGradInputOfFrozenWeights(t *testing.T) {
 			dy[i] = float32(r.NormFloat64())
 		}
 		var got [2][]float32
-		for i, w := range []Weight{frozen, free} {
+		for i, w := range []device.Weight{frozen, free} {
 			x := d.LinearGradInput(d.FromSlice(tokens, rows, dy), w, nil)
 			got[i] = make([]float32, tokens*cols)
 			d.Read(x, got[i])

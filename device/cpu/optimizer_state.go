@@ -1,4 +1,4 @@
-package device
+package cpu
 
 import (
 	"encoding/binary"
@@ -6,6 +6,7 @@ import (
 	"math"
 	"sort"
 
+	"leolm/device"
 	"leolm/internal/largepage"
 )
 
@@ -21,10 +22,10 @@ type stateBlock interface {
 	close(values []float32, lo, hi int)
 }
 
-// NewMoment implements Device. With 8 bits, values are stored as in 8-bit Adam
+// NewOptimizerState implements device.Device. With 8 bits, values are stored as in 8-bit Adam
 // (Dettmers et al. 2022): blocks scaled by their largest magnitude and a code
 // book that is dense near zero.
-func (d *CPU) NewMoment(w Weight, bits int, signed bool) (Moment, error) {
+func (d *Device) NewOptimizerState(w device.Weight, bits int, signed bool) (device.OptimizerState, error) {
 	n := len(of(w).grad)
 	switch bits {
 	case 32:
