@@ -16,8 +16,6 @@ import (
 
 	"leolm/chat"
 	"leolm/checkpoint"
-	"leolm/device"
-	"leolm/llama"
 	"leolm/sample"
 	"leolm/tokenizer"
 )
@@ -369,35 +367,6 @@ func (m *Model) adapterTokenizer() (*tokenizer.Tokenizer, error) {
 		tok = t
 	}
 	return tok, nil
-}
-
-// Load puts the weights on dev, with the adapters. opt may add to what becomes of the stored weights.
-func (m *Model) Load(dev device.Device, opt llama.LoadOptions) (*llama.Model, error) {
-	if !m.Checkpoint.HasWeights() {
-		return nil, fmt.Errorf("%s has a vocabulary but no weights", m.Name)
-	}
-	if len(m.Adapters) > 0 {
-		cfg := m.Config()
-		opt.Config = func(c *checkpoint.Config) { *c = cfg }
-		opt.Replace = map[string]*checkpoint.Tensor{}
-		for _, a := range m.Adapters {
-			for _, t := range a.Saved {
-				opt.Replace[t.Name] = t
-			}
-		}
-	}
-	lm, err := llama.Load(dev, m.Checkpoint, opt)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range m.Adapters {
-		if err := lm.Apply(dev, a.Adapter, a.Strength); err != nil {
-			return nil, err
-		}
-	}
-	// Rows above the tokenizer's ids are padding that was never trained.
-	lm.Vocab = min(lm.Vocab, m.Tokenizer.Used())
-	return lm, nil
 }
 
 // Fingerprint identifies the weights: the names, types, shapes and first bytes of all tensors.

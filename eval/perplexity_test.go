@@ -6,38 +6,24 @@ import (
 	"path/filepath"
 	"testing"
 
-	"leolm/catalog"
-	"leolm/device/cpu"
 	"leolm/infer"
-	"leolm/llama"
+	"leolm/open"
 	"leolm/tensor"
 )
 
 // stories opens the 260K-parameter model of the shared data.
-func stories(t *testing.T) (*infer.Engine, *catalog.Model) {
+func stories(t *testing.T) (*infer.Engine, *open.Model) {
 	t.Helper()
 	path := "../../shared/data/models/stories260K.gguf"
 	if matches, _ := filepath.Glob(path); len(matches) == 0 {
 		t.Skip("needs ../shared/data/models/stories260K.gguf")
 	}
-	m, err := catalog.Open(path, catalog.Options{})
+	m, err := open.Open(t.Context(), path, open.Options{CacheType: tensor.F32})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	dev, err := cpu.New(cpu.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	lm, err := m.Load(dev, llama.LoadOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := infer.NewEngine(dev, lm, infer.Options{CacheType: tensor.F32})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e, m
+	return m.Engine, m
 }
 
 const story = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. " +

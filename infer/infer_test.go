@@ -50,7 +50,7 @@ func testModel(t testing.TB, dev *cpu.Device, dt tensor.DType) *llama.Model {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	m, err := llama.Load(dev, c, llama.LoadOptions{Convert: func(string, tensor.DType) tensor.DType { return dt }})
+	m, err := llama.Load(t.Context(), dev, c, llama.LoadOptions{Convert: func(string, tensor.DType) tensor.DType { return dt }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,7 @@ func TestLogitsAreThoseOfTransformers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				m, err := llama.Load(dev, g.open(t, c.weights), llama.LoadOptions{})
+				m, err := llama.Load(t.Context(), dev, g.open(t, c.weights), llama.LoadOptions{})
 				if err != nil {
 					t.Fatal(err)
 				}

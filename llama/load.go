@@ -1,6 +1,7 @@
 package llama
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
@@ -45,8 +46,8 @@ type LoadOptions struct {
 // builder makes the weights of a model one by one.
 type builder func(name string, rows, cols int, use device.WeightUse) (device.Weight, error)
 
-// Load puts the weights of c on dev.
-func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model, error) {
+// Load puts the weights of c on dev. Cancelling ctx ends it between two weights.
+func Load(ctx context.Context, dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model, error) {
 	total, done := c.Size(), int64(0)
 	cfg, stored := c.Config, c.Config.VocabSize
 	if opt.Config != nil {
@@ -54,6 +55,9 @@ func Load(dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model,
 	}
 	cfg.VocabSize = max(cfg.VocabSize, opt.VocabSize)
 	return build(dev, cfg, func(name string, rows, cols int, use device.WeightUse) (device.Weight, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
 		t, ok := opt.Replace[name]
 		if !ok {
 			t, ok = c.Tensor(name)

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -213,5 +214,5 @@ func openReference(c *Config, dev device.Device, s *subject) (*llama.Model, erro
 	if s.base == nil {
 		return nil, errors.New("dpo: preference training needs model.base")
 	}
-	return llama.Load(dev, s.base.Checkpoint, llama.LoadOptions{VocabSize: c.Model.VocabSize})
+	return llama.Load(context.Background(), dev, s.base.Checkpoint, llama.LoadOptions{VocabSize: s.vocab.rows})
 }

@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"leolm/catalog"
-	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/llama"
+	"leolm/open"
 	"leolm/tensor"
 )
 
@@ -16,25 +16,16 @@ import (
 func logitsOf(t *testing.T, dir, adapter string) []float32 {
 	t.Helper()
 	dev := newCPU(t, tensor.F32)
-	c, err := catalog.Open(dir, catalog.Options{})
+	opt := open.Options{Device: dev}
+	if adapter != "" {
+		opt.Adapters = []catalog.AdapterSpec{{Path: adapter, Strength: 1}}
+	}
+	c, err := open.Open(t.Context(), dir, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	m, err := c.Load(dev, llama.LoadOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if adapter != "" {
-		a, err := checkpoint.OpenAdapter(adapter, c.Checkpoint.Config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer a.Close()
-		if err := m.Apply(dev, a, 1); err != nil {
-			t.Fatal(err)
-		}
-	}
+	m := c.Engine.Model()
 	ids := c.Tokenizer.AppendTokens([]int32{1}, lines[2])
 	b := llama.Batch{IDs: ids, Seqs: []device.Sequence{{Len: len(ids)}}}
 	for i := range ids {

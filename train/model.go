@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -94,7 +95,7 @@ func openModel(c *Config, dev device.Device, data *feed) (*subject, error) {
 		}
 		opt.Convert = func(name string, stored tensor.DType) tensor.DType { return to }
 	}
-	if s.model, err = llama.Load(dev, s.base.Checkpoint, opt); err != nil {
+	if s.model, err = llama.Load(context.Background(), dev, s.base.Checkpoint, opt); err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -25,9 +25,8 @@ import (
 
 	"leolm/catalog"
 	"leolm/chat"
-	"leolm/device/cpu"
 	"leolm/infer"
-	"leolm/llama"
+	"leolm/open"
 	"leolm/tensor"
 )
 
@@ -96,7 +95,7 @@ func run(model, out, prompts, only string) error {
 		if only != "" && only != e.name {
 			continue
 		}
-		if err := runOne(m, out, ids, e.name, e.weights, e.cache); err != nil {
+		if err := runOne(model, out, ids, e.name, e.weights, e.cache); err != nil {
 			return fmt.Errorf("%s: %w", e.name, err)
 		}
 	}
@@ -125,19 +124,15 @@ func checkPrompts(m *catalog.Model, path string, ids *idsFile) error {
 	return nil
 }
 
-func runOne(m *catalog.Model, out string, ids *idsFile, name string, weights, cache tensor.DType) error {
-	dev, err := cpu.New(cpu.Options{})
+func runOne(model, out string, ids *idsFile, name string, weights, cache tensor.DType) error {
+	m, err := open.Open(context.Background(), model, open.Options{
+		Context: 1024, CacheType: cache, Convert: func(string, tensor.DType) tensor.DType { return weights },
+	})
 	if err != nil {
 		return err
 	}
-	lm, err := m.Load(dev, llama.LoadOptions{Convert: func(string, tensor.DType) tensor.DType { return weights }})
-	if err != nil {
-		return err
-	}
-	e, err := infer.NewEngine(dev, lm, infer.Options{Context: 1024, CacheType: cache})
-	if err != nil {
-		return err
-	}
+	defer m.Close()
+	e := m.Engine
 	f, err := os.Create(filepath.Join(out, name+".logits"))
 	if err != nil {
 		return err

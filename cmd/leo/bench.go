@@ -18,6 +18,7 @@ import (
 	"leolm/internal/llamacpp"
 	"leolm/internal/pool"
 	"leolm/llama"
+	"leolm/open"
 )
 
 // benchRow is one measurement: medians over the runs, with the spread.
@@ -118,7 +119,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	}
 	start := time.Now()
 	f.context = max(f.context, slices.Max(f.depths)+slices.Max(f.prompts)+f.generate+8)
-	l, err := f.load(cmd.ErrOrStderr(), slices.Max(f.sequences))
+	l, err := f.open(cmd.Context(), cmd.ErrOrStderr(), slices.Max(f.sequences))
 	if err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	loadTime := time.Since(start)
 	reader := limits.NewReader(workers)
 	if !f.asJSON {
-		fmt.Fprintf(out, "model     %s, %s of weights, loaded in %.2f s, on %s\n", l.Name, bytesText(int64(l.engine.Model().WeightBytes())), loadTime.Seconds(), l.dev.Name())
+		fmt.Fprintf(out, "model     %s, %s of weights, loaded in %.2f s, on %s\n", l.Name, bytesText(int64(l.Engine.Model().WeightBytes())), loadTime.Seconds(), l.Device.Name())
 		fmt.Fprintf(out, "\n%6s %6s %5s %3s  %22s %7s  %22s %7s  %9s", "cached", "prompt", "new", "seq", "prefill tokens/s", "peak", "decode tokens/s", "read", "first")
 		if f.peer != "" {
 			fmt.Fprintf(out, "  %22s %22s", "llama.cpp prefill", "llama.cpp decode")
@@ -149,21 +150,21 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 		}
 	}
 	if f.asJSON {
-		return printJSON(out, map[string]any{"machine": lim, "cpu_level": cpu.Active.String(), "model": l.Name, "weight_bytes": l.engine.Model().WeightBytes(),
+		return printJSON(out, map[string]any{"machine": lim, "cpu_level": cpu.Active.String(), "model": l.Name, "weight_bytes": l.Engine.Model().WeightBytes(),
 			"load_seconds": loadTime.Seconds(), "rows": rows})
 	}
 	return nil
 }
 
 // measure runs one shape: Leo and the peer in turn.
-func (f *benchFlags) measure(ctx context.Context, l *loaded, reader *limits.Reader, lim limits.Limits, depth, prompt, n int) (*benchRow, error) {
+func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.Reader, lim limits.Limits, depth, prompt, n int) (*benchRow, error) {
 	row := &benchRow{Depth: depth, Prompt: prompt, Generate: f.generate, Sequences: n}
 	var prefill, decode, first, share, peerPrefill, peerDecode []float64
 	if _, err := f.once(ctx, l, depth, prompt, n); err != nil { // warm
 		return nil, err
 	}
 	// Every step reads the weights once, and the keys and values of every sequence.
-	bytes := float64(l.engine.Model().WeightBytes()) + float64((depth+prompt+f.generate/2)*n*l.engine.TokenBytes())
+	bytes := float64(l.Engine.Model().WeightBytes()) + float64((depth+prompt+f.generate/2)*n*l.Engine.TokenBytes())
 	for range f.runs {
 		t, err := f.once(ctx, l, depth, prompt, n)
 		if err != nil {
@@ -185,7 +186,7 @@ func (f *benchFlags) measure(ctx context.Context, l *loaded, reader *limits.Read
 	row.Prefill, row.Decode, row.First = spreadOf(prefill), spreadOf(decode), spreadOf(first)
 	row.ReadShare = spreadOf(share).Median
 	peak, name := lim.Int8, "int8"
-	if dt := l.engine.Model().Layers[0].Q.W.DType(); !dt.Quantised() {
+	if dt := l.Engine.Model().Layers[0].Q.W.DType(); !dt.Quantised() {
 		peak, name = lim.F32, "f32"
 		if dt.String() == "bf16" && lim.BF16 > 0 {
 			peak, name = lim.BF16, "bf16"
@@ -193,7 +194,7 @@ func (f *benchFlags) measure(ctx context.Context, l *loaded, reader *limits.Read
 	}
 	row.PeakName = name
 	if peak > 0 {
-		all, last := l.matrixParams()
+		all, last := matrixParams(l)
 		perToken := float64(all) - float64(last)*float64(prompt-1)/float64(prompt)
 		row.PeakShare = 2 * perToken * row.Prefill.Median / 1e9 / peak
 	}
@@ -208,9 +209,9 @@ func (f *benchFlags) measure(ctx context.Context, l *loaded, reader *limits.Read
 
 // matrixParams counts the parameters of the layers' matrices, and those that work for the last token
 // of a prompt only: what follows attention in the last layer.
-func (l *loaded) matrixParams() (all, last int64) {
+func matrixParams(l *open.Model) (all, last int64) {
 	count := func(x *llama.Linear) int64 { return int64(x.W.Rows()) * int64(x.W.Cols()) }
-	m := l.engine.Model()
+	m := l.Engine.Model()
 	for _, x := range m.Linears() {
 		all += count(x)
 	}
@@ -224,9 +225,9 @@ func (l *loaded) matrixParams() (all, last int64) {
 type benchTimes struct{ prefill, decode time.Duration }
 
 // once reads n prompts behind depth cached tokens and generates greedily from all of them together.
-func (f *benchFlags) once(ctx context.Context, l *loaded, depth, prompt, n int) (benchTimes, error) {
+func (f *benchFlags) once(ctx context.Context, l *open.Model, depth, prompt, n int) (benchTimes, error) {
 	var t benchTimes
-	e := l.engine
+	e := l.Engine
 	vocab := int32(l.Checkpoint.Config.VocabSize)
 	ids := make([]int32, prompt)
 	for i := range ids {
@@ -270,7 +271,7 @@ func (f *benchFlags) once(ctx context.Context, l *loaded, depth, prompt, n int) 
 }
 
 // runPeer times llama.cpp on the same file.
-func (f *benchFlags) runPeer(ctx context.Context, l *loaded, prompt, n int) (*llamacpp.Rates, error) {
+func (f *benchFlags) runPeer(ctx context.Context, l *open.Model, prompt, n int) (*llamacpp.Rates, error) {
 	return llamacpp.Run(ctx, f.peer, llamacpp.Job{Model: f.model, Threads: cmp.Or(f.threads, pool.Default().Workers()),
 		Prompt: prompt, Generate: f.generate, Sequences: n, Vocab: min(20000, l.Checkpoint.Config.VocabSize-300)})
 }

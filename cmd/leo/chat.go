@@ -17,6 +17,7 @@ import (
 	"leolm/chat"
 	"leolm/converse"
 	"leolm/infer"
+	"leolm/open"
 	"leolm/sample"
 )
 
@@ -82,7 +83,7 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 	if !interactive && strings.TrimSpace(question) == "" {
 		return usageError{errors.New("no question: give one as argument or on standard input")}
 	}
-	l, err := f.modelFlags.load(cmd.ErrOrStderr(), 1)
+	l, err := f.modelFlags.open(cmd.Context(), cmd.ErrOrStderr(), 1)
 	if err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	c := converse.New(l.Model, l.engine, f.system)
+	c := converse.New(l.Model, l.Engine, f.system)
 	req := f.request(&preset)
 	constraint, err := f.constraintFlags.build(l.Tokenizer, l.StopIDs)
 	if err != nil {
@@ -161,7 +162,7 @@ func isTerminal(x any) bool {
 // terminal is a chat on a terminal.
 type terminal struct {
 	f   *chatFlags
-	l   *loaded
+	l   *open.Model
 	c   *converse.Conversation
 	req infer.Request
 	// constraint starts the constraint of an answer, nil if there is none.
@@ -201,7 +202,7 @@ func (t *terminal) run(ctx context.Context) error {
 	// The program's context ends for good with the first Ctrl-C; here that ends an answer only, and SIGTERM everything.
 	ctx = context.WithoutCancel(ctx)
 	defer t.leaveOnTerm()()
-	fmt.Fprintf(t.out, "%s · context %d · /help for commands\n", t.l.Name, t.l.engine.Context())
+	fmt.Fprintf(t.out, "%s · context %d · /help for commands\n", t.l.Name, t.l.Engine.Context())
 	fd := int(os.Stdin.Fd())
 	t.tty = term.NewTerminal(struct {
 		io.Reader

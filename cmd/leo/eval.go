@@ -51,7 +51,7 @@ document. Long documents are scored in overlapping windows.`,
 		Example: "  leo eval perplexity --model model.gguf text.txt corpus.jsonl.gz",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := f.load(cmd.ErrOrStderr(), 1)
+			l, err := f.open(cmd.Context(), cmd.ErrOrStderr(), 1)
 			if err != nil {
 				return err
 			}
@@ -69,7 +69,7 @@ document. Long documents are scored in overlapping windows.`,
 			for _, path := range args {
 				r := sourcePerplexity{Source: filepath.Base(path)}
 				err := eachDocument(path, field, limit, func(text string) error {
-					p, err := eval.ScoreText(cmd.Context(), l.engine, l.Tokenizer, text, opt)
+					p, err := eval.ScoreText(cmd.Context(), l.Engine, l.Tokenizer, text, opt)
 					r.Add(p)
 					return err
 				})
@@ -176,7 +176,7 @@ The file is llama.cpp's; a few hundred kilobytes of typical German text are enou
 			if chunk < 2 {
 				return usageError{fmt.Errorf("--chunk %d: at least 2 tokens", chunk)}
 			}
-			l, err := f.load(cmd.ErrOrStderr(), 1)
+			l, err := f.open(cmd.Context(), cmd.ErrOrStderr(), 1)
 			if err != nil {
 				return err
 			}
@@ -191,7 +191,7 @@ The file is llama.cpp's; a few hundred kilobytes of typical German text are enou
 						if err := cmd.Context().Err(); err != nil {
 							return err
 						}
-						if err := l.engine.Model().Calibrate(l.dev, ids[:chunk], im.Add); err != nil {
+						if err := l.Engine.Model().Calibrate(l.Device, ids[:chunk], im.Add); err != nil {
 							return err
 						}
 						im.Chunks++

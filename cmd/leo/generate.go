@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"leolm/infer"
+	"leolm/open"
 	"leolm/sample"
 )
 
@@ -87,7 +88,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := f.modelFlags.load(cmd.ErrOrStderr(), 2*f.beams+1) // while beams fork, old and new ones hold pages
+	l, err := f.modelFlags.open(cmd.Context(), cmd.ErrOrStderr(), 2*f.beams+1) // while beams fork, old and new ones hold pages
 	if err != nil {
 		return err
 	}
@@ -96,14 +97,14 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	ids := l.promptIDs(prompt, f.specials)
+	ids := promptIDs(l, prompt, f.specials)
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	if f.beams > 0 {
 		return f.beam(ctx, l, ids, prompt, preset, out)
 	}
 	req := infer.Request{Prompt: ids, Params: preset.Params, MaxNewTokens: preset.MaxNewTokens, StopIDs: l.StopIDs, Stops: f.stops, TopLogProbs: -1}
 	if preset.MaxLength > 0 {
-		req.MaxNewTokens = max(1, min(preset.MaxLength, l.engine.Context())-len(ids))
+		req.MaxNewTokens = max(1, min(preset.MaxLength, l.Engine.Context())-len(ids))
 	}
 	if f.asJSON {
 		req.TopLogProbs = f.logprobs
@@ -112,22 +113,22 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.speculation(cmd.ErrOrStderr(), l, &req); err != nil {
+	if err := f.speculation(ctx, cmd.ErrOrStderr(), l, &req); err != nil {
 		return err
 	}
 	var answers []answer
 	for i := range max(f.nBest, 1) {
 		req.Params.Seed, req.Constraint = preset.Seed+uint64(i), constraint()
-		s := l.engine.NewSession()
+		s := l.Engine.NewSession()
 		a := answer{Prompt: prompt}
 		w := bufio.NewWriter(out)
 		if preset.RepeatPrompt && !f.asJSON {
 			w.WriteString(prompt)
 		}
-		res, err := l.engine.Generate(ctx, s, l.Tokenizer.NewDecoder(true), &req, func(t infer.Token) error {
+		res, err := l.Engine.Generate(ctx, s, l.Tokenizer.NewDecoder(true), &req, func(t infer.Token) error {
 			if f.asJSON {
 				if req.TopLogProbs >= 0 && t.ID >= 0 {
-					a.LogProbs = append(a.LogProbs, l.logprob(t))
+					a.LogProbs = append(a.LogProbs, logprob(l, t))
 				}
 				return nil
 			}
@@ -189,8 +190,8 @@ func (f *generateFlags) check() error {
 }
 
 // beam prints the best answers of a beam search.
-func (f *generateFlags) beam(ctx context.Context, l *loaded, ids []int32, prompt string, p sample.Preset, out io.Writer) error {
-	found, err := l.engine.Beam(ctx, ids, sample.BeamParams{Beams: f.beams, LengthPenalty: 1, MaxNewTokens: p.MaxNewTokens, StopIDs: l.StopIDs})
+func (f *generateFlags) beam(ctx context.Context, l *open.Model, ids []int32, prompt string, p sample.Preset, out io.Writer) error {
+	found, err := l.Engine.Beam(ctx, ids, sample.BeamParams{Beams: f.beams, LengthPenalty: 1, MaxNewTokens: p.MaxNewTokens, StopIDs: l.StopIDs})
 	if err != nil {
 		return err
 	}
@@ -209,19 +210,19 @@ func (f *generateFlags) beam(ctx context.Context, l *loaded, ids []int32, prompt
 }
 
 // speculation sets up look-up or draft-model speculation.
-func (f *generateFlags) speculation(stderr io.Writer, l *loaded, req *infer.Request) error {
+func (f *generateFlags) speculation(ctx context.Context, stderr io.Writer, l *open.Model, req *infer.Request) error {
 	switch {
 	case f.draft != "":
 		df := f.modelFlags
-		df.model, df.tokenizer, df.template = f.draft, "", ""
-		d, err := df.load(stderr, 1)
+		df.model, df.tokenizer, df.template, df.loras = f.draft, "", "", nil
+		d, err := df.open(ctx, stderr, 1)
 		if err != nil {
 			return fmt.Errorf("draft model: %w", err)
 		}
-		if d.Tokenizer.Vocab() != l.Tokenizer.Vocab() {
-			return fmt.Errorf("draft model %s has %d tokens, the model %d: they need the same vocabulary", d.Name, d.Tokenizer.Vocab(), l.Tokenizer.Vocab())
+		if ok, why := d.Tokenizer.Extends(l.Tokenizer); !ok {
+			return fmt.Errorf("draft model %s and %s need the same vocabulary: %s", d.Name, l.Name, why)
 		}
-		req.Draft, req.Speculate = infer.NewDraftModel(d.engine), max(f.lookup, 4)
+		req.Draft, req.Speculate = infer.NewDraftModel(d.Engine), max(f.lookup, 4)
 	case f.lookup > 0:
 		req.Draft, req.Speculate = &infer.Lookup{}, f.lookup
 	}
@@ -229,7 +230,7 @@ func (f *generateFlags) speculation(stderr io.Writer, l *loaded, req *infer.Requ
 }
 
 // promptIDs turns a plain prompt into ids, with BOS if the tokenizer asks for it.
-func (l *loaded) promptIDs(prompt string, specials bool) []int32 {
+func promptIDs(l *open.Model, prompt string, specials bool) []int32 {
 	var ids []int32
 	if t := l.Tokenizer; t.AddBOS() && t.BOS() >= 0 {
 		ids = append(ids, t.BOS())
@@ -241,7 +242,7 @@ func (l *loaded) promptIDs(prompt string, specials bool) []int32 {
 	return ids
 }
 
-func (l *loaded) logprob(t infer.Token) tokenLogProb {
+func logprob(l *open.Model, t infer.Token) tokenLogProb {
 	lp := tokenLogProb{Token: l.Tokenizer.Piece(t.ID), ID: t.ID, LogProb: t.LogProb}
 	for _, x := range t.Top {
 		lp.Top = append(lp.Top, tokenLogProb{Token: l.Tokenizer.Piece(x.ID), ID: x.ID, LogProb: x.LogProb})

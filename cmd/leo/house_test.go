@@ -15,9 +15,7 @@ import (
 	"leolm/catalog"
 	"leolm/chat"
 	"leolm/checkpoint"
-	"leolm/device/cpu"
-	"leolm/infer"
-	"leolm/llama"
+	"leolm/open"
 	"leolm/tensor"
 	"leolm/tokenizer"
 	"leolm/train"
@@ -153,7 +151,7 @@ func (h *house) read(f form) reading {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	m, err := catalog.Open(f.model, catalog.Options{Adapters: specs})
+	m, err := open.Open(h.t.Context(), f.model, open.Options{Adapters: specs, Context: 128, CacheType: tensor.F32})
 	if err != nil {
 		h.t.Fatalf("%s: %v", f.name, err)
 	}
@@ -162,21 +160,9 @@ func (h *house) read(f form) reading {
 	if err != nil {
 		h.t.Fatalf("%s: %v", f.name, err)
 	}
-	dev, err := cpu.New(cpu.Options{})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	lm, err := m.Load(dev, llama.LoadOptions{})
-	if err != nil {
-		h.t.Fatalf("%s: %v", f.name, err)
-	}
-	e, err := infer.NewEngine(dev, lm, infer.Options{Context: 128, CacheType: tensor.F32})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	s := e.NewSession()
+	s := m.Engine.NewSession()
 	defer s.Close()
-	logps, err := e.Score(context.Background(), s, ids)
+	logps, err := m.Engine.Score(context.Background(), s, ids)
 	if err != nil {
 		h.t.Fatalf("%s: %v", f.name, err)
 	}
@@ -186,7 +172,7 @@ func (h *house) read(f form) reading {
 	}
 	stops := slices.Clone(m.StopIDs)
 	slices.Sort(stops)
-	return reading{lm.Vocab, ids, stops, logps, h.leo(append(args, houseQuestion)...)}
+	return reading{m.Engine.Model().Vocab, ids, stops, logps, h.leo(append(args, houseQuestion)...)}
 }
 
 func TestPlainBaseBecomesAChatModelEverywhere(t *testing.T) {

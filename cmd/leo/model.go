@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -13,9 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"leolm/catalog"
-	"leolm/device/cpu"
-	"leolm/infer"
-	"leolm/llama"
+	"leolm/open"
 	"leolm/tensor"
 )
 
@@ -42,27 +40,8 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress and no notes")
 }
 
-// loaded is a model ready to run.
-type loaded struct {
-	*catalog.Model
-	dev    *cpu.Device
-	engine *infer.Engine
-	store  *cpu.Store // nil if the weights are in plain memory
-}
-
-// Close gives the model's files back.
-func (l *loaded) Close() error {
-	if l.store != nil {
-		l.store.Close()
-	}
-	return l.Model.Close()
-}
-
-// defaultContext bounds the context that is used without being asked for.
-const defaultContext = 8192
-
-// load opens the model and puts it on the CPU.
-func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
+// open opens the model that the flags name, with room for so many sessions, and says what a person should know of it.
+func (f *modelFlags) open(ctx context.Context, stderr io.Writer, sessions int) (*open.Model, error) {
 	cache, err := tensor.ParseDType(f.cacheType)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--cache-type: %w", err)}
@@ -74,76 +53,17 @@ func (f *modelFlags) load(stderr io.Writer, sessions int) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	dev, err := newDevice(f.threads)
-	if err != nil {
-		return nil, err
-	}
-	m, err := catalog.Open(f.model, catalog.Options{Template: f.template, Tokenizer: f.tokenizer, Adapters: adapters})
-	if err != nil {
-		return nil, err
-	}
-	l := &loaded{Model: m, dev: dev}
-	if !f.quiet {
-		for _, n := range m.Notes {
-			fmt.Fprintln(stderr, "note:", n)
-		}
-	}
 	p := newLoadProgress(stderr, f.quiet)
-	f.openStore(l, stderr)
-	lm, err := l.Load(l.dev, llama.LoadOptions{Progress: p.update})
+	m, err := open.Open(ctx, f.model, open.Options{
+		Template: f.template, Tokenizer: f.tokenizer, Adapters: adapters, Threads: f.threads,
+		Context: f.context, CacheType: cache, Sessions: sessions, Packed: f.packed, Progress: p.update,
+	})
 	p.clear()
-	if err == nil && l.store != nil {
-		err = l.store.Finish()
-	}
 	if err != nil {
-		l.Close()
-		return nil, err
+		return nil, usageOfLevel(err)
 	}
-	ctx := f.context
-	if ctx == 0 {
-		ctx = min(m.Checkpoint.Config.MaxPositions, defaultContext)
-	}
-	if n := m.Checkpoint.Config.MaxPositions; ctx > n && !f.quiet {
-		fmt.Fprintf(stderr, "note: the model was made for %d positions; what lies beyond them it has never seen\n", n)
-	}
-	l.engine, err = infer.NewEngine(l.dev, lm, infer.Options{Context: ctx, CacheType: cache, Sessions: sessions, Fingerprint: m.Fingerprint()})
-	if err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
-// packedFrom is the size of the stored weights from which packing takes long enough to be kept.
-const packedFrom = 256 << 20
-
-// openStore finds the file of packed weights. Going without one is only slower, so it is never an error.
-func (f *modelFlags) openStore(l *loaded, stderr io.Writer) {
-	size := l.Checkpoint.Size()
-	if f.packed == "off" || f.packed == "auto" && (size < packedFrom || len(l.Checkpoint.Files) == 0) || len(f.loras) > 0 {
-		return
-	}
-	paths := []string{f.packed}
-	if f.packed == "auto" {
-		beside := l.Checkpoint.Files[0] + ".leopack"
-		paths = []string{beside}
-		if dir, err := os.UserCacheDir(); err == nil {
-			paths = append(paths, filepath.Join(dir, "leo", l.Fingerprint()+".leopack"))
-		}
-	}
-	var err error
-	for _, path := range paths {
-		if err = os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			continue
-		}
-		if l.store, err = cpu.OpenStore(path, l.Fingerprint(), size); err == nil {
-			l.dev.UseStore(l.store)
-			return
-		}
-	}
-	if !f.quiet {
-		fmt.Fprintf(stderr, "note: the packed weights are not kept, so every start packs them anew: %v\n", err)
-	}
+	printNotes(stderr, m.Notes, f.quiet)
+	return m, nil
 }
 
 // adapterSpecs reads the arguments of --lora.

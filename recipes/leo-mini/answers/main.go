@@ -18,15 +18,12 @@ import (
 	"slices"
 	"strings"
 
-	"leolm/catalog"
 	"leolm/converse"
-	"leolm/device/cpu"
 	"leolm/infer"
 	"leolm/internal/durable"
-	"leolm/llama"
+	"leolm/open"
 	"leolm/recipes/leo-mini/minidata"
 	"leolm/sample"
-	"leolm/tensor"
 )
 
 func main() {
@@ -68,23 +65,11 @@ func run(ctx context.Context, model, questions, out string, seed uint64, limit i
 	if err != nil {
 		return err
 	}
-	m, err := catalog.Open(model, catalog.Options{})
+	m, err := open.Open(ctx, model, open.Options{})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	dev, err := cpu.New(cpu.Options{})
-	if err != nil {
-		return err
-	}
-	lm, err := m.Load(dev, llama.LoadOptions{})
-	if err != nil {
-		return err
-	}
-	e, err := infer.NewEngine(dev, lm, infer.Options{Context: min(m.Checkpoint.Config.MaxPositions, 4096), CacheType: tensor.F16, Sessions: 1})
-	if err != nil {
-		return err
-	}
 	greedy, err := sample.FindPreset("greedy")
 	if err != nil {
 		return err
@@ -93,7 +78,7 @@ func run(ctx context.Context, model, questions, out string, seed uint64, limit i
 	for w, p := range []sample.Preset{greedy, m.Sampling} {
 		var texts []minidata.Answer
 		for i := range qs {
-			c := converse.New(m, e, "")
+			c := converse.New(m.Model, m.Engine, "")
 			var a minidata.Answer
 			for _, turn := range qs[i].Messages {
 				req := infer.Request{Params: p.Params, MaxNewTokens: limit, TopLogProbs: -1}

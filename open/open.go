@@ -1,0 +1,190 @@
+// Package open is the one door to a model that runs: it turns a model argument (a folder, a GGUF file, a Hugging Face id,
+// an embedded model) into weights on a device, with the tokenizer, template, stop ids and recommended sampling that
+// belong to them, adapters put on, and an engine that answers.
+//
+// It finds nothing and computes nothing itself: where models are and what their files say is package catalog's, weights
+// and forward pass are package llama's, sessions and generation package infer's. Whoever needs a model's files but doesn't
+// run it (inspection, conversion, training) uses those directly.
+package open
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"leolm/catalog"
+	"leolm/checkpoint"
+	"leolm/device"
+	"leolm/device/cpu"
+	"leolm/infer"
+	"leolm/llama"
+	"leolm/tensor"
+)
+
+// Options choose how a model is opened and run. The zero value runs it as its files say, on the processors that this
+// process may use.
+type Options struct {
+	// Template is the name of a chat template or a file with Jinja, instead of the model's own.
+	Template string
+	// Tokenizer is a file or folder, instead of the model's own.
+	Tokenizer string
+	// Adapters are put on the model in this order; their effects add up.
+	Adapters []catalog.AdapterSpec
+
+	// Threads is the number of workers; 0 shares one set with every other model of the process.
+	Threads int
+	// Device runs the model instead of a new CPU device with Threads workers.
+	Device device.Device
+	// Convert, if set, returns the type that a matrix is stored as; Invalid keeps the stored type.
+	Convert func(name string, stored tensor.DType) tensor.DType
+
+	// Context is the largest number of tokens of a session; 0 means the model's own, at most DefaultContext.
+	Context int
+	// CacheType is how keys and values are stored: F16 (also where it is Invalid), BF16, F32 or Q8_0.
+	CacheType tensor.DType
+	// Sessions is how many full-length sessions the cache has room for; 0 means 1.
+	Sessions int
+	// PageLen is the number of tokens in a page of the cache; 0 means the device's default.
+	PageLen int
+
+	// Packed says where the repacked weights of a large model are kept, so that the next start is instant: PackedAuto,
+	// PackedOff, or a path. "" is PackedOff.
+	Packed string
+	// Progress is told the bytes loaded so far, and of how many.
+	Progress func(done, total int64)
+}
+
+// DefaultContext bounds the context that is used without being asked for, in tokens.
+const DefaultContext = 8192
+
+// Values of Options.Packed beside a path.
+const (
+	// PackedAuto keeps packed weights beside the model, or in the user's cache folder where that can't be written.
+	PackedAuto = "auto"
+	PackedOff  = "off"
+)
+
+// packedFrom is the size of the stored weights, in bytes, from which packing takes long enough to be kept.
+const packedFrom = 256 << 20
+
+// Model is a model ready to run.
+type Model struct {
+	*catalog.Model
+	Device device.Device
+	Engine *infer.Engine
+
+	store *cpu.Store // nil if the weights are in plain memory
+}
+
+// Open finds a model and makes it ready to run; "" is the embedded default. What a person should know of it is in Notes.
+// Cancelling ctx ends the loading between two weights.
+func Open(ctx context.Context, arg string, opt Options) (*Model, error) {
+	files, err := catalog.Open(arg, catalog.Options{Template: opt.Template, Tokenizer: opt.Tokenizer, Adapters: opt.Adapters})
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Model: files, Device: opt.Device}
+	if err := m.start(ctx, opt); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func (m *Model) start(ctx context.Context, opt Options) error {
+	if m.Device == nil {
+		dev, err := cpu.New(cpu.Options{Threads: opt.Threads})
+		if err != nil {
+			return err
+		}
+		m.Device = dev
+		m.openStore(dev, opt)
+	}
+	lm, err := Weights(ctx, m.Model, m.Device, llama.LoadOptions{Convert: opt.Convert, Progress: opt.Progress})
+	if err == nil && m.store != nil {
+		err = m.store.Finish()
+	}
+	if err != nil {
+		return err
+	}
+	n := opt.Context
+	if n == 0 {
+		n = min(lm.Config.MaxPositions, DefaultContext)
+	}
+	if made := lm.Config.MaxPositions; n > made {
+		m.note("The model was made for %d positions; what lies beyond them it has never seen.", made)
+	}
+	m.Engine, err = infer.NewEngine(m.Device, lm, infer.Options{
+		Context: n, CacheType: opt.CacheType, Sessions: opt.Sessions, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
+	})
+	return err
+}
+
+func (m *Model) note(format string, args ...any) {
+	m.Notes = append(m.Notes, fmt.Sprintf(format, args...))
+}
+
+// Weights puts the weights of m on dev, with its adapters. opt may add to what becomes of the stored weights. Logits
+// are over the ids in use: rows that only fill the matrix up were never trained.
+func Weights(ctx context.Context, m *catalog.Model, dev device.Device, opt llama.LoadOptions) (*llama.Model, error) {
+	if !m.Checkpoint.HasWeights() {
+		return nil, fmt.Errorf("%s has a vocabulary but no weights", m.Name)
+	}
+	if len(m.Adapters) > 0 {
+		cfg := m.Config()
+		opt.Config = func(c *checkpoint.Config) { *c = cfg }
+		opt.Replace = map[string]*checkpoint.Tensor{}
+		for _, a := range m.Adapters {
+			for _, t := range a.Saved {
+				opt.Replace[t.Name] = t
+			}
+		}
+	}
+	lm, err := llama.Load(ctx, dev, m.Checkpoint, opt)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range m.Adapters {
+		if err := lm.Apply(dev, a.Adapter, a.Strength); err != nil {
+			return nil, err
+		}
+	}
+	lm.Vocab = min(lm.Vocab, m.Tokenizer.Used())
+	return lm, nil
+}
+
+// openStore finds the file of packed weights. Going without one is only slower, so it is never an error.
+func (m *Model) openStore(dev *cpu.Device, opt Options) {
+	size := m.Checkpoint.Size()
+	auto := opt.Packed == PackedAuto
+	if opt.Packed == "" || opt.Packed == PackedOff || auto && (size < packedFrom || len(m.Checkpoint.Files) == 0) || len(m.Adapters) > 0 || opt.Convert != nil {
+		return
+	}
+	paths := []string{opt.Packed}
+	if auto {
+		paths = []string{m.Checkpoint.Files[0] + ".leopack"}
+		if dir, err := os.UserCacheDir(); err == nil {
+			paths = append(paths, filepath.Join(dir, "leo", m.Fingerprint()+".leopack"))
+		}
+	}
+	var err error
+	for _, path := range paths {
+		if err = os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			continue
+		}
+		if m.store, err = cpu.OpenStore(path, m.Fingerprint(), size); err == nil {
+			dev.UseStore(m.store)
+			return
+		}
+	}
+	m.note("The packed weights are not kept, so every start packs them anew: %v.", err)
+}
+
+// Close gives the model's files back. Nothing of the model may be used afterwards.
+func (m *Model) Close() error {
+	if m.store != nil {
+		m.store.Close()
+	}
+	return m.Model.Close()
+}
