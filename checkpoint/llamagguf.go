@@ -369,19 +369,11 @@ func (g *GGUF) vocab() (*tokenizer.GGUFVocab, error) {
 			}
 		case *[]float32:
 			if val != nil {
-				*dst, ok = val.([]float32)
+				*dst, ok = numbers[float32](val)
 			}
 		case *[]int32:
-			switch val := val.(type) {
-			case nil:
-			case []int32:
-				*dst = val
-			case []uint32:
-				for _, x := range val {
-					*dst = append(*dst, int32(x))
-				}
-			default:
-				ok = false
+			if val != nil {
+				*dst, ok = numbers[int32](val)
 			}
 		}
 		if !ok {
@@ -394,6 +386,11 @@ func (g *GGUF) vocab() (*tokenizer.GGUFVocab, error) {
 	v.BOS, v.EOS, v.UNK, v.PAD = g.tokenID("bos"), g.tokenID("eos"), g.tokenID("unknown"), g.tokenID("padding")
 	// What llama.cpp takes absent keys to be.
 	v.AddBOS, v.AddSpacePrefix = v.Model == "llama", v.Model == "llama"
+	if v.Model == "gpt2" {
+		// A name that isn't known is package tokenizer's to report.
+		pre, _ := tokenizer.PreTokenizerByName(v.Pre)
+		v.AddBOS = pre.AddBOS
+	}
 	for key, dst := range map[string]*bool{
 		"add_bos_token": &v.AddBOS, "add_eos_token": &v.AddEOS, "add_space_prefix": &v.AddSpacePrefix, "remove_extra_whitespaces": &v.RemoveExtra,
 	} {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"leolm/tokenizer"
 )
 
 // Converting a model takes its vocabulary along: a folder's tokenizer.model or
@@ -217,21 +219,9 @@ type hfTokenizer struct {
 		Vocab        map[string]int    `json:"vocab"`
 		Merges       []json.RawMessage `json:"merges"`
 		ByteFallback bool              `json:"byte_fallback"`
+		IgnoreMerges bool              `json:"ignore_merges"`
 	} `json:"model"`
 }
-
-// preTokenizers are the splitting rules that GGUF has names for, by a part of
-// tokenizer.json that only they contain.
-var preTokenizers = []struct{ part, name string }{
-	{`|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|`, "llama-bpe"},
-	{`|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|`, "qwen2"},
-	{`"Digits"`, "smollm"},
-}
-
-// prefixSpace finds the byte-level pre-tokenizer that puts a blank before every text.
-var prefixSpace = regexp.MustCompile(`"add_prefix_space":\s*true`)
-
-const gpt2Rule = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
 func tokenizerJSON(data []byte, size int) (*rawVocab, error) {
 	var t hfTokenizer
@@ -278,33 +268,20 @@ func tokenizerJSON(data []byte, size int) (*rawVocab, error) {
 			v.types[a.ID] = tokenControl
 		}
 	}
-	pre := unescape(t.PreTokenizer)
 	switch {
 	case t.Model.ByteFallback:
 		v.likeSentencePiece(&t)
-	case strings.Contains(pre, `"ByteLevel"`):
-		v.model = "gpt2"
-		v.dummyPrefix = prefixSpace.MatchString(pre)
-		for _, p := range preTokenizers {
-			if strings.Contains(pre, p.part) {
-				v.pre = p.name
-				break
-			}
+	case bytes.Contains(t.PreTokenizer, []byte(`"ByteLevel"`)):
+		pre, prefix, err := tokenizer.PreTokenizerByJSON(t.PreTokenizer, t.Model.IgnoreMerges)
+		if err != nil {
+			return nil, fmt.Errorf("its pre-tokenizer (%s): %w", abbreviate(t.PreTokenizer), err)
 		}
-		if v.pre == "" && (!strings.Contains(pre, `"Split"`) || strings.Contains(pre, gpt2Rule)) {
-			v.pre = "gpt-2"
-		}
-		if v.pre == "" {
-			return nil, fmt.Errorf("its pre-tokenizer has no name in GGUF: %s", abbreviate(t.PreTokenizer))
-		}
+		v.model, v.pre, v.dummyPrefix = "gpt2", pre.Names[0], prefix
 	default:
 		return nil, fmt.Errorf("neither byte fallback nor byte-level: GGUF has no such vocabulary")
 	}
 	return v, nil
 }
-
-// unescape undoes JSON's escapes well enough to search in it.
-func unescape(b []byte) string { return strings.ReplaceAll(string(b), `\\`, `\`) }
 
 var byteToken = regexp.MustCompile(`^<0x[0-9A-F]{2}>$`)
 
@@ -785,25 +762,14 @@ func (c *Checkpoint) TokenizerFiles() (TokenizerFiles, error) {
 // byteLevelJSON writes the tokenizer.json of a byte-level vocabulary.
 func byteLevelJSON(tokens []string, types []int32, merges []string, pre string, prefix bool) ([]byte, error) {
 	byteLevel := map[string]any{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true}
-	plain := map[string]any{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": false}
-	split := func(rule string) map[string]any {
-		return map[string]any{"type": "Sequence", "pretokenizers": []any{
-			map[string]any{"type": "Split", "pattern": map[string]any{"Regex": rule}, "behavior": "Isolated", "invert": false}, plain}}
+	rule, err := tokenizer.PreTokenizerByName(pre)
+	if err != nil {
+		return nil, err
 	}
-	var preTokenizer any
-	ignoreMerges := false
-	switch pre {
-	case "", "default", "gpt-2":
-		preTokenizer = byteLevel
-	case "smollm", "starcoder", "refact", "command-r":
-		preTokenizer = map[string]any{"type": "Sequence", "pretokenizers": []any{map[string]any{"type": "Digits", "individual_digits": true}, byteLevel}}
-	case "llama-bpe", "llama3", "llama-v3":
-		ignoreMerges = true
-		preTokenizer = split(`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`)
-	case "qwen2":
-		preTokenizer = split(`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`)
-	default:
-		return nil, fmt.Errorf("the pre-tokenizer %q has no known form in tokenizer.json", pre)
+	if prefix {
+		if rule, err = rule.WithPrefix(); err != nil {
+			return nil, err
+		}
 	}
 	vocab := make(map[string]int, len(tokens))
 	var added []any
@@ -827,11 +793,11 @@ func byteLevelJSON(tokens []string, types []int32, merges []string, pre string, 
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	err := e.Encode(map[string]any{
-		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added, "normalizer": nil, "pre_tokenizer": preTokenizer, "post_processor": nil,
+	err = e.Encode(map[string]any{
+		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added, "normalizer": nil, "pre_tokenizer": rule.JSON, "post_processor": nil,
 		"decoder": byteLevel,
 		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil,
-			"fuse_unk": false, "byte_fallback": false, "ignore_merges": ignoreMerges, "vocab": vocab, "merges": pairs},
+			"fuse_unk": false, "byte_fallback": false, "ignore_merges": rule.IgnoreMerges, "vocab": vocab, "merges": pairs},
 	})
 	return b.Bytes(), err
 }

@@ -1,14 +1,12 @@
 package tokenizer
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/dlclark/regexp2"
 )
 
 // Names of tokens that files beside a tokenizer.json or tokenizer.model give.
@@ -350,12 +348,8 @@ func (p *hfPattern) compile() (*pattern, error) {
 	case p.String != nil:
 		return &pattern{literal: *p.String}, nil
 	}
-	re, err := regexp2.Compile(*p.Regex, regexp2.None)
-	if err != nil {
-		return nil, fmt.Errorf("expression %q: %w", *p.Regex, err)
-	}
-	re.MatchTimeout = 10 * time.Second
-	return &pattern{re: re}, nil
+	re, err := compileExpression(*p.Regex)
+	return &pattern{re: re}, err
 }
 
 // normalizers reads the normaliser. The pair Prepend "▁", Replace " " by "▁" at
@@ -433,12 +427,13 @@ func (e *hfEngine) preTokenizers(p *hfPart) (byteLevel bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	var behind []preStep // behind ByteLevel: on bytes in their alphabet
 	for _, q := range list {
-		if byteLevel {
-			return false, fmt.Errorf("pre-tokenizer %q behind ByteLevel isn't supported", q.Type)
-		}
 		switch q.Type {
 		case "ByteLevel":
+			if byteLevel {
+				return false, errors.New("a second ByteLevel isn't supported")
+			}
 			byteLevel = true
 			if q.PrefixSpace == nil || *q.PrefixSpace {
 				e.pre = append(e.pre, prefixStep{})
@@ -446,48 +441,94 @@ func (e *hfEngine) preTokenizers(p *hfPart) (byteLevel bool, err error) {
 			if q.UseRegex == nil || *q.UseRegex {
 				e.pre = append(e.pre, ruleStep{ruleGPT2})
 			}
-		case "Digits":
-			e.pre = append(e.pre, digitsStep{q.Individual})
-		case "Split":
-			if q.Pattern != nil && q.Pattern.Regex != nil {
-				rule := knownRules[*q.Pattern.Regex]
-				if rule != nil && (q.Behavior == "Isolated" && !q.Invert || q.Behavior == "Removed" && q.Invert) {
-					e.pre = append(e.pre, ruleStep{rule})
-					continue
-				}
-			}
-			pat, err := q.Pattern.compile()
-			if err != nil {
-				return false, fmt.Errorf("pre-tokenizer Split: %w", err)
-			}
-			if !slices.Contains([]string{"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"}, q.Behavior) {
-				return false, fmt.Errorf("pre-tokenizer Split: unknown behavior %q", q.Behavior)
-			}
-			e.pre = append(e.pre, splitStep{pat, q.Behavior, q.Invert})
 		case "Metaspace":
 			if len(list) > 1 {
 				return false, errors.New("pre-tokenizer Metaspace is supported only alone")
 			}
-			if q.Replacement != meta {
-				return false, fmt.Errorf("pre-tokenizer Metaspace with %q for a space isn't supported", q.Replacement)
+			if err := e.metaspace(q); err != nil {
+				return false, err
 			}
-			s := metaStep{split: q.Split == nil || *q.Split}
-			switch {
-			case q.Scheme == "first":
-				s.first = true
-			case q.Scheme == "never" || q.Scheme == "" && q.PrefixSpace != nil && !*q.PrefixSpace:
-				s.never = true
-			case q.Scheme == "always" || q.Scheme == "":
-			default:
-				return false, fmt.Errorf("pre-tokenizer Metaspace: unknown prepend_scheme %q", q.Scheme)
-			}
-			e.meta = &s
-			e.spaces = true
 		default:
-			return false, fmt.Errorf("pre-tokenizer %q isn't supported", q.Type)
+			step, err := q.preStep()
+			if err != nil {
+				return false, err
+			}
+			if byteLevel {
+				behind = append(behind, step)
+			} else {
+				e.pre = append(e.pre, step)
+			}
 		}
 	}
+	if len(behind) > 0 {
+		e.pre = append(e.pre, byteSteps(behind))
+	}
 	return byteLevel, nil
+}
+
+// preStep is a pre-tokenizer that only cuts.
+func (p *hfPart) preStep() (preStep, error) {
+	switch p.Type {
+	case "Digits":
+		return digitsStep{p.Individual}, nil
+	case "Punctuation":
+		behavior := cmp.Or(p.Behavior, "Isolated")
+		if !slices.Contains(splitBehaviors, behavior) {
+			return nil, fmt.Errorf("pre-tokenizer Punctuation: unknown behavior %q", behavior)
+		}
+		re, err := compileExpression(punctuation)
+		return splitStep{&pattern{re: re}, behavior, false}, err
+	case "Split":
+		if rule := p.rule(); rule != nil {
+			return ruleStep{rule}, nil
+		}
+		pat, err := p.Pattern.compile()
+		if err != nil {
+			return nil, fmt.Errorf("pre-tokenizer Split: %w", err)
+		}
+		if !slices.Contains(splitBehaviors, p.Behavior) {
+			return nil, fmt.Errorf("pre-tokenizer Split: unknown behavior %q", p.Behavior)
+		}
+		return splitStep{pat, p.Behavior, p.Invert}, nil
+	}
+	return nil, fmt.Errorf("pre-tokenizer %q isn't supported", p.Type)
+}
+
+var splitBehaviors = []string{"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"}
+
+// punctuation is what the step Punctuation takes for it.
+const punctuation = `[!-/:-@\[-` + "`" + `{-~\p{P}]`
+
+// rule is the rule that a Split with one of the known expressions follows, or nil.
+func (p *hfPart) rule() *wordRule {
+	if p.Pattern == nil || p.Pattern.Regex == nil {
+		return nil
+	}
+	// The expressions match every character, so that nothing lies between words.
+	if p.Behavior == "Isolated" && !p.Invert || p.Behavior == "Removed" && p.Invert {
+		return knownRules[*p.Pattern.Regex]
+	}
+	return nil
+}
+
+// metaspace reads the pre-tokenizer Metaspace.
+func (e *hfEngine) metaspace(p *hfPart) error {
+	if p.Replacement != meta {
+		return fmt.Errorf("pre-tokenizer Metaspace with %q for a space isn't supported", p.Replacement)
+	}
+	s := metaStep{split: p.Split == nil || *p.Split}
+	switch {
+	case p.Scheme == "first":
+		s.first = true
+	case p.Scheme == "never" || p.Scheme == "" && p.PrefixSpace != nil && !*p.PrefixSpace:
+		s.never = true
+	case p.Scheme == "always" || p.Scheme == "":
+	default:
+		return fmt.Errorf("pre-tokenizer Metaspace: unknown prepend_scheme %q", p.Scheme)
+	}
+	e.meta = &s
+	e.spaces = true
+	return nil
 }
 
 // override applies Options.Legacy to a tokenizer of Llama's kind.
