@@ -41,57 +41,28 @@ type Config struct {
 	TransformersModel string       // architectures[0], such as "LlamaForCausalLM"; for reports
 }
 
-// RopeScaling says how rotary positions are stretched.
+// RopeScaling says how rotary positions are stretched; package llama has the
+// formulas.
 //
 // "linear" divides positions by Factor. "llama3" divides frequencies by Factor
 // below the wavelength OriginalMaxPositions/LowFreqFactor, leaves them above
-// OriginalMaxPositions/HighFreqFactor and blends between (as
-// transformers.modeling_rope_utils). "factors" divides frequency i by
+// OriginalMaxPositions/HighFreqFactor and blends between. "yarn" (Peng et al.
+// 2023) does the same by the number of turns in OriginalMaxPositions, from
+// BetaSlow to BetaFast. "dynamic" raises θ with the length of the text once that
+// exceeds MaxPositions. "longrope" divides frequency i by Short[i], in texts
+// longer than OriginalMaxPositions by Long[i]. "factors" divides frequency i by
 // Factors[i] (GGUF's rope_freqs tensor, when no llama3 parameters explain it).
 type RopeScaling struct {
-	Type                          string // "", "linear", "llama3" or "factors"
+	Type                          string // "", "linear", "llama3", "yarn", "dynamic", "longrope" or "factors"
 	Factor                        float64
 	LowFreqFactor, HighFreqFactor float64
 	OriginalMaxPositions          int
+	BetaFast, BetaSlow            float64   // yarn
+	NoTruncate                    bool      // yarn: the range of blending isn't rounded to whole frequencies
+	Long, Short                   []float32 // longrope; HeadDim/2 of them
 	Factors                       []float32 // HeadDim/2 of them
-}
-
-// InvFreq returns the HeadDim/2 angular frequencies θ_i per position, all
-// scaling included, computed in float32 in the order of transformers so that
-// tables made from them agree: angle(pos, i) = float32(pos)·InvFreq[i].
-func (c *Config) InvFreq() []float32 {
-	out := make([]float32, c.HeadDim/2)
-	for i := range out {
-		// torch: 1.0 / base ** (arange(0, dim, 2).float() / dim)
-		e := float32(2*i) / float32(c.HeadDim)
-		out[i] = 1 / float32(math.Pow(c.RopeTheta, float64(e)))
-	}
-	s := c.RopeScaling
-	switch s.Type {
-	case "linear":
-		for i := range out {
-			out[i] /= float32(s.Factor)
-		}
-	case "llama3":
-		lowWave := float64(s.OriginalMaxPositions) / s.LowFreqFactor
-		highWave := float64(s.OriginalMaxPositions) / s.HighFreqFactor
-		for i, f := range out {
-			wave := float32(2*math.Pi) / f
-			switch {
-			case float64(wave) < highWave:
-			case float64(wave) > lowWave:
-				out[i] = f / float32(s.Factor)
-			default:
-				smooth := (float32(s.OriginalMaxPositions)/wave - float32(s.LowFreqFactor)) / float32(s.HighFreqFactor-s.LowFreqFactor)
-				out[i] = float32((1-smooth)*f/float32(s.Factor)) + smooth*f
-			}
-		}
-	case "factors":
-		for i := range out {
-			out[i] /= s.Factors[i]
-		}
-	}
-	return out
+	// AttentionFactor multiplies cosines and sines; 0: 1.
+	AttentionFactor float64
 }
 
 // Limits far beyond any Llama, so that products of them can't overflow.
@@ -133,31 +104,7 @@ func (c *Config) Validate() error {
 	if c.SlidingWindow < 0 {
 		return fmt.Errorf("sliding_window is %d", c.SlidingWindow)
 	}
-	positive := func(x float64) bool { return x > 0 && x < 1e9 }
-	switch s := c.RopeScaling; s.Type {
-	case "":
-	case "linear":
-		if !positive(s.Factor) {
-			return fmt.Errorf("linear rope scaling with factor %v", s.Factor)
-		}
-	case "llama3":
-		if !positive(s.Factor) || !positive(s.LowFreqFactor) || !(s.HighFreqFactor > s.LowFreqFactor) || s.OriginalMaxPositions < 1 {
-			return fmt.Errorf("llama3 rope scaling with factor %v, low_freq_factor %v, high_freq_factor %v, original_max_position_embeddings %d",
-				s.Factor, s.LowFreqFactor, s.HighFreqFactor, s.OriginalMaxPositions)
-		}
-	case "factors":
-		if len(s.Factors) != c.HeadDim/2 {
-			return fmt.Errorf("%d rope factors for %d frequencies", len(s.Factors), c.HeadDim/2)
-		}
-		for i, f := range s.Factors {
-			if !positive(float64(f)) {
-				return fmt.Errorf("rope factor %d is %v", i, f)
-			}
-		}
-	default:
-		return fmt.Errorf("rope scaling %q is not supported (linear and llama3 are)", s.Type)
-	}
-	return nil
+	return c.validateRope()
 }
 
 // Parameters counts the weights that the configuration implies, tied ones once.
@@ -386,17 +333,8 @@ func ParseConfig(data []byte) (Config, error) {
 	if o.err != nil {
 		return Config{}, o.err
 	}
-	for _, key := range []string{"rope_scaling", "rope_parameters"} {
-		if !o.has(key) {
-			continue
-		}
-		s, err := parseObject(o.m[key])
-		if err != nil {
-			return Config{}, fmt.Errorf("%q: %w", key, err)
-		}
-		if err := c.parseRope(s); err != nil {
-			return Config{}, fmt.Errorf("%q: %w", key, err)
-		}
+	if err := c.parseRopes(o); err != nil {
+		return Config{}, err
 	}
 	return c, c.Validate()
 }
@@ -404,40 +342,6 @@ func ParseConfig(data []byte) (Config, error) {
 var torchDTypes = map[string]tensor.DType{
 	"float32": tensor.F32, "float16": tensor.F16, "bfloat16": tensor.BF16, "float64": tensor.F64,
 	"torch.float32": tensor.F32, "torch.float16": tensor.F16, "torch.bfloat16": tensor.BF16,
-}
-
-// parseRope reads rope_scaling (transformers 4) or rope_parameters (5, which
-// holds rope_theta too).
-func (c *Config) parseRope(o *jsonObject) error {
-	c.RopeTheta = o.float("rope_theta", c.RopeTheta)
-	if f := o.float("partial_rotary_factor", 1); f != 1 {
-		return fmt.Errorf("partial_rotary_factor %v is not supported", f)
-	}
-	typ := o.string("rope_type")
-	if typ == "" {
-		typ = o.string("type")
-	}
-	if o.err != nil {
-		return o.err
-	}
-	switch typ {
-	case "", "default":
-		return nil
-	case "linear":
-		o.need("factor")
-	case "llama3":
-		o.need("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-	default:
-		return fmt.Errorf("rope scaling %q is not supported (linear and llama3 are)", typ)
-	}
-	c.RopeScaling = RopeScaling{
-		Type:                 typ,
-		Factor:               o.float("factor", 0),
-		LowFreqFactor:        o.float("low_freq_factor", 0),
-		HighFreqFactor:       o.float("high_freq_factor", 0),
-		OriginalMaxPositions: o.int("original_max_position_embeddings", 0),
-	}
-	return o.err
 }
 
 // Generation holds what generation_config.json recommends; nil: not stated.
