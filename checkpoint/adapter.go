@@ -286,6 +286,9 @@ func (a *Adapter) madeFor() string {
 }
 
 func newTensor(name string, s *Stored) (*Tensor, error) {
+	if err := s.readable(); err != nil {
+		return nil, err
+	}
 	row, err := s.DType.RowSize(s.Shape.Cols())
 	if err != nil {
 		return nil, &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Err: err}
@@ -393,7 +396,7 @@ func openPEFT(dir string) (_ *Adapter, err error) {
 	index := map[string]int{}
 	for i := range stored {
 		s := &stored[i]
-		name := strings.TrimPrefix(s.Name, "base_model.model.")
+		name := strings.TrimPrefix(plainName(s.Name), "base_model.model.")
 		m := loraName.FindStringSubmatch(name)
 		if m == nil {
 			if strings.Contains(name, "lora_embedding_") {

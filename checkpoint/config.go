@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"leolm/internal/pyjson"
 	"leolm/tensor"
 )
 
@@ -176,7 +177,7 @@ type jsonObject struct {
 
 func parseObject(data []byte) (*jsonObject, error) {
 	o := &jsonObject{}
-	if err := json.Unmarshal(data, &o.m); err != nil {
+	if err := json.Unmarshal(pyjson.Standard(data), &o.m); err != nil {
 		return nil, err
 	}
 	if o.m == nil {
@@ -188,6 +189,12 @@ func parseObject(data []byte) (*jsonObject, error) {
 func (o *jsonObject) has(key string) bool {
 	v, ok := o.m[key]
 	return ok && string(v) != "null"
+}
+
+// stated tells whether the key is there, be it null.
+func (o *jsonObject) stated(key string) bool {
+	_, ok := o.m[key]
+	return ok
 }
 
 func (o *jsonObject) get(key, want string, dst any) {
@@ -292,7 +299,7 @@ func ParseConfig(data []byte) (Config, error) {
 	default:
 		return Config{}, fmt.Errorf("model_type %q is not supported (llama and mistral are)", c.Architecture)
 	}
-	if act := o.string("hidden_act"); act != "" && act != "silu" {
+	if act := o.string("hidden_act"); act != "" && act != "silu" && act != "swish" { // one function, two names
 		return Config{}, fmt.Errorf("hidden_act %q is not supported (silu is)", act)
 	}
 	o.need("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
@@ -301,17 +308,23 @@ func ParseConfig(data []byte) (Config, error) {
 	c.Layers = o.int("num_hidden_layers", 0)
 	c.Heads = o.int("num_attention_heads", 0)
 	c.KVHeads = o.int("num_key_value_heads", c.Heads)
+	if c.Architecture == "mistral" {
+		// What transformers takes for keys that aren't there; null is no window.
+		if !o.stated("num_key_value_heads") {
+			c.KVHeads = 8
+		}
+		if c.SlidingWindow = o.int("sliding_window", 0); !o.stated("sliding_window") {
+			c.SlidingWindow = 4096
+		}
+	}
 	c.VocabSize = o.int("vocab_size", 0)
-	c.MaxPositions = o.int("max_position_embeddings", 2048)
+	c.MaxPositions = o.int("max_position_embeddings", map[string]int{"llama": 2048, "mistral": 131072}[c.Architecture])
 	c.RMSEps = o.float("rms_norm_eps", 1e-6)
 	c.RopeTheta = o.float("rope_theta", 10000)
 	c.TieEmbeddings = o.bool("tie_word_embeddings")
 	c.AttentionBias = o.bool("attention_bias")
 	c.MLPBias = o.bool("mlp_bias")
 	c.InitializerRange = o.float("initializer_range", 0)
-	if c.Architecture == "mistral" {
-		c.SlidingWindow = o.int("sliding_window", 0)
-	}
 	c.BOS, c.PAD = -1, o.int("pad_token_id", -1)
 	if b := o.ids("bos_token_id"); len(b) > 0 {
 		c.BOS = b[0]

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"leolm/internal/pyjson"
 )
 
 // maxFile bounds the tokenizer files that Open reads into memory.
@@ -209,7 +211,7 @@ func (c *fileConfig) read(dir string, read reader) error {
 		if err != nil {
 			return false, err
 		}
-		if err := json.Unmarshal(data, into); err != nil {
+		if err := json.Unmarshal(pyjson.Standard(data), into); err != nil {
 			return false, fmt.Errorf("tokenizer: %s: %w", filepath.Join(dir, name), jsonError(data, err))
 		}
 		return true, nil
