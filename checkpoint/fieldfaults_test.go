@@ -187,3 +187,43 @@ func TestGGUFAttentionMetadata(t *testing.T) {
 		t.Errorf("%s", b)
 	}
 }
+
+// add_prefix_space of tokenizer_config.json goes to GGUF and back.
+func TestAddPrefixSpaceThroughGGUF(t *testing.T) {
+	model := (&rawVocab{tokens: []string{"<unk>", "<s>", "</s>", "a"}, scores: make([]float32, 4), types: []int32{2, 3, 3, 1}, bos: 1, eos: 2, unk: 0, pad: -1, dummyPrefix: true}).sentencePieceModel()
+	for config, want := range map[string]bool{
+		`{"tokenizer_class":"LlamaTokenizer","add_prefix_space":false}`:          false,
+		`{"add_prefix_space":false}`:                                             false,
+		`{"tokenizer_class":"LlamaTokenizer","add_prefix_space":true}`:           true,
+		`{"tokenizer_class":"LlamaTokenizer","add_prefix_space":null}`:           true,
+		`{"tokenizer_class":"PreTrainedTokenizerFast","add_prefix_space":false}`: true,
+	} {
+		dir := rewriteSafetensors(t, func(map[string]map[string]any, int) {}, 0)
+		for name, data := range map[string][]byte{"tokenizer.model": model, "tokenizer_config.json": []byte(config)} {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := mustOpen(t, dir)
+		kv, err := c.TokenizerMetadata()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "m.gguf")
+		f16, _ := ParseFileType("f16")
+		if err := WriteGGUF(path, c.Config, c.Sources(), GGUFOptions{Type: f16, Metadata: kv}); err != nil {
+			t.Fatal(err)
+		}
+		g := mustOpen(t, path)
+		if g.Vocab.AddSpacePrefix != want {
+			t.Errorf("%s: add_space_prefix %v", config, g.Vocab.AddSpacePrefix)
+		}
+		files, err := g.TokenizerFiles()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has := bytes.Contains(files["tokenizer_config.json"], []byte(`"add_prefix_space": false`)); has == want {
+			t.Errorf("%s: came back as %s", config, files["tokenizer_config.json"])
+		}
+	}
+}

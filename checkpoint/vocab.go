@@ -385,6 +385,9 @@ func (f TokenizerFiles) Metadata(cfg *Config) (kv []KV, notes []string, err erro
 	if err != nil {
 		return nil, nil, &FormatError{File: file, Offset: -1, Err: err}
 	}
+	if v.model == "llama" && special.noPrefix {
+		v.dummyPrefix = false
+	}
 	kv = []KV{{"tokenizer.ggml.model", v.model}, {"tokenizer.ggml.pre", v.pre}, {"tokenizer.ggml.tokens", v.tokens}}
 	if v.model == "llama" {
 		kv = append(kv, KV{"tokenizer.ggml.scores", v.scores})
@@ -570,6 +573,7 @@ type specialTokens struct {
 	bos, eos, pad  string
 	addBOS, addEOS *bool
 	legacy         *bool
+	noPrefix       bool // text gets no space in front, whatever the vocabulary's own file says
 }
 
 // addTokens adds the tokens of added_tokens.json and tokenizer_config.json and
@@ -624,6 +628,10 @@ func (f TokenizerFiles) addTokens(v *rawVocab) (specialTokens, error) {
 				b := o.bool(key)
 				*dst = &b
 			}
+		}
+		// As in Hugging Face's class for Llama; others take what tokenizer.json says.
+		if class := o.string("tokenizer_class"); o.has("add_prefix_space") && (class == "" || strings.Contains(class, "Llama")) {
+			s.noPrefix = !o.bool("add_prefix_space")
 		}
 		var decoder map[string]struct {
 			Content string `json:"content"`
@@ -738,6 +746,9 @@ func (c *Checkpoint) TokenizerFiles() (TokenizerFiles, error) {
 			return nil, fmt.Errorf("%s: the vocabulary has no scores", c.Path)
 		}
 		out["tokenizer.model"] = v.sentencePieceModel()
+		if !g.AddSpacePrefix {
+			config["add_prefix_space"] = false // transformers 5 asks nothing else
+		}
 	case "gpt2":
 		config["tokenizer_class"] = "PreTrainedTokenizerFast"
 		data, err := byteLevelJSON(tokens, types, g.Merges, g.Pre, g.AddSpacePrefix)

@@ -14,6 +14,8 @@ type fileConfig struct {
 	bos, eos, unk, pad string
 	addBOS, addEOS     *bool
 	legacy             *bool
+	prefixSpace        *bool    // add_prefix_space
+	class              string   // tokenizer_class
 	extra              []string // further control tokens
 	added              []hfAdded
 }
@@ -168,6 +170,7 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 		return nil, err
 	}
 	e.override(opt.Legacy)
+	e.prefixSpace(&cfg, byteLevel)
 	if byteLevel {
 		if e.meta != nil || e.spaces {
 			return nil, errors.New(`it asks for bytes and for "▁" at once`)
@@ -237,6 +240,9 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 
 	if err := t.readDecoder(f.Decoder, byteLevel, normed); err != nil {
 		return nil, err
+	}
+	if e.meta != nil && e.meta.never && t.dec.lead == leadText {
+		t.dec.lead = leadKeep // without a space in front there is none to strip
 	}
 	// Decoded like the added token that it may be, but text without pieces becomes it: no control token.
 	if t.unk >= 0 {
@@ -542,6 +548,32 @@ func (e *hfEngine) override(l Legacy) {
 		e.prepend, e.meta = true, nil
 	case LegacyOff:
 		e.prepend, e.meta = false, &metaStep{first: true}
+	}
+}
+
+// llamaClass tells whether tokenizer_config.json leaves the way of spaces to it, as
+// Hugging Face's class for Llama does; the generic ones take tokenizer.json's.
+func (c *fileConfig) llamaClass() bool {
+	return c.class == "" || strings.HasPrefix(c.class, "Llama") || strings.HasPrefix(c.class, "CodeLlama")
+}
+
+// noPrefix tells whether text gets no space in front, whatever the vocabulary's own file says.
+func (c *fileConfig) noPrefix() bool {
+	return c.prefixSpace != nil && !*c.prefixSpace && c.llamaClass()
+}
+
+// prefixSpace applies tokenizer_config.json's add_prefix_space, as the classes for Llama and
+// GPT-2 do.
+func (e *hfEngine) prefixSpace(c *fileConfig, byteLevel bool) {
+	switch {
+	case c.prefixSpace == nil:
+	case byteLevel && strings.HasPrefix(c.class, "GPT2"):
+		e.pre = slices.DeleteFunc(e.pre, func(s preStep) bool { _, is := s.(prefixStep); return is })
+		if *c.prefixSpace {
+			e.pre = append([]preStep{prefixStep{}}, e.pre...)
+		}
+	case !byteLevel && c.noPrefix() && (e.prepend || e.meta != nil && !e.meta.split):
+		e.prepend, e.meta = false, &metaStep{never: true}
 	}
 }
 

@@ -105,7 +105,7 @@ func openFolder(dir string, read reader, opt Options) (*Tokenizer, error) {
 	if opt.Legacy == LegacyAuto && cfg.legacy != nil && !*cfg.legacy {
 		opt.Legacy = LegacyOff
 	}
-	t, err := FromSentencePiece(data, opt)
+	t, err := fromSentencePiece(data, opt, cfg.noPrefix())
 	if err != nil {
 		return nil, inFile(filepath.Join(dir, "tokenizer.model"), err)
 	}
@@ -201,6 +201,8 @@ func (c *fileConfig) read(dir string, read reader) error {
 		AddBOS *bool              `json:"add_bos_token"`
 		AddEOS *bool              `json:"add_eos_token"`
 		Legacy *bool              `json:"legacy"`
+		Prefix *bool              `json:"add_prefix_space"`
+		Class  string             `json:"tokenizer_class"`
 		Added  map[string]hfAdded `json:"added_tokens_decoder"`
 	}
 	load := func(name string, into any) (bool, error) {
@@ -234,6 +236,7 @@ func (c *fileConfig) read(dir string, read reader) error {
 	}
 	c.bos, c.eos, c.unk, c.pad = string(config.BOS), string(config.EOS), string(config.UNK), string(config.PAD)
 	c.addBOS, c.addEOS, c.legacy = config.AddBOS, config.AddEOS, config.Legacy
+	c.prefixSpace, c.class = config.Prefix, config.Class
 	for key, a := range config.Added {
 		id, err := strconv.ParseInt(key, 10, 32)
 		if err != nil {

@@ -9,10 +9,17 @@ import (
 // FromSentencePiece makes a tokenizer of a SentencePiece model file (BPE or
 // unigram).
 func FromSentencePiece(data []byte, opt Options) (*Tokenizer, error) {
+	return fromSentencePiece(data, opt, false)
+}
+
+// fromSentencePiece is FromSentencePiece; noPrefix says that text gets no space in front
+// though the model asks for one.
+func fromSentencePiece(data []byte, opt Options, noPrefix bool) (*Tokenizer, error) {
 	m, err := parseSPModel(data)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: SentencePiece model: %w", err)
 	}
+	m.noPrefix = noPrefix
 	t, err := fromSPModel(m, opt, false)
 	if err != nil {
 		return nil, err
@@ -98,9 +105,10 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: SentencePiece model: %w", err)
 	}
-	norm.dummy, norm.remove, norm.escape, norm.suffix = m.dummyPrefix, m.removeExtra, m.escape, m.suffix
+	dummy := m.dummyPrefix && !m.noPrefix
+	norm.dummy, norm.remove, norm.escape, norm.suffix = dummy, m.removeExtra, m.escape, m.suffix
 
-	e := &spEngine{norm: norm, dummy: m.dummyPrefix, firstOnly: opt.Legacy == LegacyOff, unk: unk, byteIDs: bytes}
+	e := &spEngine{norm: norm, dummy: dummy, firstOnly: opt.Legacy == LegacyOff, unk: unk, byteIDs: bytes}
 	var markKeys, markForms []string
 	var markIDs []int32
 	for i := range m.pieces {
@@ -178,9 +186,12 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 	switch {
 	case converted:
 		t.dec.lead, t.dec.replaceRun = leadText, true
+		if m.noPrefix {
+			t.dec.lead = leadKeep
+		}
 	case m.removeExtra:
 		t.dec.lead = leadAllPiece
-	case m.dummyPrefix:
+	case dummy:
 		t.dec.lead = leadPiece
 	}
 	for i, p := range m.pieces {
@@ -226,5 +237,5 @@ func convertedLlama(m *spModel) (*hfEngine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hfEngine{spaces: true, meta: &metaStep{first: true}, model: c, split: c.split}, nil
+	return &hfEngine{spaces: true, meta: &metaStep{first: !m.noPrefix, never: m.noPrefix}, model: c, split: c.split}, nil
 }

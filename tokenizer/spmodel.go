@@ -27,6 +27,7 @@ type spModel struct {
 	normName    string
 	charsmap    []byte
 	dummyPrefix bool
+	noPrefix    bool // files beside the model overrule dummyPrefix
 	removeExtra bool
 	escape      bool
 	denormMap   []byte
