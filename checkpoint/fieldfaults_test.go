@@ -205,7 +205,7 @@ func TestAddPrefixSpaceThroughGGUF(t *testing.T) {
 			}
 		}
 		c := mustOpen(t, dir)
-		kv, err := c.TokenizerMetadata()
+		kv, _, err := c.TokenizerMetadata()
 		if err != nil {
 			t.Fatal(err)
 		}
