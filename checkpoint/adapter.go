@@ -312,17 +312,20 @@ func parsePEFT(data []byte) (peftConfig, error) {
 	if err != nil {
 		return peftConfig{}, err
 	}
-	o.need("peft_type", "r", "lora_alpha")
+	o.need("peft_type")
+	if o.err == nil {
+		if err := checkPEFT(o); err != nil {
+			return peftConfig{}, err
+		}
+	}
+	o.need("r", "lora_alpha")
 	p := peftConfig{rank: o.int("r", 0), alpha: o.float("lora_alpha", 0), rslora: o.bool("use_rslora"), base: o.string("base_model_name_or_path"), tied: o.bool("ensure_weight_tying")}
-	typ := o.string("peft_type")
 	o.get("alpha_pattern", "a map of numbers", &p.alphaPattern)
 	fan, bias := o.bool("fan_in_fan_out"), o.string("bias")
 	if o.err != nil {
 		return p, o.err
 	}
 	switch {
-	case typ != "LORA":
-		return p, fmt.Errorf("peft_type %q is not supported (LORA is)", typ)
 	case fan:
 		return p, fmt.Errorf("fan_in_fan_out is not supported: a Llama has no transposed layers")
 	case bias != "" && bias != "none":
