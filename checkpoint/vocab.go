@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -11,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"leolm/internal/protobuf"
 	"leolm/tokenizer"
 )
 
@@ -44,59 +44,15 @@ type rawVocab struct {
 	beyond        []string // tokens left out for want of rows
 }
 
-// pbFields walks the fields of a protocol buffer message: field number, and
-// either a number (varint and fixed32) or bytes.
-func pbFields(b []byte, field func(number int, value uint64, data []byte) error) error {
-	for len(b) > 0 {
-		tag, n := binary.Uvarint(b)
-		if n <= 0 {
-			return fmt.Errorf("damaged at a field's tag")
-		}
-		b = b[n:]
-		var value uint64
-		var data []byte
-		switch tag & 7 {
-		case 0:
-			if value, n = binary.Uvarint(b); n <= 0 {
-				return fmt.Errorf("damaged at a number")
-			}
-		case 1:
-			if n = 8; len(b) < n {
-				return fmt.Errorf("truncated")
-			}
-			value = binary.LittleEndian.Uint64(b)
-		case 2:
-			size, m := binary.Uvarint(b)
-			if m <= 0 || size > uint64(len(b)-m) {
-				return fmt.Errorf("truncated: a field of %d bytes where %d are left", size, len(b))
-			}
-			data = b[m : m+int(size)]
-			n = m + int(size)
-		case 5:
-			if n = 4; len(b) < n {
-				return fmt.Errorf("truncated")
-			}
-			value = uint64(binary.LittleEndian.Uint32(b))
-		default:
-			return fmt.Errorf("damaged: wire type %d", tag&7)
-		}
-		if err := field(int(tag>>3), value, data); err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
 // sentencePiece reads a tokenizer.model (sentencepiece_model.proto).
 func sentencePiece(data []byte) (*rawVocab, error) {
 	v := &rawVocab{model: "llama", pre: "default", bos: 1, eos: 2, unk: 0, pad: -1, dummyPrefix: true, removeExtra: true}
 	modelType := uint64(1)
-	err := pbFields(data, func(number int, _ uint64, data []byte) error {
+	err := protobuf.Fields(data, 0, func(number int, _ uint64, data []byte, at int) error {
 		switch number {
 		case 1: // pieces
 			text, score, typ := "", float32(0), uint64(tokenNormal)
-			err := pbFields(data, func(number int, value uint64, data []byte) error {
+			err := protobuf.Fields(data, at, func(number int, value uint64, data []byte, _ int) error {
 				switch number {
 				case 1:
 					text = string(data)
@@ -113,7 +69,7 @@ func sentencePiece(data []byte) (*rawVocab, error) {
 			v.tokens, v.scores, v.types = append(v.tokens, text), append(v.scores, score), append(v.types, int32(typ))
 			return err
 		case 2: // trainer_spec
-			return pbFields(data, func(number int, value uint64, _ []byte) error {
+			return protobuf.Fields(data, at, func(number int, value uint64, _ []byte, _ int) error {
 				switch number {
 				case 3:
 					modelType = value
@@ -129,7 +85,7 @@ func sentencePiece(data []byte) (*rawVocab, error) {
 				return nil
 			})
 		case 3: // normalizer_spec
-			return pbFields(data, func(number int, value uint64, data []byte) error {
+			return protobuf.Fields(data, at, func(number int, value uint64, data []byte, _ int) error {
 				switch number {
 				case 2:
 					v.charsmap = data
@@ -159,50 +115,32 @@ func sentencePiece(data []byte) (*rawVocab, error) {
 	return v, nil
 }
 
-// appendField appends a length-delimited protocol buffer field.
-func appendField(b []byte, number int, data []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(number)<<3|2)
-	b = binary.AppendUvarint(b, uint64(len(data)))
-	return append(b, data...)
-}
-
-func appendNumber(b []byte, number int, value uint64) []byte {
-	return binary.AppendUvarint(binary.AppendUvarint(b, uint64(number)<<3), value)
-}
-
 // sentencePieceModel writes a tokenizer.model.
 func (v *rawVocab) sentencePieceModel() []byte {
 	var out []byte
 	fallback := false
 	for i, text := range v.tokens {
-		p := appendField(nil, 1, []byte(text))
-		p = append(binary.AppendUvarint(p, 2<<3|5), 0, 0, 0, 0)
-		binary.LittleEndian.PutUint32(p[len(p)-4:], math.Float32bits(v.scores[i]))
+		p := protobuf.AppendBytes(nil, 1, text)
+		p = protobuf.AppendFloat(p, 2, v.scores[i])
 		if v.types[i] != tokenNormal {
-			p = appendNumber(p, 3, uint64(v.types[i]))
+			p = protobuf.AppendVarint(p, 3, int64(v.types[i]))
 		}
 		fallback = fallback || v.types[i] == tokenByte
-		out = appendField(out, 1, p)
+		out = protobuf.AppendBytes(out, 1, p)
 	}
-	flag := func(b bool) uint64 {
-		if b {
-			return 1
-		}
-		return 0
-	}
-	spec := appendNumber(nil, 3, 2) // BPE
-	spec = appendNumber(spec, 4, uint64(len(v.tokens)))
-	spec = appendNumber(spec, 35, flag(fallback))
+	spec := protobuf.AppendVarint(nil, 3, 2) // BPE
+	spec = protobuf.AppendVarint(spec, 4, int64(len(v.tokens)))
+	spec = protobuf.AppendBool(spec, 35, fallback)
 	for i, id := range []int{v.unk, v.bos, v.eos, v.pad} {
-		spec = appendNumber(spec, 40+i, uint64(int64(id)))
+		spec = protobuf.AppendVarint(spec, 40+i, int64(id))
 	}
-	out = appendField(out, 2, spec)
-	norm := appendField(nil, 1, []byte("identity"))
-	norm = appendField(norm, 2, v.charsmap)
-	norm = appendNumber(norm, 3, flag(v.dummyPrefix))
-	norm = appendNumber(norm, 4, flag(v.removeExtra))
-	norm = appendNumber(norm, 5, 1)
-	return appendField(out, 3, norm)
+	out = protobuf.AppendBytes(out, 2, spec)
+	norm := protobuf.AppendBytes(nil, 1, "identity")
+	norm = protobuf.AppendBytes(norm, 2, v.charsmap)
+	norm = protobuf.AppendBool(norm, 3, v.dummyPrefix)
+	norm = protobuf.AppendBool(norm, 4, v.removeExtra)
+	norm = protobuf.AppendBool(norm, 5, true)
+	return protobuf.AppendBytes(out, 3, norm)
 }
 
 // hfTokenizer is the part of tokenizer.json that a vocabulary is made of.
