@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,34 +99,80 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, jsonError(data, err)
 	}
+	m, merges, err := f.model()
+	if err != nil {
+		return nil, err
+	}
+	pieces, err := f.pieces(m)
+	if err != nil {
+		return nil, err
+	}
+	t := newTokenizer(pieces, opt)
+	for i, p := range pieces {
+		if p == "" {
+			t.kinds[i] = Unused
+		}
+	}
+	e, byteLevel, err := t.hfEncoder(&f, m, merges, opt, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	t.engine = e
+	if err := t.addHF(&f, &cfg, opt); err != nil {
+		return nil, err
+	}
+	normed := t.matchAdded(e)
+	if err := t.readDecoder(f.Decoder, byteLevel, normed); err != nil {
+		return nil, err
+	}
+	if e.meta != nil && e.meta.never && t.dec.lead == leadText {
+		t.dec.lead = leadKeep // without a space in front there is none to strip
+	}
+	// Decoded like the added token that it may be, but text without pieces becomes it: no control token.
+	if t.unk >= 0 {
+		t.kinds[t.unk] = Unknown
+	}
+	if err := t.readTemplate(f.PostProcessor); err != nil {
+		return nil, err
+	}
+	t.applyConfig(cfg)
+	return t, nil
+}
+
+// model reads the model and its merges.
+func (f *hfFile) model() (*hfModel, [][2]string, error) {
 	if len(f.Model) == 0 || string(f.Model) == "null" {
-		return nil, errors.New("it has no model")
+		return nil, nil, errors.New("it has no model")
 	}
 	var head struct {
 		Type string `json:"type"`
 	}
 	if err := json.Unmarshal(f.Model, &head); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// Old files name no type; merges are what only BPE has.
 	if head.Type != "BPE" && !(head.Type == "" && strings.Contains(string(f.Model[:min(len(f.Model), 1<<20)]), `"merges"`)) {
-		return nil, fmt.Errorf("its model is of type %q; Leo reads BPE (of SentencePiece unigram models, give the tokenizer.model)", head.Type)
+		return nil, nil, fmt.Errorf("its model is of type %q; Leo reads BPE (of SentencePiece unigram models, give the tokenizer.model)", head.Type)
 	}
 	var m hfModel
 	if err := json.Unmarshal(f.Model, &m); err != nil {
-		return nil, fmt.Errorf("model: %w", err)
+		return nil, nil, fmt.Errorf("model: %w", err)
 	}
 	if m.Prefix != nil && *m.Prefix != "" || m.Suffix != nil && *m.Suffix != "" {
-		return nil, errors.New("model: continuing_subword_prefix and end_of_word_suffix aren't supported")
+		return nil, nil, errors.New("model: continuing_subword_prefix and end_of_word_suffix aren't supported")
 	}
 	if m.Dropout != nil && *m.Dropout != 0 {
-		return nil, fmt.Errorf("model: BPE with dropout %v gives random ids", *m.Dropout)
+		return nil, nil, fmt.Errorf("model: BPE with dropout %v gives random ids", *m.Dropout)
 	}
 	merges, err := hfMerges(m.Merges)
 	if err != nil {
-		return nil, fmt.Errorf("model: %w", err)
+		return nil, nil, fmt.Errorf("model: %w", err)
 	}
+	return &m, merges, nil
+}
 
+// pieces lists the text of every id, "" where there is none.
+func (f *hfFile) pieces(m *hfModel) ([]string, error) {
 	size := int32(0)
 	for piece, id := range m.Vocab {
 		if id < 0 || id >= maxPieces {
@@ -153,37 +198,35 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 		}
 		pieces[id] = piece
 	}
-	t := newTokenizer(pieces, opt)
-	for i, p := range pieces {
-		if p == "" {
-			t.kinds[i] = Unused
-		}
-	}
+	return pieces, nil
+}
 
+// hfEncoder builds the stages of encoding and reports whether words are bytes.
+func (t *Tokenizer) hfEncoder(f *hfFile, m *hfModel, merges [][2]string, opt Options, cfg *fileConfig) (*hfEngine, bool, error) {
 	// With a byte-level vocabulary bytes are written in an alphabet of their own.
 	e := &hfEngine{}
 	if err := e.normalizers(f.Normalizer); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	byteLevel, err := e.preTokenizers(f.PreTokenizer)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	e.override(opt.Legacy)
-	e.prefixSpace(&cfg, byteLevel)
+	e.prefixSpace(cfg, byteLevel)
 	if byteLevel {
 		if e.meta != nil || e.spaces {
-			return nil, errors.New(`it asks for bytes and for "▁" at once`)
+			return nil, false, errors.New(`it asks for bytes and for "▁" at once`)
 		}
 		model, err := newByteBPE(m.Vocab, merges, m.IgnoreMerges)
 		if err != nil {
-			return nil, fmt.Errorf("model: %w", err)
+			return nil, false, fmt.Errorf("model: %w", err)
 		}
 		e.model = model
 	} else {
-		model, err := newCharBPE(&m, merges, e.spaces)
+		model, err := newCharBPE(m, merges, e.spaces)
 		if err != nil {
-			return nil, fmt.Errorf("model: %w", err)
+			return nil, false, fmt.Errorf("model: %w", err)
 		}
 		if m.Unk != nil {
 			t.unk = m.Vocab[*m.Unk]
@@ -198,8 +241,11 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 		e.model = model
 		e.split = model.split
 	}
-	t.engine = e
+	return e, byteLevel, nil
+}
 
+// addHF adds the tokens of tokenizer.json and of the files beside it.
+func (t *Tokenizer) addHF(f *hfFile, cfg *fileConfig, opt Options) error {
 	control := map[string]bool{}
 	for _, s := range slices.Concat(cfg.extra, []string{cfg.bos, cfg.eos, cfg.unk, cfg.pad}) {
 		if s != "" {
@@ -215,7 +261,7 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 				continue // the same token in both files
 			}
 			if err := t.mayAdd(a); err != nil {
-				return nil, err
+				return err
 			}
 			kind := UserDefined
 			if a.Special || opt.Specials == SpecialsTrusted && (control[a.Content] || markerShaped(a.Content)) {
@@ -224,6 +270,12 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 			t.addToken(addedToken{id: a.ID, text: a.Content, kind: kind, singleWord: a.SingleWord, lstrip: a.LStrip, rstrip: a.RStrip, normalized: a.Normalized})
 		}
 	}
+	return nil
+}
+
+// matchAdded makes the matchers of added tokens, of raw and of normalized text, and
+// returns the tokens of the latter.
+func (t *Tokenizer) matchAdded(e *hfEngine) []addedToken {
 	var raw, normed []addedToken
 	for _, a := range t.added {
 		if a.normalized && e.normalizes() {
@@ -237,22 +289,7 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 	if e.normed != nil {
 		e.normed.meta = e.spaces
 	}
-
-	if err := t.readDecoder(f.Decoder, byteLevel, normed); err != nil {
-		return nil, err
-	}
-	if e.meta != nil && e.meta.never && t.dec.lead == leadText {
-		t.dec.lead = leadKeep // without a space in front there is none to strip
-	}
-	// Decoded like the added token that it may be, but text without pieces becomes it: no control token.
-	if t.unk >= 0 {
-		t.kinds[t.unk] = Unknown
-	}
-	if err := t.readTemplate(f.PostProcessor); err != nil {
-		return nil, err
-	}
-	t.applyConfig(cfg)
-	return t, nil
+	return normed
 }
 
 func (t *Tokenizer) isAdded(text string) bool {
@@ -324,257 +361,6 @@ func hfMerges(raw json.RawMessage) ([][2]string, error) {
 		pairs = append(pairs, [2]string{a, b})
 	}
 	return pairs, nil
-}
-
-func flatten(p *hfPart, parts func(*hfPart) []*hfPart, depth int) ([]*hfPart, error) {
-	if p == nil {
-		return nil, nil
-	}
-	if p.Type != "Sequence" {
-		return []*hfPart{p}, nil
-	}
-	if depth > 8 {
-		return nil, errors.New("sequences are nested too deeply")
-	}
-	var all []*hfPart
-	for _, q := range parts(p) {
-		list, err := flatten(q, parts, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, list...)
-	}
-	return all, nil
-}
-
-func (p *hfPattern) compile() (*pattern, error) {
-	switch {
-	case p == nil || p.String == nil && p.Regex == nil:
-		return nil, errors.New("a pattern is missing")
-	case p.String != nil:
-		return &pattern{literal: *p.String}, nil
-	}
-	re, err := compileExpression(*p.Regex)
-	return &pattern{re: re}, err
-}
-
-// normalizers reads the normaliser. The pair Prepend "▁", Replace " " by "▁" at
-// its end becomes the engine's own form: spaces, and a prefix.
-func (e *hfEngine) normalizers(p *hfPart) error {
-	list, err := flatten(p, func(p *hfPart) []*hfPart { return p.Normalizers }, 0)
-	if err != nil {
-		return err
-	}
-	isPrepend := func(q *hfPart) bool { return q.Type == "Prepend" && q.Prepend == meta }
-	isReplace := func(q *hfPart) bool {
-		return q.Type == "Replace" && q.Content == meta && q.Pattern != nil && q.Pattern.String != nil && *q.Pattern.String == " "
-	}
-	if n := len(list); n >= 1 && isReplace(list[n-1]) {
-		e.spaces = true
-		list = list[:n-1]
-		if n >= 2 && isPrepend(list[n-2]) {
-			e.prepend = true
-			list = list[:n-2]
-		}
-	} else if n >= 2 && isReplace(list[n-2]) && isPrepend(list[n-1]) {
-		e.spaces, e.prepend = true, true
-		list = list[:n-2]
-	}
-	for _, q := range list {
-		var step normStep
-		switch q.Type {
-		case "NFC":
-			step = formNFC
-		case "NFD":
-			step = formNFD
-		case "NFKC":
-			step = formNFKC
-		case "NFKD":
-			step = formNFKD
-		case "Lowercase":
-			step = mapRunes(lowercase)
-		case "StripAccents":
-			step = mapRunes(stripAccents)
-		case "Strip":
-			step = trimSpace{q.StripLeft, q.StripRight}
-		case "Prepend":
-			step = prepend{q.Prepend}
-		case "Replace":
-			pat, err := q.Pattern.compile()
-			if err != nil {
-				return fmt.Errorf("normaliser Replace: %w", err)
-			}
-			if pat.re == nil {
-				step = replaceText{pat.literal, q.Content}
-			} else {
-				step = replaceMatches{pat, q.Content}
-			}
-		default:
-			return fmt.Errorf("normaliser %q isn't supported", q.Type)
-		}
-		e.norms = append(e.norms, step)
-	}
-	return nil
-}
-
-// The expressions that wordRule matches by hand, as files spell them.
-var knownRules = map[string]*wordRule{
-	`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                                                       ruleGPT2,
-	`(?:'s|'t|'re|'ve|'m|'ll|'d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                                                   ruleGPT2,
-	`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                                                          ruleGPT2,
-	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`:                              ruleLlama3,
-	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`:                                   ruleQwen2,
-	`(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`: {modern: true, digits: 3, noLongS: true},
-}
-
-// preTokenizers reads the pre-tokenizer and reports whether words are bytes.
-func (e *hfEngine) preTokenizers(p *hfPart) (byteLevel bool, err error) {
-	list, err := flatten(p, func(p *hfPart) []*hfPart { return p.Pretokenizers }, 0)
-	if err != nil {
-		return false, err
-	}
-	var behind []preStep // behind ByteLevel: on bytes in their alphabet
-	for _, q := range list {
-		switch q.Type {
-		case "ByteLevel":
-			if byteLevel {
-				return false, errors.New("a second ByteLevel isn't supported")
-			}
-			byteLevel = true
-			if q.PrefixSpace == nil || *q.PrefixSpace {
-				e.pre = append(e.pre, prefixStep{})
-			}
-			if q.UseRegex == nil || *q.UseRegex {
-				e.pre = append(e.pre, ruleStep{ruleGPT2})
-			}
-		case "Metaspace":
-			if len(list) > 1 {
-				return false, errors.New("pre-tokenizer Metaspace is supported only alone")
-			}
-			if err := e.metaspace(q); err != nil {
-				return false, err
-			}
-		default:
-			step, err := q.preStep()
-			if err != nil {
-				return false, err
-			}
-			if byteLevel {
-				behind = append(behind, step)
-			} else {
-				e.pre = append(e.pre, step)
-			}
-		}
-	}
-	if len(behind) > 0 {
-		e.pre = append(e.pre, byteSteps(behind))
-	}
-	return byteLevel, nil
-}
-
-// preStep is a pre-tokenizer that only cuts.
-func (p *hfPart) preStep() (preStep, error) {
-	switch p.Type {
-	case "Digits":
-		return digitsStep{p.Individual}, nil
-	case "Punctuation":
-		behavior := cmp.Or(p.Behavior, "Isolated")
-		if !slices.Contains(splitBehaviors, behavior) {
-			return nil, fmt.Errorf("pre-tokenizer Punctuation: unknown behavior %q", behavior)
-		}
-		re, err := compileExpression(punctuation)
-		return splitStep{&pattern{re: re}, behavior, false}, err
-	case "Split":
-		if rule := p.rule(); rule != nil {
-			return ruleStep{rule}, nil
-		}
-		pat, err := p.Pattern.compile()
-		if err != nil {
-			return nil, fmt.Errorf("pre-tokenizer Split: %w", err)
-		}
-		if !slices.Contains(splitBehaviors, p.Behavior) {
-			return nil, fmt.Errorf("pre-tokenizer Split: unknown behavior %q", p.Behavior)
-		}
-		return splitStep{pat, p.Behavior, p.Invert}, nil
-	}
-	return nil, fmt.Errorf("pre-tokenizer %q isn't supported", p.Type)
-}
-
-var splitBehaviors = []string{"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"}
-
-// punctuation is what the step Punctuation takes for it.
-const punctuation = `[!-/:-@\[-` + "`" + `{-~\p{P}]`
-
-// rule is the rule that a Split with one of the known expressions follows, or nil.
-func (p *hfPart) rule() *wordRule {
-	if p.Pattern == nil || p.Pattern.Regex == nil {
-		return nil
-	}
-	// The expressions match every character, so that nothing lies between words.
-	if p.Behavior == "Isolated" && !p.Invert || p.Behavior == "Removed" && p.Invert {
-		return knownRules[*p.Pattern.Regex]
-	}
-	return nil
-}
-
-// metaspace reads the pre-tokenizer Metaspace.
-func (e *hfEngine) metaspace(p *hfPart) error {
-	if p.Replacement != meta {
-		return fmt.Errorf("pre-tokenizer Metaspace with %q for a space isn't supported", p.Replacement)
-	}
-	s := metaStep{split: p.Split == nil || *p.Split}
-	switch {
-	case p.Scheme == "first":
-		s.first = true
-	case p.Scheme == "never" || p.Scheme == "" && p.PrefixSpace != nil && !*p.PrefixSpace:
-		s.never = true
-	case p.Scheme == "always" || p.Scheme == "":
-	default:
-		return fmt.Errorf("pre-tokenizer Metaspace: unknown prepend_scheme %q", p.Scheme)
-	}
-	e.meta = &s
-	e.spaces = true
-	return nil
-}
-
-// override applies Options.Legacy to a tokenizer of Llama's kind.
-func (e *hfEngine) override(l Legacy) {
-	llama := e.prepend || e.meta != nil && !e.meta.never && !e.meta.split
-	if !llama {
-		return
-	}
-	switch l {
-	case LegacyOn:
-		e.prepend, e.meta = true, nil
-	case LegacyOff:
-		e.prepend, e.meta = false, &metaStep{first: true}
-	}
-}
-
-// llamaClass tells whether tokenizer_config.json leaves the way of spaces to it, as
-// Hugging Face's class for Llama does; the generic ones take tokenizer.json's.
-func (c *fileConfig) llamaClass() bool {
-	return c.class == "" || strings.HasPrefix(c.class, "Llama") || strings.HasPrefix(c.class, "CodeLlama")
-}
-
-// noPrefix tells whether text gets no space in front, whatever the vocabulary's own file says.
-func (c *fileConfig) noPrefix() bool {
-	return c.prefixSpace != nil && !*c.prefixSpace && c.llamaClass()
-}
-
-// prefixSpace applies tokenizer_config.json's add_prefix_space, as the classes for Llama and
-// GPT-2 do.
-func (e *hfEngine) prefixSpace(c *fileConfig, byteLevel bool) {
-	switch {
-	case c.prefixSpace == nil:
-	case byteLevel && strings.HasPrefix(c.class, "GPT2"):
-		e.pre = slices.DeleteFunc(e.pre, func(s preStep) bool { _, is := s.(prefixStep); return is })
-		if *c.prefixSpace {
-			e.pre = append([]preStep{prefixStep{}}, e.pre...)
-		}
-	case !byteLevel && c.noPrefix() && (e.prepend || e.meta != nil && !e.meta.split):
-		e.prepend, e.meta = false, &metaStep{never: true}
-	}
 }
 
 // readDecoder finds the decoding that a file describes. Added tokens of the
