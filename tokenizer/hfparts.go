@@ -170,6 +170,11 @@ func (p *hfPart) preStep() (preStep, error) {
 		if rule := p.rule(); rule != nil {
 			return ruleStep{rule}, nil
 		}
+		if p.Pattern != nil && p.Pattern.Regex != nil && p.Behavior == "Isolated" && !p.Invert {
+			if groups, ok := knownGroups[*p.Pattern.Regex]; ok {
+				return groups, nil
+			}
+		}
 		pat, err := p.Pattern.compile()
 		if err != nil {
 			return nil, fmt.Errorf("pre-tokenizer Split: %w", err)

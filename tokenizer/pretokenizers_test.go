@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"compress/gzip"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -171,6 +172,33 @@ func TestExpressions(t *testing.T) {
 	for _, in := range []string{`[a`, `(a`, `a)`, `\`, `[[:alpha:]]`, `[a[^b]]`, `[^a&&[b]]`, `[a&&b]`, `\p{L`, strings.Repeat("(", 1000), strings.Repeat("a", 1<<17)} {
 		if got, err := compileExpression(in); err == nil {
 			t.Errorf("%.20s is taken for %.20s", in, got)
+		}
+	}
+}
+
+// Groups of digits are cut as the expressions cut them, in time that grows with the text.
+func TestDigitGroups(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	parts := []string{"1", "22", "333", "4444", "0123456789", "½", "²", "٣", "a", "ä", "_", " ", ".", "\u0301", "\n"}
+	for expr, groups := range knownGroups {
+		re, err := compileExpression(expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := splitStep{&pattern{re: re}, "Isolated", false}
+		for range 2000 {
+			text := ""
+			for range 1 + rng.IntN(8) {
+				text += parts[rng.IntN(len(parts))]
+			}
+			in := []span{{0, len(text)}}
+			if a, b := groups.cut(nil, text, in), want.cut(nil, text, in); !slices.Equal(a, b) {
+				t.Fatalf("%s: %q is cut at %v, the expression cuts at %v", expr, text, a, b)
+			}
+		}
+		long := strings.Repeat("7", 1<<20)
+		if n := len(groups.cut(nil, long, []span{{0, len(long)}})); n != (1<<20+2)/3 {
+			t.Errorf("%s: %d groups", expr, n)
 		}
 	}
 }
