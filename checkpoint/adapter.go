@@ -286,6 +286,9 @@ func (a *Adapter) madeFor() string {
 }
 
 func newTensor(name string, s *Stored) (*Tensor, error) {
+	if err := s.readable(); err != nil {
+		return nil, err
+	}
 	row, err := s.DType.RowSize(s.Shape.Cols())
 	if err != nil {
 		return nil, &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Err: err}
@@ -309,17 +312,20 @@ func parsePEFT(data []byte) (peftConfig, error) {
 	if err != nil {
 		return peftConfig{}, err
 	}
-	o.need("peft_type", "r", "lora_alpha")
+	o.need("peft_type")
+	if o.err == nil {
+		if err := checkPEFT(o); err != nil {
+			return peftConfig{}, err
+		}
+	}
+	o.need("r", "lora_alpha")
 	p := peftConfig{rank: o.int("r", 0), alpha: o.float("lora_alpha", 0), rslora: o.bool("use_rslora"), base: o.string("base_model_name_or_path"), tied: o.bool("ensure_weight_tying")}
-	typ := o.string("peft_type")
 	o.get("alpha_pattern", "a map of numbers", &p.alphaPattern)
 	fan, bias := o.bool("fan_in_fan_out"), o.string("bias")
 	if o.err != nil {
 		return p, o.err
 	}
 	switch {
-	case typ != "LORA":
-		return p, fmt.Errorf("peft_type %q is not supported (LORA is)", typ)
 	case fan:
 		return p, fmt.Errorf("fan_in_fan_out is not supported: a Llama has no transposed layers")
 	case bias != "" && bias != "none":
@@ -393,7 +399,7 @@ func openPEFT(dir string) (_ *Adapter, err error) {
 	index := map[string]int{}
 	for i := range stored {
 		s := &stored[i]
-		name := strings.TrimPrefix(s.Name, "base_model.model.")
+		name := strings.TrimPrefix(plainName(s.Name), "base_model.model.")
 		m := loraName.FindStringSubmatch(name)
 		if m == nil {
 			if strings.Contains(name, "lora_embedding_") {

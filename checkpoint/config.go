@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"leolm/internal/pyjson"
 	"leolm/tensor"
 )
 
@@ -41,57 +42,28 @@ type Config struct {
 	TransformersModel string       // architectures[0], such as "LlamaForCausalLM"; for reports
 }
 
-// RopeScaling says how rotary positions are stretched.
+// RopeScaling says how rotary positions are stretched; package llama has the
+// formulas.
 //
 // "linear" divides positions by Factor. "llama3" divides frequencies by Factor
 // below the wavelength OriginalMaxPositions/LowFreqFactor, leaves them above
-// OriginalMaxPositions/HighFreqFactor and blends between (as
-// transformers.modeling_rope_utils). "factors" divides frequency i by
+// OriginalMaxPositions/HighFreqFactor and blends between. "yarn" (Peng et al.
+// 2023) does the same by the number of turns in OriginalMaxPositions, from
+// BetaSlow to BetaFast. "dynamic" raises θ with the length of the text once that
+// exceeds MaxPositions. "longrope" divides frequency i by Short[i], in texts
+// longer than OriginalMaxPositions by Long[i]. "factors" divides frequency i by
 // Factors[i] (GGUF's rope_freqs tensor, when no llama3 parameters explain it).
 type RopeScaling struct {
-	Type                          string // "", "linear", "llama3" or "factors"
+	Type                          string // "", "linear", "llama3", "yarn", "dynamic", "longrope" or "factors"
 	Factor                        float64
 	LowFreqFactor, HighFreqFactor float64
 	OriginalMaxPositions          int
+	BetaFast, BetaSlow            float64   // yarn
+	NoTruncate                    bool      // yarn: the range of blending isn't rounded to whole frequencies
+	Long, Short                   []float32 // longrope; HeadDim/2 of them
 	Factors                       []float32 // HeadDim/2 of them
-}
-
-// InvFreq returns the HeadDim/2 angular frequencies θ_i per position, all
-// scaling included, computed in float32 in the order of transformers so that
-// tables made from them agree: angle(pos, i) = float32(pos)·InvFreq[i].
-func (c *Config) InvFreq() []float32 {
-	out := make([]float32, c.HeadDim/2)
-	for i := range out {
-		// torch: 1.0 / base ** (arange(0, dim, 2).float() / dim)
-		e := float32(2*i) / float32(c.HeadDim)
-		out[i] = 1 / float32(math.Pow(c.RopeTheta, float64(e)))
-	}
-	s := c.RopeScaling
-	switch s.Type {
-	case "linear":
-		for i := range out {
-			out[i] /= float32(s.Factor)
-		}
-	case "llama3":
-		lowWave := float64(s.OriginalMaxPositions) / s.LowFreqFactor
-		highWave := float64(s.OriginalMaxPositions) / s.HighFreqFactor
-		for i, f := range out {
-			wave := float32(2*math.Pi) / f
-			switch {
-			case float64(wave) < highWave:
-			case float64(wave) > lowWave:
-				out[i] = f / float32(s.Factor)
-			default:
-				smooth := (float32(s.OriginalMaxPositions)/wave - float32(s.LowFreqFactor)) / float32(s.HighFreqFactor-s.LowFreqFactor)
-				out[i] = float32((1-smooth)*f/float32(s.Factor)) + smooth*f
-			}
-		}
-	case "factors":
-		for i := range out {
-			out[i] /= s.Factors[i]
-		}
-	}
-	return out
+	// AttentionFactor multiplies cosines and sines; 0: 1.
+	AttentionFactor float64
 }
 
 // Limits far beyond any Llama, so that products of them can't overflow.
@@ -133,31 +105,7 @@ func (c *Config) Validate() error {
 	if c.SlidingWindow < 0 {
 		return fmt.Errorf("sliding_window is %d", c.SlidingWindow)
 	}
-	positive := func(x float64) bool { return x > 0 && x < 1e9 }
-	switch s := c.RopeScaling; s.Type {
-	case "":
-	case "linear":
-		if !positive(s.Factor) {
-			return fmt.Errorf("linear rope scaling with factor %v", s.Factor)
-		}
-	case "llama3":
-		if !positive(s.Factor) || !positive(s.LowFreqFactor) || !(s.HighFreqFactor > s.LowFreqFactor) || s.OriginalMaxPositions < 1 {
-			return fmt.Errorf("llama3 rope scaling with factor %v, low_freq_factor %v, high_freq_factor %v, original_max_position_embeddings %d",
-				s.Factor, s.LowFreqFactor, s.HighFreqFactor, s.OriginalMaxPositions)
-		}
-	case "factors":
-		if len(s.Factors) != c.HeadDim/2 {
-			return fmt.Errorf("%d rope factors for %d frequencies", len(s.Factors), c.HeadDim/2)
-		}
-		for i, f := range s.Factors {
-			if !positive(float64(f)) {
-				return fmt.Errorf("rope factor %d is %v", i, f)
-			}
-		}
-	default:
-		return fmt.Errorf("rope scaling %q is not supported (linear and llama3 are)", s.Type)
-	}
-	return nil
+	return c.validateRope()
 }
 
 // Parameters counts the weights that the configuration implies, tied ones once.
@@ -229,7 +177,7 @@ type jsonObject struct {
 
 func parseObject(data []byte) (*jsonObject, error) {
 	o := &jsonObject{}
-	if err := json.Unmarshal(data, &o.m); err != nil {
+	if err := json.Unmarshal(pyjson.Standard(data), &o.m); err != nil {
 		return nil, err
 	}
 	if o.m == nil {
@@ -241,6 +189,12 @@ func parseObject(data []byte) (*jsonObject, error) {
 func (o *jsonObject) has(key string) bool {
 	v, ok := o.m[key]
 	return ok && string(v) != "null"
+}
+
+// stated tells whether the key is there, be it null.
+func (o *jsonObject) stated(key string) bool {
+	_, ok := o.m[key]
+	return ok
 }
 
 func (o *jsonObject) get(key, want string, dst any) {
@@ -345,7 +299,7 @@ func ParseConfig(data []byte) (Config, error) {
 	default:
 		return Config{}, fmt.Errorf("model_type %q is not supported (llama and mistral are)", c.Architecture)
 	}
-	if act := o.string("hidden_act"); act != "" && act != "silu" {
+	if act := o.string("hidden_act"); act != "" && act != "silu" && act != "swish" { // one function, two names
 		return Config{}, fmt.Errorf("hidden_act %q is not supported (silu is)", act)
 	}
 	o.need("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
@@ -354,17 +308,23 @@ func ParseConfig(data []byte) (Config, error) {
 	c.Layers = o.int("num_hidden_layers", 0)
 	c.Heads = o.int("num_attention_heads", 0)
 	c.KVHeads = o.int("num_key_value_heads", c.Heads)
+	if c.Architecture == "mistral" {
+		// What transformers takes for keys that aren't there; null is no window.
+		if !o.stated("num_key_value_heads") {
+			c.KVHeads = 8
+		}
+		if c.SlidingWindow = o.int("sliding_window", 0); !o.stated("sliding_window") {
+			c.SlidingWindow = 4096
+		}
+	}
 	c.VocabSize = o.int("vocab_size", 0)
-	c.MaxPositions = o.int("max_position_embeddings", 2048)
+	c.MaxPositions = o.int("max_position_embeddings", map[string]int{"llama": 2048, "mistral": 131072}[c.Architecture])
 	c.RMSEps = o.float("rms_norm_eps", 1e-6)
 	c.RopeTheta = o.float("rope_theta", 10000)
 	c.TieEmbeddings = o.bool("tie_word_embeddings")
 	c.AttentionBias = o.bool("attention_bias")
 	c.MLPBias = o.bool("mlp_bias")
 	c.InitializerRange = o.float("initializer_range", 0)
-	if c.Architecture == "mistral" {
-		c.SlidingWindow = o.int("sliding_window", 0)
-	}
 	c.BOS, c.PAD = -1, o.int("pad_token_id", -1)
 	if b := o.ids("bos_token_id"); len(b) > 0 {
 		c.BOS = b[0]
@@ -386,17 +346,8 @@ func ParseConfig(data []byte) (Config, error) {
 	if o.err != nil {
 		return Config{}, o.err
 	}
-	for _, key := range []string{"rope_scaling", "rope_parameters"} {
-		if !o.has(key) {
-			continue
-		}
-		s, err := parseObject(o.m[key])
-		if err != nil {
-			return Config{}, fmt.Errorf("%q: %w", key, err)
-		}
-		if err := c.parseRope(s); err != nil {
-			return Config{}, fmt.Errorf("%q: %w", key, err)
-		}
+	if err := c.parseRopes(o); err != nil {
+		return Config{}, err
 	}
 	return c, c.Validate()
 }
@@ -404,40 +355,6 @@ func ParseConfig(data []byte) (Config, error) {
 var torchDTypes = map[string]tensor.DType{
 	"float32": tensor.F32, "float16": tensor.F16, "bfloat16": tensor.BF16, "float64": tensor.F64,
 	"torch.float32": tensor.F32, "torch.float16": tensor.F16, "torch.bfloat16": tensor.BF16,
-}
-
-// parseRope reads rope_scaling (transformers 4) or rope_parameters (5, which
-// holds rope_theta too).
-func (c *Config) parseRope(o *jsonObject) error {
-	c.RopeTheta = o.float("rope_theta", c.RopeTheta)
-	if f := o.float("partial_rotary_factor", 1); f != 1 {
-		return fmt.Errorf("partial_rotary_factor %v is not supported", f)
-	}
-	typ := o.string("rope_type")
-	if typ == "" {
-		typ = o.string("type")
-	}
-	if o.err != nil {
-		return o.err
-	}
-	switch typ {
-	case "", "default":
-		return nil
-	case "linear":
-		o.need("factor")
-	case "llama3":
-		o.need("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-	default:
-		return fmt.Errorf("rope scaling %q is not supported (linear and llama3 are)", typ)
-	}
-	c.RopeScaling = RopeScaling{
-		Type:                 typ,
-		Factor:               o.float("factor", 0),
-		LowFreqFactor:        o.float("low_freq_factor", 0),
-		HighFreqFactor:       o.float("high_freq_factor", 0),
-		OriginalMaxPositions: o.int("original_max_position_embeddings", 0),
-	}
-	return o.err
 }
 
 // Generation holds what generation_config.json recommends; nil: not stated.

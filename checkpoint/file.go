@@ -44,12 +44,14 @@ func (e *FormatError) Unwrap() error { return e.Err }
 // Stored is one tensor as its file describes it: the file's name for it and
 // the file's row order.
 type Stored struct {
-	Name   string
-	DType  tensor.DType
-	Shape  tensor.Shape // outermost first
-	File   string
-	Offset int64  // byte in File where Data starts
-	Data   []byte // into the memory map
+	Name  string
+	DType tensor.DType
+	// Foreign names a data type that Leo doesn't read (F8_E4M3); DType is Invalid then.
+	Foreign string
+	Shape   tensor.Shape // outermost first
+	File    string
+	Offset  int64  // byte in File where Data starts
+	Data    []byte // into the memory map
 }
 
 // mapping is the whole content of one file, in memory or memory-mapped.

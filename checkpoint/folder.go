@@ -65,9 +65,9 @@ func openFolder(dir string) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, err
 	}
-	buffers := 0
+	buffers, ignored := 0, 0
 	for _, s := range stored {
-		name := s.Name
+		name := plainName(s.Name)
 		switch {
 		case strings.HasSuffix(name, ".rotary_emb.inv_freq"):
 			buffers++
@@ -81,12 +81,20 @@ func openFolder(dir string) (_ *Checkpoint, err error) {
 			continue
 		}
 		if _, known := ggufName(name); !known {
-			c.note("Tensor %q is not part of a Llama model and was ignored.", s.Name)
+			if ignored++; ignored <= maxIgnored {
+				c.note("Tensor %q is not part of a Llama model and was ignored.", s.Name)
+			}
 			continue
+		}
+		if err := s.readable(); err != nil {
+			return nil, err
 		}
 		if err := c.add(&Tensor{Name: name, Stored: s.Name, DType: s.DType, Shape: s.Shape, File: s.File, Offset: s.Offset, data: s.Data}); err != nil {
 			return nil, err
 		}
+	}
+	if more := ignored - maxIgnored; more > 0 {
+		c.note("%d more tensors are not part of a Llama model and were ignored.", more)
 	}
 	if buffers > 0 {
 		c.note("%d stored rotary_emb.inv_freq buffers were ignored: frequencies follow from config.json.", buffers)
@@ -97,6 +105,25 @@ func openFolder(dir string) (_ *Checkpoint, err error) {
 		}
 	}
 	return c, nil
+}
+
+// maxIgnored is how many ignored tensors are named one by one.
+const maxIgnored = 8
+
+// wrappers are what PyTorch puts into names of modules that it wraps: torch.compile,
+// FSDP and checkpointing anywhere, DistributedDataParallel at the beginning.
+var wrappers = strings.NewReplacer("_orig_mod.", "", "_fsdp_wrapped_module.", "", "_checkpoint_wrapped_module.", "")
+
+// plainName is the name of a tensor without wrappers.
+func plainName(name string) string { return strings.TrimPrefix(wrappers.Replace(name), "module.") }
+
+// readable is an error for a tensor in a data type that Leo doesn't read.
+func (s *Stored) readable() error {
+	if s.Foreign == "" {
+		return nil
+	}
+	return &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset,
+		Msg: fmt.Sprintf("stored as %q, which Leo doesn't read; convert the model to bf16 first", s.Foreign)}
 }
 
 // explainFolder says what a folder without config.json is.

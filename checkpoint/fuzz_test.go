@@ -41,10 +41,10 @@ func FuzzSafetensors(f *testing.F) {
 		total := 0
 		for _, x := range s.Tensors {
 			n, err := x.Shape.Size(x.DType)
-			if err != nil || n != len(x.Data) {
+			if x.Foreign == "" && (err != nil || n != len(x.Data)) {
 				t.Fatalf("%v of %v has %d bytes", x.Shape, x.DType, len(x.Data))
 			}
-			total += n
+			total += len(x.Data)
 		}
 		if total > len(data) {
 			t.Fatalf("%d bytes of tensors in a file of %d", total, len(data))
@@ -87,11 +87,6 @@ func FuzzConfig(f *testing.F) {
 		}
 		if err := c.Validate(); err != nil {
 			t.Fatalf("parsed, but: %v", err)
-		}
-		for i, x := range c.InvFreq() {
-			if !(x > 0) {
-				t.Fatalf("frequency %d is %v for %+v", i, x, c)
-			}
 		}
 		// What was read can be written and read again.
 		b, err := c.ConfigJSON()

@@ -576,6 +576,7 @@ func asInt(v any) (int, bool) {
 	return 0, false
 }
 
+// asFloat reads any numeric metadata value.
 func asFloat(v any) (float64, bool) {
 	switch v := v.(type) {
 	case float32:
@@ -583,5 +584,43 @@ func asFloat(v any) (float64, bool) {
 	case float64:
 		return v, true
 	}
-	return 0, false
+	n, ok := asInt(v)
+	return float64(n), ok
+}
+
+// numbers converts an array of any numeric type.
+func numbers[T int32 | float32](v any) ([]T, bool) {
+	switch v := v.(type) {
+	case []T:
+		return v, true
+	case []uint8:
+		return converted[T](v), true
+	case []int8:
+		return converted[T](v), true
+	case []uint16:
+		return converted[T](v), true
+	case []int16:
+		return converted[T](v), true
+	case []uint32:
+		return converted[T](v), true
+	case []int32:
+		return converted[T](v), true
+	case []uint64:
+		return converted[T](v), true
+	case []int64:
+		return converted[T](v), true
+	case []float32:
+		return converted[T](v), true
+	case []float64:
+		return converted[T](v), true
+	}
+	return nil, false
+}
+
+func converted[T int32 | float32, S int8 | uint8 | uint16 | int16 | uint32 | int32 | float32 | uint64 | int64 | float64](v []S) []T {
+	out := make([]T, len(v))
+	for i, x := range v {
+		out[i] = T(x)
+	}
+	return out
 }

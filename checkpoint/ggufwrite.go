@@ -199,11 +199,15 @@ func WriteGGUF(path string, cfg Config, sources []Source, opt GGUFOptions) error
 	if err := checkSources(&cfg, sources); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	if err := cfg.ropeInGGUF(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	kv := cfg.ggufMetadata(opt)
 	var tensors []Output
-	if factors := cfg.ropeFreqs(); factors != nil {
-		tensors = append(tensors, Output{Name: "rope_freqs.weight", DType: tensor.F32, Shape: tensor.Shape{len(factors)},
-			Write: func(w io.Writer) error { return binary.Write(w, binary.LittleEndian, factors) }})
+	factors := cfg.ropeTensors()
+	for _, name := range sortedKeys(factors) {
+		tensors = append(tensors, Output{Name: name, DType: tensor.F32, Shape: tensor.Shape{len(factors[name])},
+			Write: func(w io.Writer) error { return binary.Write(w, binary.LittleEndian, factors[name]) }})
 	}
 	var total, done int64
 	for i := range sources {
@@ -241,17 +245,6 @@ func WriteGGUF(path string, cfg Config, sources []Source, opt GGUFOptions) error
 	return nil
 }
 
-// ropeFreqs is the content of rope_freqs.weight, or nil if there is none.
-func (c *Config) ropeFreqs() []float32 {
-	switch c.RopeScaling.Type {
-	case "llama3":
-		return c.scalingFactors(c.RopeScaling)
-	case "factors":
-		return c.RopeScaling.Factors
-	}
-	return nil
-}
-
 func (c *Config) ggufMetadata(opt GGUFOptions) []KV {
 	kv := []KV{{"general.architecture", "llama"}, {"general.type", "model"}}
 	if opt.Name != "" {
@@ -274,9 +267,7 @@ func (c *Config) ggufMetadata(opt GGUFOptions) []KV {
 		u("attention.sliding_window", c.SlidingWindow)
 	}
 	kv = append(kv, KV{"llama.rope.freq_base", float32(c.RopeTheta)}, KV{"llama.attention.layer_norm_rms_epsilon", float32(c.RMSEps)})
-	if c.RopeScaling.Type == "linear" {
-		kv = append(kv, KV{"llama.rope.scaling.type", "linear"}, KV{"llama.rope.scaling.factor", float32(c.RopeScaling.Factor)})
-	}
+	kv = append(kv, c.ropeMetadata()...)
 	kv = append(kv, KV{"general.file_type", opt.Type.number}, KV{"general.quantization_version", uint32(2)})
 	own := map[string]int{}
 	for i, e := range kv {

@@ -132,7 +132,7 @@ func fromGGUF(path string, g *GGUF) (*Checkpoint, error) {
 		s := &g.Tensors[i]
 		name, ok := canonicalName(s.Name)
 		if !ok {
-			if s.Name != "rope_freqs.weight" {
+			if !slices.Contains(ropeTensorNames, s.Name) {
 				c.note("Tensor %q is not part of a Llama model and was ignored.", s.Name)
 			}
 			continue
@@ -199,13 +199,9 @@ func (g *GGUF) llamaConfig() (Config, error) {
 		if v == nil {
 			return missing
 		}
-		f, ok := asFloat(v)
+		f, ok := metadataFloat(v)
 		if !ok && err == nil {
 			err = fmt.Errorf("metadata llama.%s is %v, not a number", key, v)
-		}
-		// Stored as float32; the shortest decimal is what was meant (1e-5).
-		if v, ok := v.(float32); ok {
-			f, _ = strconv.ParseFloat(strconv.FormatFloat(float64(v), 'g', -1, 32), 64)
 		}
 		return f
 	}
@@ -245,29 +241,23 @@ func (g *GGUF) llamaConfig() (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	factor := float("rope.scaling.factor", 0)
-	if f := float("rope.scale_linear", 0); factor == 0 && f != 0 {
-		factor = f // the key before scaling types existed
+	if causal, ok := g.Get("llama.attention.causal").(bool); ok && !causal {
+		return c, fmt.Errorf("attention.causal is false: a model that reads in both directions, which Leo doesn't compute")
 	}
-	typ, stated := g.Get("llama.rope.scaling.type").(string)
-	switch {
-	case (typ == "linear" || !stated) && factor != 0 && factor != 1:
-		c.RopeScaling = RopeScaling{Type: "linear", Factor: factor}
-	case typ == "" || typ == "none" || typ == "linear":
-	default:
-		return c, fmt.Errorf("rope scaling %q is not supported (linear and llama3 are)", typ)
-	}
-	if err != nil {
+	if err := c.ropeFromGGUF(g); err != nil {
 		return c, err
 	}
-	for i := range g.Tensors {
-		if t := &g.Tensors[i]; t.Name == "rope_freqs.weight" {
-			if err := c.ropeFactors(t); err != nil {
-				return c, err
-			}
-		}
-	}
 	return c, c.Validate()
+}
+
+// metadataFloat reads a number. Stored as float32, the shortest decimal is what
+// was meant (1e-5).
+func metadataFloat(v any) (float64, bool) {
+	f, ok := asFloat(v)
+	if v, ok := v.(float32); ok {
+		f, _ = strconv.ParseFloat(strconv.FormatFloat(float64(v), 'g', -1, 32), 64)
+	}
+	return f, ok
 }
 
 func uniform(v any) (int, bool) {
@@ -301,26 +291,21 @@ func uniform(v any) (int, bool) {
 // give the same factors, the configuration says "llama3" with them, so that it
 // can be written back as config.json.
 func (c *Config) ropeFactors(t *Stored) error {
-	fail := func(format string, args ...any) error {
-		return &FormatError{File: t.File, Tensor: t.Name, Offset: t.Offset, Msg: fmt.Sprintf(format, args...)}
-	}
-	if len(t.Shape) != 1 || t.Shape[0] != c.HeadDim/2 || t.DType != tensor.F32 {
-		return fail("shape %v of %v; %d float32 numbers expected", t.Shape, t.DType, c.HeadDim/2)
-	}
 	if c.RopeScaling.Type != "" {
-		return fail("both rope factors and %s scaling", c.RopeScaling.Type)
+		return &FormatError{File: t.File, Tensor: t.Name, Offset: t.Offset, Msg: fmt.Sprintf("both rope factors and %s scaling", c.RopeScaling.Type)}
 	}
-	factors := make([]float32, c.HeadDim/2)
-	if err := quant.Dequantize(factors, t.DType, t.Data); err != nil {
-		return fail("%v", err)
+	factors, err := c.readFactors(t)
+	if err != nil {
+		return err
 	}
-	c.RopeScaling = RopeScaling{Type: "factors", Factors: factors}
+	attention := c.RopeScaling.AttentionFactor
+	c.RopeScaling = RopeScaling{Type: "factors", Factors: factors, AttentionFactor: attention}
 	largest := float32(0)
 	for _, f := range factors {
 		largest = max(largest, f)
 	}
 	for _, original := range []int{8192, 4096, 2048, 16384, c.MaxPositions} {
-		guess := RopeScaling{Type: "llama3", Factor: float64(largest), LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: original}
+		guess := RopeScaling{Type: "llama3", Factor: float64(largest), LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: original, AttentionFactor: attention}
 		if c.sameFactors(guess, factors) {
 			c.RopeScaling = guess
 			return nil
@@ -329,22 +314,23 @@ func (c *Config) ropeFactors(t *Stored) error {
 	return nil
 }
 
-// scalingFactors are the numbers that s divides the plain frequencies by.
-func (c *Config) scalingFactors(s RopeScaling) []float32 {
-	plain, scaled := *c, *c
-	plain.RopeScaling, scaled.RopeScaling = RopeScaling{}, s
-	a, b := plain.InvFreq(), scaled.InvFreq()
-	for i := range a {
-		a[i] /= b[i]
+// readFactors reads one factor for every frequency.
+func (c *Config) readFactors(t *Stored) ([]float32, error) {
+	factors := make([]float32, c.HeadDim/2)
+	if len(t.Shape) != 1 || t.Shape[0] != len(factors) || t.DType != tensor.F32 {
+		return nil, &FormatError{File: t.File, Tensor: t.Name, Offset: t.Offset, Msg: fmt.Sprintf("shape %v of %v; %d float32 numbers expected", t.Shape, t.DType, len(factors))}
 	}
-	return a
+	if err := quant.Dequantize(factors, t.DType, t.Data); err != nil {
+		return nil, &FormatError{File: t.File, Tensor: t.Name, Offset: t.Offset, Err: err}
+	}
+	return factors, nil
 }
 
 func (c *Config) sameFactors(s RopeScaling, want []float32) bool {
 	if !(s.Factor > 0) || s.OriginalMaxPositions < 1 {
 		return false
 	}
-	for i, f := range c.scalingFactors(s) {
+	for i, f := range c.llama3Factors(s) {
 		if math.Abs(float64(f-want[i])) > 1e-4*math.Abs(float64(want[i])) {
 			return false
 		}
@@ -369,19 +355,11 @@ func (g *GGUF) vocab() (*tokenizer.GGUFVocab, error) {
 			}
 		case *[]float32:
 			if val != nil {
-				*dst, ok = val.([]float32)
+				*dst, ok = numbers[float32](val)
 			}
 		case *[]int32:
-			switch val := val.(type) {
-			case nil:
-			case []int32:
-				*dst = val
-			case []uint32:
-				for _, x := range val {
-					*dst = append(*dst, int32(x))
-				}
-			default:
-				ok = false
+			if val != nil {
+				*dst, ok = numbers[int32](val)
 			}
 		}
 		if !ok {
@@ -394,6 +372,11 @@ func (g *GGUF) vocab() (*tokenizer.GGUFVocab, error) {
 	v.BOS, v.EOS, v.UNK, v.PAD = g.tokenID("bos"), g.tokenID("eos"), g.tokenID("unknown"), g.tokenID("padding")
 	// What llama.cpp takes absent keys to be.
 	v.AddBOS, v.AddSpacePrefix = v.Model == "llama", v.Model == "llama"
+	if v.Model == "gpt2" {
+		// A name that isn't known is package tokenizer's to report.
+		pre, _ := tokenizer.PreTokenizerByName(v.Pre)
+		v.AddBOS = pre.AddBOS
+	}
 	for key, dst := range map[string]*bool{
 		"add_bos_token": &v.AddBOS, "add_eos_token": &v.AddEOS, "add_space_prefix": &v.AddSpacePrefix, "remove_extra_whitespaces": &v.RemoveExtra,
 	} {

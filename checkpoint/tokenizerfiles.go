@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"leolm/internal/durable"
+	"leolm/internal/protobuf"
 	"leolm/tokenizer"
 )
 
@@ -327,11 +328,11 @@ func (f TokenizerFiles) growSentencePiece(name string, first int, tokens []strin
 	}
 	out := slices.Clone(data)
 	for _, text := range tokens {
-		piece := appendField(nil, 1, []byte(text))
+		piece := protobuf.AppendBytes(nil, 1, text)
 		piece = append(piece, 2<<3|5, 0, 0, 0, 0)
-		out = appendField(out, 1, appendNumber(piece, 3, tokenControl))
+		out = protobuf.AppendBytes(out, 1, protobuf.AppendVarint(piece, 3, tokenControl))
 	}
-	f[fileSentencePiece] = appendField(out, 2, appendNumber(nil, 4, uint64(first+len(tokens))))
+	f[fileSentencePiece] = protobuf.AppendBytes(out, 2, protobuf.AppendVarint(nil, 4, int64(first+len(tokens))))
 	return nil
 }
 

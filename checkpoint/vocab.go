@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -10,6 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"leolm/internal/protobuf"
+	"leolm/tokenizer"
 )
 
 // Converting a model takes its vocabulary along: a folder's tokenizer.model or
@@ -42,59 +44,15 @@ type rawVocab struct {
 	beyond        []string // tokens left out for want of rows
 }
 
-// pbFields walks the fields of a protocol buffer message: field number, and
-// either a number (varint and fixed32) or bytes.
-func pbFields(b []byte, field func(number int, value uint64, data []byte) error) error {
-	for len(b) > 0 {
-		tag, n := binary.Uvarint(b)
-		if n <= 0 {
-			return fmt.Errorf("damaged at a field's tag")
-		}
-		b = b[n:]
-		var value uint64
-		var data []byte
-		switch tag & 7 {
-		case 0:
-			if value, n = binary.Uvarint(b); n <= 0 {
-				return fmt.Errorf("damaged at a number")
-			}
-		case 1:
-			if n = 8; len(b) < n {
-				return fmt.Errorf("truncated")
-			}
-			value = binary.LittleEndian.Uint64(b)
-		case 2:
-			size, m := binary.Uvarint(b)
-			if m <= 0 || size > uint64(len(b)-m) {
-				return fmt.Errorf("truncated: a field of %d bytes where %d are left", size, len(b))
-			}
-			data = b[m : m+int(size)]
-			n = m + int(size)
-		case 5:
-			if n = 4; len(b) < n {
-				return fmt.Errorf("truncated")
-			}
-			value = uint64(binary.LittleEndian.Uint32(b))
-		default:
-			return fmt.Errorf("damaged: wire type %d", tag&7)
-		}
-		if err := field(int(tag>>3), value, data); err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
 // sentencePiece reads a tokenizer.model (sentencepiece_model.proto).
 func sentencePiece(data []byte) (*rawVocab, error) {
 	v := &rawVocab{model: "llama", pre: "default", bos: 1, eos: 2, unk: 0, pad: -1, dummyPrefix: true, removeExtra: true}
 	modelType := uint64(1)
-	err := pbFields(data, func(number int, _ uint64, data []byte) error {
+	err := protobuf.Fields(data, 0, func(number int, _ uint64, data []byte, at int) error {
 		switch number {
 		case 1: // pieces
 			text, score, typ := "", float32(0), uint64(tokenNormal)
-			err := pbFields(data, func(number int, value uint64, data []byte) error {
+			err := protobuf.Fields(data, at, func(number int, value uint64, data []byte, _ int) error {
 				switch number {
 				case 1:
 					text = string(data)
@@ -111,7 +69,7 @@ func sentencePiece(data []byte) (*rawVocab, error) {
 			v.tokens, v.scores, v.types = append(v.tokens, text), append(v.scores, score), append(v.types, int32(typ))
 			return err
 		case 2: // trainer_spec
-			return pbFields(data, func(number int, value uint64, _ []byte) error {
+			return protobuf.Fields(data, at, func(number int, value uint64, _ []byte, _ int) error {
 				switch number {
 				case 3:
 					modelType = value
@@ -127,7 +85,7 @@ func sentencePiece(data []byte) (*rawVocab, error) {
 				return nil
 			})
 		case 3: // normalizer_spec
-			return pbFields(data, func(number int, value uint64, data []byte) error {
+			return protobuf.Fields(data, at, func(number int, value uint64, data []byte, _ int) error {
 				switch number {
 				case 2:
 					v.charsmap = data
@@ -157,50 +115,32 @@ func sentencePiece(data []byte) (*rawVocab, error) {
 	return v, nil
 }
 
-// appendField appends a length-delimited protocol buffer field.
-func appendField(b []byte, number int, data []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(number)<<3|2)
-	b = binary.AppendUvarint(b, uint64(len(data)))
-	return append(b, data...)
-}
-
-func appendNumber(b []byte, number int, value uint64) []byte {
-	return binary.AppendUvarint(binary.AppendUvarint(b, uint64(number)<<3), value)
-}
-
 // sentencePieceModel writes a tokenizer.model.
 func (v *rawVocab) sentencePieceModel() []byte {
 	var out []byte
 	fallback := false
 	for i, text := range v.tokens {
-		p := appendField(nil, 1, []byte(text))
-		p = append(binary.AppendUvarint(p, 2<<3|5), 0, 0, 0, 0)
-		binary.LittleEndian.PutUint32(p[len(p)-4:], math.Float32bits(v.scores[i]))
+		p := protobuf.AppendBytes(nil, 1, text)
+		p = protobuf.AppendFloat(p, 2, v.scores[i])
 		if v.types[i] != tokenNormal {
-			p = appendNumber(p, 3, uint64(v.types[i]))
+			p = protobuf.AppendVarint(p, 3, int64(v.types[i]))
 		}
 		fallback = fallback || v.types[i] == tokenByte
-		out = appendField(out, 1, p)
+		out = protobuf.AppendBytes(out, 1, p)
 	}
-	flag := func(b bool) uint64 {
-		if b {
-			return 1
-		}
-		return 0
-	}
-	spec := appendNumber(nil, 3, 2) // BPE
-	spec = appendNumber(spec, 4, uint64(len(v.tokens)))
-	spec = appendNumber(spec, 35, flag(fallback))
+	spec := protobuf.AppendVarint(nil, 3, 2) // BPE
+	spec = protobuf.AppendVarint(spec, 4, int64(len(v.tokens)))
+	spec = protobuf.AppendBool(spec, 35, fallback)
 	for i, id := range []int{v.unk, v.bos, v.eos, v.pad} {
-		spec = appendNumber(spec, 40+i, uint64(int64(id)))
+		spec = protobuf.AppendVarint(spec, 40+i, int64(id))
 	}
-	out = appendField(out, 2, spec)
-	norm := appendField(nil, 1, []byte("identity"))
-	norm = appendField(norm, 2, v.charsmap)
-	norm = appendNumber(norm, 3, flag(v.dummyPrefix))
-	norm = appendNumber(norm, 4, flag(v.removeExtra))
-	norm = appendNumber(norm, 5, 1)
-	return appendField(out, 3, norm)
+	out = protobuf.AppendBytes(out, 2, spec)
+	norm := protobuf.AppendBytes(nil, 1, "identity")
+	norm = protobuf.AppendBytes(norm, 2, v.charsmap)
+	norm = protobuf.AppendBool(norm, 3, v.dummyPrefix)
+	norm = protobuf.AppendBool(norm, 4, v.removeExtra)
+	norm = protobuf.AppendBool(norm, 5, true)
+	return protobuf.AppendBytes(out, 3, norm)
 }
 
 // hfTokenizer is the part of tokenizer.json that a vocabulary is made of.
@@ -217,21 +157,9 @@ type hfTokenizer struct {
 		Vocab        map[string]int    `json:"vocab"`
 		Merges       []json.RawMessage `json:"merges"`
 		ByteFallback bool              `json:"byte_fallback"`
+		IgnoreMerges bool              `json:"ignore_merges"`
 	} `json:"model"`
 }
-
-// preTokenizers are the splitting rules that GGUF has names for, by a part of
-// tokenizer.json that only they contain.
-var preTokenizers = []struct{ part, name string }{
-	{`|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|`, "llama-bpe"},
-	{`|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|`, "qwen2"},
-	{`"Digits"`, "smollm"},
-}
-
-// prefixSpace finds the byte-level pre-tokenizer that puts a blank before every text.
-var prefixSpace = regexp.MustCompile(`"add_prefix_space":\s*true`)
-
-const gpt2Rule = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
 func tokenizerJSON(data []byte, size int) (*rawVocab, error) {
 	var t hfTokenizer
@@ -278,33 +206,20 @@ func tokenizerJSON(data []byte, size int) (*rawVocab, error) {
 			v.types[a.ID] = tokenControl
 		}
 	}
-	pre := unescape(t.PreTokenizer)
 	switch {
 	case t.Model.ByteFallback:
 		v.likeSentencePiece(&t)
-	case strings.Contains(pre, `"ByteLevel"`):
-		v.model = "gpt2"
-		v.dummyPrefix = prefixSpace.MatchString(pre)
-		for _, p := range preTokenizers {
-			if strings.Contains(pre, p.part) {
-				v.pre = p.name
-				break
-			}
+	case bytes.Contains(t.PreTokenizer, []byte(`"ByteLevel"`)):
+		pre, prefix, err := tokenizer.PreTokenizerByJSON(t.PreTokenizer, t.Model.IgnoreMerges)
+		if err != nil {
+			return nil, fmt.Errorf("its pre-tokenizer (%s): %w", abbreviate(t.PreTokenizer), err)
 		}
-		if v.pre == "" && (!strings.Contains(pre, `"Split"`) || strings.Contains(pre, gpt2Rule)) {
-			v.pre = "gpt-2"
-		}
-		if v.pre == "" {
-			return nil, fmt.Errorf("its pre-tokenizer has no name in GGUF: %s", abbreviate(t.PreTokenizer))
-		}
+		v.model, v.pre, v.dummyPrefix = "gpt2", pre.Names[0], prefix
 	default:
 		return nil, fmt.Errorf("neither byte fallback nor byte-level: GGUF has no such vocabulary")
 	}
 	return v, nil
 }
-
-// unescape undoes JSON's escapes well enough to search in it.
-func unescape(b []byte) string { return strings.ReplaceAll(string(b), `\\`, `\`) }
 
 var byteToken = regexp.MustCompile(`^<0x[0-9A-F]{2}>$`)
 
@@ -407,6 +322,9 @@ func (f TokenizerFiles) Metadata(cfg *Config) (kv []KV, notes []string, err erro
 	special, err := f.addTokens(v)
 	if err != nil {
 		return nil, nil, &FormatError{File: file, Offset: -1, Err: err}
+	}
+	if v.model == "llama" && special.noPrefix {
+		v.dummyPrefix = false
 	}
 	kv = []KV{{"tokenizer.ggml.model", v.model}, {"tokenizer.ggml.pre", v.pre}, {"tokenizer.ggml.tokens", v.tokens}}
 	if v.model == "llama" {
@@ -593,6 +511,7 @@ type specialTokens struct {
 	bos, eos, pad  string
 	addBOS, addEOS *bool
 	legacy         *bool
+	noPrefix       bool // text gets no space in front, whatever the vocabulary's own file says
 }
 
 // addTokens adds the tokens of added_tokens.json and tokenizer_config.json and
@@ -647,6 +566,10 @@ func (f TokenizerFiles) addTokens(v *rawVocab) (specialTokens, error) {
 				b := o.bool(key)
 				*dst = &b
 			}
+		}
+		// As in Hugging Face's class for Llama; others take what tokenizer.json says.
+		if class := o.string("tokenizer_class"); o.has("add_prefix_space") && (class == "" || strings.Contains(class, "Llama")) {
+			s.noPrefix = !o.bool("add_prefix_space")
 		}
 		var decoder map[string]struct {
 			Content string `json:"content"`
@@ -761,6 +684,9 @@ func (c *Checkpoint) TokenizerFiles() (TokenizerFiles, error) {
 			return nil, fmt.Errorf("%s: the vocabulary has no scores", c.Path)
 		}
 		out["tokenizer.model"] = v.sentencePieceModel()
+		if !g.AddSpacePrefix {
+			config["add_prefix_space"] = false // transformers 5 asks nothing else
+		}
 	case "gpt2":
 		config["tokenizer_class"] = "PreTrainedTokenizerFast"
 		data, err := byteLevelJSON(tokens, types, g.Merges, g.Pre, g.AddSpacePrefix)
@@ -785,25 +711,14 @@ func (c *Checkpoint) TokenizerFiles() (TokenizerFiles, error) {
 // byteLevelJSON writes the tokenizer.json of a byte-level vocabulary.
 func byteLevelJSON(tokens []string, types []int32, merges []string, pre string, prefix bool) ([]byte, error) {
 	byteLevel := map[string]any{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true}
-	plain := map[string]any{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": false}
-	split := func(rule string) map[string]any {
-		return map[string]any{"type": "Sequence", "pretokenizers": []any{
-			map[string]any{"type": "Split", "pattern": map[string]any{"Regex": rule}, "behavior": "Isolated", "invert": false}, plain}}
+	rule, err := tokenizer.PreTokenizerByName(pre)
+	if err != nil {
+		return nil, err
 	}
-	var preTokenizer any
-	ignoreMerges := false
-	switch pre {
-	case "", "default", "gpt-2":
-		preTokenizer = byteLevel
-	case "smollm", "starcoder", "refact", "command-r":
-		preTokenizer = map[string]any{"type": "Sequence", "pretokenizers": []any{map[string]any{"type": "Digits", "individual_digits": true}, byteLevel}}
-	case "llama-bpe", "llama3", "llama-v3":
-		ignoreMerges = true
-		preTokenizer = split(`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`)
-	case "qwen2":
-		preTokenizer = split(`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`)
-	default:
-		return nil, fmt.Errorf("the pre-tokenizer %q has no known form in tokenizer.json", pre)
+	if prefix {
+		if rule, err = rule.WithPrefix(); err != nil {
+			return nil, err
+		}
 	}
 	vocab := make(map[string]int, len(tokens))
 	var added []any
@@ -827,11 +742,11 @@ func byteLevelJSON(tokens []string, types []int32, merges []string, pre string, 
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	err := e.Encode(map[string]any{
-		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added, "normalizer": nil, "pre_tokenizer": preTokenizer, "post_processor": nil,
+	err = e.Encode(map[string]any{
+		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added, "normalizer": nil, "pre_tokenizer": rule.JSON, "post_processor": nil,
 		"decoder": byteLevel,
 		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil,
-			"fuse_unk": false, "byte_fallback": false, "ignore_merges": ignoreMerges, "vocab": vocab, "merges": pairs},
+			"fuse_unk": false, "byte_fallback": false, "ignore_merges": rule.IgnoreMerges, "vocab": vocab, "merges": pairs},
 	})
 	return b.Bytes(), err
 }

@@ -31,9 +31,6 @@ const defaultShardSize = 5_000_000_000
 // ConfigJSON is the config.json of c, readable by transformers 4 and 5 and by
 // llama.cpp's converter.
 func (c *Config) ConfigJSON() ([]byte, error) {
-	if c.RopeScaling.Type == "factors" {
-		return nil, errors.New("the model's rope factors follow no formula that config.json can state")
-	}
 	name := map[string]string{"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}[c.Architecture]
 	if name == "" {
 		return nil, fmt.Errorf("architecture %q has no config.json", c.Architecture)
@@ -52,13 +49,9 @@ func (c *Config) ConfigJSON() ([]byte, error) {
 		}
 		return n
 	}
-	var rope any
-	switch s := c.RopeScaling; s.Type {
-	case "linear":
-		rope = map[string]any{"type": "linear", "rope_type": "linear", "factor": pyFloat(s.Factor)}
-	case "llama3":
-		rope = map[string]any{"rope_type": "llama3", "factor": pyFloat(s.Factor), "low_freq_factor": pyFloat(s.LowFreqFactor),
-			"high_freq_factor": pyFloat(s.HighFreqFactor), "original_max_position_embeddings": s.OriginalMaxPositions}
+	rope, err := c.ropeJSON()
+	if err != nil {
+		return nil, err
 	}
 	init := c.InitializerRange
 	if init == 0 {

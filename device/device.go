@@ -142,6 +142,12 @@ type Rope struct {
 	HeadDim int
 	InvFreq []float32 // HeadDim/2, scaling included: angle(pos, i) = pos·InvFreq[i]
 	Impl    any       // the device's own part
+
+	// Scale multiplies cosines and sines (YaRN's attention factor); 0 means 1. It is set before the first use.
+	Scale float32
+	// Rows are the frequencies of each row of one call, where they depend on more than the position; nil: InvFreq. A Rope
+	// with them is a copy of one that the device made.
+	Rows [][]float32
 }
 
 // Ops are the operations that a forward pass is made of. Shapes: T tokens.

@@ -98,7 +98,12 @@ type Session struct {
 	e     *Engine
 	ids   []int32 // tokens in the cache
 	pages []int32
+	// length is that of the text which the next tokens belong to, for rotary scalings that depend on it (dynamic,
+	// LongRoPE): 0 is up to the end of a feed, oneByOne up to each token, as if they came alone.
+	length int
 }
+
+const oneByOne = -1
 
 // NewSession returns an empty session.
 func (e *Engine) NewSession() *Session { return &Session{e: e} }
@@ -213,7 +218,7 @@ type Feed struct {
 // of the wanted rows, nil for all. Sessions advance.
 func (e *Engine) hidden(feeds []Feed, wanted []int32) (*device.Tensor, error) {
 	b := &e.batch
-	b.IDs, b.Positions, b.Seqs = b.IDs[:0], b.Positions[:0], b.Seqs[:0]
+	b.IDs, b.Positions, b.Seqs, b.Lengths = b.IDs[:0], b.Positions[:0], b.Seqs[:0], b.Lengths[:0]
 	b.Cache, b.Wanted = e.cache, wanted
 	for _, f := range feeds {
 		for i, id := range f.IDs {
@@ -230,6 +235,14 @@ func (e *Engine) hidden(feeds []Feed, wanted []int32) (*device.Tensor, error) {
 		b.Seqs = append(b.Seqs, device.Sequence{Row: len(b.IDs), Len: len(f.IDs), Past: len(s.ids), Pages: s.pages})
 		for i := range f.IDs {
 			b.Positions = append(b.Positions, int32(len(s.ids)+i))
+			switch length := int32(len(s.ids)); s.length {
+			case 0:
+				b.Lengths = append(b.Lengths, length+int32(len(f.IDs)))
+			case oneByOne:
+				b.Lengths = append(b.Lengths, length+int32(i+1))
+			default:
+				b.Lengths = append(b.Lengths, int32(s.length))
+			}
 		}
 		b.IDs = append(b.IDs, f.IDs...)
 	}
@@ -312,6 +325,8 @@ func (e *Engine) Prefill(ctx context.Context, s *Session, ids []int32, progress 
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("nothing to feed: the prompt has no tokens")
 	}
+	s.length = s.Len() + len(ids)
+	defer func() { s.length = 0 }()
 	for at := 0; ; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -351,6 +366,8 @@ func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32,
 		prev = lg
 		out[0] = LogProb(prev, ids[0])
 	}
+	s.length = s.Len() + len(ids)
+	defer func() { s.length = 0 }()
 	for at := 0; at < len(ids); {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -390,6 +407,7 @@ func (e *Engine) Embed(ctx context.Context, ids []int32) ([]float32, error) {
 	if len(ids) > e.opt.Context {
 		return nil, &ContextError{Tokens: len(ids), Limit: e.opt.Context}
 	}
+	s.length = len(ids)
 	sum := make([]float64, e.model.Config.HiddenSize)
 	for at := 0; at < len(ids); {
 		if err := ctx.Err(); err != nil {

@@ -191,7 +191,9 @@ func (r *run) pass(ctx context.Context, e *Engine, s *Session, id int32, limit i
 		}
 	}
 	base := s.Len()
+	s.length = oneByOne
 	logits, err := e.Step([]Feed{{s, feed, WantAll}})
+	s.length = 0
 	if err != nil {
 		return 0, err
 	}

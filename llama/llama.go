@@ -4,7 +4,7 @@
 // sampling (package infer).
 //
 // Covered: Llama 1 to 3, Mistral and their relatives: RMSNorm, rotary
-// embedding (linear and Llama-3 scaling), grouped key/value heads, SwiGLU, tied
+// embedding (linear, Llama-3, YaRN, dynamic and LongRoPE scaling), grouped key/value heads, SwiGLU, tied
 // embeddings, attention and MLP bias, sliding windows, LoRA adapters.
 package llama
 
@@ -54,7 +54,7 @@ type Model struct {
 	// Vocab is the number of output rows that may be sampled; rows above are padding.
 	Vocab int
 
-	rope *device.Rope
+	ropes ropes
 }
 
 // Batch is the input of one forward pass.
@@ -66,6 +66,10 @@ type Batch struct {
 	// Wanted are the rows whose hidden states the caller reads; nil means all. The others need no more of the last
 	// layer than their keys and values.
 	Wanted []int32
+	// Lengths are the lengths of the texts that the rows belong to, for rotary scalings that depend on it; nil: each
+	// text ends with its part of this batch. A prompt that comes in parts names its whole length in all of them, as
+	// if it came at once.
+	Lengths []int32
 	// DropoutSeed switches dropout of adapters on when not 0.
 	DropoutSeed uint64
 	// Noise, when not 0, is the amplitude α of NEFTune (Jain et al. 2023): embeddings get uniform noise in
@@ -74,6 +78,7 @@ type Batch struct {
 
 	// A batch that is used again, as decoding does, holds what its forward passes need.
 	model  *Model
+	rope   *device.Rope
 	layers []func(ops device.Ops, x *device.Tensor) *device.Tensor
 	specs  []device.AttentionSpec
 	ws     []device.Weight
@@ -109,6 +114,7 @@ func (m *Model) Forward(ops device.Ops, b *Batch) *device.Tensor {
 		x = y
 	}
 	b.bind(m)
+	b.rope = m.ropes.of(b)
 	for _, layer := range b.layers {
 		y := ops.Segment(x, layer)
 		b.release(ops, x)
@@ -139,8 +145,8 @@ func (m *Model) layer(ops device.Ops, i int, x *device.Tensor, b *Batch) *device
 	h := ops.RMSNorm(x, l.AttnNorm, m.eps())
 	qkv := project(ops, h, b, &l.Q, &l.K, &l.V)
 	b.release(ops, h)
-	q := ops.Rope(qkv[0], m.rope, b.Positions)
-	k := ops.Rope(qkv[1], m.rope, b.Positions)
+	q := ops.Rope(qkv[0], b.rope, b.Positions)
+	k := ops.Rope(qkv[1], b.rope, b.Positions)
 	v := qkv[2]
 	b.specs[i] = device.AttentionSpec{
 		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,

@@ -205,7 +205,7 @@ func build(dev device.Device, cfg checkpoint.Config, newWeight builder) (*Model,
 		return nil, err
 	}
 	m := &Model{Config: cfg, Vocab: cfg.VocabSize, Layers: make([]Layer, cfg.Layers)}
-	m.rope = dev.NewRope(cfg.HeadDim, cfg.InvFreq())
+	m.ropes = newRopes(dev, &m.Config)
 	var err error
 	get := func(name string, rows, cols int, use device.WeightUse) device.Weight {
 		if err != nil {

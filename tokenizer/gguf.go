@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -160,45 +161,21 @@ func ggufLlama(v GGUFVocab, opt Options) (*Tokenizer, error) {
 // padding are the names that converters give to rows without a token.
 var padding = regexp.MustCompile(`^(<dummy\d+>|\[PAD\d+\]|<pad_\d+>)$`)
 
-// ggufPre names the pre-tokenizers of byte-level vocabularies, as llama.cpp
-// spells them.
-var ggufPre = map[string]struct {
-	rule   *wordRule
-	digits bool // every digit stands alone, before the rule applies
-	ignore bool // a word that is a token needs no merges
-}{
-	"":                 {rule: ruleGPT2},
-	"default":          {rule: ruleGPT2},
-	"gpt-2":            {rule: ruleGPT2},
-	"phi-2":            {rule: ruleGPT2},
-	"jina-es":          {rule: ruleGPT2},
-	"jina-de":          {rule: ruleGPT2},
-	"olmo":             {rule: ruleGPT2},
-	"llama-bpe":        {rule: ruleLlama3, ignore: true},
-	"llama3":           {rule: ruleLlama3, ignore: true},
-	"llama-v3":         {rule: ruleLlama3, ignore: true},
-	"dbrx":             {rule: ruleLlama3},
-	"smaug-bpe":        {rule: ruleLlama3},
-	"smollm":           {rule: ruleGPT2, digits: true},
-	"starcoder":        {rule: ruleGPT2, digits: true},
-	"refact":           {rule: ruleGPT2, digits: true},
-	"command-r":        {rule: ruleGPT2, digits: true},
-	"codeshell":        {rule: ruleGPT2, digits: true},
-	"qwen2":            {rule: ruleQwen2},
-	"deepseek-r1-qwen": {rule: ruleQwen2},
-	"stablelm2":        {rule: ruleQwen2},
-}
-
 func ggufBPE(v GGUFVocab, opt Options) (*Tokenizer, error) {
-	pre, ok := ggufPre[v.Pre]
-	if !ok {
-		known := make([]string, 0, len(ggufPre))
-		for k := range ggufPre {
-			if k != "" {
-				known = append(known, k)
-			}
-		}
-		return nil, fmt.Errorf("tokenizer: GGUF pre-tokenizer %q is unknown; known are %s", v.Pre, sortedList(known))
+	pre, err := PreTokenizerByName(v.Pre)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: GGUF: %w", err)
+	}
+	e := &hfEngine{}
+	if v.AddSpacePrefix {
+		e.pre = append(e.pre, prefixStep{})
+	}
+	var part hfPart
+	if err := json.Unmarshal(pre.JSON, &part); err != nil {
+		return nil, err
+	}
+	if _, err := e.preTokenizers(&part); err != nil {
+		return nil, err
 	}
 	t := newTokenizer(v.Tokens, opt)
 	var added []addedToken
@@ -228,19 +205,12 @@ func ggufBPE(v GGUFVocab, opt Options) (*Tokenizer, error) {
 	for i, text := range v.Tokens {
 		vocab[text] = int32(i)
 	}
-	model, err := newByteBPE(vocab, merges, pre.ignore)
+	model, err := newByteBPE(vocab, merges, pre.IgnoreMerges)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: GGUF: %w", err)
 	}
-	var steps []preStep
-	if pre.digits {
-		steps = append(steps, digitsStep{individual: true})
-	}
-	if v.AddSpacePrefix {
-		steps = append([]preStep{prefixStep{}}, steps...)
-	}
-	steps = append(steps, ruleStep{pre.rule})
-	t.engine = &hfEngine{pre: steps, model: model}
+	e.model = model
+	t.engine = e
 	for _, a := range added {
 		t.addToken(a)
 	}

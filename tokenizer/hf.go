@@ -402,7 +402,7 @@ func newTokenizer(pieces []string, opt Options) *Tokenizer {
 type charBPE struct {
 	table   *mergeTable
 	chars   *runeTable
-	byteIDs *[256]int32
+	byteIDs *[256]int32 // nil where the vocabulary has no bytes; noSym where it lacks one
 	unk     int32
 	fuse    bool
 	whole   map[string]int32
@@ -443,13 +443,12 @@ func newCharBPE(m *hfModel, merges [][2]string, spaces bool) (*charBPE, error) {
 	if m.ByteFallback {
 		var ids [256]int32
 		for c := range ids {
-			id, ok := m.Vocab[bytePiece(byte(c))]
-			if !ok {
-				return nil, fmt.Errorf("byte_fallback is set, but %s is not in the vocabulary", bytePiece(byte(c)))
+			ids[c] = noSym
+			if id, ok := m.Vocab[bytePiece(byte(c))]; ok {
+				ids[c] = id
+				b.byteIDs = &ids
 			}
-			ids[c] = id
 		}
-		b.byteIDs = &ids
 	}
 	if m.IgnoreMerges {
 		b.whole = make(map[string]int32, len(m.Vocab))
@@ -474,6 +473,19 @@ func newCharBPE(m *hfModel, merges [][2]string, spaces bool) (*charBPE, error) {
 	return b, nil
 }
 
+// spells tells whether the vocabulary has all bytes of a character.
+func (b *charBPE) spells(char string) bool {
+	if b.byteIDs == nil {
+		return false
+	}
+	for i := range len(char) {
+		if b.byteIDs[char[i]] == noSym {
+			return false
+		}
+	}
+	return true
+}
+
 func (b *charBPE) encodeWord(s *scratch, w string, cache bool) {
 	cache = cache && len(w) <= cachedWord
 	var hash uint32
@@ -492,6 +504,13 @@ func (b *charBPE) encodeWord(s *scratch, w string, cache bool) {
 	}
 	syms := s.syms[:0]
 	lost := int32(0)
+	unknown := int32(0) // bytes of a run that an unknown token is about to stand for
+	flush := func() {
+		if unknown > 0 {
+			syms = append(syms, symbol{id: b.unk, size: unknown})
+			unknown = 0
+		}
+	}
 	for i := 0; i < len(w); {
 		r, n := utf8.DecodeRuneInString(w[i:])
 		id := noSym
@@ -502,23 +521,26 @@ func (b *charBPE) encodeWord(s *scratch, w string, cache bool) {
 		}
 		switch {
 		case id != noSym:
+			flush()
 			syms = append(syms, symbol{id: id, size: int32(n) + lost})
 			lost = 0
-		case b.byteIDs != nil:
+		case b.spells(w[i : i+n]):
+			// Hugging Face's puts bytes even in front of an unknown token that it
+			// has not written yet.
 			for k := i; k < i+n; k++ {
 				syms = append(syms, symbol{id: b.byteIDs[w[k]], size: 1})
 			}
 		case b.unk != noSym:
-			if k := len(syms) - 1; b.fuse && k >= 0 && syms[k].id == b.unk {
-				syms[k].size += int32(n)
-			} else {
-				syms = append(syms, symbol{id: b.unk, size: int32(n)})
+			if !b.fuse {
+				flush()
 			}
+			unknown += int32(n)
 		default:
 			lost += int32(n)
 		}
 		i += n
 	}
+	flush()
 	s.syms = syms
 	syms = s.merge(b.table, syms)
 	if cache {

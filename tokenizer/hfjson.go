@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/dlclark/regexp2"
 )
 
 // Names of tokens that files beside a tokenizer.json or tokenizer.model give.
@@ -16,6 +13,8 @@ type fileConfig struct {
 	bos, eos, unk, pad string
 	addBOS, addEOS     *bool
 	legacy             *bool
+	prefixSpace        *bool    // add_prefix_space
+	class              string   // tokenizer_class
 	extra              []string // further control tokens
 	added              []hfAdded
 }
@@ -100,34 +99,80 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, jsonError(data, err)
 	}
+	m, merges, err := f.model()
+	if err != nil {
+		return nil, err
+	}
+	pieces, err := f.pieces(m)
+	if err != nil {
+		return nil, err
+	}
+	t := newTokenizer(pieces, opt)
+	for i, p := range pieces {
+		if p == "" {
+			t.kinds[i] = Unused
+		}
+	}
+	e, byteLevel, err := t.hfEncoder(&f, m, merges, opt, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	t.engine = e
+	if err := t.addHF(&f, &cfg, opt); err != nil {
+		return nil, err
+	}
+	normed := t.matchAdded(e)
+	if err := t.readDecoder(f.Decoder, byteLevel, normed); err != nil {
+		return nil, err
+	}
+	if e.meta != nil && e.meta.never && t.dec.lead == leadText {
+		t.dec.lead = leadKeep // without a space in front there is none to strip
+	}
+	// Decoded like the added token that it may be, but text without pieces becomes it: no control token.
+	if t.unk >= 0 {
+		t.kinds[t.unk] = Unknown
+	}
+	if err := t.readTemplate(f.PostProcessor); err != nil {
+		return nil, err
+	}
+	t.applyConfig(cfg)
+	return t, nil
+}
+
+// model reads the model and its merges.
+func (f *hfFile) model() (*hfModel, [][2]string, error) {
 	if len(f.Model) == 0 || string(f.Model) == "null" {
-		return nil, errors.New("it has no model")
+		return nil, nil, errors.New("it has no model")
 	}
 	var head struct {
 		Type string `json:"type"`
 	}
 	if err := json.Unmarshal(f.Model, &head); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// Old files name no type; merges are what only BPE has.
 	if head.Type != "BPE" && !(head.Type == "" && strings.Contains(string(f.Model[:min(len(f.Model), 1<<20)]), `"merges"`)) {
-		return nil, fmt.Errorf("its model is of type %q; Leo reads BPE (of SentencePiece unigram models, give the tokenizer.model)", head.Type)
+		return nil, nil, fmt.Errorf("its model is of type %q; Leo reads BPE (of SentencePiece unigram models, give the tokenizer.model)", head.Type)
 	}
 	var m hfModel
 	if err := json.Unmarshal(f.Model, &m); err != nil {
-		return nil, fmt.Errorf("model: %w", err)
+		return nil, nil, fmt.Errorf("model: %w", err)
 	}
 	if m.Prefix != nil && *m.Prefix != "" || m.Suffix != nil && *m.Suffix != "" {
-		return nil, errors.New("model: continuing_subword_prefix and end_of_word_suffix aren't supported")
+		return nil, nil, errors.New("model: continuing_subword_prefix and end_of_word_suffix aren't supported")
 	}
 	if m.Dropout != nil && *m.Dropout != 0 {
-		return nil, fmt.Errorf("model: BPE with dropout %v gives random ids", *m.Dropout)
+		return nil, nil, fmt.Errorf("model: BPE with dropout %v gives random ids", *m.Dropout)
 	}
 	merges, err := hfMerges(m.Merges)
 	if err != nil {
-		return nil, fmt.Errorf("model: %w", err)
+		return nil, nil, fmt.Errorf("model: %w", err)
 	}
+	return &m, merges, nil
+}
 
+// pieces lists the text of every id, "" where there is none.
+func (f *hfFile) pieces(m *hfModel) ([]string, error) {
 	size := int32(0)
 	for piece, id := range m.Vocab {
 		if id < 0 || id >= maxPieces {
@@ -153,36 +198,35 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 		}
 		pieces[id] = piece
 	}
-	t := newTokenizer(pieces, opt)
-	for i, p := range pieces {
-		if p == "" {
-			t.kinds[i] = Unused
-		}
-	}
+	return pieces, nil
+}
 
+// hfEncoder builds the stages of encoding and reports whether words are bytes.
+func (t *Tokenizer) hfEncoder(f *hfFile, m *hfModel, merges [][2]string, opt Options, cfg *fileConfig) (*hfEngine, bool, error) {
 	// With a byte-level vocabulary bytes are written in an alphabet of their own.
 	e := &hfEngine{}
 	if err := e.normalizers(f.Normalizer); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	byteLevel, err := e.preTokenizers(f.PreTokenizer)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	e.override(opt.Legacy)
+	e.prefixSpace(cfg, byteLevel)
 	if byteLevel {
 		if e.meta != nil || e.spaces {
-			return nil, errors.New(`it asks for bytes and for "▁" at once`)
+			return nil, false, errors.New(`it asks for bytes and for "▁" at once`)
 		}
 		model, err := newByteBPE(m.Vocab, merges, m.IgnoreMerges)
 		if err != nil {
-			return nil, fmt.Errorf("model: %w", err)
+			return nil, false, fmt.Errorf("model: %w", err)
 		}
 		e.model = model
 	} else {
-		model, err := newCharBPE(&m, merges, e.spaces)
+		model, err := newCharBPE(m, merges, e.spaces)
 		if err != nil {
-			return nil, fmt.Errorf("model: %w", err)
+			return nil, false, fmt.Errorf("model: %w", err)
 		}
 		if m.Unk != nil {
 			t.unk = m.Vocab[*m.Unk]
@@ -197,8 +241,11 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 		e.model = model
 		e.split = model.split
 	}
-	t.engine = e
+	return e, byteLevel, nil
+}
 
+// addHF adds the tokens of tokenizer.json and of the files beside it.
+func (t *Tokenizer) addHF(f *hfFile, cfg *fileConfig, opt Options) error {
 	control := map[string]bool{}
 	for _, s := range slices.Concat(cfg.extra, []string{cfg.bos, cfg.eos, cfg.unk, cfg.pad}) {
 		if s != "" {
@@ -214,7 +261,7 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 				continue // the same token in both files
 			}
 			if err := t.mayAdd(a); err != nil {
-				return nil, err
+				return err
 			}
 			kind := UserDefined
 			if a.Special || opt.Specials == SpecialsTrusted && (control[a.Content] || markerShaped(a.Content)) {
@@ -223,6 +270,12 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 			t.addToken(addedToken{id: a.ID, text: a.Content, kind: kind, singleWord: a.SingleWord, lstrip: a.LStrip, rstrip: a.RStrip, normalized: a.Normalized})
 		}
 	}
+	return nil
+}
+
+// matchAdded makes the matchers of added tokens, of raw and of normalized text, and
+// returns the tokens of the latter.
+func (t *Tokenizer) matchAdded(e *hfEngine) []addedToken {
 	var raw, normed []addedToken
 	for _, a := range t.added {
 		if a.normalized && e.normalizes() {
@@ -236,19 +289,7 @@ func fromJSON(data []byte, opt Options, cfg fileConfig) (*Tokenizer, error) {
 	if e.normed != nil {
 		e.normed.meta = e.spaces
 	}
-
-	if err := t.readDecoder(f.Decoder, byteLevel, normed); err != nil {
-		return nil, err
-	}
-	// Decoded like the added token that it may be, but text without pieces becomes it: no control token.
-	if t.unk >= 0 {
-		t.kinds[t.unk] = Unknown
-	}
-	if err := t.readTemplate(f.PostProcessor); err != nil {
-		return nil, err
-	}
-	t.applyConfig(cfg)
-	return t, nil
+	return normed
 }
 
 func (t *Tokenizer) isAdded(text string) bool {
@@ -320,188 +361,6 @@ func hfMerges(raw json.RawMessage) ([][2]string, error) {
 		pairs = append(pairs, [2]string{a, b})
 	}
 	return pairs, nil
-}
-
-func flatten(p *hfPart, parts func(*hfPart) []*hfPart, depth int) ([]*hfPart, error) {
-	if p == nil {
-		return nil, nil
-	}
-	if p.Type != "Sequence" {
-		return []*hfPart{p}, nil
-	}
-	if depth > 8 {
-		return nil, errors.New("sequences are nested too deeply")
-	}
-	var all []*hfPart
-	for _, q := range parts(p) {
-		list, err := flatten(q, parts, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, list...)
-	}
-	return all, nil
-}
-
-func (p *hfPattern) compile() (*pattern, error) {
-	switch {
-	case p == nil || p.String == nil && p.Regex == nil:
-		return nil, errors.New("a pattern is missing")
-	case p.String != nil:
-		return &pattern{literal: *p.String}, nil
-	}
-	re, err := regexp2.Compile(*p.Regex, regexp2.None)
-	if err != nil {
-		return nil, fmt.Errorf("expression %q: %w", *p.Regex, err)
-	}
-	re.MatchTimeout = 10 * time.Second
-	return &pattern{re: re}, nil
-}
-
-// normalizers reads the normaliser. The pair Prepend "▁", Replace " " by "▁" at
-// its end becomes the engine's own form: spaces, and a prefix.
-func (e *hfEngine) normalizers(p *hfPart) error {
-	list, err := flatten(p, func(p *hfPart) []*hfPart { return p.Normalizers }, 0)
-	if err != nil {
-		return err
-	}
-	isPrepend := func(q *hfPart) bool { return q.Type == "Prepend" && q.Prepend == meta }
-	isReplace := func(q *hfPart) bool {
-		return q.Type == "Replace" && q.Content == meta && q.Pattern != nil && q.Pattern.String != nil && *q.Pattern.String == " "
-	}
-	if n := len(list); n >= 1 && isReplace(list[n-1]) {
-		e.spaces = true
-		list = list[:n-1]
-		if n >= 2 && isPrepend(list[n-2]) {
-			e.prepend = true
-			list = list[:n-2]
-		}
-	} else if n >= 2 && isReplace(list[n-2]) && isPrepend(list[n-1]) {
-		e.spaces, e.prepend = true, true
-		list = list[:n-2]
-	}
-	for _, q := range list {
-		var step normStep
-		switch q.Type {
-		case "NFC":
-			step = formNFC
-		case "NFD":
-			step = formNFD
-		case "NFKC":
-			step = formNFKC
-		case "NFKD":
-			step = formNFKD
-		case "Lowercase":
-			step = mapRunes(lowercase)
-		case "StripAccents":
-			step = mapRunes(stripAccents)
-		case "Strip":
-			step = trimSpace{q.StripLeft, q.StripRight}
-		case "Prepend":
-			step = prepend{q.Prepend}
-		case "Replace":
-			pat, err := q.Pattern.compile()
-			if err != nil {
-				return fmt.Errorf("normaliser Replace: %w", err)
-			}
-			if pat.re == nil {
-				step = replaceText{pat.literal, q.Content}
-			} else {
-				step = replaceMatches{pat, q.Content}
-			}
-		default:
-			return fmt.Errorf("normaliser %q isn't supported", q.Type)
-		}
-		e.norms = append(e.norms, step)
-	}
-	return nil
-}
-
-// The expressions that wordRule matches by hand, as files spell them.
-var knownRules = map[string]*wordRule{
-	`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                                                       ruleGPT2,
-	`(?:'s|'t|'re|'ve|'m|'ll|'d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                                                   ruleGPT2,
-	`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                                                          ruleGPT2,
-	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`:                              ruleLlama3,
-	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`:                                   ruleQwen2,
-	`(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`: {modern: true, digits: 3, noLongS: true},
-}
-
-// preTokenizers reads the pre-tokenizer and reports whether words are bytes.
-func (e *hfEngine) preTokenizers(p *hfPart) (byteLevel bool, err error) {
-	list, err := flatten(p, func(p *hfPart) []*hfPart { return p.Pretokenizers }, 0)
-	if err != nil {
-		return false, err
-	}
-	for _, q := range list {
-		if byteLevel {
-			return false, fmt.Errorf("pre-tokenizer %q behind ByteLevel isn't supported", q.Type)
-		}
-		switch q.Type {
-		case "ByteLevel":
-			byteLevel = true
-			if q.PrefixSpace == nil || *q.PrefixSpace {
-				e.pre = append(e.pre, prefixStep{})
-			}
-			if q.UseRegex == nil || *q.UseRegex {
-				e.pre = append(e.pre, ruleStep{ruleGPT2})
-			}
-		case "Digits":
-			e.pre = append(e.pre, digitsStep{q.Individual})
-		case "Split":
-			if q.Pattern != nil && q.Pattern.Regex != nil {
-				rule := knownRules[*q.Pattern.Regex]
-				if rule != nil && (q.Behavior == "Isolated" && !q.Invert || q.Behavior == "Removed" && q.Invert) {
-					e.pre = append(e.pre, ruleStep{rule})
-					continue
-				}
-			}
-			pat, err := q.Pattern.compile()
-			if err != nil {
-				return false, fmt.Errorf("pre-tokenizer Split: %w", err)
-			}
-			if !slices.Contains([]string{"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"}, q.Behavior) {
-				return false, fmt.Errorf("pre-tokenizer Split: unknown behavior %q", q.Behavior)
-			}
-			e.pre = append(e.pre, splitStep{pat, q.Behavior, q.Invert})
-		case "Metaspace":
-			if len(list) > 1 {
-				return false, errors.New("pre-tokenizer Metaspace is supported only alone")
-			}
-			if q.Replacement != meta {
-				return false, fmt.Errorf("pre-tokenizer Metaspace with %q for a space isn't supported", q.Replacement)
-			}
-			s := metaStep{split: q.Split == nil || *q.Split}
-			switch {
-			case q.Scheme == "first":
-				s.first = true
-			case q.Scheme == "never" || q.Scheme == "" && q.PrefixSpace != nil && !*q.PrefixSpace:
-				s.never = true
-			case q.Scheme == "always" || q.Scheme == "":
-			default:
-				return false, fmt.Errorf("pre-tokenizer Metaspace: unknown prepend_scheme %q", q.Scheme)
-			}
-			e.meta = &s
-			e.spaces = true
-		default:
-			return false, fmt.Errorf("pre-tokenizer %q isn't supported", q.Type)
-		}
-	}
-	return byteLevel, nil
-}
-
-// override applies Options.Legacy to a tokenizer of Llama's kind.
-func (e *hfEngine) override(l Legacy) {
-	llama := e.prepend || e.meta != nil && !e.meta.never && !e.meta.split
-	if !llama {
-		return
-	}
-	switch l {
-	case LegacyOn:
-		e.prepend, e.meta = true, nil
-	case LegacyOff:
-		e.prepend, e.meta = false, &metaStep{first: true}
-	}
 }
 
 // readDecoder finds the decoding that a file describes. Added tokens of the

@@ -294,6 +294,9 @@ func (r replaceMatches) apply(text string, amap []int32, want bool) (string, []i
 	w := rewriter{want: want}
 	at := 0
 	for _, m := range r.find.all(nil, text) {
+		if m.start == m.end {
+			continue
+		}
 		w.copy(text, at, m.start, amap)
 		w.put(r.new, m.start, amap)
 		at = m.end
@@ -308,7 +311,8 @@ type pattern struct {
 	literal string
 }
 
-// all appends the matches in text that aren't empty.
+// all appends the matches in text. As in Hugging Face's, an empty one right behind
+// the match before it doesn't count.
 func (p *pattern) all(dst []span, text string) []span {
 	if p.re == nil {
 		for at := 0; p.literal != ""; {
@@ -328,9 +332,11 @@ func (p *pattern) all(dst []span, text string) []span {
 	}
 	offs = append(offs, len(text))
 	m, err := p.re.FindRunesMatch(runes)
+	last := -1 // where the match before ended
 	for err == nil && m != nil {
-		if m.Length > 0 {
+		if m.Length > 0 || m.Index != last {
 			dst = append(dst, span{offs[m.Index], offs[m.Index+m.Length]})
+			last = m.Index + m.Length
 		}
 		m, err = p.re.FindNextMatch(m)
 	}
@@ -392,6 +398,8 @@ func (s splitStep) cut(dst []span, text string, in []span) []span {
 			}
 			prev = p.match
 		}
+		// An empty match cuts and leaves no piece.
+		dst = append(dst[:first], slices.DeleteFunc(dst[first:], func(s span) bool { return s.start == s.end })...)
 	}
 	return dst
 }

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"leolm/internal/pyjson"
 )
 
 // maxFile bounds the tokenizer files that Open reads into memory.
@@ -103,7 +105,7 @@ func openFolder(dir string, read reader, opt Options) (*Tokenizer, error) {
 	if opt.Legacy == LegacyAuto && cfg.legacy != nil && !*cfg.legacy {
 		opt.Legacy = LegacyOff
 	}
-	t, err := FromSentencePiece(data, opt)
+	t, err := fromSentencePiece(data, opt, cfg.noPrefix())
 	if err != nil {
 		return nil, inFile(filepath.Join(dir, "tokenizer.model"), err)
 	}
@@ -199,6 +201,8 @@ func (c *fileConfig) read(dir string, read reader) error {
 		AddBOS *bool              `json:"add_bos_token"`
 		AddEOS *bool              `json:"add_eos_token"`
 		Legacy *bool              `json:"legacy"`
+		Prefix *bool              `json:"add_prefix_space"`
+		Class  string             `json:"tokenizer_class"`
 		Added  map[string]hfAdded `json:"added_tokens_decoder"`
 	}
 	load := func(name string, into any) (bool, error) {
@@ -209,7 +213,7 @@ func (c *fileConfig) read(dir string, read reader) error {
 		if err != nil {
 			return false, err
 		}
-		if err := json.Unmarshal(data, into); err != nil {
+		if err := json.Unmarshal(pyjson.Standard(data), into); err != nil {
 			return false, fmt.Errorf("tokenizer: %s: %w", filepath.Join(dir, name), jsonError(data, err))
 		}
 		return true, nil
@@ -232,6 +236,7 @@ func (c *fileConfig) read(dir string, read reader) error {
 	}
 	c.bos, c.eos, c.unk, c.pad = string(config.BOS), string(config.EOS), string(config.UNK), string(config.PAD)
 	c.addBOS, c.addEOS, c.legacy = config.AddBOS, config.AddEOS, config.Legacy
+	c.prefixSpace, c.class = config.Prefix, config.Class
 	for key, a := range config.Added {
 		id, err := strconv.ParseInt(key, 10, 32)
 		if err != nil {

@@ -260,3 +260,34 @@ func (d digitsStep) cut(dst []span, text string, in []span) []span {
 	}
 	return dst
 }
+
+// byteSteps cut words in the alphabet in which byte-level vocabularies write bytes
+// (byteChars): steps that come behind ByteLevel see "ä" as "Ã¤".
+type byteSteps []preStep
+
+func (b byteSteps) cut(dst []span, text string, in []span) []span {
+	// The alphabet's characters have one or two bytes.
+	written := make([]byte, 0, 2*len(text))
+	from := make([]int, 0, 2*len(text)+1) // byte of text for each byte of written
+	to := make([]int, len(text)+1)        // and back
+	for i := range len(text) {
+		to[i] = len(written)
+		written = utf8.AppendRune(written, byteChars[text[i]])
+		for len(from) < len(written) {
+			from = append(from, i)
+		}
+	}
+	to[len(text)] = len(written)
+	from = append(from, len(text))
+	words := make([]span, len(in))
+	for i, w := range in {
+		words[i] = span{to[w.start], to[w.end]}
+	}
+	for _, step := range b {
+		words = step.cut(nil, string(written), words)
+	}
+	for _, w := range words {
+		dst = append(dst, span{from[w.start], from[w.end]})
+	}
+	return dst
+}

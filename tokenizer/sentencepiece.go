@@ -9,10 +9,17 @@ import (
 // FromSentencePiece makes a tokenizer of a SentencePiece model file (BPE or
 // unigram).
 func FromSentencePiece(data []byte, opt Options) (*Tokenizer, error) {
+	return fromSentencePiece(data, opt, false)
+}
+
+// fromSentencePiece is FromSentencePiece; noPrefix says that text gets no space in front
+// though the model asks for one.
+func fromSentencePiece(data []byte, opt Options, noPrefix bool) (*Tokenizer, error) {
 	m, err := parseSPModel(data)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: SentencePiece model: %w", err)
 	}
+	m.noPrefix = noPrefix
 	t, err := fromSPModel(m, opt, false)
 	if err != nil {
 		return nil, err
@@ -39,6 +46,44 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 		texts[i] = p.text
 	}
 	t := newTokenizer(texts, opt)
+	bytes, err := t.readPieces(m, gguf)
+	if err != nil {
+		return nil, err
+	}
+	e, err := t.spEncoder(m, opt, gguf, bytes)
+	if err != nil {
+		return nil, err
+	}
+	t.engine = e
+	converted := opt.Legacy == LegacyOff && (!gguf || m.converted) && m.modelType == modelBPE && bytes != nil && len(m.charsmap) == 0 &&
+		m.dummyPrefix && !m.removeExtra && m.escape && !m.suffix && e.marks == nil
+	if converted {
+		if t.engine, err = convertedLlama(m); err != nil {
+			return nil, fmt.Errorf("tokenizer: SentencePiece model: %w", err)
+		}
+	}
+
+	for i, p := range m.pieces {
+		switch {
+		case p.kind == Control || p.kind == Unknown && gguf:
+			t.addToken(addedToken{id: int32(i), text: p.text, kind: Control})
+		case p.kind == UserDefined && gguf:
+			t.addToken(addedToken{id: int32(i), text: p.text, kind: UserDefined})
+		}
+	}
+	if opt.Specials == SpecialsAnywhere && !gguf {
+		// SentencePiece itself never finds control pieces in text.
+		t.added = nil
+	}
+	t.kinds[t.unk] = Unknown
+	t.raw = newMatcher(t.added)
+	t.dec = m.decoding(converted)
+	return t, nil
+}
+
+// readPieces takes over the kinds of the pieces, finds the unknown one, and returns the ids
+// of the bytes, nil without byte fallback.
+func (t *Tokenizer) readPieces(m *spModel, gguf bool) (*[256]int32, error) {
 	unk := int32(-1)
 	var byteIDs [256]int32
 	for i := range byteIDs {
@@ -74,33 +119,68 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 		unk = 0
 	}
 	t.unk = unk
-	bytes := &byteIDs
-	if m.byteFall {
-		for b, id := range byteIDs {
-			if id < 0 {
-				return nil, fmt.Errorf("tokenizer: vocabulary with byte fallback lacks the piece <0x%02X>", b)
-			}
-		}
-	} else {
-		bytes = nil
+	if !m.byteFall {
+		return nil, nil
 	}
+	for b, id := range byteIDs {
+		if id < 0 {
+			return nil, fmt.Errorf("tokenizer: vocabulary with byte fallback lacks the piece <0x%02X>", b)
+		}
+	}
+	return &byteIDs, nil
+}
 
-	form := func(text string) (string, bool) { return text, true }
-	if m.escape {
-		form = func(text string) (string, bool) {
-			if strings.Contains(text, " ") {
-				return "", false // spaces are "▁" by the time pieces are looked up
-			}
-			return strings.ReplaceAll(text, meta, " "), true
-		}
+// form returns how pieces are looked up: with spaces instead of "▁" where the model
+// writes them so; false for a piece that no text leads to.
+func (m *spModel) form() func(text string) (string, bool) {
+	if !m.escape {
+		return func(text string) (string, bool) { return text, true }
 	}
+	return func(text string) (string, bool) {
+		if strings.Contains(text, " ") {
+			return "", false // spaces are "▁" by the time pieces are looked up
+		}
+		return strings.ReplaceAll(text, meta, " "), true
+	}
+}
+
+// spEncoder builds the engine of SentencePiece's own way.
+func (t *Tokenizer) spEncoder(m *spModel, opt Options, gguf bool, bytes *[256]int32) (*spEngine, error) {
+	form := m.form()
 	norm, err := newSPNormalizer(m.charsmap)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: SentencePiece model: %w", err)
 	}
-	norm.dummy, norm.remove, norm.escape, norm.suffix = m.dummyPrefix, m.removeExtra, m.escape, m.suffix
+	dummy := m.dummyPrefix && !m.noPrefix
+	norm.dummy, norm.remove, norm.escape, norm.suffix = dummy, m.removeExtra, m.escape, m.suffix
 
-	e := &spEngine{norm: norm, dummy: m.dummyPrefix, firstOnly: opt.Legacy == LegacyOff, unk: unk, byteIDs: bytes}
+	e := &spEngine{norm: norm, dummy: dummy, firstOnly: opt.Legacy == LegacyOff, unk: t.unk, byteIDs: bytes}
+	t.spMarks(m, opt, gguf, e)
+	if m.escape {
+		e.split = safeSplit(func(yield func(string) bool) {
+			for _, p := range m.pieces {
+				if p.kind != Normal && p.kind != Unused && (p.kind != UserDefined || m.modelType == modelBPE) {
+					continue
+				}
+				if f, ok := form(p.text); ok && !yield(f) {
+					return
+				}
+			}
+		})
+	}
+	if m.modelType == modelUnigram {
+		e.model = newUnigram(m.pieces, form, t.unk, bytes)
+		e.marks = nil // they are pieces among others, with a bonus
+	} else {
+		b := newSPBPE(m.pieces, form, t.unk, bytes)
+		e.model, e.bpe = b, b
+	}
+	return e, nil
+}
+
+// spMarks finds the user-defined pieces, which text yields wherever it contains them.
+func (t *Tokenizer) spMarks(m *spModel, opt Options, gguf bool, e *spEngine) {
+	form := m.form()
 	var markKeys, markForms []string
 	var markIDs []int32
 	for i := range m.pieces {
@@ -126,78 +206,41 @@ func fromSPModel(m *spModel, opt Options, gguf bool) (*Tokenizer, error) {
 		markForms = append(markForms, f)
 	}
 	if len(markKeys) > 0 {
-		norm.marks = newTrie(markKeys, markIDs)
+		e.norm.marks = newTrie(markKeys, markIDs)
 		e.marks = newTrie(markForms, markIDs)
 	}
-	if m.escape {
-		e.split = safeSplit(func(yield func(string) bool) {
-			for _, p := range m.pieces {
-				if p.kind != Normal && p.kind != Unused && (p.kind != UserDefined || m.modelType == modelBPE) {
-					continue
-				}
-				if f, ok := form(p.text); ok && !yield(f) {
-					return
-				}
-			}
-		})
-	}
-	if m.modelType == modelUnigram {
-		e.model = newUnigram(m.pieces, form, unk, bytes)
-		e.marks = nil // they are pieces among others, with a bonus
-	} else {
-		b := newSPBPE(m.pieces, form, unk, bytes)
-		e.model, e.bpe = b, b
-	}
-	t.engine = e
-	converted := opt.Legacy == LegacyOff && (!gguf || m.converted) && m.modelType == modelBPE && bytes != nil && len(m.charsmap) == 0 &&
-		m.dummyPrefix && !m.removeExtra && m.escape && !m.suffix && e.marks == nil
-	if converted {
-		if t.engine, err = convertedLlama(m); err != nil {
-			return nil, fmt.Errorf("tokenizer: SentencePiece model: %w", err)
-		}
-	}
+}
 
-	for i, p := range m.pieces {
-		switch {
-		case p.kind == Control || p.kind == Unknown && gguf:
-			t.addToken(addedToken{id: int32(i), text: p.text, kind: Control})
-		case p.kind == UserDefined && gguf:
-			t.addToken(addedToken{id: int32(i), text: p.text, kind: UserDefined})
-		}
-	}
-	if opt.Specials == SpecialsAnywhere && !gguf {
-		// SentencePiece itself never finds control pieces in text.
-		t.added = nil
-	}
-	t.kinds[unk] = Unknown
-	t.raw = newMatcher(t.added)
-
-	t.dec = decoding{
-		surface: make([]string, len(texts)), bytes: make([]bool, len(texts)), special: make([]bool, len(texts)),
-	}
+// decoding is how ids become text; converted tells whether Hugging Face's way applies.
+func (m *spModel) decoding(converted bool) decoding {
+	n := len(m.pieces)
+	dec := decoding{surface: make([]string, n), bytes: make([]bool, n), special: make([]bool, n)}
 	switch {
 	case converted:
-		t.dec.lead, t.dec.replaceRun = leadText, true
+		dec.lead, dec.replaceRun = leadText, true
+		if m.noPrefix {
+			dec.lead = leadKeep
+		}
 	case m.removeExtra:
-		t.dec.lead = leadAllPiece
-	case m.dummyPrefix:
-		t.dec.lead = leadPiece
+		dec.lead = leadAllPiece
+	case m.dummyPrefix && !m.noPrefix:
+		dec.lead = leadPiece
 	}
 	for i, p := range m.pieces {
-		t.dec.surface[i] = strings.ReplaceAll(p.text, meta, " ")
+		dec.surface[i] = strings.ReplaceAll(p.text, meta, " ")
 		switch p.kind {
 		case Byte:
 			var b byte
 			if _, err := fmt.Sscanf(p.text, "<0x%02X>", &b); err == nil {
-				t.dec.surface[i], t.dec.bytes[i] = string([]byte{b}), true
+				dec.surface[i], dec.bytes[i] = string([]byte{b}), true
 			}
 		case Unknown:
-			t.dec.surface[i] = m.unkSurface
+			dec.surface[i] = m.unkSurface
 		case Control:
-			t.dec.special[i], t.dec.surface[i] = true, p.text
+			dec.special[i], dec.surface[i] = true, p.text
 		}
 	}
-	return t, nil
+	return dec
 }
 
 // convertedLlama is what Hugging Face makes of a Llama vocabulary for
@@ -226,5 +269,5 @@ func convertedLlama(m *spModel) (*hfEngine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hfEngine{spaces: true, meta: &metaStep{first: true}, model: c, split: c.split}, nil
+	return &hfEngine{spaces: true, meta: &metaStep{first: !m.noPrefix, never: m.noPrefix}, model: c, split: c.split}, nil
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"leolm/internal/protobuf"
 )
 
 // TrainOptions say what vocabulary to learn. The zero value of a field means its
@@ -288,42 +290,42 @@ func (o *TrainOptions) metaPieces() []spPiece {
 func (o *TrainOptions) encode(pieces []spPiece) []byte {
 	var out []byte
 	for _, p := range pieces {
-		b := appendBytes(nil, 1, p.text)
-		b = appendFloat(b, 2, p.score)
+		b := protobuf.AppendBytes(nil, 1, p.text)
+		b = protobuf.AppendFloat(b, 2, p.score)
 		if p.kind != Normal {
-			b = appendVarint(b, 3, int64(p.kind))
+			b = protobuf.AppendVarint(b, 3, int64(p.kind))
 		}
-		out = appendBytes(out, 1, b)
+		out = protobuf.AppendBytes(out, 1, b)
 	}
-	t := appendVarint(nil, 3, modelBPE)
-	t = appendVarint(t, 4, int64(len(pieces)))
-	t = appendFloat(t, 10, float32(o.Coverage))
-	t = appendVarint(t, 20, int64(o.MaxPiece))
-	t = appendBool(t, 25, true)
-	t = appendBool(t, 26, true)
+	t := protobuf.AppendVarint(nil, 3, modelBPE)
+	t = protobuf.AppendVarint(t, 4, int64(len(pieces)))
+	t = protobuf.AppendFloat(t, 10, float32(o.Coverage))
+	t = protobuf.AppendVarint(t, 20, int64(o.MaxPiece))
+	t = protobuf.AppendBool(t, 25, true)
+	t = protobuf.AppendBool(t, 26, true)
 	for _, c := range o.Control {
-		t = appendBytes(t, 30, c)
+		t = protobuf.AppendBytes(t, 30, c)
 	}
 	for _, c := range o.UserDefined {
-		t = appendBytes(t, 31, c)
+		t = protobuf.AppendBytes(t, 31, c)
 	}
-	t = appendBool(t, 35, true)
-	t = appendVarint(t, 40, 0)
-	t = appendVarint(t, 41, 1)
-	t = appendVarint(t, 42, 2)
+	t = protobuf.AppendBool(t, 35, true)
+	t = protobuf.AppendVarint(t, 40, 0)
+	t = protobuf.AppendVarint(t, 41, 1)
+	t = protobuf.AppendVarint(t, 42, 2)
 	pad := slices.IndexFunc(o.Control, func(s string) bool { return s == "<pad>" || s == "<PAD>" })
 	if pad < 0 {
-		t = appendVarint(t, 43, -1)
+		t = protobuf.AppendVarint(t, 43, -1)
 	} else {
-		t = appendVarint(t, 43, int64(3+pad))
-		t = appendBytes(t, 48, o.Control[pad])
+		t = protobuf.AppendVarint(t, 43, int64(3+pad))
+		t = protobuf.AppendBytes(t, 48, o.Control[pad])
 	}
-	out = appendBytes(out, 2, t)
-	n := appendBytes(nil, 1, "identity")
-	n = appendBool(n, 3, true)
-	n = appendBool(n, 4, false)
-	n = appendBool(n, 5, true)
-	return appendBytes(out, 3, n)
+	out = protobuf.AppendBytes(out, 2, t)
+	n := protobuf.AppendBytes(nil, 1, "identity")
+	n = protobuf.AppendBool(n, 3, true)
+	n = protobuf.AppendBool(n, 4, false)
+	n = protobuf.AppendBool(n, 5, true)
+	return protobuf.AppendBytes(out, 3, n)
 }
 
 // coveredChars returns the most frequent characters that together make up the

@@ -255,6 +255,12 @@ func ropeText(s checkpoint.RopeScaling) string {
 		return fmt.Sprintf(", scaled linearly by %g", s.Factor)
 	case "llama3":
 		return fmt.Sprintf(", Llama-3 scaling by %g from %d", s.Factor, s.OriginalMaxPositions)
+	case "yarn":
+		return fmt.Sprintf(", YaRN scaling by %g from %d", s.Factor, s.OriginalMaxPositions)
+	case "dynamic":
+		return fmt.Sprintf(", dynamic scaling by %g beyond that", s.Factor)
+	case "longrope":
+		return fmt.Sprintf(", LongRoPE from %d", s.OriginalMaxPositions)
 	case "factors":
 		return ", scaled by factors of its own"
 	}

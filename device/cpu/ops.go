@@ -147,14 +147,23 @@ func ropeFor(r *device.Rope, positions []int32) *ropeTables {
 	copy(t.sin, old.sin)
 	for p := have; p < total; p++ {
 		for _, f := range r.InvFreq {
-			// The angle is rounded to float32 first, as Hugging Face's tables are.
-			s, c := math.Sincos(float64(float32(p) * f))
-			t.cos[at], t.sin[at] = float32(c), float32(s)
+			t.cos[at], t.sin[at] = turn(int32(p), f, r.Scale)
 			at++
 		}
 	}
 	own.tables.Store(t)
 	return t
+}
+
+// turn returns cosine and sine of a position for one frequency.
+func turn(position int32, freq, scale float32) (cos, sin float32) {
+	// The angle is rounded to float32 first, as Hugging Face's tables are.
+	s, c := math.Sincos(float64(float32(position) * freq))
+	cos, sin = float32(c), float32(s)
+	if scale != 0 {
+		cos, sin = cos*scale, sin*scale
+	}
+	return cos, sin
 }
 
 // Rope implements device.Ops.
@@ -175,11 +184,35 @@ func (d *Device) rotate(x *matrix, r *device.Rope, positions []int32, f func(x, 
 		panic(fmt.Sprintf("device: %d positions for %d rows", len(positions), x.Rows))
 	}
 	d.values(x)
+	if r.Rows != nil {
+		d.rotateRows(x, r, positions, f)
+		return
+	}
 	o := operands{n: x.Cols, ids: positions, half: len(r.InvFreq), tables: ropeFor(r, positions), rotate: f}
 	d.computeRows(x, o, func(o *operands, y []float32, lo, hi int) {
 		for i, p := range o.ids[lo:hi] {
 			at := int(p) * o.half
 			cos, sin := o.tables.cos[at:at+o.half], o.tables.sin[at:at+o.half]
+			row := y[i*o.n : (i+1)*o.n]
+			for h := 0; h < o.n; h += 2 * o.half {
+				o.rotate(row[h:h+2*o.half], cos, sin)
+			}
+		}
+	})
+}
+
+// rotateRows is rotate where each row has frequencies of its own: rare, so that no tables are kept.
+func (d *Device) rotateRows(x *matrix, r *device.Rope, positions []int32, f func(x, cos, sin []float32)) {
+	if len(r.Rows) != x.Rows {
+		panic(fmt.Sprintf("device: frequencies of %d rows for %d rows", len(r.Rows), x.Rows))
+	}
+	d.computeRows(x, operands{n: x.Cols, ids: positions, half: r.HeadDim / 2, rotate: f}, func(o *operands, y []float32, lo, hi int) {
+		table := make([]float32, 2*o.half)
+		cos, sin := table[:o.half], table[o.half:]
+		for i, p := range o.ids[lo:hi] {
+			for k, freq := range r.Rows[lo+i] {
+				cos[k], sin[k] = turn(p, freq, r.Scale)
+			}
 			row := y[i*o.n : (i+1)*o.n]
 			for h := 0; h < o.n; h += 2 * o.half {
 				o.rotate(row[h:h+2*o.half], cos, sin)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"leolm/internal/protobuf"
 )
 
 // Events writes a TensorBoard event file: TFRecords (length, masked CRC-32C of it, data, masked CRC-32C) of
@@ -49,11 +51,11 @@ func openEvents(dir string, resume int64, now func() time.Time) (*Events, error)
 	}
 	e := &Events{f: f, now: now}
 	version := e.event(0)
-	version = appendBytes(version, 3, []byte("brain.Event:2")) // file_version
+	version = protobuf.AppendBytes(version, 3, []byte("brain.Event:2")) // file_version
 	err = e.record(version)
 	if err == nil && resume >= 0 {
 		start := e.event(resume + 1)
-		start = appendBytes(start, 7, appendVarintField(nil, 1, 1)) // session_log { status: START }
+		start = protobuf.AppendBytes(start, 7, protobuf.AppendVarint(nil, 1, 1)) // session_log { status: START }
 		err = e.record(start)
 	}
 	if err != nil {
@@ -63,25 +65,12 @@ func openEvents(dir string, resume int64, now func() time.Time) (*Events, error)
 	return e, nil
 }
 
-func appendTag(b []byte, field, wire int) []byte {
-	return binary.AppendUvarint(b, uint64(field<<3|wire))
-}
-
-func appendVarintField(b []byte, field int, v uint64) []byte {
-	return binary.AppendUvarint(appendTag(b, field, 0), v)
-}
-
-func appendBytes(b []byte, field int, v []byte) []byte {
-	b = binary.AppendUvarint(appendTag(b, field, 2), uint64(len(v)))
-	return append(b, v...)
-}
-
 // event begins an Event with wall_time (1) and step (2).
 func (e *Events) event(step int64) []byte {
-	b := appendTag(nil, 1, 1)
+	b := protobuf.AppendTag(nil, 1, 1)
 	b = binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(e.now().UnixNano())/1e9))
 	if step != 0 {
-		b = appendVarintField(b, 2, uint64(step))
+		b = protobuf.AppendVarint(b, 2, step)
 	}
 	return b
 }
@@ -113,21 +102,20 @@ func (e *Events) Write(r Row) error {
 	}
 	var summary []byte
 	for _, k := range slices.Sorted(maps.Keys(r.Values)) {
-		v := appendBytes(nil, 1, []byte(k)) // tag
-		v = appendTag(v, 2, 5)              // simple_value
-		v = binary.LittleEndian.AppendUint32(v, math.Float32bits(float32(r.Values[k])))
-		summary = appendBytes(summary, 1, v)
+		v := protobuf.AppendBytes(nil, 1, []byte(k))         // tag
+		v = protobuf.AppendFloat(v, 2, float32(r.Values[k])) // simple_value
+		summary = protobuf.AppendBytes(summary, 1, v)
 	}
 	for _, k := range slices.Sorted(maps.Keys(r.Texts)) {
-		v := appendBytes(nil, 1, []byte(k))
-		tensor := appendVarintField(nil, 1, 7)                                             // dtype: DT_STRING
-		tensor = appendBytes(tensor, 2, appendBytes(nil, 2, appendVarintField(nil, 1, 1))) // tensor_shape { dim { size: 1 } }
-		tensor = appendBytes(tensor, 8, []byte(r.Texts[k]))                                // string_val
-		v = appendBytes(v, 8, tensor)
-		v = appendBytes(v, 9, appendBytes(nil, 1, appendBytes(nil, 1, []byte("text")))) // metadata { plugin_data { plugin_name } }
-		summary = appendBytes(summary, 1, v)
+		v := protobuf.AppendBytes(nil, 1, []byte(k))
+		tensor := protobuf.AppendVarint(nil, 1, 7)                                                               // dtype: DT_STRING
+		tensor = protobuf.AppendBytes(tensor, 2, protobuf.AppendBytes(nil, 2, protobuf.AppendVarint(nil, 1, 1))) // tensor_shape { dim { size: 1 } }
+		tensor = protobuf.AppendBytes(tensor, 8, []byte(r.Texts[k]))                                             // string_val
+		v = protobuf.AppendBytes(v, 8, tensor)
+		v = protobuf.AppendBytes(v, 9, protobuf.AppendBytes(nil, 1, protobuf.AppendBytes(nil, 1, []byte("text")))) // metadata { plugin_data { plugin_name } }
+		summary = protobuf.AppendBytes(summary, 1, v)
 	}
-	return e.record(appendBytes(e.event(r.Step), 5, summary))
+	return e.record(protobuf.AppendBytes(e.event(r.Step), 5, summary))
 }
 
 // Sync forces the events to disk.

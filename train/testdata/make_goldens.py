@@ -1,6 +1,7 @@
 """Golden training runs of small random Llamas, made by PyTorch and transformers.
 
 python make_goldens.py          (writes the *.safetensors beside this file)
+python make_goldens.py yarn     (only these)
 
 Each file holds a model (names under "w."), a batch of sequences of different
 lengths with loss weights, and what PyTorch computes in float64: the logits of
@@ -9,7 +10,7 @@ losses of ten AdamW steps with two micro-batches each, clipping, warmup and
 cosine, weight decay on matrices only ("losses"). "losses_f32" are the same steps in
 float32. The config travels in the header's metadata.
 """
-import json, math, os, torch
+import json, math, os, sys, torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -21,7 +22,17 @@ CASES = {
                         vocab_size=61, attention_bias=True, mlp_bias=True,
                         rope_parameters={"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                                          "original_max_position_embeddings": 16}),
+    "yarn": dict(hidden_size=32, intermediate_size=40, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, vocab_size=47,
+                 rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 4.0}),
+    # Texts of up to 8 tokens are short. transformers keeps the frequencies of the longest text until a short one
+    # comes, so lengths rise and a short one is last.
+    "dynamic": dict(hidden_size=32, intermediate_size=40, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, vocab_size=47,
+                    max_position_embeddings=8, rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 3.0}),
+    "longrope": dict(hidden_size=32, intermediate_size=40, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, vocab_size=47, head_dim=8,
+                     rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 10,
+                                      "short_factor": [1.0, 1.1, 1.2, 1.3], "long_factor": [1.0, 2.0, 5.0, 9.0]}),
 }
+LENGTHS = {"dynamic": [9, 12, 21, 5]}
 
 def loss_of(model, seqs, weights, total):
     """Sum over sequences of weight·nll, divided by the weights of the whole global batch."""
@@ -35,15 +46,16 @@ def loss_of(model, seqs, weights, total):
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     for name, kw in CASES.items():
+        if sys.argv[1:] and name not in sys.argv[1:]: continue
         torch.manual_seed(sum(map(ord, name)))
-        cfg = LlamaConfig(max_position_embeddings=64, bos_token_id=1, eos_token_id=2, initializer_range=0.15, attn_implementation="eager", **kw)
+        cfg = LlamaConfig(**{"max_position_embeddings": 64, **kw}, bos_token_id=1, eos_token_id=2, initializer_range=0.15, attn_implementation="eager")
         base = LlamaForCausalLM(cfg)
         with torch.no_grad():
             for n, p in base.named_parameters():
                 if "norm" in n: p.copy_(1 + 0.2 * torch.randn_like(p))
                 if n.endswith(".bias"): p.copy_(0.1 * torch.randn_like(p))
         weights = {n: p.detach().clone() for n, p in base.named_parameters()}
-        lens = [12, 9, 21, 5]
+        lens = LENGTHS.get(name, [12, 9, 21, 5])
         seqs = [torch.randint(0, cfg.vocab_size, (n,)) for n in lens]
         lw = [(torch.rand(n) < 0.7).float() * (1 + (torch.arange(n) % 3 == 0)) for n in lens]
         total = float(sum(w[:-1].sum() for w in lw))

@@ -1,0 +1,54 @@
+// Package pyjson reads JSON as Python writes it: the json module puts Infinity,
+// -Infinity and NaN where a number is none, which JSON doesn't know.
+package pyjson
+
+import "bytes"
+
+// Standard returns data as standard JSON: infinities as the largest numbers of a
+// double, NaN as the text "NaN", which no reader of numbers takes. Data without
+// them comes back as it is; what is damaged stays damaged.
+func Standard(data []byte) []byte {
+	if !bytes.Contains(data, []byte("Infinity")) && !bytes.Contains(data, []byte("NaN")) {
+		return data
+	}
+	out := make([]byte, 0, len(data)+64)
+	for i := 0; i < len(data); {
+		switch rest := data[i:]; {
+		case rest[0] == '"':
+			n := text(rest)
+			out = append(out, rest[:n]...)
+			i += n
+		case word(data, i, "Infinity"):
+			out = append(out, "1e308"...)
+			i += len("Infinity")
+		case word(data, i, "NaN"):
+			out = append(out, `"NaN"`...)
+			i += len("NaN")
+		default:
+			out = append(out, rest[0])
+			i++
+		}
+	}
+	return out
+}
+
+// text returns the length of the string that data begins with, or of data.
+func text(data []byte) int {
+	for i := 1; i < len(data); i++ {
+		switch data[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(data)
+}
+
+// word tells whether w stands at data[i:] by itself.
+func word(data []byte, i int, w string) bool {
+	letter := func(k int) bool {
+		return k >= 0 && k < len(data) && (data[k]|0x20 >= 'a' && data[k]|0x20 <= 'z' || data[k] >= '0' && data[k] <= '9' || data[k] == '_')
+	}
+	return bytes.HasPrefix(data[i:], []byte(w)) && !letter(i-1) && !letter(i+len(w))
+}
