@@ -36,7 +36,7 @@ func TestRopeLogitsAreThoseOfTransformers(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := golden{Config: c.Config, Live: 96}
-		m, err := llama.Load(dev, g.open(t, tensor.F32), llama.LoadOptions{})
+		m, err := llama.Load(t.Context(), dev, g.open(t, tensor.F32), llama.LoadOptions{})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
