@@ -18,6 +18,8 @@ type Tape struct {
 	grads map[*device.Tensor]*device.Tensor
 	// recompute makes Segment forget its inside.
 	recompute bool
+	// heads are the LogProbs whose derivatives are not known yet.
+	heads []func()
 }
 
 // node is one recorded operation: when the derivative of out is complete,
@@ -61,9 +63,13 @@ func (t *Tape) give(x, d *device.Tensor) {
 }
 
 // Backward plays the tape backwards. Every LinearCrossEntropy on the tape
-// counts with derivative 1; seeds adds further starting points. Gradients of
+// counts with derivative 1, every LogProbs with the derivatives it was given; seeds adds further starting points. Gradients of
 // trainable weights are added to what they hold. The tape is empty afterwards.
 func (t *Tape) Backward(seeds map[*device.Tensor]*device.Tensor) {
+	for _, f := range t.heads {
+		f()
+	}
+	t.heads = t.heads[:0]
 	for x, d := range seeds {
 		t.give(x, t.dev.Retain(d))
 	}
@@ -295,6 +301,37 @@ func (t *Tape) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, target
 	ce, dh := t.dev.LinearCrossEntropyGrad(hidden, w, targets, weights, vocab, needH)
 	t.give(hidden, dh)
 	return ce
+}
+
+// LogProbs are log-probabilities of targets whose derivatives depend on them, as in losses over whole answers.
+type LogProbs struct {
+	// Values has log p(targets[i]) for every row that counts, 0 for the others.
+	Values []float32
+	// Grad is the derivative of the loss with respect to Values; the caller fills it in before Backward. Rows with 0 cost
+	// nothing.
+	Grad []float32
+}
+
+// LogProbs computes log p(targets[i]) of the rows of hidden [rows, hidden size] under the LM head w, for the rows whose
+// mask is not 0. The model runs forward once, whatever becomes of the values; only the head's logits are computed again
+// in Backward.
+func (t *Tape) LogProbs(hidden *device.Tensor, w device.Weight, targets []int32, mask []float32, vocab int) *LogProbs {
+	l := &LogProbs{Values: t.dev.LinearCrossEntropy(hidden, w, targets, mask, vocab).LogProbs, Grad: make([]float32, len(targets))}
+	needH := t.needs[hidden]
+	if !needH && !w.Trainable() {
+		return l
+	}
+	t.dev.Retain(hidden)
+	t.heads = append(t.heads, func() {
+		weights := make([]float32, len(l.Grad))
+		for i, g := range l.Grad {
+			weights[i] = -g // the cross-entropy is −Σ weight·log p
+		}
+		_, dh := t.dev.LinearCrossEntropyGrad(hidden, w, targets, weights, vocab, needH)
+		t.give(hidden, dh)
+		t.dev.Release(hidden)
+	})
+	return l
 }
 
 // Segment implements device.Ops.

@@ -3,6 +3,7 @@ package grad_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"leolm/checkpoint"
@@ -146,6 +147,46 @@ func TestRecomputationGivesTheSameGradients(t *testing.T) {
 				t.Fatalf("%s[%d]: %v, recomputed %v", params[i].Name, j, a[i][j], b[i][j])
 			}
 		}
+	}
+}
+
+// The cross-entropy written through LogProbs has the gradients of the fused one, bit for bit, though the derivatives come
+// after the forward pass; and nothing is left alive, also where no derivative is asked for.
+func TestLogProbsTakeTheirDerivativesLater(t *testing.T) {
+	dev, m, params, batch, targets, weights := testbed(t)
+	gradients := func() [][]float32 {
+		var out [][]float32
+		for _, p := range params {
+			g := make([]float32, p.Weight.Rows()*p.Weight.Cols())
+			dev.ReadGrad(p.Weight, g)
+			out = append(out, g)
+			dev.ZeroGrad(p.Weight)
+		}
+		return out
+	}
+	tape := grad.New(dev, true)
+	h := m.Forward(tape, batch)
+	ce := tape.LinearCrossEntropy(h, m.Head, targets, weights, 0)
+	tape.Release(h)
+	tape.Backward(nil)
+	want := gradients()
+
+	h = m.Forward(tape, batch)
+	lp := tape.LogProbs(h, m.Head, targets, weights, 0)
+	tape.Release(h)
+	for i, w := range weights {
+		if lp.Grad[i] = -w; lp.Values[i] != ce.LogProbs[i] {
+			t.Errorf("log-probability %d is %v, fused %v", i, lp.Values[i], ce.LogProbs[i])
+		}
+	}
+	tape.Backward(nil)
+	for i, g := range gradients() {
+		if !slices.Equal(g, want[i]) {
+			t.Errorf("%s has another gradient", params[i].Name)
+		}
+	}
+	if n := dev.Memory().Tensors; n != 0 {
+		t.Errorf("%d bytes of tensors are alive", n)
 	}
 }
 
