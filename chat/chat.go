@@ -198,7 +198,9 @@ type Segment struct {
 type Rendered struct {
 	Text     string
 	Segments []Segment
-	// Generation are the byte ranges of {% generation %} blocks, in order.
+	// Generation are the byte ranges that {% generation %} blocks wrote:
+	// maximal, ascending, disjoint. [Template.HasGeneration] says whether the
+	// template has such blocks at all.
 	Generation []tokenizer.Span
 }
 

@@ -3,18 +3,33 @@ package chat
 import (
 	"encoding/json"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"leolm/tokenizer"
 )
 
 // TestLikeTransformers renders what transformers rendered (testdata/golden.py):
 // our built-in styles and templates with the constructs of published ones,
 // over many conversations.
-func TestLikeTransformers(t *testing.T) {
-	data, err := os.ReadFile("testdata/conformance.json")
+func TestLikeTransformers(t *testing.T) { likeTransformers(t, "testdata/conformance.json") }
+
+// TestTemplatesFolder renders other people's templates, from a file that
+// testdata/golden.py makes of a folder of them. They are not ours to keep here.
+func TestTemplatesFolder(t *testing.T) {
+	path := os.Getenv("LEO_TEMPLATES")
+	if path == "" {
+		t.Skip("LEO_TEMPLATES names no file of testdata/golden.py")
+	}
+	likeTransformers(t, path)
+}
+
+func likeTransformers(t *testing.T, path string) {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,9 +39,9 @@ func TestLikeTransformers(t *testing.T) {
 			Builtin                bool
 		}
 		Conversations []struct {
-			Messages []Message
-			Tools    []json.RawMessage
-			Vars     map[string]any
+			Messages    []Message
+			Tools, Docs []json.RawMessage
+			Vars        map[string]any
 		}
 		Cases []struct {
 			T, C        int
@@ -49,7 +64,7 @@ func TestLikeTransformers(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", gt.Name, err)
 		}
-		opts := Options{AddGenerationPrompt: c.Gen, ContinueFinal: c.Continue, Tools: conv.Tools, Vars: conv.Vars}
+		opts := Options{AddGenerationPrompt: c.Gen, ContinueFinal: c.Continue, Tools: conv.Tools, Documents: conv.Docs, Vars: conv.Vars}
 		r, err := tpl.Render(conv.Messages, opts)
 		if (err != nil) != (c.Error != "") {
 			t.Errorf("%s, conversation %d, generate %v: error %v, want %q", gt.Name, c.C, c.Gen, err, c.Error)
@@ -65,12 +80,19 @@ func TestLikeTransformers(t *testing.T) {
 		}
 		checkRendered(t, r)
 		checkProvenance(t, gt.Name, conv.Messages, r)
-		var spans [][2]int
+		var spans, want [][2]int
 		for _, s := range r.Generation {
 			// transformers counts characters.
 			spans = append(spans, [2]int{utf8.RuneCountInString(r.Text[:s.Start]), utf8.RuneCountInString(r.Text[:s.End])})
 		}
-		if diff := cmp.Diff(c.Spans, spans); diff != "" && !c.Continue {
+		for _, s := range c.Spans { // one for each block, be it empty
+			if n := len(want); n > 0 && want[n-1][1] == s[0] {
+				want[n-1][1] = s[1]
+			} else if s[0] < s[1] {
+				want = append(want, s)
+			}
+		}
+		if diff := cmp.Diff(want, spans); diff != "" && !c.Continue {
 			t.Errorf("%s, conversation %d: generation blocks (-want +got):\n%s", gt.Name, c.C, diff)
 			continue
 		}
@@ -140,6 +162,82 @@ func TestSourceIsTheTemplate(t *testing.T) {
 		if tpl, err := FindTemplate(name); err != nil || tpl.Source() == "" {
 			t.Errorf("%s: source %q, %v", name, tpl.Source(), err)
 		}
+	}
+}
+
+// TestGenerationBlocks: what a block writes is marked on whatever way it
+// reaches the output, and a token belongs to it if it begins inside.
+func TestGenerationBlocks(t *testing.T) {
+	msgs := []Message{{Role: User, Content: "Hü?"}, {Role: Assistant, Content: " Hott <b>. "}, {Role: User, Content: "."}}
+	for _, tc := range []struct{ src, want string }{
+		{"{% for m in messages %}{% if m.role == 'assistant' %}<a>{% generation %}{{ m.content }}</a>{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}", "Hü?<a>[ Hott <b>. </a>]."},
+		{"{% macro turn(m) %}<a>{% generation %}{{ m.content }}{% endgeneration %}</a>{% endmacro %}{{ turn(messages[1])|upper }}", "<A>[ HOTT <B>. ]</A>"},
+		{"{% set x %}<a>{% generation %}{{ messages[1].content|trim }}{% endgeneration %}{% endset %}{{ x|e }}", "&lt;a&gt;[Hott &lt;b&gt;.]"},
+		{"{% macro inner() %}{{ messages[1].content|trim }}{% endmacro %}{% generation %}{{ inner() }}{% endgeneration %}{{ inner() }}", "[Hott <b>.]Hott <b>."},
+		{"{% generation %}a{% endgeneration %}{% generation %}b{% endgeneration %}c{% generation %}{% endgeneration %}d", "[ab]cd"},
+		{"{% if messages|length > 9 %}{% generation %}x{% endgeneration %}{% endif %}y", "y"},
+		{"{% for m in messages %}{{ m.content }}{% endfor %}", "Hü? Hott <b>. ."},
+	} {
+		tpl, err := NewJinja(tc.src, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := tpl.EncodeAll(byteTokens{}, msgs, Options{BOS: BOSNever})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has := strings.Contains(tc.src, "generation"); tpl.HasGeneration() != has || (e.Generation != nil) != has {
+			t.Errorf("%s: HasGeneration %v, mask %v", tc.src, tpl.HasGeneration(), e.Generation)
+		}
+		var got strings.Builder
+		in := false
+		for i := range len(e.Rendered.Text) + 1 {
+			now := i < len(e.Generation) && e.Generation[i]
+			if now != in {
+				got.WriteByte("]["[map[bool]int{true: 1}[now]])
+			}
+			if in = now; i < len(e.Rendered.Text) {
+				got.WriteByte(e.Rendered.Text[i])
+			}
+		}
+		if got.String() != tc.want {
+			t.Errorf("%s:\n got %s\nwant %s", tc.src, got.String(), tc.want)
+		}
+	}
+}
+
+// byteTokens has a token for each byte.
+type byteTokens struct{}
+
+func (byteTokens) EncodeTrusted(dst, offs []int32, text string, _ []tokenizer.Span) ([]int32, []int32) {
+	for i := range len(text) {
+		dst, offs = append(dst, int32(text[i])), append(offs, int32(i))
+	}
+	return dst, offs
+}
+func (byteTokens) ID(string) (int32, bool) { return 0, false }
+func (byteTokens) Piece(id int32) string   { return string(rune(id)) }
+func (byteTokens) BOS() int32              { return -1 }
+func (byteTokens) EOS() int32              { return -1 }
+func (byteTokens) AddBOS() bool            { return false }
+
+// TestMarksAreBounded: a template that makes a string of millions of pieces
+// of two origins is refused before they take memory, twice over: rendering
+// runs a second time to find the generation prompt.
+func TestMarksAreBounded(t *testing.T) {
+	tpl, err := NewJinja("{% set ns = namespace(s=messages[0].content[0] ~ 'a') %}{% for i in range(22) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = tpl.Render([]Message{{Role: User, Content: "x"}}, Options{AddGenerationPrompt: true})
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "pieces of different origin") {
+		t.Errorf("error %v", err)
+	}
+	if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 500 {
+		t.Errorf("%d MB allocated", n)
 	}
 }
 

@@ -28,8 +28,10 @@ type Encoded struct {
 	Roles []Role
 	// Messages is the index of each id's message, -1 for markup outside any.
 	Messages []int32
-	// Generation marks the ids inside {% generation %} blocks; nil if the
-	// template has none.
+	// Generation marks the ids that begin inside {% generation %} blocks: the
+	// loss mask that the template's author meant. It is nil if the template has
+	// no such blocks ([Template.HasGeneration]), and all false if it has and
+	// this conversation reaches none.
 	Generation []bool
 	Rendered   *Rendered
 }
@@ -62,7 +64,7 @@ func (t *Template) EncodeAll(tok Tokenizer, msgs []Message, opts Options) (*Enco
 		offs = append([]int32{0}, offs...)
 	}
 	e := &Encoded{IDs: ids, Roles: make([]Role, len(ids)), Messages: make([]int32, len(ids)), Rendered: r}
-	if r.Generation != nil {
+	if t.HasGeneration() {
 		e.Generation = make([]bool, len(ids))
 	}
 	seg, gen := 0, 0

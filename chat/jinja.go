@@ -199,8 +199,14 @@ func (t *Template) resolve(out *jinja.Output, msgs []Message, opts Options, prom
 		}
 	}
 	r := &Rendered{Text: text, Segments: b.segs}
-	for _, g := range out.Generation {
-		r.Generation = append(r.Generation, tokenizer.Span{Start: g[0], End: g[1]})
+	start := 0
+	for _, m := range marks {
+		if n := len(r.Generation); m.Generation && n > 0 && r.Generation[n-1].End == start {
+			r.Generation[n-1].End = m.End
+		} else if m.Generation {
+			r.Generation = append(r.Generation, tokenizer.Span{Start: start, End: m.End})
+		}
+		start = m.End
 	}
 	if opts.ContinueFinal {
 		if lastContent < 0 {

@@ -80,6 +80,11 @@ func (t *Template) Source() string {
 // <|im_start|> and <|im_end|>.
 func (t *Template) ChatML() bool { return t.isML }
 
+// HasGeneration says whether the template marks what a model is to learn with
+// {% generation %} blocks; [Rendered.Generation] and [Encoded.Generation] are
+// what they enclose.
+func (t *Template) HasGeneration() bool { return t.jinja != nil && t.jinja.HasGeneration() }
+
 // Render writes the conversation as text that remembers where it came from.
 func (t *Template) Render(msgs []Message, opts Options) (*Rendered, error) {
 	if opts.ContinueFinal {

@@ -2,9 +2,15 @@
 ours (chat/templates) and ones written here that use the constructs of
 published templates, over many conversations.
 
-    /opt/ref/venv/bin/python chat/testdata/golden.py
+    python chat/testdata/golden.py
+
+With a folder of *.jinja files and a name it writes what transformers renders
+of those instead, over more conversations, for TestTemplatesFolder:
+
+    python chat/testdata/golden.py FOLDER /tmp/folder.json
+    LEO_TEMPLATES=/tmp/folder.json go test ./chat -run TestTemplatesFolder -v
 """
-import glob, json, os
+import glob, json, os, sys
 from transformers.utils.chat_template_utils import render_jinja_template
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -357,6 +363,42 @@ convs = [
     {"messages": [U, A] * 4 + [U]},
     {"messages": [{"role": "user", "content": "a\r\nb\x0b\x1cc\u2028d\x85"}, {"role": "assistant", "content": "ß\u00a0İ ﬁ\u0301"}]},
 ]
+if len(sys.argv) > 2:
+    templates = []
+    for path in sorted(glob.glob(os.path.join(sys.argv[1], "*.jinja"))):
+        add(os.path.basename(path)[:-6], open(path).read())
+    tool3 = {"type": "function", "function": {"name": "grad", "description": "Ein\n\nText <b>&'", "parameters": {
+        "type": "object", "$defs": {"q": {"type": "string"}}, "required": ["unit", "n"], "properties": {
+            "unit": {"type": "string", "enum": ["c", "f"], "default": "c"}, "n": {"type": "number", "nullable": True},
+            "e": {"enum": ["a", None, 2.50, 1e20, 18446744073709551615]}, "of": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+            "nest": {"type": "object", "properties": {"k": {"type": "array", "items": {"type": "object", "properties": {
+                "z": {"type": "boolean", "description": "Ja"}}, "required": ["z"]}}}}}},
+        "return": {"type": "string"}, "strict": True}}
+
+    def calls(*functions, **more):
+        return {"role": "assistant", "content": "", "tool_calls": [
+            {"type": "function", "id": "call_%04d" % i, "function": {"name": n, "arguments": a}} for i, (n, a) in enumerate(functions)], **more}
+
+    one = calls(("wetter", {"ort": "Köln", "tage": 3}))
+    two = calls(("wetter", {"ort": "<x> & 'y'", "l": [1, 2.5, True, None], "o": {"a": False}}), ("zeit", {}), content="Ich sehe nach.")
+    R = {"role": "assistant", "content": "Graz.", "reasoning_content": "Zwei?\nDrei."}
+    T = {"role": "tool", "content": "{\"grad\": 21.5}", "tool_call_id": "call_0000", "name": "wetter"}
+    T2 = {"role": "tool", "content": "12:00", "tool_call_id": "call_0001", "name": "zeit"}
+    S2 = {"role": "system", "content": " /no_think detailed thinking off \n"}
+    doc = {"title": "T1", "text": "Text <eins>", "url": "http://x"}
+    convs += [
+        {"messages": [U, two, T, T2, A, U], "tools": [tool, tool2, tool3]}, {"messages": [S, U, two, T, T2, A, U, one, T], "tools": [tool, tool3]},
+        {"messages": [U, one], "tools": [tool]}, {"messages": [U, one, T, A]}, {"messages": [U, one, T, one, T], "tools": [tool]},
+        {"messages": [S2, U, A, U], "vars": {"enable_thinking": True, "thinking": True, "thinking_budget": 512, "reasoning_effort": "low"}},
+        {"messages": [S2, U, A, U], "vars": {"enable_thinking": None, "thinking": None, "thinking_budget": 0, "reasoning_effort": None, "xml_tools": True}},
+        {"messages": [U], "tools": [tool, tool3], "vars": {"builtin_tools": ["code_interpreter", "brave_search"], "tools_in_user_message": False,
+                                                           "functions": "F", "datetime": "D", "tool_choice": "auto", "add_vision_id": True}},
+        {"messages": [U, R, U], "vars": {"preserve_thinking": True, "clear_thinking": False}}, {"messages": [U, R, U, R]},
+        {"messages": [S, U, calls(("wetter", {"ort": "Köln"}), reasoning_content="Erst suchen."), T, R, U], "tools": [tool]},
+        {"messages": [U], "docs": [doc, {"title": "T2", "text": "Zwei", "doc_id": 3}]}, {"messages": [S, U, A, U], "docs": [doc], "tools": [tool]},
+        {"messages": [U], "vars": {"citations": True, "safety_mode": "NONE", "length": "short", "citation_mode": "accurate", "controls": {"length": "short"}}},
+        {"messages": [{"role": "system", "content": ""}, U]}, {"messages": [U, {"role": "assistant", "content": ""}, U]},
+    ]
 cases, errors = [], 0
 for ti, t in enumerate(templates):
     for ci, c in enumerate(convs):
@@ -364,7 +406,7 @@ for ti, t in enumerate(templates):
             case = {"t": ti, "c": ci, "gen": gen}
             try:
                 text, spans = render_jinja_template(
-                    [json.loads(json.dumps(c["messages"]))], tools=c.get("tools"), chat_template=t["source"],
+                    [json.loads(json.dumps(c["messages"]))], tools=c.get("tools"), documents=c.get("docs"), chat_template=t["source"],
                     add_generation_prompt=gen, return_assistant_tokens_mask=True, bos_token=t["bos"], eos_token=t["eos"], **c.get("vars", {}))
                 case["want"] = text[0]
                 if spans[0]:
@@ -377,7 +419,7 @@ for ti, t in enumerate(templates):
                 case = {"t": ti, "c": ci, "gen": False, "continue": True}
                 try:
                     text, _ = render_jinja_template(
-                        [json.loads(json.dumps(c["messages"]))], tools=c.get("tools"), chat_template=t["source"],
+                        [json.loads(json.dumps(c["messages"]))], tools=c.get("tools"), documents=c.get("docs"), chat_template=t["source"],
                         continue_final_message=True, bos_token=t["bos"], eos_token=t["eos"], **c.get("vars", {}))
                     case["want"] = text[0]
                     cases.append(case)
@@ -387,5 +429,5 @@ for t in templates:
     if t["builtin"]:
         del t["source"]
 json.dump({"templates": templates, "conversations": convs, "cases": cases},
-          open(os.path.join(here, "conformance.json"), "w"), ensure_ascii=False, separators=(",", ":"))
+          open(sys.argv[2] if len(sys.argv) > 2 else os.path.join(here, "conformance.json"), "w"), ensure_ascii=False, separators=(",", ":"))
 print(len(templates), "templates,", len(convs), "conversations,", len(cases), "cases,", errors, "errors")

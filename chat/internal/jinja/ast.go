@@ -15,6 +15,7 @@ type (
 		target     target
 		iter, cond expr
 		body, els  []node
+		recursive  bool
 		line       int
 	}
 	nSet struct {

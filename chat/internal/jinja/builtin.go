@@ -49,7 +49,9 @@ func makeGlobals() map[string]Value {
 			ev.work(line, len(out.items))
 			return out
 		}),
-		"dict": fn("dict", func(ev *evaluator, line int, a *callArgs) Value { return ev.dict(a, line) }),
+		"dict":   fn("dict", func(ev *evaluator, line int, a *callArgs) Value { return ev.dict(a, line) }),
+		"cycler": fn("cycler", cycler),
+		"joiner": fn("joiner", joiner),
 		"namespace": fn("namespace", func(ev *evaluator, line int, a *callArgs) Value {
 			d := ev.dict(a, line)
 			for _, k := range d.keys {
@@ -73,6 +75,42 @@ func makeGlobals() map[string]Value {
 	}
 }
 
+// cycler is an object that goes through its items again and again.
+func cycler(ev *evaluator, line int, a *callArgs) Value {
+	if len(a.pos) == 0 {
+		ev.fail(line, "no items for cycling given")
+	}
+	d, at := NewDict(0), 0
+	d.Set("current", a.pos[0])
+	move := func(to func() int, result func() Value) *function {
+		return fn("next", func(ev *evaluator, line int, _ *callArgs) Value {
+			v := result()
+			at = to()
+			d.Set("current", a.pos[at])
+			return v
+		})
+	}
+	d.Set("next", move(func() int { return (at + 1) % len(a.pos) }, func() Value { return a.pos[at] }))
+	d.Set("reset", move(func() int { return 0 }, func() Value { return nil }))
+	return &namespace{d}
+}
+
+// joiner is a function that gives its separator from the second call on.
+func joiner(ev *evaluator, line int, a *callArgs) Value {
+	var sep Value = Str{S: ", "}
+	if v, ok := a.get(0, "sep"); ok {
+		sep = v
+	}
+	used := false
+	return fn("joiner", func(ev *evaluator, line int, _ *callArgs) Value {
+		if !used {
+			used = true
+			return Str{}
+		}
+		return sep
+	})
+}
+
 func (ev *evaluator) dict(a *callArgs, line int) *Dict {
 	d := NewDict(0)
 	if len(a.pos) > 1 {
@@ -86,9 +124,10 @@ func (ev *evaluator) dict(a *callArgs, line int) *Dict {
 		} else {
 			for _, pair := range ev.iterate(a.pos[0], line) {
 				kv := ev.iterate(pair, line)
-				if len(kv) != 2 || !d.set(kv[0], kv[1]) {
+				if len(kv) != 2 {
 					ev.fail(line, "dict needs pairs of a key and a value")
 				}
+				ev.put(d, kv[0], kv[1], line)
 			}
 		}
 	}
@@ -141,8 +180,29 @@ func optBool(a *callArgs, i int, name string, def bool) bool {
 	return def
 }
 
-// method is attribute name of x as Python has it, nil if there is none.
-func (ev *evaluator) method(x Value, name string, line int) Value {
+// method is attribute name of x as Python has it; false if there is none.
+func (ev *evaluator) method(x Value, name string, line int) (Value, bool) {
+	switch x := x.(type) { // of these, values may be none
+	case *namespace:
+		return x.d.get(Str{S: name})
+	case *List:
+		if i := slices.Index(x.fields, name); i >= 0 {
+			return x.items[i], true
+		}
+	case *loopVar:
+		if name == "previtem" && x.i > 0 {
+			return x.items[x.i-1], true
+		}
+		if name == "nextitem" && x.i < len(x.items)-1 {
+			return x.items[x.i+1], true
+		}
+	}
+	m := ev.method1(x, name, line)
+	return m, m != nil
+}
+
+// method1 is method for all but namespaces, nil if there is none.
+func (ev *evaluator) method1(x Value, name string, line int) Value {
 	switch x := x.(type) {
 	case Str:
 		if m, ok := strMethods[name]; ok {
@@ -153,10 +213,6 @@ func (ev *evaluator) method(x Value, name string, line int) Value {
 		}
 	case *Dict:
 		return dictMethod(x, name)
-	case *namespace:
-		if v, ok := x.d.get(Str{S: name}); ok {
-			return v
-		}
 	case *List:
 		switch name {
 		case "index", "count":
@@ -191,8 +247,15 @@ func (ev *evaluator) method(x Value, name string, line int) Value {
 	case *loopVar:
 		return x.attr(name)
 	case *macro:
-		if name == "name" {
+		switch name {
+		case "name":
 			return Str{S: x.def.name}
+		case "arguments":
+			l := &List{kind: tuple}
+			for _, p := range x.def.params {
+				l.items = append(l.items, Str{S: p})
+			}
+			return l
 		}
 	}
 	return nil
@@ -221,7 +284,7 @@ func dictMethod(d *Dict, name string) Value {
 			if !ok {
 				ev.fail(line, "get needs a key")
 			}
-			if v, ok := d.get(k); ok {
+			if v, ok := ev.get(d, k, line); ok {
 				return v
 			}
 			v, _ := a.get(1, "default")
@@ -267,19 +330,13 @@ func (l *loopVar) attr(name string) Value {
 	case "length":
 		return int64(n)
 	case "depth":
-		return int64(1) // deeper only in recursive loops
+		return int64(l.depth)
 	case "depth0":
-		return int64(0)
+		return int64(l.depth - 1)
 	case "previtem":
-		if l.i == 0 {
-			return undefined{"there is no previous item"}
-		}
-		return l.items[l.i-1]
+		return undefined{"there is no previous item"}
 	case "nextitem":
-		if l.i == n-1 {
-			return undefined{"there is no next item"}
-		}
-		return l.items[l.i+1]
+		return undefined{"there is no next item"}
 	case "cycle":
 		i := l.i
 		return fn(name, func(ev *evaluator, line int, a *callArgs) Value {
@@ -318,50 +375,67 @@ func init() {
 	splitter := func(f func(Str, *string, int) []Str) strMethod {
 		return func(ev *evaluator, s Str, a *callArgs, line int) Value {
 			var sep *string
+			parts := len(s.S) / 2
 			if v, ok := a.get(0, "sep"); ok && v != nil {
 				t := ev.argStr(a, 0, "sep", line).S
 				if t == "" {
 					ev.fail(line, "empty separator")
 				}
 				sep = &t
+				parts = strings.Count(s.S, t)
 			}
-			return ev.strs(f(s, sep, int(ev.optInt(a, 1, "maxsplit", -1, line))), line)
+			limit := ev.optInt(a, 1, "maxsplit", -1, line)
+			if limit >= 0 {
+				parts = int(min(int64(parts), limit))
+			}
+			ev.work(line, parts)
+			return ev.strs(f(s, sep, int(limit)), line)
 		}
 	}
 	// affix is startswith and endswith, which take a string or a tuple.
 	affix := func(has func(s, x string) bool) strMethod {
 		return func(ev *evaluator, s Str, a *callArgs, line int) Value {
-			if len(a.pos) != 1 {
-				ev.fail(line, "one argument is needed")
+			if len(a.pos) < 1 || len(a.pos) > 3 {
+				ev.fail(line, "one to three arguments are needed")
 			}
-			if l, ok := a.pos[0].(*List); ok && l.kind == tuple {
+			_, i, j, ok := ev.window(s, a, line)
+			part := ""
+			if ok {
+				part = s.S[i:j]
+			}
+			if l, isList := a.pos[0].(*List); isList && l.kind == tuple {
 				for _, x := range l.items {
-					if t, ok := x.(Str); ok && has(s.S, t.S) {
+					t, isStr := x.(Str)
+					if !isStr {
+						ev.fail(line, "the tuple must hold strings, not %s", typeName(x))
+					}
+					ev.work(line, 1+len(t.S)/32)
+					if ok && has(part, t.S) {
 						return true
 					}
 				}
 				return false
 			}
-			return has(s.S, ev.argStr(a, 0, "prefix", line).S)
+			return has(part, ev.argStr(a, 0, "prefix", line).S) && ok
 		}
 	}
 	find := func(last, must bool) strMethod {
 		return func(ev *evaluator, s Str, a *callArgs, line int) Value {
-			if len(a.pos) != 1 {
-				ev.fail(line, "find and index take one argument here")
-			}
 			sub := ev.argStr(a, 0, "sub", line).S
-			i := strings.Index(s.S, sub)
-			if last {
-				i = strings.LastIndex(s.S, sub)
+			start, i, j, ok := ev.window(s, a, line)
+			at := -1
+			if ok && last {
+				at = strings.LastIndex(s.S[i:j], sub)
+			} else if ok {
+				at = strings.Index(s.S[i:j], sub)
 			}
-			if i < 0 {
+			if at < 0 {
 				if must {
 					ev.fail(line, "substring not found")
 				}
 				return int64(-1)
 			}
-			return int64(utf8.RuneCountInString(s.S[:i]))
+			return int64(start + utf8.RuneCountInString(s.S[i:i+at]))
 		}
 	}
 	all := func(ok func(r rune) bool) strMethod {
@@ -388,9 +462,12 @@ func init() {
 	}
 	just := func(left, right bool) strMethod {
 		return func(ev *evaluator, s Str, a *callArgs, line int) Value {
-			fill := Str{S: " "}
+			fill := Str{S: " ", safe: s.safe}
 			if _, ok := a.get(1, "fillchar"); ok {
 				fill = ev.argStr(a, 1, "fillchar", line)
+				if s.safe {
+					fill = ev.escape(fill)
+				}
 				if utf8.RuneCountInString(fill.S) != 1 {
 					ev.fail(line, "the fill character must be one character")
 				}
@@ -408,11 +485,11 @@ func init() {
 			} else if left {
 				before, after = pad, 0
 			}
-			var b strBuilder
+			b := ev.builder(line)
 			b.str(ev.repeat(fill, before, line).(Str))
 			b.str(s)
 			b.str(ev.repeat(fill, after, line).(Str))
-			return b.done()
+			return b.done().as(s.safe)
 		}
 	}
 	part := func(last bool) strMethod {
@@ -430,19 +507,19 @@ func init() {
 			case i >= 0:
 				out.items = []Value{s.sub(0, i), s.sub(i, i+len(sep.S)), s.sub(i+len(sep.S), len(s.S))}
 			case last:
-				out.items = []Value{Str{}, Str{}, s}
+				out.items = []Value{Str{safe: s.safe}, Str{safe: s.safe}, s}
 			default:
-				out.items = []Value{s, Str{}, Str{}}
+				out.items = []Value{s, Str{safe: s.safe}, Str{safe: s.safe}}
 			}
 			return out
 		}
 	}
-	mapper := func(f func(s Str) Str) strMethod {
+	mapper := func(f func(ev *evaluator, s Str) Str) strMethod {
 		return func(ev *evaluator, s Str, a *callArgs, line int) Value {
 			if len(a.pos)+len(a.names) > 0 {
 				ev.fail(line, "no arguments are taken here")
 			}
-			return f(s)
+			return f(ev, s)
 		}
 	}
 	strMethods = map[string]strMethod{
@@ -450,19 +527,48 @@ func init() {
 		"split": splitter(split), "rsplit": splitter(rsplit),
 		"startswith": affix(strings.HasPrefix), "endswith": affix(strings.HasSuffix),
 		"find": find(false, false), "rfind": find(true, false), "index": find(false, true), "rindex": find(true, true),
-		"upper":      mapper(func(s Str) Str { return s.runes(func(_ int, r rune) string { return upper(r) }) }),
-		"lower":      mapper(func(s Str) Str { return s.runes(func(_ int, r rune) string { return lower(r) }) }),
-		"casefold":   mapper(func(s Str) Str { return s.runes(func(_ int, r rune) string { return casefold(r) }) }),
+		"upper":      mapper(eachRune(upper)),
+		"lower":      mapper(eachRune(lower)),
+		"casefold":   mapper(eachRune(casefold)),
 		"capitalize": mapper(capitalize),
 		"title":      mapper(title),
-		"swapcase": mapper(func(s Str) Str {
-			return s.runes(func(_ int, r rune) string {
-				if unicode.IsUpper(r) {
-					return lower(r)
+		"swapcase": mapper(eachRune(func(r rune) string {
+			if unicode.IsUpper(r) {
+				return lower(r)
+			}
+			return upper(r)
+		})),
+		"isascii": func(ev *evaluator, s Str, a *callArgs, line int) Value {
+			return strings.IndexFunc(s.S, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
+		},
+		"isprintable": func(ev *evaluator, s Str, a *callArgs, line int) Value {
+			return strings.IndexFunc(s.S, func(r rune) bool { return r != ' ' && !unicode.IsPrint(r) }) < 0
+		},
+		"isidentifier": func(ev *evaluator, s Str, a *callArgs, line int) Value {
+			for i, r := range s.S {
+				if r != '_' && !unicode.IsLetter(r) && (i == 0 || !unicode.IsDigit(r) && !unicode.Is(unicode.Mn, r)) {
+					return false
 				}
-				return upper(r)
-			})
-		}),
+			}
+			return s.S != ""
+		},
+		"istitle":    func(ev *evaluator, s Str, a *callArgs, line int) Value { return isTitle(s.S) },
+		"expandtabs": expandTabs,
+		"format_map": func(ev *evaluator, s Str, a *callArgs, line int) Value {
+			v, _ := a.get(0, "mapping")
+			d, ok := v.(*Dict)
+			if !ok {
+				ev.fail(line, "format_map needs a mapping, not %s", typeName(v))
+			}
+			named := &callArgs{}
+			for i, k := range d.keys {
+				if k, ok := k.(Str); ok {
+					named.names, named.vals = append(named.names, k.S), append(named.vals, d.vals[i])
+				}
+			}
+			ev.work(line, len(d.keys))
+			return ev.format(s, named, line)
+		},
 		"isdigit": all(unicode.IsDigit), "isnumeric": all(unicode.IsNumber), "isdecimal": all(unicode.IsDigit),
 		"isalpha": all(unicode.IsLetter), "isspace": all(pySpace),
 		"isalnum": all(func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }),
@@ -470,19 +576,32 @@ func init() {
 		"ljust": just(false, true), "rjust": just(true, false), "center": just(true, true),
 		"partition": part(false), "rpartition": part(true),
 		"splitlines": func(ev *evaluator, s Str, a *callArgs, line int) Value {
-			return ev.strs(splitLines(s, optBool(a, 0, "keepends", false)), line)
+			return ev.strs(ev.splitLines(s, optBool(a, 0, "keepends", false), line), line)
 		},
 		"replace": func(ev *evaluator, s Str, a *callArgs, line int) Value {
-			return ev.replace(s, ev.argStr(a, 0, "old", line), ev.argStr(a, 1, "new", line), int(ev.optInt(a, 2, "count", -1, line)), line)
+			repl := ev.argStr(a, 1, "new", line)
+			if s.safe {
+				repl = ev.escape(repl)
+			}
+			return ev.replace(s, ev.argStr(a, 0, "old", line), repl, int(ev.optInt(a, 2, "count", -1, line)), line).as(s.safe)
 		},
 		"count": func(ev *evaluator, s Str, a *callArgs, line int) Value {
-			return int64(strings.Count(s.S, ev.argStr(a, 0, "sub", line).S))
+			sub := ev.argStr(a, 0, "sub", line).S
+			_, i, j, ok := ev.window(s, a, line)
+			if !ok {
+				return int64(0)
+			}
+			return int64(strings.Count(s.S[i:j], sub))
 		},
 		"join": func(ev *evaluator, s Str, a *callArgs, line int) Value {
 			v, _ := a.get(0, "iterable")
-			var b strBuilder
+			b := ev.builder(line)
 			for i, x := range ev.iterate(v, line) {
+				ev.work(line, 1)
 				t, ok := x.(Str)
+				if s.safe {
+					t, ok = ev.escape(ev.toStr(x)), true
+				}
 				if !ok {
 					ev.fail(line, "item %d to join is %s, not a string", i, typeName(x))
 				}
@@ -490,10 +609,8 @@ func init() {
 					b.str(s)
 				}
 				b.str(t)
-				ev.grownOnce(line, len(b.b))
 			}
-			ev.grown(line, len(b.b))
-			return b.done()
+			return b.done().as(s.safe)
 		},
 		"removeprefix": func(ev *evaluator, s Str, a *callArgs, line int) Value {
 			if p := ev.argStr(a, 0, "prefix", line).S; strings.HasPrefix(s.S, p) {
@@ -513,7 +630,7 @@ func init() {
 			if pad <= 0 {
 				return s
 			}
-			var b strBuilder
+			b := ev.builder(line)
 			k := 0
 			if s.S != "" && (s.S[0] == '-' || s.S[0] == '+') {
 				k = 1
@@ -521,7 +638,7 @@ func init() {
 			b.slice(s, 0, k)
 			b.str(ev.repeat(Str{S: "0"}, pad, line).(Str))
 			b.slice(s, k, len(s.S))
-			return b.done()
+			return b.done().as(s.safe)
 		},
 		"format": func(ev *evaluator, s Str, a *callArgs, line int) Value { return ev.format(s, a, line) },
 	}
@@ -534,8 +651,77 @@ func casefold(r rune) string {
 	return lower(r)
 }
 
-func capitalize(s Str) Str {
-	return s.runes(func(at int, r rune) string {
+// eachRune maps the characters of a string one by one.
+func eachRune(f func(r rune) string) func(ev *evaluator, s Str) Str {
+	return func(ev *evaluator, s Str) Str { return ev.runes(s, func(_ int, r rune) string { return f(r) }) }
+}
+
+// window reads the optional arguments start and end of find, count and their
+// like: the first character and the bytes between; false if start is behind
+// the string or its end.
+func (ev *evaluator) window(s Str, a *callArgs, line int) (start, i, j int, ok bool) {
+	if len(a.pos) < 2 {
+		return 0, 0, len(s.S), true
+	}
+	off := s.offsets()
+	ev.work(line, len(off)/8)
+	n := int64(len(off) - 1)
+	clamp := func(v int64) int64 {
+		if v < 0 {
+			v = max(0, v+n)
+		}
+		return v
+	}
+	from := clamp(ev.optInt(a, 1, "start", 0, line))
+	to := min(n, clamp(ev.optInt(a, 2, "end", n, line)))
+	if from > n || from > to {
+		return 0, 0, 0, false
+	}
+	return int(from), off[from], off[to], true
+}
+
+// isTitle is str.istitle.
+func isTitle(s string) bool {
+	inWord, any := false, false
+	for _, r := range s {
+		up, low := unicode.IsUpper(r) || unicode.IsTitle(r), unicode.IsLower(r)
+		if up && inWord || low && !inWord {
+			return false
+		}
+		inWord = up || low
+		any = any || inWord
+	}
+	return any
+}
+
+// expandTabs is str.expandtabs.
+func expandTabs(ev *evaluator, s Str, a *callArgs, line int) Value {
+	size := int(min(max(0, ev.optInt(a, 0, "tabsize", 8, line)), int64(ev.limits.Output)))
+	b := ev.builder(line)
+	column := 0
+	for i, r := range s.S {
+		switch r {
+		case '\t':
+			if size > 0 {
+				n := size - column%size
+				ev.added(line, 0, len(b.b)+n)
+				b.lit(strings.Repeat(" ", n))
+				column += n
+			}
+			continue
+		case '\n', '\r':
+			column = 0
+		default:
+			column++
+		}
+		ev.work(line, 1)
+		b.slice(s, i, i+utf8.RuneLen(r))
+	}
+	return b.done().as(s.safe)
+}
+
+func capitalize(ev *evaluator, s Str) Str {
+	return ev.runes(s, func(at int, r rune) string {
 		if at == 0 {
 			return titleCase(r)
 		}
@@ -544,9 +730,9 @@ func capitalize(s Str) Str {
 }
 
 // title is str.title: a letter after a non-letter is upper case.
-func title(s Str) Str {
+func title(ev *evaluator, s Str) Str {
 	inWord := false
-	return s.runes(func(_ int, r rune) string {
+	return ev.runes(s, func(_ int, r rune) string {
 		was := inWord
 		inWord = unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r)
 		if was {
@@ -558,9 +744,9 @@ func title(s Str) Str {
 
 // filterTitle is the filter of that name: words begin after white space,
 // hyphens and opening brackets only.
-func filterTitle(s Str) Str {
+func filterTitle(ev *evaluator, s Str) Str {
 	start := true
-	return s.runes(func(_ int, r rune) string {
+	return ev.runes(s.as(false), func(_ int, r rune) string {
 		first := start
 		start = r == '-' || pySpace(r) || r == '(' || r == '{' || r == '[' || r == '<'
 		switch {
@@ -623,9 +809,9 @@ func (ev *evaluator) pathOr(x Value, attr, def Value, line int) Value {
 }
 
 // fold is the key of a case-insensitive comparison.
-func fold(v Value, sensitive bool) Value {
+func (ev *evaluator) fold(v Value, sensitive bool) Value {
 	if s, ok := v.(Str); ok && !sensitive {
-		return Str{S: s.runes(func(_ int, r rune) string { return lower(r) }).S}
+		return Str{S: eachRune(lower)(ev, s).S}
 	}
 	return v
 }
@@ -654,6 +840,9 @@ func (ev *evaluator) sorted(items []Value, key func(Value) Value, reverse bool, 
 // pick is select, reject, selectattr and rejectattr.
 func pick(byAttr, keep bool) filterFunc {
 	return func(ev *evaluator, x Value, a *callArgs, line int) Value {
+		if !truth(x) { // none, zero and false give nothing here, as in map
+			return &List{kind: generator}
+		}
 		pos := a.pos
 		var attr Value
 		if byAttr {
@@ -688,13 +877,15 @@ func extreme(sign int) filterFunc {
 		attr, _ := a.get(1, "attribute")
 		sensitive := optBool(a, 0, "case_sensitive", false)
 		var best, bestKey Value
+		any := false
 		for i, v := range ev.iterate(x, line) {
-			k := fold(ev.path(v, attr, line), sensitive)
+			any = true
+			k := ev.fold(ev.path(v, attr, line), sensitive)
 			if i == 0 || sign*ev.order(k, bestKey, line) > 0 {
 				best, bestKey = v, k
 			}
 		}
-		if bestKey == nil && best == nil {
+		if !any {
 			return undefined{"the extreme of an empty sequence"}
 		}
 		return best
@@ -702,12 +893,8 @@ func extreme(sign int) filterFunc {
 }
 
 // onStr is a filter that first makes a string of its value.
-func onStr(f func(s Str) Str) filterFunc {
-	return func(ev *evaluator, x Value, a *callArgs, line int) Value {
-		s := ev.toStr(x)
-		ev.grown(line, len(s.S))
-		return f(s)
-	}
+func onStr(f func(ev *evaluator, s Str) Str) filterFunc {
+	return func(ev *evaluator, x Value, a *callArgs, line int) Value { return f(ev, ev.toStr(x)) }
 }
 
 func filterDefault(ev *evaluator, x Value, a *callArgs, line int) Value {
@@ -842,11 +1029,18 @@ func filterIndent(ev *evaluator, x Value, a *callArgs, line int) Value {
 		}
 	}
 	first, blank := optBool(a, 1, "first", false), optBool(a, 2, "blank", false)
-	var b strBuilder
-	b.str(ev.toStr(x))
+	s, ok := x.(Str)
+	if !ok {
+		ev.fail(line, "indent needs a string, not %s", typeName(x))
+	}
+	if s.safe {
+		pad = pad.as(true) // Jinja takes its indentation for Markup then
+	}
+	b := ev.builder(line)
+	b.str(s)
 	b.lit("\n")
-	lines := splitLines(b.done(), false)
-	b = strBuilder{}
+	lines := ev.splitLines(b.done(), false, line)
+	b = ev.builder(line)
 	for i, l := range lines {
 		if i > 0 {
 			b.lit("\n")
@@ -855,10 +1049,8 @@ func filterIndent(ev *evaluator, x Value, a *callArgs, line int) Value {
 			b.str(pad)
 		}
 		b.str(l)
-		ev.grownOnce(line, len(b.b))
 	}
-	ev.grown(line, len(b.b))
-	return b.done()
+	return b.done().as(s.safe)
 }
 
 func filterJoin(ev *evaluator, x Value, a *callArgs, line int) Value {
@@ -867,15 +1059,14 @@ func filterJoin(ev *evaluator, x Value, a *callArgs, line int) Value {
 		sep = ev.toStr(v)
 	}
 	attr, _ := a.get(1, "attribute")
-	var b strBuilder
+	b := ev.builder(line)
 	for i, v := range ev.iterate(x, line) {
+		ev.work(line, 1)
 		if i > 0 {
 			b.str(sep)
 		}
 		b.str(ev.toStr(ev.path(v, attr, line)))
-		ev.grownOnce(line, len(b.b))
 	}
-	ev.grown(line, len(b.b))
 	return b.done()
 }
 
@@ -898,13 +1089,16 @@ func filterToJSON(ev *evaluator, x Value, a *callArgs, line int) Value {
 		o.comma, o.colon = ev.toStr(pair[0]).S, ev.toStr(pair[1]).S
 	}
 	o.sortKeys = optBool(a, 3, "sort_keys", false)
-	var b strBuilder
+	b := ev.builder(line)
 	ev.json(&b, x, o, 0)
 	return b.done()
 }
 
 func filterMap(ev *evaluator, x Value, a *callArgs, line int) Value {
 	out := &List{kind: generator}
+	if !truth(x) {
+		return out
+	}
 	if attr, ok := a.get(-1, "attribute"); ok {
 		def, _ := a.get(-1, "default")
 		for _, v := range ev.iterate(x, line) {
@@ -927,12 +1121,15 @@ func filterMap(ev *evaluator, x Value, a *callArgs, line int) Value {
 	return out
 }
 
+// groupFields are the names of a group's two parts.
+var groupFields = []string{"grouper", "list"}
+
 func filterGroupBy(ev *evaluator, x Value, a *callArgs, line int) Value {
 	attr, _ := a.get(0, "attribute")
 	def, _ := a.get(1, "default")
 	sensitive := optBool(a, 2, "case_sensitive", false)
 	get := func(v Value) Value { return ev.pathOr(v, attr, def, line) }
-	key := func(v Value) Value { return fold(get(v), sensitive) }
+	key := func(v Value) Value { return ev.fold(get(v), sensitive) }
 	out := NewList()
 	var last *List
 	var lastKey Value
@@ -940,7 +1137,7 @@ func filterGroupBy(ev *evaluator, x Value, a *callArgs, line int) Value {
 		k := key(v)
 		if last == nil || !ev.equal(k, lastKey, line) {
 			last, lastKey = NewList(), k
-			out.items = append(out.items, &List{items: []Value{get(v), last}, kind: tuple})
+			out.items = append(out.items, &List{items: []Value{get(v), last}, kind: tuple, fields: groupFields})
 		}
 		last.items = append(last.items, v)
 	}
@@ -948,6 +1145,10 @@ func filterGroupBy(ev *evaluator, x Value, a *callArgs, line int) Value {
 }
 
 func filterTruncate(ev *evaluator, x Value, a *callArgs, line int) Value {
+	switch x.(type) {
+	case nil, bool, int64, float64:
+		ev.fail(line, "%s has no length", typeName(x))
+	}
 	s := ev.toStr(x)
 	length := ev.optInt(a, 0, "length", 255, line)
 	end := Str{S: "..."}
@@ -969,30 +1170,17 @@ func filterTruncate(ev *evaluator, x Value, a *callArgs, line int) Value {
 			cut = cut.sub(0, i)
 		}
 	}
-	var b strBuilder
+	if s.safe {
+		end = ev.escape(end)
+	}
+	b := ev.builder(line)
 	b.str(cut)
 	b.str(end)
-	return b.done()
+	return b.done().as(s.safe)
 }
 
 func init() {
-	escape := onStr(func(s Str) Str {
-		return s.runes(func(_ int, r rune) string {
-			switch r {
-			case '&':
-				return "&amp;"
-			case '<':
-				return "&lt;"
-			case '>':
-				return "&gt;"
-			case '\'':
-				return "&#39;"
-			case '"':
-				return "&#34;"
-			}
-			return string(r)
-		})
-	})
+	escape := onStr(func(ev *evaluator, s Str) Str { return ev.escape(s) })
 	ends := func(last bool) filterFunc {
 		return func(ev *evaluator, x Value, a *callArgs, line int) Value {
 			items := ev.iterate(x, line)
@@ -1023,10 +1211,11 @@ func init() {
 		},
 		"attr": func(ev *evaluator, x Value, a *callArgs, line int) Value {
 			name := ev.argStr(a, 0, "name", line).S
-			if _, ok := x.(undefined); !ok {
-				if m := ev.method(x, name, line); m != nil {
-					return m
-				}
+			if u, ok := x.(undefined); ok {
+				ev.fail(line, "%s is undefined, so it has no attribute %q", u.what, name)
+			}
+			if m, ok := ev.method(x, name, line); ok {
+				return m
 			}
 			return undefined{"attribute " + name}
 		},
@@ -1075,12 +1264,12 @@ func init() {
 					ev.fail(line, "dictsort by key or value")
 				}
 			}
-			key := func(v Value) Value { return fold(v.(*List).items[pos], sensitive) }
+			key := func(v Value) Value { return ev.fold(v.(*List).items[pos], sensitive) }
 			return NewList(ev.sorted(pairs(ev, d, line), key, optBool(a, 2, "reverse", false), line)...)
 		},
 		"e":           escape,
 		"escape":      escape,
-		"forceescape": escape,
+		"forceescape": onStr(func(ev *evaluator, s Str) Str { return ev.escape(s.as(false)) }),
 		"first":       ends(false),
 		"float":       filterFloat,
 		"format": func(ev *evaluator, x Value, a *callArgs, line int) Value {
@@ -1114,7 +1303,7 @@ func init() {
 			ev.work(line, len(items))
 			return NewList(slices.Clone(items)...)
 		},
-		"lower":  onStr(func(s Str) Str { return s.runes(func(_ int, r rune) string { return lower(r) }) }),
+		"lower":  onStr(eachRune(lower)),
 		"map":    filterMap,
 		"max":    extreme(1),
 		"min":    extreme(-1),
@@ -1131,12 +1320,12 @@ func init() {
 		"reverse": func(ev *evaluator, x Value, a *callArgs, line int) Value {
 			if s, ok := x.(Str); ok {
 				off := s.offsets()
-				ev.grown(line, len(s.S))
-				var b strBuilder
+				ev.work(line, len(s.S)/8)
+				b := ev.builder(line)
 				for i := len(off) - 2; i >= 0; i-- {
 					b.slice(s, off[i], off[i+1])
 				}
-				return b.done()
+				return b.done().as(s.safe)
 			}
 			items := slices.Clone(ev.iterate(x, line))
 			ev.work(line, len(items))
@@ -1144,18 +1333,18 @@ func init() {
 			return &List{items: items, kind: generator}
 		},
 		"round": filterRound,
-		"safe":  func(ev *evaluator, x Value, a *callArgs, line int) Value { return ev.toStr(x) },
+		"safe":  onStr(func(_ *evaluator, s Str) Str { return s.as(true) }),
 		"sort": func(ev *evaluator, x Value, a *callArgs, line int) Value {
 			attr, _ := a.get(2, "attribute")
 			sensitive := optBool(a, 1, "case_sensitive", false)
 			key := func(v Value) Value {
 				s, ok := attr.(Str)
 				if !ok || !strings.Contains(s.S, ",") {
-					return fold(ev.path(v, attr, line), sensitive)
+					return ev.fold(ev.path(v, attr, line), sensitive)
 				}
 				k := NewList()
 				for part := range strings.SplitSeq(s.S, ",") {
-					k.items = append(k.items, fold(ev.path(v, Str{S: part}, line), sensitive))
+					k.items = append(k.items, ev.fold(ev.path(v, Str{S: part}, line), sensitive))
 				}
 				return k
 			}
@@ -1192,7 +1381,11 @@ func init() {
 			out := &List{kind: generator}
 			for _, v := range ev.iterate(x, line) {
 				ev.work(line, 1)
-				h, ok := hash(fold(ev.path(v, attr, line), sensitive))
+				k := ev.fold(ev.path(v, attr, line), sensitive)
+				if s, ok := k.(Str); ok {
+					ev.work(line, len(s.S)/32)
+				}
+				h, ok := hash(k)
 				if !ok {
 					ev.fail(line, "%s can't be compared by unique", typeName(v))
 				}
@@ -1203,14 +1396,22 @@ func init() {
 			}
 			return out
 		},
-		"upper": onStr(func(s Str) Str { return s.runes(func(_ int, r rune) string { return upper(r) }) }),
+		"upper": onStr(eachRune(upper)),
 		"wordcount": func(ev *evaluator, x Value, a *callArgs, line int) Value {
 			s := ev.toStr(x)
 			ev.grown(line, len(s.S))
-			return int64(len(strings.FieldsFunc(s.S, func(r rune) bool {
-				return r != '_' && !unicode.IsLetter(r) && !unicode.IsNumber(r)
-			})))
+			n, inWord := int64(0), false
+			for _, r := range s.S {
+				was := inWord
+				inWord = r == '_' || unicode.IsLetter(r) || unicode.IsNumber(r)
+				if inWord && !was {
+					n++
+				}
+			}
+			return n
 		},
+		"slice": filterSlice, "striptags": filterStripTags, "urlencode": filterURLEncode,
+		"filesizeformat": filterFileSize, "xmlattr": filterXMLAttr,
 	}
 }
 
@@ -1221,13 +1422,6 @@ func (ev *evaluator) test(name string, x Value, a *callArgs, line int) bool {
 			ev.fail(line, "test %q needs an argument", name)
 		}
 		return v
-	}
-	integer := func() int64 {
-		n, ok := ev.number(x, line, "test "+name+" needs a number").(int64)
-		if !ok {
-			ev.fail(line, "test %q needs an integer", name)
-		}
-		return n
 	}
 	switch name {
 	case "defined":
@@ -1246,13 +1440,17 @@ func (ev *evaluator) test(name string, x Value, a *callArgs, line int) bool {
 	case "false":
 		return x == false
 	case "integer":
-		_, ok := x.(int64)
-		return ok
+		switch x.(type) {
+		case int64, bigInt:
+			return true
+		}
+		return false
 	case "float":
 		_, ok := x.(float64)
 		return ok
 	case "number":
-		return isNumber(x)
+		_, big := x.(bigInt)
+		return big || isNumber(x)
 	case "string":
 		_, ok := x.(Str)
 		return ok
@@ -1275,7 +1473,7 @@ func (ev *evaluator) test(name string, x Value, a *callArgs, line int) bool {
 		return false
 	case "callable":
 		switch x.(type) {
-		case *function, *macro, undefined:
+		case *function, *macro, *loopVar, undefined:
 			return true
 		}
 		return false
@@ -1301,21 +1499,18 @@ func (ev *evaluator) test(name string, x Value, a *callArgs, line int) bool {
 	case "in":
 		return ev.contains(arg(), x, line)
 	case "odd":
-		return integer()&1 == 1
+		return ev.equal(ev.arith("%", x, int64(2), line), int64(1), line)
 	case "even":
-		return integer()&1 == 0
+		return ev.equal(ev.arith("%", x, int64(2), line), int64(0), line)
 	case "divisibleby":
-		d := ev.argInt(arg(), line)
-		if d == 0 {
-			ev.fail(line, "modulo by zero")
-		}
-		return integer()%d == 0
+		return ev.equal(ev.arith("%", x, arg(), line), int64(0), line)
 	case "lower":
 		return truth(strMethods["islower"](ev, ev.toStr(x), a, line))
 	case "upper":
 		return truth(strMethods["isupper"](ev, ev.toStr(x), a, line))
 	case "escaped":
-		return false
+		s, ok := x.(Str)
+		return ok && s.safe
 	case "filter":
 		s, ok := x.(Str)
 		_, have := filters[s.S]

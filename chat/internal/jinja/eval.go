@@ -3,6 +3,7 @@ package jinja
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -67,15 +68,17 @@ const (
 type evaluator struct {
 	limits Limits
 	steps  int
+	line   int // the last one seen, for errors without one
+	bytes  int // added to strings, not yet counted as steps
 	calls  int
 	depth  int
 	loops  int
 	now    time.Time
-	out    *strBuilder
-	top    *strBuilder // the output proper; out is another inside captures
+	out    *strBuilder // the output, or what a macro or block is captured in
 	tag    int32       // of the message whose loop is running
 	bound  bool        // tag came from a loop over messages
-	gen    [][2]int
+	// generation is set inside a {% generation %} block.
+	generation bool
 }
 
 // fail gives up; Render recovers it.
@@ -85,6 +88,9 @@ func (ev *evaluator) fail(line int, format string, args ...any) {
 
 // work counts n units against the limit.
 func (ev *evaluator) work(line, n int) {
+	if line > 0 {
+		ev.line = line
+	}
 	ev.steps += n
 	if ev.steps > ev.limits.Steps || ev.steps < 0 {
 		ev.fail(line, "the template does more than %d steps of work", ev.limits.Steps)
@@ -99,31 +105,39 @@ func (ev *evaluator) grown(line, n int) {
 	}
 }
 
+// added counts n bytes put to a string that is now total bytes long.
+func (ev *evaluator) added(line, n, total int) {
+	ev.bytes += n
+	ev.work(line, ev.bytes/32)
+	ev.bytes %= 32
+	if total > ev.limits.Output {
+		ev.fail(line, "a string or the output is longer than %d bytes", ev.limits.Output)
+	}
+}
+
 // emit writes to the output, under the tag of the running message.
 func (ev *evaluator) emit(line int, s Str) {
-	ev.work(line, len(s.S)/32+1)
-	if len(ev.out.b)+len(s.S) > ev.limits.Output {
-		ev.fail(line, "the output is longer than %d bytes", ev.limits.Output)
-	}
+	ev.work(line, 1)
 	if s.M == nil {
-		ev.out.add(s.S, 0, ev.tag)
+		ev.out.add(s.S, Mark{Tag: ev.tag, Generation: ev.generation})
 		return
 	}
 	at := 0
 	for _, m := range s.M {
-		tag := m.Tag
-		if tag == 0 {
-			tag = ev.tag
-		}
-		ev.out.add(s.S[at:m.End], m.Origin, tag)
+		text := s.S[at:m.End]
 		at = m.End
+		if m.Tag == 0 {
+			m.Tag = ev.tag
+		}
+		m.Generation = m.Generation || ev.generation
+		ev.out.add(text, m)
 	}
 }
 
 // capture runs f with another output and returns what it wrote.
 func (ev *evaluator) capture(f func()) Str {
 	saved := ev.out
-	ev.out = &strBuilder{}
+	ev.out = &strBuilder{ev: ev}
 	f()
 	s := ev.out.done()
 	ev.out = saved
@@ -191,11 +205,10 @@ func (ev *evaluator) exec(n node, sc *scope) signal {
 		v := ev.capture(func() { ev.block(n.body, sc.child()) })
 		ev.emit(n.filter.line, ev.toStr(ev.chain(n.filter, v, sc)))
 	case *nGeneration:
-		start := len(ev.out.b)
+		outer := ev.generation
+		ev.generation = true
 		ev.block(n.body, sc.child())
-		if ev.out == ev.top {
-			ev.gen = append(ev.gen, [2]int{start, len(ev.out.b)})
-		}
+		ev.generation = outer
 	case *nBreak:
 		return breakLoop
 	case *nContinue:
@@ -205,7 +218,12 @@ func (ev *evaluator) exec(n node, sc *scope) signal {
 }
 
 func (ev *evaluator) loop(n *nFor, sc *scope) signal {
-	items := ev.iterate(ev.eval(n.iter, sc), n.line)
+	return ev.loopOver(n, sc, ev.iterate(ev.eval(n.iter, sc), n.line), 1)
+}
+
+// loopOver runs the loop over items; depth counts the levels of a recursive
+// one from 1.
+func (ev *evaluator) loopOver(n *nFor, sc *scope, items []Value, depth int) signal {
 	ev.work(n.line, len(items))
 	if n.cond != nil {
 		kept := make([]Value, 0, len(items))
@@ -223,7 +241,15 @@ func (ev *evaluator) loop(n *nFor, sc *scope) signal {
 	}
 	tag, bound := ev.tag, ev.bound
 	ev.loops++
-	lv := &loopVar{items: items}
+	lv := &loopVar{items: items, depth: depth}
+	if n.recursive {
+		lv.again = func(items []Value) Value {
+			ev.enterCall(n.line)
+			s := ev.capture(func() { ev.loopOver(n, sc, items, depth+1) })
+			ev.calls--
+			return s
+		}
+	}
 	for i, x := range items {
 		ev.work(n.line, 4) // a scope and its map
 		lv.i = i
@@ -315,9 +341,7 @@ func (ev *evaluator) eval1(e expr, sc *scope) Value {
 	case *eDict:
 		d := NewDict(0)
 		for i, k := range e.keys {
-			if !d.set(ev.eval(k, sc), ev.eval(e.values[i], sc)) {
-				ev.fail(e.line, "a list or dictionary can't be a key")
-			}
+			ev.put(d, ev.eval(k, sc), ev.eval(e.values[i], sc), e.line)
 		}
 		return d
 	case *eUnary:
@@ -355,10 +379,9 @@ func (ev *evaluator) eval1(e expr, sc *scope) Value {
 		}
 		return ev.arith(e.op, ev.eval(e.x, sc), ev.eval(e.y, sc), e.line)
 	case *eConcat:
-		var b strBuilder
+		b := ev.builder(0)
 		for _, x := range e.items {
 			b.str(ev.toStr(ev.eval(x, sc)))
-			ev.grown(0, len(b.b))
 		}
 		return b.done()
 	case *eCompare:
@@ -444,6 +467,14 @@ func (ev *evaluator) call(fn Value, a *callArgs, line int) Value {
 		return fn.call(ev, line, a)
 	case *macro:
 		return ev.callMacro(fn, a, line)
+	case *loopVar:
+		if fn.again == nil {
+			ev.fail(line, "only a loop marked recursive can be called")
+		}
+		if len(a.pos) != 1 {
+			ev.fail(line, "a recursive loop is called with one sequence")
+		}
+		return fn.again(ev.iterate(a.pos[0], line))
 	case undefined:
 		ev.fail(line, "%s is undefined", fn.what)
 	}
@@ -451,11 +482,16 @@ func (ev *evaluator) call(fn Value, a *callArgs, line int) Value {
 	return nil
 }
 
-func (ev *evaluator) callMacro(m *macro, a *callArgs, line int) Value {
+// enterCall counts a nested call of a macro or a recursive loop.
+func (ev *evaluator) enterCall(line int) {
 	ev.calls++
 	if ev.calls > ev.limits.Calls {
-		ev.fail(line, "macros call each other deeper than %d levels", ev.limits.Calls)
+		ev.fail(line, "macros or recursive loops call each other deeper than %d levels", ev.limits.Calls)
 	}
+}
+
+func (ev *evaluator) callMacro(m *macro, a *callArgs, line int) Value {
+	ev.enterCall(line)
 	d := m.def
 	sc := m.scope.child()
 	given := map[string]Value{}
@@ -577,15 +613,15 @@ func (ev *evaluator) slice(e *eSlice, sc *scope) Value {
 		idx := indices(len(off) - 1)
 		if step == 1 {
 			if len(idx) == 0 {
-				return Str{}
+				return Str{safe: v.safe}
 			}
 			return v.sub(off[idx[0]], off[idx[len(idx)-1]+1])
 		}
-		var b strBuilder
+		b := ev.builder(e.line)
 		for _, i := range idx {
 			b.slice(v, off[i], off[i+1])
 		}
-		return b.done()
+		return b.done().as(v.safe)
 	case *List:
 		if v.kind <= rangeObj {
 			idx := indices(len(v.items))
@@ -618,7 +654,7 @@ func (ev *evaluator) iterate(v Value, line int) []Value {
 		off := v.offsets()
 		out := make([]Value, len(off)-1)
 		for i := range out {
-			out[i] = v.sub(off[i], off[i+1])
+			out[i] = v.sub(off[i], off[i+1]).as(false)
 		}
 		return out
 	case undefined:
@@ -659,6 +695,8 @@ func (ev *evaluator) number(v Value, line int, msg string) Value {
 			return int64(1)
 		}
 		return int64(0)
+	case bigInt:
+		ev.fail(line, "integer overflow: %s has more than 64 bits", v)
 	case undefined:
 		ev.fail(line, "%s is undefined", v.what)
 	}
@@ -699,11 +737,13 @@ func (ev *evaluator) arith(op string, x, y Value, line int) Value {
 		switch op {
 		case "+":
 			if b, ok := y.(Str); ok {
-				ev.grown(line, len(a.S)+len(b.S))
-				var sb strBuilder
+				if a.safe || b.safe {
+					a, b = ev.escape(a), ev.escape(b)
+				}
+				sb := ev.builder(line)
 				sb.str(a)
 				sb.str(b)
-				return sb.done()
+				return sb.done().as(a.safe)
 			}
 		case "%":
 			return ev.percent(a, y, line)
@@ -836,17 +876,17 @@ func mulInt(a, b int64, over func()) int64 {
 
 func (ev *evaluator) repeat(s Str, n int64, line int) Value {
 	if n <= 0 {
-		return Str{}
+		return Str{safe: s.safe}
 	}
 	if int64(len(s.S)) > int64(ev.limits.Output)/n {
 		ev.fail(line, "the repeated string is longer than %d bytes", ev.limits.Output)
 	}
-	ev.work(line, int(n)*len(s.S)/32+int(n))
-	var b strBuilder
+	ev.work(line, int(n))
+	b := ev.builder(line)
 	for range n {
 		b.str(s)
 	}
-	return b.done()
+	return b.done().as(s.safe)
 }
 
 func (ev *evaluator) compare(op string, x, y Value, line int) bool {
@@ -892,7 +932,11 @@ func (ev *evaluator) equal(x, y Value, line int) bool {
 		return toFloat(x) == toFloat(y)
 	case Str:
 		b, ok := y.(Str)
-		return ok && a.S == b.S
+		if !ok || len(a.S) != len(b.S) {
+			return false
+		}
+		ev.work(line, len(a.S)/32)
+		return a.S == b.S
 	case *List:
 		b, ok := y.(*List)
 		if !ok || a.kind != b.kind || len(a.items) != len(b.items) {
@@ -914,7 +958,7 @@ func (ev *evaluator) equal(x, y Value, line int) bool {
 		ev.deeper(line)
 		defer func() { ev.depth-- }()
 		for i, k := range a.keys {
-			v, ok := b.get(k)
+			v, ok := ev.get(b, k, line)
 			if !ok || !ev.equal(a.vals[i], v, line) {
 				return false
 			}
@@ -950,13 +994,8 @@ func (ev *evaluator) order(x, y Value, line int) int {
 	switch a := x.(type) {
 	case Str:
 		if b, ok := y.(Str); ok {
-			switch {
-			case a.S < b.S:
-				return -1
-			case a.S > b.S:
-				return 1
-			}
-			return 0
+			ev.work(line, min(len(a.S), len(b.S))/32)
+			return strings.Compare(a.S, b.S)
 		}
 	case *List:
 		if b, ok := y.(*List); ok && a.kind == b.kind && a.kind <= tuple {
@@ -989,12 +1028,12 @@ func (ev *evaluator) contains(in, x Value, line int) bool {
 			ev.fail(line, "'in <string>' needs a string on the left, not %s", typeName(x))
 		}
 		ev.work(line, len(c.S)/4)
-		return indexStr(c.S, s.S) >= 0
+		return strings.Contains(c.S, s.S)
 	case *Dict:
 		if _, ok := hash(x); !ok {
 			ev.fail(line, "%s can't be a key", typeName(x))
 		}
-		_, ok := c.get(x)
+		_, ok := ev.get(c, x, line)
 		return ok
 	}
 	for _, v := range ev.iterate(in, line) {
@@ -1005,13 +1044,31 @@ func (ev *evaluator) contains(in, x Value, line int) bool {
 	return false
 }
 
+// get is d[key]; a long key costs work.
+func (ev *evaluator) get(d *Dict, key Value, line int) (Value, bool) {
+	if s, ok := key.(Str); ok {
+		ev.work(line, len(s.S)/32)
+	}
+	return d.get(key)
+}
+
+// put sets d[key].
+func (ev *evaluator) put(d *Dict, key, v Value, line int) {
+	if s, ok := key.(Str); ok {
+		ev.work(line, len(s.S)/32)
+	}
+	if !d.set(key, v) {
+		ev.fail(line, "%s can't be a key", typeName(key))
+	}
+}
+
 // item is x[index]: an item, else an attribute, else undefined.
 func (ev *evaluator) item(x, index Value, line int) Value {
 	switch v := x.(type) {
 	case undefined:
 		ev.fail(line, "%s is undefined", v.what)
 	case *Dict:
-		if r, ok := v.get(index); ok {
+		if r, ok := ev.get(v, index, line); ok {
 			return r
 		}
 	case *List:
@@ -1040,7 +1097,7 @@ func (ev *evaluator) item(x, index Value, line int) Value {
 		}
 	}
 	if s, ok := index.(Str); ok {
-		if m := ev.method(x, s.S, line); m != nil {
+		if m, ok := ev.method(x, s.S, line); ok {
 			return m
 		}
 		return undefined{fmt.Sprintf("item %q of %s", s.S, typeName(x))}
@@ -1053,7 +1110,7 @@ func (ev *evaluator) attr(x Value, name string, line int) Value {
 	if u, ok := x.(undefined); ok {
 		ev.fail(line, "%s is undefined, so it has no attribute %q", u.what, name)
 	}
-	if m := ev.method(x, name, line); m != nil {
+	if m, ok := ev.method(x, name, line); ok {
 		return m
 	}
 	if d, ok := x.(*Dict); ok {
@@ -1070,7 +1127,7 @@ func typeName(v Value) string {
 		return "none"
 	case bool:
 		return "a boolean"
-	case int64:
+	case int64, bigInt:
 		return "an integer"
 	case float64:
 		return "a float"

@@ -11,10 +11,10 @@
 // Templates come from strangers. Nothing they can write reaches outside the
 // values they are given, and steps, output, nesting and numbers are bounded.
 //
-// What differs from Jinja: no inheritance, includes or imports; no recursive
-// loops; no Markup (safe is the identity, escape gives a plain string);
-// integers have 64 bits and overflow is an error; an unknown filter is an
-// error when it is used.
+// What differs from Jinja: no inheritance, includes or imports; integers have
+// 64 bits and overflow is an error (longer ones in JSON are kept as they are);
+// an unknown filter is an error when it is used; random, lipsum, pprint and
+// urlize are not there.
 package jinja
 
 import (
@@ -23,12 +23,14 @@ import (
 
 // Template is a parsed template, immutable and safe for concurrent use.
 type Template struct {
-	body     []node
-	literals []string
+	body       []node
+	literals   []string
+	generation bool
 }
 
-// maxSource bounds a template's length in bytes.
-const maxSource = 4 << 20
+// maxSource bounds a template's length in bytes. Published ones have up to
+// 30 kB; a parsed one takes a few hundred bytes for each of its own.
+const maxSource = 1 << 20
 
 // Parse reads a template. An error is an *Error with a line.
 func Parse(source string) (t *Template, err error) {
@@ -50,30 +52,35 @@ func Parse(source string) (t *Template, err error) {
 		}
 	}()
 	body, _ := p.body()
-	return &Template{body: body, literals: p.literals}, nil
+	return &Template{body: body, literals: p.literals, generation: p.generation}, nil
 }
 
 // Literals are the template's own texts and string constants, in order.
 func (t *Template) Literals() []string { return t.literals }
 
+// HasGeneration says whether the template has a {% generation %} block.
+func (t *Template) HasGeneration() bool { return t.generation }
+
 // Output is a rendering.
 type Output struct {
 	// Text carries the marks: Origin as given to String, Tag as given to
-	// NewDict for the message whose loop wrote the byte.
+	// NewDict for the message whose loop wrote the byte, Generation for what
+	// {% generation %} blocks wrote, through macros and filters too.
 	Text Str
-	// Generation are the byte ranges of {% generation %} blocks.
-	Generation [][2]int
 }
 
 // Render runs the template. An error is an *Error.
 func (t *Template) Render(vars map[string]Value, limits Limits, now time.Time) (out *Output, err error) {
-	top := &strBuilder{}
-	ev := &evaluator{limits: limits, now: now, out: top, top: top}
+	ev := &evaluator{limits: limits, now: now, line: 1}
+	ev.out = &strBuilder{ev: ev}
 	defer func() {
 		if r := recover(); r != nil {
 			e, ok := r.(*Error)
 			if !ok {
 				panic(r)
+			}
+			if e.Line == 0 {
+				e.Line = ev.line
 			}
 			out, err = nil, e
 		}
@@ -81,7 +88,7 @@ func (t *Template) Render(vars map[string]Value, limits Limits, now time.Time) (
 	// Variables are below the template's own names, so that its assignments
 	// don't reach the caller's map.
 	ev.block(t.body, &scope{parent: &scope{vars: vars}})
-	return &Output{Text: top.done(), Generation: ev.gen}, nil
+	return &Output{Text: ev.out.done()}, nil
 }
 
 var globals map[string]Value

@@ -1,6 +1,12 @@
 package jinja
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
+
+// maxKeywords bounds the keyword arguments of one call.
+const maxKeywords = 1000
 
 // maxDepth bounds the nesting of expressions and statements.
 const maxDepth = 200
@@ -13,6 +19,8 @@ type parser struct {
 	// macros are those whose bodies are being parsed.
 	macros   []*nMacro
 	literals []string
+	// generation is set if there is a {% generation %} block.
+	generation bool
 }
 
 // syntax is how the parser gives up; Parse recovers it.
@@ -177,7 +185,7 @@ func (p *parser) statement(name token) node {
 	case "generation":
 		// In transformers the block is the body of a call: loops end here.
 		loops := p.loops
-		p.loops = 0
+		p.loops, p.generation = 0, true
 		body, _ := p.block("endgeneration")
 		p.loops = loops
 		return &nGeneration{body}
@@ -229,9 +237,7 @@ func (p *parser) forStatement() node {
 	if p.skipName("if") {
 		n.cond = p.expression()
 	}
-	if p.isName("recursive") {
-		p.fail(p.cur().line, "recursive loops are not supported")
-	}
+	n.recursive = p.skipName("recursive")
 	p.loops++
 	body, end := p.block("endfor", "else")
 	p.loops--
@@ -479,10 +485,12 @@ func (p *parser) primary() expr {
 		}
 		return &eName{t.text, t.line}
 	case kString:
-		s := t.text
+		var b strings.Builder
+		b.WriteString(t.text)
 		for p.cur().kind == kString {
-			s += p.next().text
+			b.WriteString(p.next().text)
 		}
+		s := b.String()
 		p.literals = append(p.literals, s)
 		return &eConst{Str{S: s}}
 	case kInt:
@@ -642,6 +650,9 @@ func (p *parser) arguments() args {
 			name := p.next().text
 			p.pos++
 			bad = bad || slices.Contains(a.names, name)
+			if len(a.names) >= maxKeywords {
+				p.fail(line, "more than %d keyword arguments", maxKeywords)
+			}
 			a.names = append(a.names, name)
 			a.values = append(a.values, p.expression())
 		default:

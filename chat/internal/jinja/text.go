@@ -11,8 +11,6 @@ import (
 	"unicode/utf8"
 )
 
-func indexStr(s, sub string) int { return strings.Index(s, sub) }
-
 // toStr is Python's str().
 func (ev *evaluator) toStr(v Value) Str {
 	switch v := v.(type) {
@@ -21,9 +19,32 @@ func (ev *evaluator) toStr(v Value) Str {
 	case undefined:
 		return Str{}
 	}
-	var b strBuilder
+	b := ev.builder(0)
 	ev.repr(&b, v)
 	return b.done()
+}
+
+// escape is the string as HTML: & < > and quotes written as entities. Markup
+// is left alone.
+func (ev *evaluator) escape(s Str) Str {
+	if s.safe {
+		return s
+	}
+	return ev.runes(s, func(_ int, r rune) string {
+		switch r {
+		case '&':
+			return "&amp;"
+		case '<':
+			return "&lt;"
+		case '>':
+			return "&gt;"
+		case '\'':
+			return "&#39;"
+		case '"':
+			return "&#34;"
+		}
+		return string(r)
+	}).as(true)
 }
 
 // repr is Python's repr().
@@ -44,9 +65,14 @@ func (ev *evaluator) repr(b *strBuilder, v Value) {
 		b.lit(strconv.FormatInt(v, 10))
 	case float64:
 		b.lit(floatRepr(v))
+	case bigInt:
+		b.lit(string(v))
 	case Str:
-		ev.grown(0, len(v.S))
-		b.str(strRepr(v))
+		if v.safe {
+			b.lit("Markup(")
+			defer b.lit(")")
+		}
+		b.str(ev.strRepr(v.as(false)))
 	case undefined:
 		b.lit("Undefined")
 	case *List:
@@ -111,14 +137,6 @@ func (ev *evaluator) repr(b *strBuilder, v Value) {
 	}
 }
 
-// reprText stands for a tuple used as a key.
-func reprText(l *List) string {
-	ev := &evaluator{limits: Limits{Steps: math.MaxInt, Output: math.MaxInt}}
-	var b strBuilder
-	ev.repr(&b, l)
-	return string(b.b)
-}
-
 // floatRepr is repr() of a Python float: the shortest digits that read back.
 func floatRepr(f float64) string {
 	switch {
@@ -145,14 +163,14 @@ func floatRepr(f float64) string {
 	return s
 }
 
-func strRepr(s Str) Str {
+func (ev *evaluator) strRepr(s Str) Str {
 	quote := "'"
 	if strings.Contains(s.S, "'") && !strings.Contains(s.S, `"`) {
 		quote = `"`
 	}
-	var b strBuilder
+	b := ev.builder(0)
 	b.lit(quote)
-	b.str(s.runes(func(_ int, r rune) string {
+	b.str(ev.runes(s, func(_ int, r rune) string {
 		switch {
 		case string(r) == quote || r == '\\':
 			return `\` + string(r)
@@ -195,7 +213,6 @@ func (ev *evaluator) json(b *strBuilder, v Value, o *jsonOptions, level int) {
 	ev.work(o.errorLine, 1)
 	newline := func(level int) {
 		if o.pretty {
-			ev.grown(o.errorLine, len(b.b))
 			b.lit("\n" + strings.Repeat(o.indent, level))
 		}
 	}
@@ -208,9 +225,10 @@ func (ev *evaluator) json(b *strBuilder, v Value, o *jsonOptions, level int) {
 		b.lit(strconv.FormatInt(v, 10))
 	case float64:
 		b.lit(jsonFloat(v))
+	case bigInt:
+		b.lit(string(v))
 	case Str:
-		ev.grown(o.errorLine, len(b.b)+len(v.S))
-		jsonString(b, v, o.ascii)
+		ev.jsonString(b, v, o.ascii)
 	case *List:
 		if v.kind > tuple {
 			ev.fail(o.errorLine, "%s is not JSON serializable", typeName(v))
@@ -257,12 +275,14 @@ func (ev *evaluator) json(b *strBuilder, v Value, o *jsonOptions, level int) {
 				key.S = strconv.FormatBool(k)
 			case int64:
 				key.S = strconv.FormatInt(k, 10)
+			case bigInt:
+				key.S = string(k)
 			case float64:
 				key.S = jsonFloat(k)
 			default:
 				ev.fail(o.errorLine, "keys of JSON objects can't be %s", typeName(k))
 			}
-			jsonString(b, key, o.ascii)
+			ev.jsonString(b, key, o.ascii)
 			b.lit(o.colon)
 			ev.json(b, v.vals[i], o, level+1)
 		}
@@ -285,9 +305,9 @@ func jsonFloat(f float64) string {
 	return floatRepr(f)
 }
 
-func jsonString(b *strBuilder, s Str, ascii bool) {
+func (ev *evaluator) jsonString(b *strBuilder, s Str, ascii bool) {
 	b.lit(`"`)
-	b.str(s.runes(func(_ int, r rune) string {
+	b.str(ev.runes(s, func(_ int, r rune) string {
 		switch r {
 		case '"', '\\':
 			return `\` + string(r)
@@ -362,7 +382,11 @@ func titleCase(r rune) string {
 func strip(s Str, chars string, given, left, right bool) Str {
 	cut := pySpace
 	if given {
-		cut = func(r rune) bool { return strings.ContainsRune(chars, r) }
+		set := make(map[rune]bool, min(len(chars), 64))
+		for _, r := range chars {
+			set[r] = true
+		}
+		cut = func(r rune) bool { return set[r] }
 	}
 	i, j := 0, len(s.S)
 	if left {
@@ -446,13 +470,14 @@ func rsplit(s Str, sep *string, max int) []Str {
 }
 
 // splitLines is str.splitlines.
-func splitLines(s Str, keep bool) []Str {
+func (ev *evaluator) splitLines(s Str, keep bool, line int) []Str {
 	var out []Str
 	start := 0
 	for i := 0; i < len(s.S); {
 		r, n := utf8.DecodeRuneInString(s.S[i:])
 		switch r {
 		case '\n', '\v', '\f', 0x1c, 0x1d, 0x1e, 0x85, 0x2028, 0x2029, '\r':
+			ev.work(line, 1)
 			end := i
 			if r == '\r' && strings.HasPrefix(s.S[i+1:], "\n") {
 				n = 2
@@ -473,11 +498,12 @@ func splitLines(s Str, keep bool) []Str {
 
 // replace is str.replace: the new text has its own origin.
 func (ev *evaluator) replace(s, old, repl Str, max int, line int) Str {
-	var b strBuilder
+	b := ev.builder(line)
 	i := 0
 	if old.S == "" {
 		off := s.offsets()
 		for k, at := range off {
+			ev.work(line, 1)
 			if max != 0 {
 				b.str(repl)
 				max--
@@ -485,7 +511,6 @@ func (ev *evaluator) replace(s, old, repl Str, max int, line int) Str {
 			if k+1 < len(off) {
 				b.slice(s, at, off[k+1])
 			}
-			ev.grownOnce(line, len(b.b))
 		}
 		return b.done()
 	}
@@ -494,23 +519,14 @@ func (ev *evaluator) replace(s, old, repl Str, max int, line int) Str {
 		if n < 0 {
 			break
 		}
+		ev.work(line, 1)
 		b.slice(s, i, i+n)
 		b.str(repl)
 		i += n + len(old.S)
 		max--
-		ev.grownOnce(line, len(b.b))
 	}
 	b.slice(s, i, len(s.S))
-	ev.grown(line, len(b.b))
 	return b.done()
-}
-
-// grownOnce checks a growing string without counting it again each time.
-func (ev *evaluator) grownOnce(line, n int) {
-	ev.work(line, 1)
-	if n > ev.limits.Output {
-		ev.fail(line, "a string is longer than %d bytes", ev.limits.Output)
-	}
 }
 
 // percent is the % operator of strings.
@@ -521,7 +537,7 @@ func (ev *evaluator) percent(f Str, arg Value, line int) Str {
 	} else {
 		vals = []Value{arg}
 	}
-	var b strBuilder
+	b := ev.builder(line)
 	used := 0
 	next := func() Value {
 		if used >= len(vals) {
@@ -594,9 +610,12 @@ func (ev *evaluator) percent(f Str, arg Value, line int) Str {
 		case 's', 'r', 'a':
 			out = ev.toStr(v)
 			if verb != 's' {
-				var rb strBuilder
+				rb := ev.builder(line)
 				ev.repr(&rb, v)
 				out = rb.done()
+			}
+			if f.safe {
+				out = ev.escape(out)
 			}
 			if prec >= 0 {
 				if off := out.offsets(); prec < len(off)-1 {
@@ -635,18 +654,16 @@ func (ev *evaluator) percent(f Str, arg Value, line int) Str {
 			b.str(out)
 		}
 		if pad > 0 {
-			ev.grownOnce(line, len(b.b)+pad)
 			b.lit(strings.Repeat(" ", pad))
 		}
 		if !strings.Contains(flags, "-") {
 			b.str(out)
 		}
-		ev.grownOnce(line, len(b.b))
 	}
 	if _, isDict := arg.(*Dict); used < len(vals) && !isDict {
 		ev.fail(line, "not all arguments of the format string are used")
 	}
-	return b.done()
+	return b.done().as(f.safe)
 }
 
 // numFlags are the flags and width of a number that fmt understands alike.
@@ -661,50 +678,6 @@ func numFlags(flags string, width int) string {
 		s += strconv.Itoa(min(width, 1000))
 	}
 	return s
-}
-
-// format is str.format with {}, {0} and {name}.
-func (ev *evaluator) format(f Str, a *callArgs, line int) Str {
-	var b strBuilder
-	auto := 0
-	for i := 0; i < len(f.S); {
-		n := strings.IndexAny(f.S[i:], "{}")
-		if n < 0 {
-			b.slice(f, i, len(f.S))
-			break
-		}
-		b.slice(f, i, i+n)
-		i += n
-		if i+1 < len(f.S) && f.S[i+1] == f.S[i] {
-			b.slice(f, i, i+1)
-			i += 2
-			continue
-		}
-		end := strings.IndexByte(f.S[i:], '}')
-		if f.S[i] == '}' || end < 0 {
-			ev.fail(line, "single brace in a format string")
-		}
-		field := f.S[i+1 : i+end]
-		i += end + 1
-		if strings.ContainsAny(field, "{.[:!") {
-			ev.fail(line, "the format field {%s} is not supported; only {}, {0} and {name} are", field)
-		}
-		v, ok := Value(nil), false
-		if field == "" {
-			v, ok = a.get(auto, "")
-			auto++
-		} else if k, err := strconv.Atoi(field); err == nil {
-			v, ok = a.get(k, "")
-		} else {
-			v, ok = a.get(-1, field)
-		}
-		if !ok {
-			ev.fail(line, "the format field {%s} has no argument", field)
-		}
-		b.str(ev.toStr(v))
-		ev.grownOnce(line, len(b.b))
-	}
-	return b.done()
 }
 
 // strftime formats a time as C's function does, in English.

@@ -21,15 +21,25 @@ type Value any
 type Str struct {
 	S string
 	M []Mark
+	// safe marks what Python's MarkupSafe calls Markup: text that is HTML
+	// already. Strings that are joined to it are escaped.
+	safe bool
 }
 
 // Mark says of the bytes from the previous mark's end up to End what their
-// origin is (0: the template) and in which message's loop they were written
-// (0: none, or not written yet).
+// origin is (0: the template), in which message's loop they were written
+// (0: none, or not written yet), and whether a {% generation %} block wrote
+// them.
 type Mark struct {
-	End    int
-	Origin int32
-	Tag    int32
+	End        int
+	Origin     int32
+	Tag        int32
+	Generation bool
+}
+
+// same says that two stretches differ in their end only.
+func (m Mark) same(o Mark) bool {
+	return m.Origin == o.Origin && m.Tag == o.Tag && m.Generation == o.Generation
 }
 
 // String is a string of one origin.
@@ -40,36 +50,57 @@ func String(s string, origin int32) Str {
 	return Str{S: s, M: []Mark{{End: len(s), Origin: origin}}}
 }
 
-// builder assembles a Str.
+// maxMarks bounds the stretches of different origin in one string: 24 bytes
+// each. A tool description of a megabyte has about a quarter of it.
+const maxMarks = 1 << 19
+
+// strBuilder assembles a Str. With an evaluator it charges what it adds to
+// the limits; without one, the string it reads must bound what it writes.
 type strBuilder struct {
-	b []byte
-	m []Mark
+	b    []byte
+	m    []Mark
+	ev   *evaluator
+	line int
 }
 
-func (b *strBuilder) add(s string, origin, tag int32) {
+// builder is a strBuilder that counts against the limits.
+func (ev *evaluator) builder(line int) strBuilder { return strBuilder{ev: ev, line: line} }
+
+// add appends text of the given mark, whose end is of no account.
+func (b *strBuilder) add(s string, m Mark) {
 	if s == "" {
 		return
 	}
+	if b.ev != nil {
+		b.ev.added(b.line, len(s), len(b.b)+len(s))
+	}
 	b.b = append(b.b, s...)
-	if n := len(b.m); n > 0 && b.m[n-1].Origin == origin && b.m[n-1].Tag == tag {
+	if n := len(b.m); n > 0 && b.m[n-1].same(m) {
 		b.m[n-1].End = len(b.b)
 		return
 	}
-	b.m = append(b.m, Mark{len(b.b), origin, tag})
+	if b.ev != nil {
+		b.ev.work(b.line, 1)
+	}
+	if len(b.m) >= maxMarks {
+		panic(errorf(b.line, "a string is made of more than %d pieces of different origin", maxMarks))
+	}
+	m.End = len(b.b)
+	b.m = append(b.m, m)
 }
 
-func (b *strBuilder) lit(s string) { b.add(s, 0, 0) }
+func (b *strBuilder) lit(s string) { b.add(s, Mark{}) }
 
 // slice adds bytes i to j of s.
 func (b *strBuilder) slice(s Str, i, j int) {
 	if s.M == nil {
-		b.add(s.S[i:j], 0, 0)
+		b.add(s.S[i:j], Mark{})
 		return
 	}
 	k := sort.Search(len(s.M), func(k int) bool { return s.M[k].End > i })
 	for ; i < j; k++ {
 		end := min(s.M[k].End, j)
-		b.add(s.S[i:end], s.M[k].Origin, s.M[k].Tag)
+		b.add(s.S[i:end], s.M[k])
 		i = end
 	}
 }
@@ -78,7 +109,7 @@ func (b *strBuilder) str(s Str) { b.slice(s, 0, len(s.S)) }
 
 func (b *strBuilder) done() Str {
 	s := Str{S: string(b.b)}
-	if len(b.m) > 1 || len(b.m) == 1 && (b.m[0].Origin != 0 || b.m[0].Tag != 0) {
+	if len(b.m) > 1 || len(b.m) == 1 && !b.m[0].same(Mark{}) {
 		s.M = b.m
 	}
 	return s
@@ -87,17 +118,24 @@ func (b *strBuilder) done() Str {
 // sub is bytes i to j of s.
 func (s Str) sub(i, j int) Str {
 	if s.M == nil {
-		return Str{S: s.S[i:j]}
+		return Str{S: s.S[i:j], safe: s.safe}
 	}
 	var b strBuilder
 	b.slice(s, i, j)
-	return b.done()
+	return b.done().as(s.safe)
 }
 
-// runes maps each character through f; what f returns has the origin of the
-// character it is for.
-func (s Str) runes(f func(at int, r rune) string) Str {
-	var b strBuilder
+// as is the string as Markup, or as plain text.
+func (s Str) as(safe bool) Str {
+	s.safe = safe
+	return s
+}
+
+// runes maps each character of s through f; what f returns has the origin of
+// the character it is for.
+func (ev *evaluator) runes(s Str, f func(at int, r rune) string) Str {
+	ev.work(0, len(s.S)/8)
+	b := ev.builder(0)
 	k := 0
 	for i := 0; i < len(s.S); {
 		r, n := utf8.DecodeRuneInString(s.S[i:])
@@ -114,10 +152,10 @@ func (s Str) runes(f func(at int, r rune) string) Str {
 			}
 			m = s.M[k]
 		}
-		b.add(out, m.Origin, m.Tag)
+		b.add(out, m)
 		i += n
 	}
-	return b.done()
+	return b.done().as(s.safe)
 }
 
 // offsets are the byte offsets of the characters, with the length at the end.
@@ -142,9 +180,10 @@ const (
 
 // List is any sequence.
 type List struct {
-	items []Value
-	kind  listKind
-	name  string // of a view
+	items  []Value
+	kind   listKind
+	name   string   // of a view
+	fields []string // names of a named tuple's items
 }
 
 // NewList is a list of values.
@@ -191,7 +230,13 @@ func (d *Dict) get(key Value) (Value, bool) {
 	return d.vals[i], true
 }
 
-type noneKey struct{}
+type (
+	noneKey  struct{}
+	tupleKey string
+)
+
+// maxTupleKey bounds the text that stands for a tuple used as a key.
+const maxTupleKey = 4096
 
 // hash makes keys that are equal in Python equal in Go; false if the value
 // can't be a key.
@@ -204,7 +249,7 @@ func hash(v Value) (any, bool) {
 			return int64(1), true
 		}
 		return int64(0), true
-	case int64:
+	case int64, bigInt:
 		return v, true
 	case float64:
 		if v == math.Trunc(v) && math.Abs(v) < 1<<62 {
@@ -215,14 +260,43 @@ func hash(v Value) (any, bool) {
 		return v.S, true
 	case *List:
 		if v.kind == tuple {
-			// Rare: a tuple's representation stands for it.
-			return noneTuple(reprText(v)), true
+			var b []byte
+			ok := appendKey(&b, v)
+			return tupleKey(b), ok
 		}
 	}
 	return nil, false
 }
 
-type noneTuple string
+// appendKey writes what tells a key from others; false if it can't be one or
+// is too long.
+func appendKey(b *[]byte, v Value) bool {
+	if l, ok := v.(*List); ok && l.kind == tuple {
+		*b = append(*b, '(')
+		for _, x := range l.items {
+			if !appendKey(b, x) {
+				return false
+			}
+		}
+		*b = append(*b, ')')
+		return len(*b) <= maxTupleKey
+	}
+	h, ok := hash(v)
+	if s, isStr := h.(string); isStr && len(s) > maxTupleKey {
+		return false
+	}
+	if ok {
+		*b = fmt.Appendf(*b, "%T %#v,", h, h)
+	}
+	return ok && len(*b) <= maxTupleKey
+}
+
+// bigInt is an integer beyond 64 bits in decimal digits, as JSON schemas have
+// them for bounds. It is written and compared; arithmetic on it is an error.
+type bigInt string
+
+// maxDigits is how many digits Python reads in an integer.
+const maxDigits = 4300
 
 // namespace is the object of namespace().
 type namespace struct{ d *Dict }
@@ -246,6 +320,8 @@ type macro struct {
 type loopVar struct {
 	items   []Value
 	i       int
+	depth   int
+	again   func(items []Value) Value // runs a recursive loop one level deeper; nil in others
 	changed Value
 	started bool
 }
@@ -327,10 +403,13 @@ func fromDecoder(dec *json.Decoder, origin int32, depth int) (Value, error) {
 	case json.Number:
 		if !strings.ContainsAny(string(t), ".eE") {
 			n, err := strconv.ParseInt(string(t), 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("the integer %s does not fit 64 bits", t)
+			if err == nil {
+				return n, nil
 			}
-			return n, nil
+			if len(t) > maxDigits {
+				return nil, fmt.Errorf("an integer of %d digits; the limit is %d", len(t), maxDigits)
+			}
+			return bigInt(t), nil
 		}
 		f, err := strconv.ParseFloat(string(t), 64)
 		if err != nil {
@@ -344,10 +423,16 @@ func fromDecoder(dec *json.Decoder, origin int32, depth int) (Value, error) {
 }
 
 // From converts Go values as encoding/json makes them (and ints) to template
-// values; keys of maps are sorted. Strings get the origin.
+// values; keys of maps are sorted. Strings get the origin. A whole float64 is
+// an integer: encoding/json has no other kind of number to decode one into.
 func From(v any, origin int32) (Value, error) {
 	switch v := v.(type) {
-	case nil, bool, int64, float64, Str, *List, *Dict:
+	case nil, bool, int64, Str, *List, *Dict:
+		return v, nil
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return int64(v), nil
+		}
 		return v, nil
 	case int:
 		return int64(v), nil

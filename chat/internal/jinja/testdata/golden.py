@@ -1,7 +1,7 @@
 """Writes golden.json: what jinja2, set up as transformers sets it up, makes of
 small templates.
 
-    /opt/ref/venv/bin/python chat/internal/jinja/testdata/golden.py
+    python chat/internal/jinja/testdata/golden.py
 """
 import json, os, re
 from transformers.utils.chat_template_utils import _compile_jinja_template
@@ -9,7 +9,7 @@ from transformers.utils.chat_template_utils import _compile_jinja_template
 VARS = {
     "s": "Grüße, Welt", "t": "  viel Raum \n", "e": "", "n": 7, "m": -3, "f": 2.5, "b": True, "z": None,
     "l": [3, 1, 2], "w": ["eins", "Zwei", "drei", "eins"], "d": {"b": 1, "a": "x", "c": [1, {"k": None}]},
-    "p": [{"n": "Ute", "a": 30, "x": {"y": 1}}, {"n": "bob", "a": 5}, {"n": "Cem", "a": 30}],
+    "big": [18446744073709551615, -9223372036854775809], "p": [{"n": "Ute", "a": 30, "x": {"y": 1}}, {"n": "bob", "a": 5}, {"n": "Cem", "a": 30}],
     "q": "it's \"quoted\" \\ <&> \t ü € 😀 \x07", "lines": "a\nb\n\nc", "html": "<b>&amp;</b>",
 }
 
@@ -587,8 +587,434 @@ TEMPLATES = [
     "{{ n.__class__ }}", "{{ ''.__class__.__mro__ }}", "{{ range(100000000) }}", "{{ [].__len__() }}",
 ]
 
+
+# Filters and tests on none, undefined, zero and false.
+FALSY = [f"{v}|{f}" for v in ("z", "nope", "0", "false", "''", "[]", "{}") for f in (
+    "map('upper')|list", "map(attribute='a')|list", "select|list", "select('odd')|list", "reject|list", "selectattr('a')|list",
+    "rejectattr('a', 'eq', 1)|list", "list", "join(',')", "length", "first", "last", "sum", "sort", "unique|list", "min", "max",
+    "batch(2)|list", "slice(2)|list", "groupby('a')|list", "reverse|list", "items|list", "dictsort", "string", "upper", "trim",
+    "title", "capitalize", "replace('a', 'b')", "default('d')", "default('d', true)", "int", "float", "int(7)", "round", "abs",
+    "tojson", "tojson(indent=2)", "indent", "truncate(3)", "wordcount", "safe", "escape", "urlencode", "striptags", "center(5)",
+    "attr('a')", "xmlattr", "filesizeformat", "format(1)")]
+FALSY += [f"{v} is {t}" for v in ("z", "nope", "0", "false", "''", "n", "s", "l", "d", "f", "range(2)", "l|map('string')", "html|safe") for t in (
+    "none", "defined", "undefined", "string", "mapping", "iterable", "sequence", "number", "integer", "float", "boolean", "true",
+    "false", "callable", "escaped", "odd", "even", "divisibleby 3", "lower", "upper", "in [1, none]", "eq none", "sameas none",
+    "lt 3", "gt 3")]
+FALSY += [f"{a} {op} {b}" for op in ("==", "<", "+", "~", "in", "and", "or") for a in ("z", "nope", "0", "s") for b in ("z", "nope", "''", "l")]
+
+MARKUP = """
+html|safe
+html|escape
+html|e|e
+html|safe|e
+html|safe|forceescape
+html|e|forceescape
+html|safe + html
+html + html|safe
+html|safe + html|safe
+html|safe ~ html
+html|safe + n
+n + html|safe
+(html|safe) * 2
+2 * (html|e)
+'%s' % (html|safe)
+('%s %r %d'|safe) % (html, html, 3)
+('%(a)s'|safe) % {'a': '<'}
+'%s'|safe|format('<')
+'%s'|format('<'|safe)
+('{} {a}'|safe).format('<', a='>')
+'{}'.format('<'|safe)
+('{:>4}|{!r}'|safe).format('<', '&')
+('<,>'|safe).split(',')
+(('<,>'|safe).split(',')[0]) + '<'
+('<,>'|safe).join(['<', '>'|safe, 3])
+','.join(['<'|safe]) + '<'
+['<', '<'|safe]|join('&')
+['<', '<'|safe]|join('&'|safe) + '<'
+['<'|safe]
+{'a': '<'|safe}
+('<'|safe)|tojson
+('<'|safe) == '<'
+('<'|safe) in ['<']
+('<a>'|safe)[0] + '<'
+('<a>'|safe)[1:] + '<'
+('<a>'|safe)[::-1] + '<'
+('<a>'|safe|list)[0] + '<'
+('<a>'|safe).upper() + '<'
+('<a>'|safe).replace('a', '&') + '<'
+('<a>'|safe)|replace('a', '&') + '<'
+('<a>'|safe)|upper + '<'
+('<a>'|safe)|lower + '<'
+('<a>'|safe)|title + '<'
+('<a>'|safe)|capitalize + '<'
+(' <a> '|safe)|trim + '<'
+(' <a> '|safe).strip() + '<'
+('<a>'|safe)|string + '<'
+('<a>'|safe)|default('x') + '<'
+('<a>'|safe)|reverse + '<'
+('<a>'|safe)|indent(2, true) + '<'
+('<a>'|safe)|indent('<', true)
+('<a b c>'|safe)|truncate(4, true, '<', 0)
+('<a>'|safe)|center(6) + '<'
+('a'|safe).center(5, '<')
+('a'|safe).ljust(5, '<') + '<'
+('7'|safe).zfill(3) + '<'
+('<a>'|safe).partition('a')[0] + '<'
+('<a>'|safe).partition('x')[1] + '<'
+('<a>'|safe).removeprefix('<') + '<'
+('<a>\\n<'|safe).splitlines()[0] + '<'
+('<a>'|safe).swapcase() + '<'
+('<a>'|safe).capitalize() + '<'
+('<a>'|safe).title() + '<'
+('<a>'|safe)|length
+('<a>'|safe) is string
+n|safe + '<'
+z|escape + '<'
+nope|escape + '<'
+l|safe + '<'
+n|e is escaped
+html|striptags
+html|safe|striptags
+'<p>a &amp; b</p>  <!-- c --> &lt;d&gt; &nbsp;&euro; <e'|striptags
+'<b>x</b>'|striptags + '<'
+('<'|safe)|urlencode
+q|escape
+q|escape|tojson
+"Use '"|safe + d.a + "'" + d|tojson
+""".strip().split("\n")
+
+MORE = """
+l|slice(2)|list
+l|slice(2, 'x')|list
+l|slice(5)|list
+l|slice(5, 0)|list
+l|slice(0)|list
+'ab c/d?ü&='|urlencode
+{'a b': 'c/d', 'ü': 1}|urlencode
+[('a', 'b'), ('c', 2)]|urlencode
+7|urlencode
+1|filesizeformat
+999|filesizeformat
+1000|filesizeformat
+123456|filesizeformat
+123456|filesizeformat(true)
+1e30|filesizeformat
+{'a': 1, 'b': none, 'c': '<x>'}|xmlattr
+{'a': 1}|xmlattr(false)
+{}|xmlattr
+{'a b': 1}|xmlattr
+'a\\tb\\n\\tc'.expandtabs()
+'a\\tb'.expandtabs(4)
+'abc'.isascii()
+'äbc'.isascii()
+''.isascii()
+'a b'.isprintable()
+'a\\n'.isprintable()
+'a_1'.isidentifier()
+'1a'.isidentifier()
+''.isidentifier()
+'Ab Cd'.istitle()
+'AB'.istitle()
+''.istitle()
+'{a} {b}'.format_map({'a': 1, 'b': 'x'})
+'abcabc'.find('b', 2)
+'abcabc'.find('b', 2, 4)
+'abcabc'.find('', 7)
+'abcabc'.rfind('b', 0, 3)
+'abcabc'.index('c', -1)
+'abcabc'.index('b', -1)
+'äbcabc'.index('c', 3)
+'abcabc'.count('b', 2)
+'abcabc'.count('')
+'abcabc'.startswith('b', 1)
+'abcabc'.startswith('b', 1, 1)
+'abcabc'.startswith(('x', 'b'), 1)
+'abcabc'.endswith('b', 0, 2)
+'abcabc'.endswith('b', 3, 2)
+'abc'.startswith(('a', 1))
+'abc'.startswith(1)
+'{:5}|{:<5}|{:>5}|{:^5}|{:*^6}'.format('a', 'b', 'c', 'd', 'e')
+'{:5}|{:<5}|{:05d}|{:+d}|{: d}|{:,}|{:_}'.format(1, 2, 3, 4, 5, 1234567, 1234567)
+'{:x} {:X} {:#x} {:b} {:#o} {:c} {:e} {:.2f} {:%}'.format(255, 255, 255, 5, 8, 65, 3, 2, 1)
+'{:.2f} {:8.3f} {:08.3f} {:+.1f} {:g} {:.3g} {:.1%} {:e} {:,.2f}'.format(2.5, 2.5, -2.5, 2.5, 1e20, 1234.5, 0.256, 12345.678, 1234567.891)
+'{:.3} {:.5} {}'.format(2.0, 1e10, 1e16)
+'{:10}|{:<10}'.format(2.5, 2.5)
+'{:.2}'.format('abcdef')
+'{:d}'.format(2.5)
+'{:d}'.format('x')
+'{:f}'.format('x')
+'{:zz}'.format(1)
+'{!r} {!s} {!a}'.format('ä', 'ä', 'ä€')
+'{0.a} {0[b]} {1[0]}'.format(d, l)
+'{0!r:>8}'.format('a')
+'{:>3}'.format(true)
+'{:>3}'.format(none)
+'{:>3}'.format(l)
+'{0} {}'.format(1, 2)
+'{'.format(1)
+'{a[}'.format(a=1)
+'{{}}{}'.format(1)
+big
+big[0] == big[0]
+big[0] == big[1]
+big|tojson
+big[0] is integer and big[1] is number
+{big[0]: 1}[big[0]]
+range(3)|list
+range(5, 1, -2)|list
+l|sort(reverse=true)
+w|sort
+w|sort(case_sensitive=true)
+w|unique|list
+p|map(attribute='x.y', default='-')|list
+p|map(attribute='n')|map('lower')|join('/')
+p|selectattr('a', '>', 10)|map(attribute='n')|list
+p|selectattr('x')|list|length
+p|selectattr('x', 'defined')|list|length
+p|rejectattr('x', 'defined')|list|length
+p|selectattr('nope', 'none')|list|length
+p|sum(attribute='a')
+p|groupby('a')|map('last')|map('length')|list
+p|groupby('a')|map(attribute='grouper')|list
+p|sort(attribute='a,n')|map(attribute='n')|list
+l|map('string')|map('center', 3)|list
+l|select('gt', 1)|sum
+l|map('float')|list
+d|tojson(ensure_ascii=true)
+q|tojson(ensure_ascii=true)
+q|tojson
+d|tojson(sort_keys=true)
+d|tojson(indent='--')
+d|tojson(indent=0)
+d|tojson(separators=(',', ':'))
+d|tojson(2)
+[1.0, 1e100, 1e-7, 0.1, -0.0, 123456789012345680.0]|tojson
+[true, none, 'a/b', '\\u2028']|tojson
+(1, (2,))|tojson
+{1: 2, none: 3, true: 4}|tojson
+range(3)|tojson
+l|map('string')|tojson
+nope|tojson
+d.items()|tojson
+s[1:3] ~ s[-3:-1] ~ s[::3]
+s[5:2]
+l[-2:] + l[:1]
+l[none:2]
+s['upper']()
+d['items']()|list
+d.items
+d.get
+(d.items()|list)[0][1]
+d.keys()|first
+{'items': 3}.items
+{'items': 3}['items']
+{'get': 3}.get
+namespace(items=3).items
+namespace(a=none).a is none
+namespace(a=none).a is defined
+namespace(a=none)['a'] is defined
+namespace(a=none).b is defined
+namespace({'a': 1}, b=2).a
+namespace().a
+namespace(a=1)
+dict(a=none).a is none
+dict(a=none).a is defined
+dict([('a', 1)], b=2)
+{'a': none}.a is defined
+[none][0] is defined
+[none]|first is none
+[none]|last is none
+[none]|max is none
+[none, none]|min
+{'a': {'b': none}}.a.b is none
+p[0].x.y.z
+p[0].nope.y
+p[0]['nope']['y']
+nope.a
+nope['a']
+nope[0]
+nope()
+nope + 1
+nope|length
+nope or 'x'
+(nope)|default('x')
+(nope.a)|default('x')
+nope is defined and nope.a
+not nope
+nope == nope
+nope ~ 'x'
+[nope]
+-nope
+1 if nope
+(1 if nope) is defined
+(1 if nope)|default('e')
+loop is defined
+self is defined
+caller is defined
+varargs is defined
+1 in (1, 2) and not 3 in (1, 2)
+1 < 2 < 3
+1 < 3 < 2
+'a' < 'b'
+'a' < 1
+none < 1
+[1, 2] < [1, 3]
+true + 1
+7 % 0
+7 // 0
+7 / 2
+-7 % 3
+7.5 // 2
+2 ** -1
+10 ** 18
+'a' * 3
+'ab' % ()
+'%d%%' % 5
+'%s %s' % (1,)
+'%5.1f|%-5d|%05d|%+d|%x' % (2.25, 3, 4, 5, 255)
+'%(x)s' % {'x': none}
+'%s' % none
+'%s' % [1]
+s.split()
+s.split(',')
+s.split(',', 1)
+'a,b,c'.rsplit(',', 1)
+' a  b '.split()
+' a  b '.split(' ')
+'a\\r\\nb\\n'.splitlines()
+'a\\r\\nb\\n'.splitlines(true)
+'abc'.strip('ac')
+'abc'.lstrip('ab')
+'a-b_c d'|title
+"it's"|title
+"it's".title()
+'HELLO world'|capitalize
+'ǆ'.title()
+'ß'.upper() ~ 'ẞ'.lower()
+'a'.join('xyz')
+'a'.join([1])
+'x'.join({'p': 1, 'q': 2})
+l|first ~ l|last
+s|first
+{}|first
+d|first
+d|list
+d|length
+d|join
+'abc'|list
+'abc'|batch(2)|list
+s|wordcount
+lines|indent
+lines|indent(2, true, true)
+lines|indent(width='>', first=true)
+'abcdefghij'|truncate(5)
+'abcdefghij'|truncate(5, true)
+'abcdefghij'|truncate(5, leeway=0)
+'ab cd ef gh'|truncate(7, leeway=0)
+'ab cd ef gh'|truncate(7, leeway=0, end='…')
+2.567|round(1)
+2.5|round
+3.5|round
+-2.5|round
+2.55|round(1)
+25|round(-1)
+2.1|round(0, 'ceil')
+2.9|round(method='floor')
+'3.7'|int
+'0x1f'|int(0, 16)
+'12abc'|int(5)
+'z'|int(base=36)
+' 5 '|int
+3.99|int
+'1e3'|int
+'2.5'|float
+'x'|float(1.5)
+true|int
+'%c' % 65
+'a' 'b' "c"
+1_000 + 0x10 + 0b11
+1e3
+1.5e-3
+d is mapping and d is iterable and d is not string
+'abc' is in 'xabcx'
+2 is in l
+'x' is filter
+'upper' is filter
+'odd' is test
+'nope' is filter
+""".strip().split("\n")
+
+STATEMENTS = [
+    "{% for x in [1, [2, [3]]] recursive %}{{ loop.depth }}:{% if x is iterable %}({{ loop(x) }}){% else %}{{ x }}{% endif %}{{ '' if loop.last else ',' }}{% endfor %}",
+    "{% for x in [[1, 2], [3]] recursive %}{% if x is number %}{{ x }}{{ loop.depth0 }}{% else %}{{ loop(x) }}{% endif %}{% else %}leer{% endfor %}",
+    "{% for x in l %}{{ loop(x) }}{% endfor %}",
+    "{% set c = cycler('a', 'b', 'c') %}{% for i in range(5) %}{{ c.next() }}{{ c.current }}{% endfor %}{% set _ = c.reset() %}{{ c.current }}",
+    "{{ cycler() }}",
+    "{% set j = joiner('|') %}{% for i in l %}{{ j() }}{{ i }}{% endfor %}",
+    "{% set j = joiner() %}{{ j() }}{{ j() }}{{ j() }}",
+    "{% set ns = namespace(a=none, b=1) %}{% if ns.a is none %}none{% endif %}{% if ns.a is defined %} da{% endif %}{% set ns.a = 3 %}{{ ns.a }}{% set ns.b = none %}{{ ns.b is none }}{{ ns.c is defined }}",
+    "{% set ns = namespace(found=false) %}{% for x in l %}{% if x == 1 %}{% set ns.found = x %}{% endif %}{% endfor %}{{ ns.found }}",
+    "{% set x = none %}{% if x is not none %}a{% elif x is defined %}b{% endif %}",
+    "{% for m in z|selectattr('a') %}x{% else %}leer{% endfor %}",
+    "{% for m in z %}x{% endfor %}",
+    "{% for m in nope %}x{% else %}leer{% endfor %}",
+    "{% for k, v in z|items %}x{% endfor %}",
+    "{% for k, v in nope|items %}x{% endfor %}ok",
+    "{% for k, v in d|items %}{{ k }}={{ v }};{% endfor %}",
+    "{% for k, v in d|dictsort %}{{ k }};{% endfor %}{% for k, v in d|dictsort(reverse=true) %}{{ k }};{% endfor %}",
+    "{% for k, v in d.items() if v is not string %}{{ k }}{{ loop.index }}/{{ loop.length }}{% endfor %}",
+    "{% for a, (b, c) in [(1, (2, 3))] %}{{ a }}{{ b }}{{ c }}{% endfor %}",
+    "{% for a, b in [(1, 2, 3)] %}{% endfor %}",
+    "{% for x in l %}{{ loop.previtem|default('-') }}{{ x }}{{ loop.nextitem|default('-') }}{{ loop.cycle('o', 'e') }}{{ loop.changed(x > 1) }}{{ loop.revindex }}{{ loop.revindex0 }};{% endfor %}",
+    "{% for x in [none, none] %}{{ loop.previtem is defined }}{{ loop.nextitem is defined }}{% endfor %}",
+    "{% for i in range(10) %}{% if i == 2 %}{% continue %}{% endif %}{% if i == 5 %}{% break %}{% endif %}{{ i }}{% else %}nie{% endfor %}",
+    "{% for i in [1, 2] %}{% for j in [1, 2, 3] %}{% if j == 2 %}{% break %}{% endif %}{{ i }}{{ j }}{% endfor %}{% endfor %}",
+    "{% for i in [] %}{% else %}{% for j in l %}{% break %}{% endfor %}leer{% endfor %}",
+    "{% macro m(a, b=2, *c) %}{% endmacro %}",
+    "{% macro m(a, b=a) %}{{ a }}{{ b }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1) }}{{ m(1, 2, 3, c=4) }}{{ m(b=5, a=6) }}",
+    "{% macro m(a) %}{{ a is defined }}{{ a|default('x') }}{% endmacro %}{{ m() }}",
+    "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(1, 2) }}",
+    "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(b=2) }}",
+    "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(1, a=2) }}",
+    "{% macro m() %}[{{ caller() }}]{% endmacro %}{% call m() %}x{{ n }}{% endcall %}",
+    "{% macro m(l) %}{% for x in l %}[{{ caller(x, y=x * 2) }}]{% endfor %}{% endmacro %}{% call(x, y=0) m(l) %}{{ x }}-{{ y }}{% endcall %}",
+    "{% macro m() %}{{ caller is defined }}{% endmacro %}{{ m() }}",
+    "{% macro m() %}x{% endmacro %}{% call m() %}y{% endcall %}",
+    "{% macro m() %}{{ caller() }}{% endmacro %}{{ m() }}",
+    "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}B{{ n }}{% endmacro %}{{ a() }}",
+    "{% macro f(x) %}{{ x if x < 2 else f(x - 1) ~ x }}{% endmacro %}{{ f(4) }}",
+    "{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m('&')|upper }}{{ l|map('string')|map('upper')|list }}{{ m.name }}{{ m.arguments }}",
+    "{% set x %}<{{ '<'|safe }}>{% endset %}{{ x + '<' }}",
+    "{% set x | upper | trim %} ab {% endset %}[{{ x }}]",
+    "{% set a, b = 1, 2 %}{{ a }}{{ b }}{% set c = 1, 2 %}{{ c }}",
+    "{% if true %}{% set v = 1 %}{% endif %}{{ v }}{% for i in [1] %}{% set v = 2 %}{% endfor %}{{ v }}",
+    "{% set d2 = {'a': 1} %}{% set d2.a = 3 %}",
+    "{% with a = 1, b = n %}{{ a }}{{ b }}{% endwith %}{{ a is defined }}",
+    "{% with %}{% set a = 1 %}{{ a }}{% endwith %}{{ a is defined }}",
+    "{% filter upper %}a{{ s }}{% endfilter %}{% filter replace('a', 'b')|title %}aa ca{% endfilter %}",
+    "{% generation %}x{{ n }}{% endgeneration %}y{% for i in l %}{% generation %}{{ i }}{% endgeneration %}{% endfor %}",
+    "{%- generation -%}  x  {%- endgeneration -%}  y",
+    "{% for i in l %}{% generation %}{% break %}{% endgeneration %}{% endfor %}",
+    "{% generation %}{% set q1 = 1 %}{% endgeneration %}{{ q1 is defined }}",
+    "{{ strftime_now('%d %b %Y')|length }}", "{{ strftime_now() }}", "{{ strftime_now(3) }}",
+    "{{ raise_exception('nein: ' ~ n) }}", "{{ raise_exception() }}", "{% if false %}{{ raise_exception('x') }}{% endif %}ok",
+    "{{ l.append(1) }}", "{% set _ = l.append(1) %}", "{% do l.append(1) %}", "{{ d.update({'a': 1}) }}", "{{ d.pop('a') }}", "{{ l.pop() }}",
+    "{{ l.index(1) }}{{ l.count(1) }}{{ l.index(9) }}", "{{ (1, 2).index(2) }}", "{{ l.copy() }}{{ d.copy() }}",
+    "{{ d._x }}", "{{ d.__class__ }}", "{{ s.__len__ }}", "{{ s.format.__globals__ }}", "{{ '{0.__class__}'.format(s) }}",
+    "a{# c #}b{#- c -#} d", "a {%- if true -%} b {%- endif -%} c", "a\n  {%- if true %}\n b\n {% endif %}\nc", "  {%+ if true %}x{% endif %}\n  {% if true +%}\ny{% endif %}",
+    "{% raw %}{{ x }}{% if %}{% endraw %}", "{%- raw -%} {{ x }} {%- endraw -%} y", "x\n\n", "x\n{% if true %}\n{% endif %}\n", "\n\n{% set a = 1 %}\n\n{{ a }}\n",
+    "{{- s -}}  \n {{ n }}", "{{ '\\n' }}{{ '\\x41\\u00e4\\101\\q' }}", "{{ 'a\\\nb' }}", "{{ \"it's\" }}{{ 'say \"x\"' }}",
+    "{% if n > 5 and n < 10 or nope %}a{% endif %}{% if not (n == 7) %}b{% else %}c{% endif %}",
+    "{{ n if n > 5 else m if m > 0 else 'x' }}", "{{ [n, m][n > 5] }}", "{{ {'a': [1, {'b': 2}]}['a'][1].b }}", "{{ l[0:2][1] }}{{ (l|sort)[0] }}{{ l|sort|first }}",
+    "{{ 'x' if nope is not defined }}", "{{ s is not none and s|length > 3 }}", "{{ not nope is defined }}", "{{ -n|abs }}{{ (-n)|abs }}", "{{ 2 + 3|string }}", "{{ n is odd and m is odd }}",
+    "{{ 'a' ~ n + 1 }}", "{{ n + 1 ~ 'a' }}", "{{ 'a' in s and 'x' not in s }}", "{{ l is iterable is true }}", "{{ (l is iterable) is true }}",
+    "{{ s | upper | lower | replace('g', 'G') }}", "{{ s.upper().lower()[0:3] | title }}", "{{ [1, 2] + [3] }}{{ (1,) + (2,) }}{{ [1] + (2,) }}",
+    "{% print n, s %}", "{% for x in range(3) -%}\n{{ x }}\n{%- endfor %}", "{% for c in 'äb' %}{{ c }}.{% endfor %}", "{% for x in d %}{{ x }}{% endfor %}", "{% for x in 5 %}{% endfor %}",
+    "{% include 'x' %}", "{% import 'x' as y %}", "{% extends 'x' %}", "{% trans %}x{% endtrans %}",
+]
+
 out = []
-for src in ["{{ " + e + " }}" for e in EXPRS] + TEMPLATES:
+for src in ["{{ " + e + " }}" for e in EXPRS + FALSY + MARKUP + MORE] + TEMPLATES + STATEMENTS:
     try:
         want = _compile_jinja_template(src).render(**VARS)
         # Objects without a literal print their address.
