@@ -39,6 +39,9 @@ func (e *Engine) Beam(ctx context.Context, prompt []int32, p sample.BeamParams) 
 		running := b.Running()
 		lps := make([][]float32, len(running))
 		for i := range running {
+			if err := sample.CheckLogits(logits[i*v : (i+1)*v]); err != nil {
+				return nil, err
+			}
 			lps[i] = logSoftmax(logits[i*v : (i+1)*v])
 		}
 		if err := b.Step(lps); err != nil {

@@ -154,6 +154,52 @@ func (p *Params) Check() error {
 // ErrNoToken means that bans, masks and filters left no token to choose.
 var ErrNoToken = errors.New("sample: no token is allowed: bans, mask and minimum length exclude all of them")
 
+// LogitsError means that the model's logits are no numbers to choose by: NaN,
+// or plus infinity. Its weights are damaged, or its activations overflow.
+type LogitsError struct {
+	NaN, Inf int   // so many of each
+	Rows     int   // of so many logits
+	First    int32 // the first such token
+}
+
+func (e *LogitsError) Error() string {
+	kind, n := "NaN", e.NaN
+	if n == 0 {
+		kind, n = "infinite", e.Inf
+	}
+	return fmt.Sprintf("sample: %d of %d logits are %s, the first of token %d: the model's weights are damaged, or its activations overflow",
+		n, e.Rows, kind, e.First)
+}
+
+// CheckLogits returns a [*LogitsError] if a logit is NaN or plus infinity.
+// Minus infinity is a number here: it forbids a token.
+func CheckLogits(logits []float32) error {
+	bad := 0
+	for _, v := range logits {
+		if !(v <= math.MaxFloat32) {
+			bad++
+		}
+	}
+	if bad == 0 {
+		return nil
+	}
+	e := &LogitsError{Rows: len(logits), First: -1}
+	for i, v := range logits {
+		switch {
+		case v != v:
+			e.NaN++
+		case v > math.MaxFloat32:
+			e.Inf++
+		default:
+			continue
+		}
+		if e.First < 0 {
+			e.First = int32(i)
+		}
+	}
+	return e
+}
+
 // Preset is a way of generating that others can reproduce.
 type Preset struct {
 	Params
@@ -340,12 +386,15 @@ func (s *Sampler) push(id int32) {
 // Sample draws the next token. It changes logits, which must have the number
 // of rows given to New. mask, if not nil, has bit id%64 of word id/64 set for
 // every allowed token. The caller passes the token to Accept, which may also
-// be given another one.
+// be given another one. Errors are [ErrNoToken] and [*LogitsError].
 func (s *Sampler) Sample(logits []float32, mask []uint64) (int32, error) {
 	if len(logits) < s.vocab {
 		return 0, fmt.Errorf("sample: %d logits for a vocabulary of %d", len(logits), s.vocab)
 	}
 	logits = logits[:s.vocab]
+	if err := CheckLogits(logits); err != nil {
+		return 0, err
+	}
 	if g := s.Generated(); g < len(s.p.Forced) {
 		id := s.p.Forced[g]
 		if mask != nil && !allowed(mask, id) {
@@ -406,8 +455,7 @@ func Mask(logits []float32, mask []uint64) {
 	}
 }
 
-// argmax is the id of the largest logit, the smallest such id on a tie. NaN
-// is never chosen.
+// argmax is the id of the largest logit, the smallest such id on a tie.
 func argmax(logits []float32) (int32, error) {
 	best, at := negInf, -1
 	for i, v := range logits {

@@ -416,7 +416,7 @@ func TestMaskForcedAndNoToken(t *testing.T) {
 	}
 	for _, p := range []Params{{}, {Temperature: 1}, {Temperature: 1, TopK: 5}, {Temperature: 1, TopP: 0.5}, {Temperature: 1, MinP: 0.5}, {Temperature: 1, TypicalP: 0.5}, {Temperature: 1, MirostatTau: 2}} {
 		s, _ := New(p, 100)
-		for _, v := range []float32{negInf, float32(math.NaN())} {
+		for _, v := range []float32{negInf} {
 			l := logits()
 			for i := range l {
 				l[i] = v
@@ -615,5 +615,41 @@ func BenchmarkSample(b *testing.B) {
 				lp, _ = LogProbs(lp[:0], base, 3, 5)
 			}
 		})
+	}
+}
+
+// TestLogitsThatAreNone: NaN and infinity are named as what they are, by every
+// way of choosing; they are neither skipped nor taken for a ban.
+func TestLogitsThatAreNone(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, p := range []Params{{}, {Temperature: 1}, {Temperature: 1, TopK: 5}, {Temperature: 1, TopP: 0.5}, {Temperature: 1, MirostatTau: 2}, {Forced: []int32{3}}} {
+		for _, tc := range []struct {
+			fill, at float32
+			want     LogitsError
+			text     string
+		}{
+			{nan, nan, LogitsError{NaN: 100, Rows: 100}, "100 of 100 logits are NaN"},
+			{0, nan, LogitsError{NaN: 1, Rows: 100, First: 42}, "1 of 100 logits are NaN, the first of token 42"},
+			{0, inf, LogitsError{Inf: 1, Rows: 100, First: 42}, "infinite"},
+			{negInf, nan, LogitsError{NaN: 1, Rows: 100, First: 42}, "NaN"},
+		} {
+			s, err := New(p, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := make([]float32, 100)
+			for i := range l {
+				l[i] = tc.fill
+			}
+			l[42] = tc.at
+			_, err = s.Sample(l, nil)
+			var got *LogitsError
+			if !errors.As(err, &got) || *got != tc.want || !strings.Contains(err.Error(), tc.text) {
+				t.Errorf("%+v: error %v, want %+v", p, err, tc.want)
+			}
+		}
+	}
+	if err := CheckLogits([]float32{negInf, 1, -2}); err != nil {
+		t.Error(err)
 	}
 }

@@ -78,6 +78,18 @@ func (t *Tokenizer) NewDecoder(skipControl bool) *Decoder {
 	return &Decoder{t: t, skip: skipControl}
 }
 
+// ContinueDecoder returns a decoder of what follows before: its text, put
+// behind that of before, is the text of all ids decoded together. A blank that
+// begins a text is not dropped from a continuation.
+func (t *Tokenizer) ContinueDecoder(before []int32, skipControl bool) *Decoder {
+	d := t.NewDecoder(skipControl)
+	var text []byte
+	for _, id := range before {
+		text = d.Append(text[:0], id)
+	}
+	return d
+}
+
 // Append appends to dst the text that is certain once id has come.
 func (d *Decoder) Append(dst []byte, id int32) []byte {
 	c := &d.t.dec

@@ -125,7 +125,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 		if preset.RepeatPrompt && !f.asJSON {
 			w.WriteString(prompt)
 		}
-		res, err := l.Engine.Generate(ctx, s, l.Tokenizer.NewDecoder(true), &req, func(t infer.Token) error {
+		res, err := l.Engine.Generate(ctx, s, l.Tokenizer.ContinueDecoder(ids, true), &req, func(t infer.Token) error {
 			if f.asJSON {
 				if req.TopLogProbs >= 0 && t.ID >= 0 {
 					a.LogProbs = append(a.LogProbs, logprob(l, t))
@@ -198,7 +198,12 @@ func (f *generateFlags) beam(ctx context.Context, l *open.Model, ids []int32, pr
 	var answers []answer
 	for _, b := range found[:min(max(f.nBest, 1), len(found))] {
 		score := b.Score
-		answers = append(answers, answer{Prompt: prompt, Text: l.Tokenizer.Decode(b.IDs, true), Tokens: b.IDs, Score: &score, Finish: infer.FinishStop})
+		d := l.Tokenizer.ContinueDecoder(ids, true)
+		var text []byte
+		for _, id := range b.IDs {
+			text = d.Append(text, id)
+		}
+		answers = append(answers, answer{Prompt: prompt, Text: string(d.Flush(text)), Tokens: b.IDs, Score: &score, Finish: infer.FinishStop})
 	}
 	if f.asJSON {
 		return printJSON(out, answers)
