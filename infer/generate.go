@@ -19,7 +19,7 @@ type Text interface {
 // Constraint limits which tokens may come next.
 type Constraint interface {
 	// Mask returns one bit per token, set where it is allowed; valid until Accept.
-	Mask() []uint64
+	Mask() ([]uint64, error)
 	// Accept moves on by a token that the mask allowed.
 	Accept(id int32) error
 	// Done tells that nothing but the end may follow.
@@ -210,7 +210,10 @@ func (r *run) pass(ctx context.Context, e *Engine, s *Session, id int32, limit i
 func (r *run) next(logits []float32) (int32, error) {
 	var mask []uint64
 	if c := r.req.Constraint; c != nil {
-		mask = c.Mask()
+		var err error
+		if mask, err = c.Mask(); err != nil {
+			return 0, err
+		}
 	}
 	tok := Token{}
 	// The sampler works in its own copy: log-probabilities are those of the model, and the other rows stay.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 
@@ -73,7 +72,7 @@ func (f *constraintFlags) build(tok *tokenizer.Tokenizer, stops []int32) (func()
 	}
 	m, err := g.Bind(constrain.FromTokenizer(tok, stops))
 	if err != nil {
-		return nil, fmt.Errorf("this vocabulary cannot write what is asked for: %w", err)
+		return nil, err
 	}
 	return func() infer.Constraint { return m.Start() }, nil
 }

@@ -341,28 +341,3 @@ func (p *gbnfParser) class() expr {
 	}
 	return complement(ranges)
 }
-
-// complement is every character outside of the ranges.
-func complement(ranges class) class {
-	var out class
-	for at := rune(0); at <= unicode.MaxRune; {
-		// The range that holds at, or the next that begins.
-		next := rune(unicode.MaxRune + 1)
-		skip := rune(-1)
-		for i := 0; i+1 < len(ranges); i += 2 {
-			if ranges[i] <= at && at <= ranges[i+1] {
-				skip = max(skip, ranges[i+1])
-			}
-			if ranges[i] > at {
-				next = min(next, ranges[i])
-			}
-		}
-		if skip >= 0 {
-			at = skip + 1
-			continue
-		}
-		out = append(out, at, next-1)
-		at = next
-	}
-	return out
-}

@@ -28,11 +28,27 @@ const (
 	maxStates = 400_000
 	maxDepth  = 200
 	maxRepeat = 100_000
-	// maxConfigs bounds the configurations of one state of a match, maxStack
-	// how deep rules are nested in one.
-	maxConfigs = 5000
+	// maxConfigs bounds the configurations of one state of a match. maxStack
+	// is how much deeper than there are rules they may be nested in one.
+	maxConfigs = 100_000
 	maxStack   = 2000
+	// maxWork bounds the configurations looked at for one mask or piece of
+	// text: some seconds.
+	maxWork = 20_000_000
+	// maxMemory bounds the bytes of the states that a Matcher remembers.
+	maxMemory = 256 << 20
 )
+
+// LimitError means that a grammar is too ambiguous to be followed: what it
+// wants of memory or time is beyond a bound.
+type LimitError struct {
+	What  string
+	Limit int
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("constrain: the grammar is too ambiguous: %s; the limit is %d", e.What, e.Limit)
+}
 
 // Expressions that rules are made of.
 type (
@@ -150,13 +166,14 @@ func (c *compiler) emit(e expr, from int32, depth int) int32 {
 		return from
 	case alt:
 		to := c.state()
-		for _, x := range e {
-			begin := c.state()
-			st(from).eps = append(st(from).eps, begin)
-			end := c.emit(x, begin, depth+1)
-			st(end).eps = append(st(end).eps, to)
+		branches := make([][]expr, len(e))
+		for i, x := range e {
+			branches[i] = flatten(nil, x)
 		}
+		c.branches(branches, from, to, depth)
 		return to
+	case automaton:
+		return c.emitNFA(e.nfa, from)
 	case ref:
 		to := c.state()
 		st(from).calls = append(st(from).calls, call{int32(e), to})
@@ -197,6 +214,116 @@ func (c *compiler) emit(e expr, from int32, depth int) int32 {
 	return from
 }
 
+// branches adds alternatives between two states. Those that begin alike share
+// their beginning, so that a text is in few of them at once.
+func (c *compiler) branches(list [][]expr, from, to int32, depth int) {
+	eps := func(from, to int32) { c.g.states[from].eps = append(c.g.states[from].eps, to) }
+	for more := true; more && c.err == nil; {
+		more = false
+		groups := map[string][][]expr{}
+		var order []string
+		for i, b := range list {
+			if len(b) == 0 {
+				eps(from, to)
+				continue
+			}
+			k := likeness(b[0], i)
+			if groups[k] == nil {
+				order = append(order, k)
+			}
+			groups[k] = append(groups[k], b)
+		}
+		for i, k := range order {
+			group := groups[k]
+			if c.err != nil {
+				return
+			}
+			begin := from
+			if len(order) > 1 && k[0] != 'l' {
+				begin = c.state() // a loop must not come back to where others begin
+				eps(from, begin)
+			}
+			if len(group) == 1 {
+				eps(c.emit(seq(group[0]), begin, depth+1), to)
+				continue
+			}
+			next := c.emit(group[0][0], begin, depth+1)
+			for j := range group {
+				group[j] = group[j][1:]
+			}
+			if i == len(order)-1 { // without recursion, for long beginnings
+				list, from, more = group, next, true
+				break
+			}
+			c.branches(group, next, to, depth)
+		}
+	}
+}
+
+// flatten appends e as a sequence of its smallest parts.
+func flatten(dst []expr, e expr) []expr {
+	switch e := e.(type) {
+	case lit:
+		for i := range len(e) {
+			dst = append(dst, e[i:i+1])
+		}
+		return dst
+	case seq:
+		for _, x := range e {
+			dst = flatten(dst, x)
+		}
+		return dst
+	case alt:
+		if len(e) == 1 {
+			return flatten(dst, e[0])
+		}
+	}
+	return append(dst, e)
+}
+
+// likeness is equal for parts that match the same; i is the part's own.
+func likeness(e expr, i int) string {
+	switch e := e.(type) {
+	case lit:
+		return "l" + string(e)
+	case ref:
+		return fmt.Sprintf("r%d", int(e))
+	case class:
+		return fmt.Sprint("c", []rune(e))
+	}
+	return fmt.Sprintf("u%d", i)
+}
+
+// emitNFA adds an automaton over characters as it stands inside a JSON string.
+func (c *compiler) emitNFA(n *nfa, from int32) int32 {
+	states := make([]int32, len(n.states))
+	for i := range states {
+		states[i] = c.state()
+	}
+	end := c.state()
+	if c.err != nil {
+		return from
+	}
+	eps := func(from, to int32) { c.g.states[from].eps = append(c.g.states[from].eps, to) }
+	eps(from, states[0])
+	for i, s := range n.states {
+		for _, e := range s.edges {
+			last := c.emit(inString(e.on), states[i], 0)
+			if c.err != nil {
+				return from
+			}
+			eps(last, states[e.to])
+		}
+		for _, to := range s.eps {
+			eps(states[i], states[to])
+		}
+		if s.accept {
+			eps(states[i], end)
+		}
+	}
+	return end
+}
+
 // size is about how many states an expression needs, counted up to a few.
 func size(e expr) int {
 	switch e := e.(type) {
@@ -223,7 +350,7 @@ func size(e expr) int {
 		return n
 	case ref:
 		return 1
-	case rep:
+	case rep, automaton:
 		return 10
 	}
 	return 0
@@ -290,41 +417,27 @@ func (c *compiler) runes(from, to int32, lo, hi rune) {
 func (c *compiler) leftRecursion() error {
 	g := c.g
 	n := len(g.starts)
-	// A rule is nullable if its end can be reached without a byte.
-	nullable := make([]bool, n)
-	reach := make([]int32, len(g.states)) // number of the walk that saw it
-	walk := int32(0)
+	nullable, _ := g.live(false)
+	reach := make([]bool, len(g.states))
 	// visit walks from the rule's start over everything that takes no byte
-	// and reports the rules called on the way.
-	visit := func(rule int, called func(int32)) (end bool) {
-		walk++
+	// and reports the rules called on the way. Rules have states of their own,
+	// so each state is seen once.
+	visit := func(rule int, called func(int32)) {
 		stack := []int32{g.starts[rule]}
 		for len(stack) > 0 {
 			i := stack[len(stack)-1]
 			stack = stack[:len(stack)-1]
-			if reach[i] == walk {
+			if reach[i] {
 				continue
 			}
-			reach[i] = walk
+			reach[i] = true
 			s := &g.states[i]
-			end = end || s.accept
 			stack = append(stack, s.eps...)
 			for _, k := range s.calls {
-				if called != nil {
-					called(k.rule)
-				}
+				called(k.rule)
 				if nullable[k.rule] {
 					stack = append(stack, k.to)
 				}
-			}
-		}
-		return end
-	}
-	for changed := true; changed; {
-		changed = false
-		for r := range n {
-			if !nullable[r] && visit(r, nil) {
-				nullable[r], changed = true, true
 			}
 		}
 	}
@@ -369,11 +482,11 @@ func (c *compiler) leftRecursion() error {
 	return nil
 }
 
-// prune removes what cannot lead to an end: calls of rules that never end, and
-// edges to states from which the rule's end is out of reach. It reports
-// whether anything is left to match.
-func (g *Grammar) prune() bool {
-	// Predecessors, so that each pass is linear.
+// live says of each rule whether its end can be reached, and of each state
+// whether that of its rule can: over edges too, or only over what takes no
+// byte. It works backwards from the ends, so that each state and call is
+// looked at a fixed number of times.
+func (g *Grammar) live(bytes bool) (ends, live []bool) {
 	type pred struct {
 		from int32
 		rule int32 // -1 for an edge
@@ -381,8 +494,10 @@ func (g *Grammar) prune() bool {
 	preds := make([][]pred, len(g.states))
 	for i := range g.states {
 		s := &g.states[i]
-		for _, e := range s.edges {
-			preds[e.to] = append(preds[e.to], pred{int32(i), -1})
+		if bytes {
+			for _, e := range s.edges {
+				preds[e.to] = append(preds[e.to], pred{int32(i), -1})
+			}
 		}
 		for _, to := range s.eps {
 			preds[to] = append(preds[to], pred{int32(i), -1})
@@ -391,10 +506,10 @@ func (g *Grammar) prune() bool {
 			preds[k.to] = append(preds[k.to], pred{int32(i), k.rule})
 		}
 	}
-	live := make([]bool, len(g.states)) // the end of its rule can be reached
-	ends := make([]bool, len(g.starts))
-	waiting := make([][]int32, len(g.starts)) // states whose call waits for a rule to be productive
-	ruleAt := map[int32]int{}
+	live = make([]bool, len(g.states))
+	ends = make([]bool, len(g.starts))
+	waiting := make([][]int32, len(g.starts)) // states whose call waits for a rule to have an end
+	ruleAt := make(map[int32]int, len(g.starts))
 	for r, s := range g.starts {
 		ruleAt[s] = r
 	}
@@ -427,6 +542,14 @@ func (g *Grammar) prune() bool {
 			}
 		}
 	}
+	return ends, live
+}
+
+// prune removes what cannot lead to an end: calls of rules that never end, and
+// edges to states from which the rule's end is out of reach. It reports
+// whether anything is left to match.
+func (g *Grammar) prune() bool {
+	ends, live := g.live(true)
 	for i := range g.states {
 		s := &g.states[i]
 		edges, eps, calls := s.edges[:0], s.eps[:0], s.calls[:0]

@@ -81,9 +81,6 @@ type set struct {
 // dead is the state of a text that can't be continued to a match.
 var dead = &set{}
 
-// maxSets is how many states a Matcher remembers before it begins anew.
-const maxSets = 4096
-
 // Matcher is a grammar over a vocabulary with all that has been found out
 // about it. It is safe for concurrent use.
 type Matcher struct {
@@ -100,22 +97,41 @@ type Matcher struct {
 	found  []*frame
 	accept bool
 	path   []*set
+
+	memory int         // bytes of what is remembered, about
+	spent  int         // configurations looked at in this call
+	over   *LimitError // why this call gave up
 }
 
-// Bind joins a grammar and a vocabulary. It fails if the grammar is too
-// ambiguous to begin.
+// Bind joins a grammar and a vocabulary. It fails with a [*LimitError] if the
+// grammar is too ambiguous to begin.
 func (g *Grammar) Bind(v *Vocabulary) (*Matcher, error) {
 	m := &Matcher{g: g, v: v, seen: map[*frame]struct{}{}}
 	m.forget()
 	m.start = m.closure([]*frame{m.frame(g.starts[0], nil)})
+	if m.over != nil {
+		return nil, m.over
+	}
 	if m.start == dead {
-		return nil, fmt.Errorf("constrain: the grammar has more than %d ways to begin", maxConfigs)
+		return nil, &LimitError{"rules are nested too deep at its beginning", m.depth()}
 	}
 	return m, nil
 }
 
+// begin starts a call's account of work.
+func (m *Matcher) begin() { m.spent, m.over = 0, nil }
+
+// depth is how deep rules may be nested. Without recursion they are nested
+// less deep than there are rules.
+func (m *Matcher) depth() int { return maxStack + len(m.g.starts) }
+
+// forget frees what has been found out. States that texts are in stay valid:
+// what follows them is only found again.
 func (m *Matcher) forget() {
-	m.frames, m.sets = map[frameKey]*frame{}, map[string]*set{}
+	for _, s := range m.sets {
+		s.next, s.mask = [256]*set{}, nil
+	}
+	m.frames, m.sets, m.memory = map[frameKey]*frame{}, map[string]*set{}, 0
 }
 
 func (m *Matcher) frame(state int32, parent *frame) *frame {
@@ -128,6 +144,7 @@ func (m *Matcher) frame(state int32, parent *frame) *frame {
 			f.depth = parent.depth + 1
 		}
 		m.frames[k] = f
+		m.memory += 128
 	}
 	return f
 }
@@ -144,8 +161,14 @@ func (m *Matcher) closure(from []*frame) *set {
 			continue
 		}
 		m.seen[f] = struct{}{}
-		if len(m.seen) > maxConfigs || f.depth > maxStack {
+		if int(f.depth) > m.depth() {
 			return dead // as if the grammar ended here: nesting is bounded
+		}
+		if m.spend(1); len(m.seen) > maxConfigs && m.over == nil {
+			m.over = &LimitError{"a text can be in more places at once than are kept", maxConfigs}
+		}
+		if m.over != nil {
+			return dead
 		}
 		s := &m.g.states[f.state]
 		if s.accept {
@@ -185,19 +208,29 @@ func (m *Matcher) closure(from []*frame) *set {
 	if s := m.sets[string(key)]; s != nil {
 		return s
 	}
-	if len(m.sets) >= maxSets {
-		// Begin anew: live sets stay valid, they are only found again.
+	if m.memory > maxMemory {
 		m.forget()
 	}
 	s := &set{frames: slices.Clone(m.found), accept: m.accept}
 	m.sets[string(key)] = s
+	m.memory += 256*8 + 2*8*len(m.found) + 200
 	return s
+}
+
+// spend counts n configurations that were looked at.
+func (m *Matcher) spend(n int) {
+	if m.spent += n; m.spent > maxWork && m.over == nil {
+		m.over = &LimitError{"a mask takes more steps than are made", maxWork}
+	}
 }
 
 // step is the state after byte b.
 func (m *Matcher) step(s *set, b byte) *set {
 	if n := s.next[b]; n != nil {
 		return n
+	}
+	if m.spend(len(s.frames)/8 + 1); m.over != nil {
+		return dead
 	}
 	var to []*frame
 	for _, f := range s.frames {
@@ -211,15 +244,18 @@ func (m *Matcher) step(s *set, b byte) *set {
 	if len(to) > 0 {
 		n = m.closure(to)
 	}
-	s.next[b] = n
+	if m.over == nil {
+		s.next[b] = n
+	}
 	return n
 }
 
 // maskOf computes which tokens may follow s.
-func (m *Matcher) maskOf(s *set) []uint64 {
+func (m *Matcher) maskOf(s *set) ([]uint64, error) {
 	if s.mask != nil {
-		return s.mask
+		return s.mask, nil
 	}
+	m.begin()
 	v := m.v
 	mask := make([]uint64, v.words)
 	// path[d] is the state after d bytes of the token at hand; a token that
@@ -241,6 +277,9 @@ func (m *Matcher) maskOf(s *set) []uint64 {
 			path = append(path, at)
 			alive++
 		}
+		if m.over != nil {
+			return nil, m.over
+		}
 		if alive == len(text) {
 			id := v.ids[i]
 			mask[id>>6] |= 1 << (uint(id) & 63)
@@ -253,7 +292,8 @@ func (m *Matcher) maskOf(s *set) []uint64 {
 		}
 	}
 	s.mask = mask
-	return mask
+	m.memory += 8 * len(mask)
+	return mask, nil
 }
 
 // Constraint is the place of one text in a grammar. It is not safe for
@@ -276,10 +316,10 @@ func (c *Constraint) Clone() *Constraint {
 // Mask says which tokens may come next: bit id%64 of word id/64. The slice
 // is shared and must not be changed. The stop ids are in it where the text
 // may end. No bit is set once the text has ended, or if the vocabulary lacks a
-// token for a byte that the grammar wants.
-func (c *Constraint) Mask() []uint64 {
+// token for a byte that the grammar wants. The error is a [*LimitError].
+func (c *Constraint) Mask() ([]uint64, error) {
 	if c.stopped {
-		return make([]uint64, c.m.v.words)
+		return make([]uint64, c.m.v.words), nil
 	}
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
@@ -315,9 +355,14 @@ func (c *Constraint) AcceptBytes(text []byte) error {
 	}
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
+	c.m.begin()
 	at := c.at
 	for i, b := range text {
-		if at = c.m.step(at, b); at == dead {
+		at = c.m.step(at, b)
+		if c.m.over != nil {
+			return c.m.over
+		}
+		if at == dead {
 			return fmt.Errorf("constrain: %q is not allowed after %q here", text[i:], text[:i])
 		}
 	}

@@ -2,102 +2,214 @@ package constrain
 
 import (
 	"encoding/json"
-	"math"
-	"strconv"
+	"math/big"
 	"strings"
 )
 
 var digit = class{'0', '9'}
 
-// digits is how many digits a number without bounds may have before its
-// point, and behind it: what a float64 holds exactly.
-const digits = 15
+const (
+	// digits is how many digits a number without bounds has before its point,
+	// or behind it, at most, and one with bounds both together unless the
+	// bounds have more: what a float64 tells apart.
+	digits = 15
+	// maxDigits is how many a bound may have.
+	maxDigits = 100
+)
+
+// decimal is a bound as its digits say it, without a sign: a whole part
+// without leading and a fraction without trailing zeros.
+type decimal struct {
+	whole, frac string
+	negative    bool
+}
+
+// parseDecimal reads a JSON number exactly; false if it has more than
+// maxDigits digits before or behind the point.
+func parseDecimal(n json.Number) (decimal, bool) {
+	text := strings.ToLower(string(n))
+	text, exp, _ := strings.Cut(text, "e")
+	if len(strings.TrimLeft(strings.TrimLeft(exp, "+-"), "0")) > 3 || len(text) > 4*maxDigits {
+		if strings.Trim(text, "-0.") == "" { // zero times anything
+			return decimal{whole: "0"}, true
+		}
+		return decimal{}, false
+	}
+	if exp != "" {
+		exp = "e" + exp
+	}
+	r, ok := new(big.Rat).SetString(text + exp)
+	if !ok {
+		return decimal{}, false
+	}
+	if r.IsInt() && len(r.Num().String()) > maxDigits {
+		return decimal{}, false
+	}
+	whole, frac, _ := strings.Cut(new(big.Rat).Abs(r).FloatString(maxDigits+1), ".")
+	frac = strings.TrimRight(frac, "0")
+	if len(whole) > maxDigits || len(frac) > maxDigits {
+		return decimal{}, false
+	}
+	d := decimal{whole: whole, frac: frac, negative: r.Sign() < 0}
+	return d, d.rat().Cmp(r) == 0 // the fraction may be longer
+}
+
+func (d decimal) rat() *big.Rat {
+	r, _ := new(big.Rat).SetString(d.whole + "." + d.frac + "0")
+	if d.negative {
+		r.Neg(r)
+	}
+	return r
+}
+
+func (d decimal) String() string {
+	s := d.whole
+	if d.frac != "" {
+		s += "." + d.frac
+	}
+	if d.negative {
+		s = "-" + s
+	}
+	return s
+}
 
 // bound is a limit of a number.
 type bound struct {
-	at   float64
+	at   decimal
 	open bool // exclusive
 	has  bool
 }
 
-// bounds reads the four keywords that limit a number.
+// bounds reads the four keywords that limit a number. Draft 4 and OpenAPI 3.0
+// write the exclusive ones as booleans beside the others.
 func (c *schemaCompiler) bounds(o *object, at string) (lo, hi bound) {
-	read := func(key string, open bool, b *bound, tighter func(x, y float64) bool) {
+	read := func(key string, open bool, b *bound, sign int) {
 		v, ok := o.vals[key]
 		if !ok {
 			return
 		}
+		if flag, isFlag := v.(bool); isFlag && open {
+			b.open = b.open || flag && b.has
+			return
+		}
 		n, ok := v.(json.Number)
-		f, err := n.Float64()
-		if !ok || err != nil {
+		if !ok {
 			c.fail(at, "%s must be a number, not %v", key, v)
 			return
 		}
-		if !b.has || tighter(f, b.at) || f == b.at && open {
-			*b = bound{f, open, true}
+		d, ok := parseDecimal(n)
+		if !ok {
+			c.fail(at, "%s %.40s is beyond %d digits before or behind the point", key, n, maxDigits)
+			return
 		}
+		if cmp := 0; b.has {
+			cmp = sign * d.rat().Cmp(b.at.rat())
+			if cmp < 0 || cmp == 0 && !open {
+				return
+			}
+		}
+		*b = bound{d, open, true}
 	}
-	up := func(x, y float64) bool { return x > y }
-	down := func(x, y float64) bool { return x < y }
-	read("minimum", false, &lo, up)
-	read("exclusiveMinimum", true, &lo, up)
-	read("maximum", false, &hi, down)
-	read("exclusiveMaximum", true, &hi, down)
+	read("minimum", false, &lo, 1)
+	read("exclusiveMinimum", true, &lo, 1)
+	read("maximum", false, &hi, -1)
+	read("exclusiveMaximum", true, &hi, -1)
 	return lo, hi
 }
 
-// most is the largest integer a bound may be: beyond it float64 has gaps.
-const most = 999_999_999_999_999
+// int32Range and int64Range are what OpenAPI's formats of integers mean.
+var (
+	int32Range = [2]string{"-2147483648", "2147483647"}
+	int64Range = [2]string{"-9223372036854775808", "9223372036854775807"}
+)
 
 func (c *schemaCompiler) integer(o *object, at string) expr {
 	lo, hi := c.bounds(o, at)
-	from, to := int64(-most), int64(most)
-	if lo.has {
-		f := math.Ceil(lo.at)
-		if lo.open && f == lo.at {
-			f++
+	if f, ok := o.vals["format"]; ok {
+		r := map[any][2]string{"int32": int32Range, "int64": int64Range}[f]
+		for i, b := range []*bound{&lo, &hi} {
+			d, _ := parseDecimal(json.Number(r[i]))
+			if r[i] != "" && (!b.has || (b.at.rat().Cmp(d.rat()) < 0) == (i == 0)) {
+				*b = bound{at: d, has: true}
+			}
 		}
-		if f > most {
-			return c.fail(at, "a minimum of %v is beyond %d", lo.at, int64(most))
-		}
-		from = int64(max(f, -most))
 	}
-	if hi.has {
-		f := math.Floor(hi.at)
-		if hi.open && f == hi.at {
-			f--
-		}
-		if f < -most {
-			return c.fail(at, "a maximum of %v is beyond %d", hi.at, int64(-most))
-		}
-		to = int64(min(f, most))
-	}
+	from, to := freeBounds(lo, hi)
 	return intRange(from, to)
 }
 
+// freeBounds are the whole numbers within bounds. A side without one ends
+// where numbers have 15 digits, or one more than the other side.
+func freeBounds(lo, hi bound) (from, to *big.Int) {
+	size := digits
+	for _, b := range []bound{lo, hi} {
+		if b.has && len(b.at.whole) >= size {
+			size = len(b.at.whole) + 1
+		}
+	}
+	most := new(big.Int).Sub(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(size)), nil), big.NewInt(1))
+	from, to = new(big.Int).Neg(most), most
+	if lo.has {
+		from = floor(lo.at)
+		if lo.at.frac != "" || lo.open {
+			from.Add(from, big.NewInt(1))
+		}
+	}
+	if hi.has {
+		to = floor(hi.at)
+		if hi.at.frac == "" && hi.open {
+			to.Sub(to, big.NewInt(1))
+		}
+	}
+	return from, to
+}
+
+// floor is the largest whole number that is not above d.
+func floor(d decimal) *big.Int {
+	n, _ := new(big.Int).SetString(d.whole, 10)
+	if d.negative {
+		n.Neg(n)
+		if d.frac != "" {
+			n.Sub(n, big.NewInt(1))
+		}
+	}
+	return n
+}
+
 // intRange is the decimal integers from lo to hi.
-func intRange(lo, hi int64) expr {
+func intRange(lo, hi *big.Int) expr {
 	var out alt
-	if lo > hi {
+	if lo.Cmp(hi) > 0 {
 		return out
 	}
-	if lo < 0 {
-		out = append(out, seq{lit("-"), natRange(max(1, -hi), -lo)})
+	zero, one := new(big.Int), big.NewInt(1)
+	if lo.Sign() < 0 {
+		near := new(big.Int).Neg(hi)
+		if near.Cmp(one) < 0 {
+			near = one
+		}
+		out = append(out, seq{lit("-"), natRange(near, new(big.Int).Neg(lo))})
 	}
-	if hi >= 0 {
-		out = append(out, natRange(max(0, lo), hi))
+	if hi.Sign() >= 0 {
+		if lo.Sign() < 0 {
+			lo = zero
+		}
+		out = append(out, natRange(lo, hi))
 	}
 	return out
 }
 
 // natRange is the natural numbers from lo to hi, split by their lengths.
-func natRange(lo, hi int64) expr {
+func natRange(lo, hi *big.Int) expr {
 	var out alt
-	for lo <= hi {
-		s := strconv.FormatInt(lo, 10)
-		end := min(hi, int64(math.Pow10(len(s)))-1)
-		out = append(out, sameLength(s, strconv.FormatInt(end, 10)))
-		lo = end + 1
+	a, last := lo.String(), hi.String()
+	for lo.Cmp(hi) <= 0 && len(a) <= len(last) {
+		b := strings.Repeat("9", len(a))
+		if len(a) == len(last) {
+			b = last
+		}
+		out = append(out, sameLength(a, b))
+		a = "1" + strings.Repeat("0", len(a))
 	}
 	return out
 }
@@ -145,55 +257,123 @@ func (c *schemaCompiler) number(o *object, at string) expr {
 			}
 		})
 	}
-	for _, b := range []*bound{&lo, &hi} {
-		if b.has && (b.at != math.Trunc(b.at) || math.Abs(b.at) > most) {
-			return c.fail(at, "a bound of %v on type number is not supported; only integers up to %d are", b.at, int64(most))
-		}
-	}
+	from, to := freeBounds(lo, hi)
 	if !lo.has {
-		lo = bound{at: -most}
+		lo = bound{at: decimal{whole: new(big.Int).Abs(from).String(), negative: true}}
 	}
 	if !hi.has {
-		hi = bound{at: most}
+		hi = bound{at: decimal{whole: to.String(), negative: to.Sign() < 0}}
 	}
 	var out alt
-	if lo.at < 0 || lo.at == 0 && !lo.open {
+	zero := decimal{whole: "0"}
+	if lo.at.negative || lo.at == zero && !lo.open {
 		// The negative side, mirrored; -0 counts as 0.
-		a, b := bound{at: 0, open: true}, bound{at: -lo.at, open: lo.open}
-		if hi.at < 0 {
-			a = bound{at: -hi.at, open: hi.open}
+		a := bound{at: zero, open: hi.at == zero && hi.open}
+		if hi.at.negative {
+			a = hi
 		}
-		out = append(out, seq{lit("-"), decimals(a, b)})
+		out = append(out, seq{lit("-"), decimals(a, lo)})
 	}
-	if hi.at >= 0 {
+	if !hi.at.negative {
 		a := lo
-		if a.at < 0 {
-			a = bound{}
+		if a.at.negative {
+			a = bound{at: zero}
 		}
 		out = append(out, decimals(a, hi))
 	}
 	return out
 }
 
-// decimals is the decimal numbers between natural bounds.
+// decimals is the decimal numbers between bounds, of which only the absolute
+// values count.
 func decimals(lo, hi bound) expr {
-	a, b := int64(lo.at), int64(hi.at)
-	some := func(min int) expr { return rep{digit, min, digits} }
-	var out alt
-	if a < b {
-		// a itself and what begins with it.
-		begin := lit(strconv.FormatInt(a, 10))
-		if lo.open {
-			out = append(out, seq{begin, lit("."), rep{lit("0"), 0, 6}, class{'1', '9'}, rep{digit, 0, 8}})
-		} else {
-			out = append(out, seq{begin, rep{seq{lit("."), some(1)}, 0, 1}})
-		}
-		if a+1 < b {
-			out = append(out, seq{natRange(a+1, b-1), rep{seq{lit("."), some(1)}, 0, 1}})
+	a, b := lo.at, hi.at
+	// So many digits behind the point that a float64 tells neighbors apart,
+	// but not fewer than the bounds have.
+	left := digits
+	for _, x := range []bound{lo, hi} {
+		if x.has {
+			left = min(left, digits-len(strings.TrimLeft(x.at.whole, "0")))
 		}
 	}
-	if !hi.open && (a < b || a == b && !lo.open) {
-		out = append(out, seq{lit(strconv.FormatInt(b, 10)), rep{seq{lit("."), rep{lit("0"), 1, digits}}, 0, 1}})
+	left = max(left, len(a.frac), len(b.frac))
+	low, _ := new(big.Int).SetString(a.whole, 10)
+	high, _ := new(big.Int).SetString(b.whole, 10)
+	switch low.Cmp(high) {
+	case 1:
+		return alt{}
+	case 0:
+		return seq{lit(a.whole), fraction(a.frac, lo.open, b.frac, hi.open, true, left)}
+	}
+	out := alt{
+		seq{lit(a.whole), fraction(a.frac, lo.open, "", false, false, left)},
+		seq{lit(b.whole), fraction("", false, b.frac, hi.open, true, left)},
+	}
+	low.Add(low, big.NewInt(1))
+	if high.Sub(high, big.NewInt(1)); low.Cmp(high) <= 0 {
+		out = append(out, seq{natRange(low, high), fraction("", false, "", false, false, left)})
+	}
+	return out
+}
+
+// fraction is a point and up to left digits, or nothing, whose value lies
+// between 0.lo and, if capped, 0.hi.
+func fraction(lo string, lopen bool, hi string, hopen, capped bool, left int) expr {
+	var out alt
+	if lo == "" && !lopen && !(capped && hi == "" && hopen) {
+		out = append(out, seq{})
+	}
+	if left > 0 {
+		// A point needs a digit behind it: the first one is written apart.
+		out = append(out, seq{lit("."), fractionDigits(lo, lopen, hi, hopen, capped, left, true)})
+	}
+	return out
+}
+
+// fractionDigits is up to left digits, at least one if need, whose value as a
+// fraction lies between 0.lo and, if capped, 0.hi.
+func fractionDigits(lo string, lopen bool, hi string, hopen, capped bool, left int, need bool) expr {
+	if lo == "" && !lopen && !capped {
+		least := 0
+		if need {
+			least = 1
+		}
+		return rep{digit, least, left}
+	}
+	var out alt
+	if !need && lo == "" && !lopen && !(capped && hi == "" && hopen) {
+		out = append(out, seq{}) // nothing more: zero
+	}
+	if left == 0 || capped && hi == "" && hopen {
+		return out
+	}
+	head := func(s string) (rune, string) {
+		if s == "" {
+			return '0', ""
+		}
+		return rune(s[0]), s[1:]
+	}
+	a, loRest := head(lo)
+	b, hiRest := rune('9'+1), ""
+	if capped {
+		b, hiRest = head(hi)
+	}
+	next := func(c rune, lo string, lopen bool, hi string, hopen, capped bool) {
+		out = append(out, seq{class{c, c}, fractionDigits(lo, lopen, hi, hopen, capped, left-1, false)})
+	}
+	switch {
+	case a > b:
+		return out
+	case a == b:
+		next(a, loRest, lopen, hiRest, hopen, true)
+		return out
+	}
+	next(a, loRest, lopen, "", false, false)
+	if a+1 < b {
+		out = append(out, seq{class{a + 1, min(b-1, '9')}, rep{digit, 0, left - 1}})
+	}
+	if b <= '9' {
+		next(b, "", false, hiRest, hopen, true)
 	}
 	return out
 }

@@ -37,9 +37,8 @@ func parseRegexp(pattern string) (*syntax.Regexp, error) {
 	return e, nil
 }
 
-// regexpWriter turns a parsed expression into grammar expressions. With
-// inJSON every character is written as it stands inside a JSON string.
-type regexpWriter struct{ inJSON bool }
+// regexpWriter turns a parsed expression into one over characters.
+type regexpWriter struct{}
 
 // whole is the expression with any text around it where it is not anchored:
 // begin and end say that it stands at the text's ends by itself.
@@ -69,7 +68,7 @@ func (r *regexpWriter) whole(e *syntax.Regexp, begin, end bool) (expr, error) {
 		end, parts = true, parts[:n-1]
 	}
 	var out, tail seq
-	any := rep{r.runes([]rune{0, unicode.MaxRune}), 0, -1}
+	any := rep{class{0, unicode.MaxRune}, 0, -1}
 	// The parser moves common anchors of alternatives out and leaves others
 	// in: a first or last part with anchors in it takes care of its end.
 	if n := len(parts); n > 1 && !end && anchors(parts[n-1]) {
@@ -143,15 +142,15 @@ func (r *regexpWriter) expr(e *syntax.Regexp) (expr, error) {
 					ranges = append(ranges, f, f)
 				}
 			}
-			out = append(out, r.runes(ranges))
+			out = append(out, class(ranges))
 		}
 		return out, nil
 	case syntax.OpCharClass:
-		return r.runes(e.Rune), nil
+		return class(e.Rune), nil
 	case syntax.OpAnyChar:
-		return r.runes([]rune{0, unicode.MaxRune}), nil
+		return class{0, unicode.MaxRune}, nil
 	case syntax.OpAnyCharNotNL:
-		return r.runes([]rune{0, '\n' - 1, '\n' + 1, unicode.MaxRune}), nil
+		return class{0, '\n' - 1, '\n' + 1, unicode.MaxRune}, nil
 	case syntax.OpCapture:
 		return r.expr(e.Sub[0])
 	case syntax.OpConcat:
@@ -179,11 +178,8 @@ func (r *regexpWriter) expr(e *syntax.Regexp) (expr, error) {
 	return nil, fmt.Errorf("%s is not supported", e)
 }
 
-// runes is one character of the ranges.
-func (r *regexpWriter) runes(ranges []rune) expr {
-	if !r.inJSON {
-		return class(ranges)
-	}
+// inString is one character of the ranges as it stands in a JSON string.
+func inString(ranges class) expr {
 	// In a JSON string quote, backslash and control characters are escaped.
 	var plain class
 	var out alt

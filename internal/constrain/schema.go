@@ -3,6 +3,7 @@ package constrain
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Schema compiles a JSON schema (draft 2020-12, and what older drafts name
@@ -58,6 +59,7 @@ type schemaCompiler struct {
 	rules []expr
 	names []string
 	index map[string]int // rules by what they are for
+	named map[string]any // schemas by $anchor, once they are looked for
 	err   error
 }
 
@@ -90,8 +92,15 @@ func (c *schemaCompiler) shared(name string, make func() expr) expr {
 
 var annotations = map[string]bool{
 	"title": true, "description": true, "default": true, "examples": true, "example": true, "$schema": true, "$id": true,
-	"id": true, "$comment": true, "deprecated": true, "readOnly": true, "writeOnly": true, "$defs": true, "definitions": true,
+	"id": true, "$anchor": true, "$vocabulary": true, "$comment": true, "deprecated": true, "readOnly": true, "writeOnly": true, "$defs": true,
+	"definitions": true, "contentMediaType": true, "contentEncoding": true, "contentSchema": true,
+	// OpenAPI's and editors'. A discriminator only says what the branches do.
+	"discriminator": true, "xml": true, "externalDocs": true, "nullable": true, "propertyOrdering": true, "markdownDescription": true,
+	"enumNames": true, "enumDescriptions": true, "x-enum-varnames": true,
 }
+
+// annotation says that a keyword limits nothing.
+func annotation(key string) bool { return annotations[key] || strings.HasPrefix(key, "x-") }
 
 // keywords by the type they speak of.
 var keywords = map[string][]string{
@@ -101,21 +110,31 @@ var keywords = map[string][]string{
 	"number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
 }
 
+// speaksOf is the type that a keyword limits, "" for those that speak of none.
+func speaksOf(key string, value any) string {
+	switch value {
+	case "int32", "int64", "float", "double": // OpenAPI's formats of numbers
+		if key == "format" {
+			return "number"
+		}
+	}
+	for t, list := range keywords {
+		if slices.Contains(list, key) {
+			return t
+		}
+	}
+	return ""
+}
+
 var combiners = []string{"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"}
 
 var allTypes = []string{"object", "array", "string", "number", "boolean", "null"}
 
 // check reports the first keyword that is not supported.
 func (c *schemaCompiler) check(o *object, at string) bool {
-next:
 	for _, k := range o.keys {
-		if annotations[k] || slices.Contains(combiners, k) {
+		if annotation(k) || slices.Contains(combiners, k) || speaksOf(k, nil) != "" {
 			continue
-		}
-		for _, list := range keywords {
-			if slices.Contains(list, k) {
-				continue next
-			}
 		}
 		c.fail(at, "the keyword %q is not supported", k)
 		return false
@@ -144,7 +163,7 @@ func (c *schemaCompiler) schema(v any, at string, depth int) expr {
 	if !c.check(o, at) {
 		return alt{}
 	}
-	meaning := slices.DeleteFunc(slices.Clone(o.keys), func(k string) bool { return annotations[k] })
+	meaning := slices.DeleteFunc(slices.Clone(o.keys), func(k string) bool { return annotation(k) })
 	alone := func(key string) bool {
 		if _, ok := o.vals[key]; !ok {
 			return false
@@ -187,11 +206,10 @@ func (c *schemaCompiler) schema(v any, at string, depth int) expr {
 	}
 	// A keyword of a type that the schema excludes says nothing, which is
 	// more often a mistake than meant.
-	for t, list := range keywords {
-		for _, k := range list {
-			if _, ok := o.vals[k]; ok && !slices.Contains(types, t) && !(t == "number" && slices.Contains(types, "integer")) {
-				c.fail(at, "%q speaks of type %s, which this schema excludes", k, t)
-			}
+	for _, k := range o.keys {
+		t := speaksOf(k, o.vals[k])
+		if t != "" && !slices.Contains(types, t) && !(t == "number" && slices.Contains(types, "integer")) {
+			c.fail(at, "%q speaks of type %s, which this schema excludes", k, t)
 		}
 	}
 	if len(out) == 1 {
@@ -207,9 +225,12 @@ func (c *schemaCompiler) types(o *object, at string) []string {
 	if !ok {
 		var out []string
 		for _, t := range allTypes {
-			if slices.ContainsFunc(keywords[t], func(k string) bool { _, ok := o.vals[k]; return ok }) {
+			if slices.ContainsFunc(o.keys, func(k string) bool { return speaksOf(k, o.vals[k]) == t }) {
 				out = append(out, t)
 			}
+		}
+		if f, ok := o.vals["format"].(string); ok && len(out) == 1 && out[0] == "number" && strings.HasPrefix(f, "int") {
+			out[0] = "integer"
 		}
 		if len(out) == 0 {
 			return allTypes

@@ -19,7 +19,7 @@ func (c *schemaCompiler) merge(o *object, all any, at string) any {
 		case !ok:
 			out.keys = append(out.keys, k)
 			out.vals[k] = v
-		case annotations[k] || canonicalAny(have) == canonicalAny(v):
+		case annotation(k) || canonicalAny(have) == canonicalAny(v):
 		case k == "required":
 			a, aok := have.([]any)
 			b, bok := v.([]any)

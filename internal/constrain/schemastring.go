@@ -52,36 +52,101 @@ func (c *schemaCompiler) str(o *object, at string) expr {
 	if hi >= 0 && hi < lo {
 		return c.fail(at, "maxLength %d is less than minLength %d", hi, lo)
 	}
-	pattern, hasPattern := o.vals["pattern"]
-	format, hasFormat := o.vals["format"]
-	if !hasPattern && !hasFormat {
-		return c.stringExpr(lo, hi)
+	parts := c.patterns(o, at)
+	if c.err != nil {
+		return alt{}
 	}
-	if hasPattern && hasFormat || lo > 0 || hi >= 0 {
-		return c.fail(at, "pattern, format and minLength or maxLength together are not supported")
-	}
-	if hasFormat {
-		name, _ := format.(string)
-		p, ok := formats[name]
-		if !ok {
-			return c.fail(at, "the format %v is not supported", format)
+	// A limit that a part keeps anyway needs no counting.
+	for _, p := range parts {
+		least, most := lengths(p)
+		if least >= lo {
+			lo = 0
 		}
-		pattern = p
+		if most >= 0 && most <= hi {
+			hi = -1
+		}
 	}
-	text, ok := pattern.(string)
-	if !ok {
-		return c.fail(at, "pattern must be a string")
+	switch {
+	case len(parts) == 0:
+		return c.stringExpr(lo, hi)
+	case len(parts) == 1 && lo == 0 && hi < 0:
+		return seq{lit(`"`), escaped(parts[0]), lit(`"`)}
 	}
-	re, err := parseRegexp(text)
+	e, err := both(parts, lo, hi)
 	if err != nil {
-		return c.fail(at, "pattern: %v", err)
-	}
-	w := regexpWriter{inJSON: true}
-	e, err := w.whole(re, false, false)
-	if err != nil {
-		return c.fail(at, "pattern %q: %v", text, err)
+		return c.fail(at, "%v", err)
 	}
 	return seq{lit(`"`), e, lit(`"`)}
+}
+
+// patterns are what a string has to match besides its length: the format and
+// the pattern, several after allOf.
+func (c *schemaCompiler) patterns(o *object, at string) []expr {
+	var out []expr
+	if v, ok := o.vals["format"]; ok {
+		name, isText := v.(string)
+		e, ok := c.format(name)
+		if !ok || !isText {
+			c.fail(at, "the format %v is not supported", v)
+			return nil
+		}
+		if e != nil {
+			out = append(out, e)
+		}
+	}
+	v, ok := o.vals["pattern"]
+	if !ok {
+		return out
+	}
+	list, several := v.(patternList)
+	if !several {
+		list = patternList{v}
+	}
+	for _, v := range list {
+		text, ok := v.(string)
+		if !ok {
+			c.fail(at, "pattern must be a string")
+			return nil
+		}
+		e, err := patternExpr(text)
+		if err != nil {
+			c.fail(at, "pattern %.200q: %v", text, err)
+			return nil
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// patternList is what the patterns of an allOf become.
+type patternList []any
+
+func patternExpr(text string) (expr, error) {
+	re, err := parsePattern(text)
+	if err != nil {
+		return nil, err
+	}
+	return (&regexpWriter{}).whole(re, false, false)
+}
+
+// format is the expression of a format, nil for those that any string has.
+func (c *schemaCompiler) format(name string) (expr, bool) {
+	if freeFormats[name] {
+		return nil, true
+	}
+	p, ok := formats[name]
+	if !ok {
+		return nil, false
+	}
+	e, err := patternExpr(p)
+	return e, err == nil
+}
+
+// freeFormats say something about a string that no grammar needs to know, or
+// belong to numbers (OpenAPI).
+var freeFormats = map[string]bool{
+	"password": true, "binary": true, "path": true, "file-path": true, "directory-path": true,
+	"int32": true, "int64": true, "float": true, "double": true,
 }
 
 // Formats as regular expressions; each matches a part of what is valid.
@@ -93,15 +158,28 @@ var formats = func() map[string]string {
 		label = `[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?`
 		host  = label + `(?:\.` + label + `){0,3}`
 		group = `[0-9a-fA-F]{1,4}`
+		hex   = `[0-9a-fA-F]`
+		word  = `[a-zA-Z0-9._~-]`
 	)
+	uuid := func(version string) string {
+		return hex + `{8}-` + hex + `{4}-` + version + hex + `{3}-[89abAB]` + hex + `{3}-` + hex + `{12}`
+	}
 	out := map[string]string{
 		"date": date, "time": clock, "date-time": date + "T" + clock,
-		"uuid":     `[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`,
+		"uuid":  hex + `{8}-` + hex + `{4}-` + hex + `{4}-` + hex + `{4}-` + hex + `{12}`,
+		"uuid1": uuid("1"), "uuid3": uuid("3"), "uuid4": uuid("4"), "uuid5": uuid("5"),
+		"duration":     `P(?:[0-9]{1,4}W|(?:[0-9]{1,4}Y)?(?:[0-9]{1,2}M)?[0-9]{1,4}D|[0-9]{1,4}Y(?:[0-9]{1,2}M)?|[0-9]{1,4}M|T(?:[0-9]{1,4}H(?:[0-9]{1,4}M(?:[0-9]{1,4}S)?)?|[0-9]{1,4}M(?:[0-9]{1,4}S)?|[0-9]{1,4}S))`,
+		"byte":         `(?:[A-Za-z0-9+/]{4}){0,200}(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?`,
+		"json-pointer": `(?:/` + word + `{0,60}){0,8}`, "relative-json-pointer": `(?:0|[1-9][0-9]{0,3})(?:#|(?:/` + word + `{0,60}){0,8})`,
+		"uri-reference": `(?:/` + word + `{1,60}){1,8}/?(?:\?[a-zA-Z0-9._~=&-]{0,100})?`, "uri-template": `(?:/(?:` + word + `{1,60}|\{[a-zA-Z0-9_]{1,30}\})){1,8}`,
 		"ipv4":     octet + `(?:\.` + octet + `){3}`,
 		"ipv6":     group + `(?::` + group + `){7}|::(?:` + group + `(?::` + group + `){0,6})?`,
 		"hostname": host,
 		"email":    `[a-zA-Z0-9](?:[a-zA-Z0-9_+-]{0,30}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9]{1,20}){0,2}@` + host,
 		"uri":      `https?://` + host + `(?::[1-9][0-9]{0,3})?(?:/[a-zA-Z0-9._~-]{1,60}){0,8}/?(?:\?[a-zA-Z0-9._~=&-]{0,100})?`,
+	}
+	for intl, plain := range map[string]string{"iri": "uri", "iri-reference": "uri-reference", "idn-hostname": "hostname", "idn-email": "email"} {
+		out[intl] = out[plain]
 	}
 	for k, v := range out {
 		out[k] = "^(?:" + v + ")$"

@@ -61,7 +61,10 @@ func checkVocabulary(t *testing.T, tok *tokenizer.Tokenizer) {
 			if i == 0 {
 				text = []byte(strings.TrimPrefix(string(text), " "))
 			}
-			mask := c.Mask()
+			mask, err := c.Mask()
+			if err != nil {
+				t.Fatal(err)
+			}
 			if i > 0 && mask[id>>6]>>(uint(id)&63)&1 == 0 {
 				t.Errorf("token %d %q is not in the mask", id, text)
 			}
