@@ -99,6 +99,8 @@ func canonical(v any) string {
 		return string(v)
 	case string:
 		return quote(v)
+	case patternList:
+		return canonical([]any(v))
 	}
 	return fmt.Sprint(v) // true, false
 }

@@ -2,6 +2,7 @@ package constrain
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"strings"
 )
@@ -135,7 +136,7 @@ func (c *schemaCompiler) integer(o *object, at string) expr {
 		}
 	}
 	from, to := freeBounds(lo, hi)
-	return intRange(from, to)
+	return c.shared(fmt.Sprintf("an integer from %s to %s", from, to), func() expr { return intRange(from, to) })
 }
 
 // freeBounds are the whole numbers within bounds. A side without one ends
@@ -264,6 +265,11 @@ func (c *schemaCompiler) number(o *object, at string) expr {
 	if !hi.has {
 		hi = bound{at: decimal{whole: to.String(), negative: to.Sign() < 0}}
 	}
+	return c.shared(fmt.Sprintf("a number from %v to %v", lo, hi), func() expr { return numberRange(lo, hi) })
+}
+
+// numberRange is the decimal numbers between bounds.
+func numberRange(lo, hi bound) expr {
 	var out alt
 	zero := decimal{whole: "0"}
 	if lo.at.negative || lo.at == zero && !lo.open {

@@ -18,8 +18,8 @@ import (
 // both leave out. Look-around and back references are refused, and so is what
 // the two read differently.
 func parsePattern(pattern string) (*syntax.Regexp, error) {
-	if len(pattern) > maxPattern {
-		return nil, fmt.Errorf("%d bytes long; the limit is %d", len(pattern), maxPattern)
+	if len(pattern) > maxRegexp {
+		return nil, fmt.Errorf("%d bytes long; the limit is %d", len(pattern), maxRegexp)
 	}
 	if !utf8.ValidString(pattern) {
 		return nil, fmt.Errorf("broken UTF-8")
@@ -39,8 +39,13 @@ type patternParser struct {
 	src  string
 	pos  int
 	fold bool // case does not count
+	size int  // ranges of characters so far
 	err  error
 }
+
+// maxRanges bounds the ranges of characters in all classes of a pattern: \W
+// has some seven hundred.
+const maxRanges = 200_000
 
 func (p *patternParser) fail(format string, args ...any) *syntax.Regexp {
 	if p.err == nil {
@@ -110,7 +115,7 @@ func (p *patternParser) atom(depth int) *syntax.Regexp {
 		return p.class()
 	case '.':
 		p.pos++
-		return charClass(complement(class{'\n', '\n', '\r', '\r', 0x2028, 0x2029}))
+		return p.charClass(anyButLines)
 	case '\\':
 		set, _ := p.escape()
 		return p.set(set)
@@ -126,10 +131,13 @@ func (p *patternParser) set(c class) *syntax.Regexp {
 	if p.fold {
 		c = folded(c, false)
 	}
-	return charClass(c)
+	return p.charClass(c)
 }
 
-func charClass(c class) *syntax.Regexp {
+func (p *patternParser) charClass(c class) *syntax.Regexp {
+	if p.size += len(c) / 2; p.size > maxRanges {
+		return p.fail("its classes have more than %d ranges of characters", maxRanges)
+	}
 	return &syntax.Regexp{Op: syntax.OpCharClass, Rune: c}
 }
 
@@ -264,12 +272,12 @@ func (p *patternParser) class() *syntax.Regexp {
 		set = folded(set, negate)
 	}
 	if negate {
-		return charClass(complement(set))
+		return p.charClass(complement(set))
 	}
 	if len(set) == 0 {
 		return &syntax.Regexp{Op: syntax.OpNoMatch} // []: nothing, in ECMAScript
 	}
-	return charClass(merged(set))
+	return p.charClass(merged(set))
 }
 
 // member is one character, or what an escape stands for, in a class. single
@@ -312,15 +320,15 @@ func (p *patternParser) escape() (narrow, wide class) {
 	case 'd':
 		return narrowDigit, wideDigit
 	case 'D':
-		return complement(wideDigit), complement(narrowDigit)
+		return narrowNotDigit, wideNotDigit
 	case 's':
 		return narrowSpace, wideSpace
 	case 'S':
-		return complement(wideSpace), complement(narrowSpace)
+		return narrowNotSpace, wideNotSpace
 	case 'w':
 		return narrowWord, wideWord
 	case 'W':
-		return complement(wideWord), complement(narrowWord)
+		return narrowNotWord, wideNotWord
 	case 't', 'n', 'v', 'f', 'r':
 		return one(rune("\t\n\v\f\r"[strings.IndexByte("tnvfr", c)]))
 	case 'p', 'P':
@@ -434,6 +442,14 @@ var (
 	wideWord    = merged(append(tables(unicode.L, unicode.N, unicode.M), '_', '_'))
 	narrowSpace = class{'\t', '\r', ' ', ' ', 0xa0, 0xa0}
 	wideSpace   = merged(append(tables(unicode.Zs), '\t', '\r', 0x1c, 0x1f, 0x85, 0x85, 0x180e, 0x180e, 0x2028, 0x2029, 0xfeff, 0xfeff))
+)
+
+// Their complements: what no engine finds in the class, and what some do not.
+var (
+	narrowNotDigit, wideNotDigit = complement(wideDigit), complement(narrowDigit)
+	narrowNotWord, wideNotWord   = complement(wideWord), complement(narrowWord)
+	narrowNotSpace, wideNotSpace = complement(wideSpace), complement(narrowSpace)
+	anyButLines                  = complement(class{'\n', '\n', '\r', '\r', 0x2028, 0x2029})
 )
 
 func tables(list ...*unicode.RangeTable) class {

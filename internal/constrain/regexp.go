@@ -7,8 +7,12 @@ import (
 	"unicode"
 )
 
-// maxPattern bounds the length of a regular expression or grammar in bytes.
-const maxPattern = 1 << 20
+// maxPattern bounds the length of a schema or grammar in bytes, maxRegexp that
+// of a regular expression.
+const (
+	maxPattern = 1 << 20
+	maxRegexp  = 1 << 16
+)
 
 // Regexp compiles a regular expression in Go's (RE2's) syntax that the whole
 // text must match. Look-around and back references are not regular and are
@@ -21,18 +25,18 @@ func Regexp(pattern string) (*Grammar, error) {
 	r := regexpWriter{}
 	x, err := r.whole(e, true, true)
 	if err != nil {
-		return nil, fmt.Errorf("constrain: regular expression %q: %w", pattern, err)
+		return nil, fmt.Errorf("constrain: regular expression %.200q: %w", pattern, err)
 	}
 	return compile([]expr{x}, []string{"the regular expression"})
 }
 
 func parseRegexp(pattern string) (*syntax.Regexp, error) {
-	if len(pattern) > maxPattern {
-		return nil, fmt.Errorf("constrain: a regular expression of %d bytes; the limit is %d", len(pattern), maxPattern)
+	if len(pattern) > maxRegexp {
+		return nil, fmt.Errorf("constrain: a regular expression of %d bytes; the limit is %d", len(pattern), maxRegexp)
 	}
 	e, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return nil, fmt.Errorf("constrain: regular expression %q: %w", pattern, err)
+		return nil, fmt.Errorf("constrain: regular expression %.200q: %w", pattern, err)
 	}
 	return e, nil
 }

@@ -2,6 +2,7 @@ package constrain
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -13,18 +14,28 @@ func (c *schemaCompiler) merge(o *object, all any, at string) any {
 		return false
 	}
 	out := &object{vals: map[string]any{}}
+	// What was made here may grow; what belongs to the document may not.
+	merged := map[*object]bool{}
+	owned := 0
+	own := func(list []any) []any {
+		if owned == len(list) && owned > 0 {
+			return list
+		}
+		return slices.Clone(list)
+	}
 	put := func(k string, v any, at string) {
 		have, ok := out.vals[k]
 		switch {
 		case !ok:
 			out.keys = append(out.keys, k)
 			out.vals[k] = v
-		case annotation(k) || canonicalAny(have) == canonicalAny(v):
+		case annotation(k):
 		case k == "required":
 			a, aok := have.([]any)
 			b, bok := v.([]any)
 			if aok && bok {
-				out.vals[k] = append(slices.Clone(a), b...)
+				all := append(own(a), b...)
+				out.vals[k], owned = all, len(all)
 				return
 			}
 			c.fail(at, "required must be a list")
@@ -35,9 +46,10 @@ func (c *schemaCompiler) merge(o *object, all any, at string) any {
 				c.fail(at, "properties must be an object")
 				return
 			}
-			m := &object{keys: slices.Clone(a.keys), vals: map[string]any{}}
-			for _, p := range a.keys {
-				m.vals[p] = a.vals[p]
+			m := a
+			if !merged[a] {
+				m = &object{keys: slices.Clone(a.keys), vals: maps.Clone(a.vals)}
+				merged[m] = true
 			}
 			for _, p := range b.keys {
 				if old, ok := m.vals[p]; ok {
@@ -50,6 +62,13 @@ func (c *schemaCompiler) merge(o *object, all any, at string) any {
 				m.vals[p] = b.vals[p]
 			}
 			out.vals[k] = m
+		case canonicalAny(have) == canonicalAny(v):
+		case k == "pattern":
+			list, ok := have.(patternList)
+			if !ok {
+				list = patternList{have}
+			}
+			out.vals[k] = append(slices.Clone(list), v)
 		default:
 			c.fail(at, "the parts of allOf disagree on %q, which is not supported", k)
 		}

@@ -33,15 +33,24 @@ func (c *schemaCompiler) object(o *object, at string, depth int) expr {
 	}
 	var members []member
 	need := required(o)
+	must := make(map[string]bool, len(need))
+	for _, k := range need {
+		must[k] = true
+	}
 	for _, k := range props.keys {
 		e := seq{lit(quote(k) + ":"), c.ws(), c.schema(props.vals[k], at+"/properties/"+k, depth+1), c.ws()}
-		members = append(members, member{e, slices.Contains(need, k)})
+		members = append(members, member{e, must[k]})
 	}
 	known := slices.Clone(props.keys)
+	have := make(map[string]bool, len(known))
+	for _, k := range known {
+		have[k] = true
+	}
 	for _, k := range need {
-		if slices.Contains(known, k) {
+		if have[k] {
 			continue
 		}
+		have[k] = true
 		known = append(known, k)
 		e := c.anyValue()
 		if hasExtra {
@@ -71,7 +80,7 @@ func (c *schemaCompiler) object(o *object, at string, depth int) expr {
 	c.rules[first], c.rules[rest] = seq{}, seq{}
 	if extraExpr != nil {
 		i := c.fresh(at)
-		c.rules[i] = seq{c.otherKey(known), lit(":"), c.ws(), extraExpr, c.ws()}
+		c.rules[i] = seq{c.otherKey(known, at), lit(":"), c.ws(), extraExpr, c.ws()}
 		c.rules[first] = rep{seq{ref(i), rep{seq{comma, ref(i)}, 0, -1}}, 0, 1}
 		c.rules[rest] = rep{seq{comma, ref(i)}, 0, -1}
 	}
@@ -84,9 +93,19 @@ func (c *schemaCompiler) fresh(at string) int {
 	return i
 }
 
+// maxKeys bounds the bytes of the names that a further one must not be.
+const maxKeys = 100_000
+
 // otherKey is a string that is none of the keys. It has no escapes, so that a
 // key has one spelling.
-func (c *schemaCompiler) otherKey(keys []string) expr {
+func (c *schemaCompiler) otherKey(keys []string, at string) expr {
+	size := 0
+	for _, k := range keys {
+		size += len(k)
+	}
+	if size > maxKeys {
+		return c.fail(at, "additionalProperties beside declared ones with names of more than %d bytes", maxKeys)
+	}
 	plain := class{0x20, '"' - 1, '"' + 1, '\\' - 1, '\\' + 1, unicode.MaxRune}
 	var follow func(keys []string, depth int) expr
 	// follow is what may come after a prefix that the keys (their rests)

@@ -14,16 +14,94 @@ func (c *schemaCompiler) branches(v any, at string, depth int, exclusive bool) e
 	for i, s := range list {
 		out = append(out, c.schema(s, fmt.Sprintf("%s/%d", at, i), depth+1))
 	}
-	if exclusive {
-		for i := range list {
-			for j := range i {
-				if !c.disjoint(list[i], list[j], 0) {
-					return c.fail(at, "branches %d and %d may match the same value; use anyOf, or give them different types or a property with different constants", j, i)
-				}
+	if exclusive && c.err == nil {
+		c.exclusive(list, at)
+	}
+	return out
+}
+
+// maxPairs bounds the pairs of branches that are compared one by one.
+const maxPairs = 50_000
+
+// exclusive checks that no value matches two branches of a oneOf. What most
+// schemas have takes one pass: constants, or objects with a property that
+// tells them apart. The rest is compared in pairs.
+func (c *schemaCompiler) exclusive(list []any, at string) {
+	if c.apart(list, func(v any) ([]string, bool) {
+		if o := c.deref(v); o != nil {
+			return constants(o)
+		}
+		return nil, false
+	}) || c.discriminated(list) {
+		return
+	}
+	if n := len(list); n*(n-1)/2 > maxPairs {
+		c.fail(at, "it does not show that the %d branches exclude each other; use anyOf, or give all of them a required property with different constants", n)
+		return
+	}
+	for i := range list {
+		for j := range i {
+			if !c.disjoint(list[i], list[j], 0) {
+				c.fail(at, "branches %d and %d may match the same value; use anyOf, or give them different types or a property with different constants", j, i)
+				return
 			}
 		}
 	}
-	return out
+}
+
+// apart says whether all branches have constants, each its own.
+func (c *schemaCompiler) apart(list []any, of func(v any) ([]string, bool)) bool {
+	owner := map[string]int{}
+	for i, v := range list {
+		consts, ok := of(v)
+		if !ok {
+			return false
+		}
+		for _, s := range consts {
+			if j, taken := owner[s]; taken && j != i {
+				return false
+			}
+			owner[s] = i
+		}
+	}
+	return true
+}
+
+// discriminated says whether all branches are objects with a required
+// property whose constants tell them apart.
+func (c *schemaCompiler) discriminated(list []any) bool {
+	property := func(v any, name string) ([]string, bool) {
+		o := c.deref(v)
+		if o == nil || o.vals["type"] != "object" {
+			return nil, false
+		}
+		props, ok := o.vals["properties"].(*object)
+		if !ok || !slices.Contains(required(o), name) {
+			return nil, false
+		}
+		p := c.deref(props.vals[name])
+		if p == nil {
+			return nil, false
+		}
+		return constants(p)
+	}
+	first := c.deref(list[0])
+	if first == nil {
+		return false
+	}
+	tried := 0
+	for _, name := range required(first) {
+		if _, ok := property(list[0], name); !ok {
+			continue
+		}
+		if tried++; tried > 20 {
+			break
+		}
+		if c.apart(list, func(v any) ([]string, bool) { return property(v, name) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // disjoint says whether no value can match both schemas, as far as types,
@@ -80,8 +158,17 @@ func (c *schemaCompiler) disjoint(a, b any, depth int) bool {
 	if p == nil || q == nil {
 		return false
 	}
-	for _, k := range required(x) {
-		if slices.Contains(required(y), k) && p.vals[k] != nil && q.vals[k] != nil && c.disjoint(p.vals[k], q.vals[k], depth+1) {
+	xNeeds, yNeeds := required(x), required(y)
+	// A closed object has none of the properties that it does not declare.
+	closed := func(o, props *object, needs []string) bool {
+		return o.vals["additionalProperties"] == false &&
+			slices.ContainsFunc(needs, func(k string) bool { _, ok := props.vals[k]; return !ok })
+	}
+	if closed(x, p, yNeeds) || closed(y, q, xNeeds) {
+		return true
+	}
+	for _, k := range xNeeds {
+		if slices.Contains(yNeeds, k) && p.vals[k] != nil && q.vals[k] != nil && c.disjoint(p.vals[k], q.vals[k], depth+1) {
 			return true
 		}
 	}

@@ -52,7 +52,7 @@ func (c *schemaCompiler) str(o *object, at string) expr {
 	if hi >= 0 && hi < lo {
 		return c.fail(at, "maxLength %d is less than minLength %d", hi, lo)
 	}
-	parts := c.patterns(o, at)
+	parts := c.patterns(o, at, hi)
 	if c.err != nil {
 		return alt{}
 	}
@@ -81,11 +81,11 @@ func (c *schemaCompiler) str(o *object, at string) expr {
 
 // patterns are what a string has to match besides its length: the format and
 // the pattern, several after allOf.
-func (c *schemaCompiler) patterns(o *object, at string) []expr {
+func (c *schemaCompiler) patterns(o *object, at string, hi int) []expr {
 	var out []expr
 	if v, ok := o.vals["format"]; ok {
 		name, isText := v.(string)
-		e, ok := c.format(name)
+		e, ok := c.format(name, hi)
 		if !ok || !isText {
 			c.fail(at, "the format %v is not supported", v)
 			return nil
@@ -129,8 +129,9 @@ func patternExpr(text string) (expr, error) {
 	return (&regexpWriter{}).whole(re, false, false)
 }
 
-// format is the expression of a format, nil for those that any string has.
-func (c *schemaCompiler) format(name string) (expr, bool) {
+// format is the expression of a format, nil for those that any string has. If
+// its texts may be longer than hi it is one of shorter texts.
+func (c *schemaCompiler) format(name string, hi int) (expr, bool) {
 	if freeFormats[name] {
 		return nil, true
 	}
@@ -139,8 +140,33 @@ func (c *schemaCompiler) format(name string) (expr, bool) {
 		return nil, false
 	}
 	e, err := patternExpr(p)
+	if _, most := lengths(e); err == nil && hi >= 0 && (most < 0 || most > hi) && shortFormats[name] != "" {
+		e, err = patternExpr(shortFormats[name])
+	}
 	return e, err == nil
 }
+
+// shortFormats match the formats that may be long in up to some sixty
+// characters.
+var shortFormats = func() map[string]string {
+	const (
+		host = `[a-zA-Z0-9]{1,10}(?:-[a-zA-Z0-9]{1,5})?(?:\.[a-zA-Z0-9]{1,10})?`
+		word = `[a-zA-Z0-9._~-]`
+		path = `(?:/` + word + `{1,10}){0,3}`
+	)
+	out := map[string]string{
+		"hostname": host, "email": `[a-zA-Z0-9]{1,10}(?:\.[a-zA-Z0-9]{1,10})?@` + host,
+		"uri": `https?://` + host + path + `/?`, "uri-reference": `/` + word + `{0,10}` + path, "uri-template": `/` + word + `{0,10}` + path,
+		"json-pointer": path, "byte": `(?:[A-Za-z0-9+/]{4}){0,15}`,
+	}
+	for intl, plain := range map[string]string{"iri": "uri", "iri-reference": "uri-reference", "idn-hostname": "hostname", "idn-email": "email"} {
+		out[intl] = out[plain]
+	}
+	for k, v := range out {
+		out[k] = "^(?:" + v + ")$"
+	}
+	return out
+}()
 
 // freeFormats say something about a string that no grammar needs to know, or
 // belong to numbers (OpenAPI).
