@@ -355,7 +355,7 @@ func walk(t testing.TB, g *Grammar, n int, check func(text string) error) (texts
 			id := ids[r.IntN(len(ids))]
 			// Long texts are brought to an end.
 			if step > 60 {
-				for _, s := range []string{"</s>", `"`, "b", `}`, `]`, `)`, `:`, "1", "Z", "l", "e"} {
+				for _, s := range []string{"</s>", `"`, ".de", "@", "b", `}`, `]`, `)`, `:`, "1", "Z", "l", "e"} {
 					if k := int32(slices.Index(words, s)); slices.Contains(ids, k) && (step > 600 || r.IntN(3) > 0) {
 						id = k
 						break
@@ -712,6 +712,9 @@ func FuzzGBNF(f *testing.F) {
 
 func FuzzSchema(f *testing.F) {
 	for _, s := range schemas {
+		f.Add(s.schema)
+	}
+	for _, s := range wider {
 		f.Add(s.schema)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
