@@ -58,6 +58,12 @@ var wider = []struct {
 		[]string{`{"a":1,"b":2}`, `{"a":true,"b":"xyz"}`}, []string{`{"a":1,"b":true}`, `{"a":"x","b":1}`}},
 	{`{"$ref":"#baum","$defs":{"b":{"$anchor":"baum","type":"array","items":{"$ref":"#baum"},"maxItems":2}}}`, []string{`[]`, `[[],[[]]]`}, []string{`[1]`}},
 	{`{"$id":"https://leo.de/s.json","$ref":"https://leo.de/s.json#/$defs/x","$defs":{"x":{"type":"null"}}}`, []string{`null`}, []string{`1`}},
+	// Branches that say what else is required.
+	{`{"type":"object","properties":{"a":{"type":"null"},"b":{"type":"null"},"c":{"type":"null"}},"required":["c"],"additionalProperties":false,"anyOf":[{"required":["a"]},{"required":["b"]}]}`,
+		[]string{`{"a":null,"c":null}`, `{"b":null,"c":null}`, `{"a":null,"b":null,"c":null}`}, []string{`{"c":null}`, `{"a":null}`}},
+	{`{"type":"object","properties":{"v":{"type":"integer"}},"required":["v"],"oneOf":[{"properties":{"t":{"const":"x"}},"required":["t"]},{"properties":{"t":{"const":"y"},"w":{"type":"null"}},"required":["t"]}]}`,
+		[]string{`{"v":1,"t":"x"}`, `{"v":2,"t":"y","w":null}`}, []string{`{"t":"x"}`, `{"v":1}`, `{"v":1,"t":"z"}`}},
+	{`{"anyOf":[{"minLength":3},{"pattern":"^a"}],"type":"string","maxLength":5}`, []string{`"a"`, `"xyz"`}, []string{`"xy"`, `"abcdef"`, `7`}},
 	// Annotations.
 	{`{"$defs":{"Hund":{"type":"object","properties":{"art":{"const":"hund","title":"Art","type":"string"},"pfoten":{"type":"integer","minimum":0,"maximum":4}},"required":["art","pfoten"]},"Fisch":{"type":"object","properties":{"art":{"const":"fisch","type":"string"},"salz":{"type":"boolean"}},"required":["art","salz"]}},"type":"object","properties":{"tier":{"discriminator":{"mapping":{"hund":"#/$defs/Hund"},"propertyName":"art"},"oneOf":[{"$ref":"#/$defs/Hund"},{"$ref":"#/$defs/Fisch"}],"title":"Tier","x-eigen":{"a":1}}},"required":["tier"]}`,
 		[]string{`{"tier":{"art":"hund","pfoten":4}}`, `{"tier":{"art":"fisch","salz":true}}`}, []string{`{"tier":{"art":"hund","salz":true}}`}},
@@ -181,6 +187,8 @@ func TestLargeGrammars(t *testing.T) {
 		{"enum of 50,000", schema(`{"enum":[` + list(50000, ",", "#") + `]}`), "49999", ""},
 		{"oneOf that shows nothing", schema(`{"oneOf":[` + list(600, ",", `{"type":"string","minLength":#}`) + `]}`), "", "exclude each other"},
 		{"allOf of 10,000", schema(`{"allOf":[` + list(10000, ",", `{"properties":{"p#":{"type":"null"}},"required":["p#"]}`) + `]}`), "{" + list(10000, ",", `"p#":null`) + "}", ""},
+		{"branches that multiply", schema(`{"$ref":"#/$defs/d0","$defs":{` + strings.ReplaceAll(chain(30, `"d%d":{"type":"object","anyOf":[{"$ref":"~/$defs/d%[2]d"},{"$ref":"~/$defs/d%[2]d"}]},`), "~", "#") + `"d30":{"required":["x"]}}}`), "", "unfold"},
+		{"branches of themselves", schema(`{"type":"object","anyOf":[{"$ref":"#"},{"$ref":"#"}]}`), "", "deeper"},
 		{"a long name", schema(`{"type":"object","properties":{"` + strings.Repeat("k", 500000) + `":{}},"additionalProperties":true}`), "", "names of more than"},
 		{"repetitions of repetitions", schema(`{"type":"string","pattern":"^(((a{1000}){1000}){1000})$","maxLength":5}`), "", "need more than"},
 		{"classes without end", schema(`{"type":"string","pattern":"^` + strings.Repeat(`\\w\\W\\S`, 10000) + `$"}`), "", "ranges"},

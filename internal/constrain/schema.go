@@ -66,7 +66,9 @@ type schemaCompiler struct {
 	names []string
 	index map[string]int // rules by what they are for
 	named map[string]any // schemas by $anchor, once they are looked for
-	err   error
+	// unfolded counts the schemas made of branches and what stands beside them.
+	unfolded int
+	err      error
 }
 
 func (c *schemaCompiler) fail(at, format string, args ...any) expr {
@@ -185,6 +187,15 @@ func (c *schemaCompiler) schema(v any, at string, depth int) expr {
 	}
 	if all, ok := o.vals["allOf"]; ok {
 		return c.schema(c.merge(o, all, at), at, depth+1)
+	}
+	for _, k := range []string{"anyOf", "oneOf"} {
+		if list, ok := o.vals[k].([]any); ok && len(list) > 0 && len(meaning) > 1 {
+			list = c.distribute(o, k, list, at)
+			if c.err != nil {
+				return alt{}
+			}
+			return c.branches(list, at+"/"+k, depth, k == "oneOf")
+		}
 	}
 	switch {
 	case alone("$ref"):

@@ -6,6 +6,37 @@ import (
 	"slices"
 )
 
+// maxUnfolded bounds the schemas that distribute makes: references in branches
+// are followed, and may multiply.
+const maxUnfolded = 10_000
+
+// distribute puts what stands beside anyOf or oneOf into each of its branches.
+func (c *schemaCompiler) distribute(o *object, key string, list []any, at string) []any {
+	if c.unfolded += len(list); c.unfolded > maxUnfolded {
+		c.fail(at, "anyOf and oneOf beside other keywords unfold to more than %d schemas", maxUnfolded)
+		return nil
+	}
+	rest := &object{vals: map[string]any{}}
+	for _, k := range o.keys {
+		if k != key && !annotation(k) {
+			rest.keys = append(rest.keys, k)
+			rest.vals[k] = o.vals[k]
+		}
+	}
+	out := make([]any, len(list))
+	for i, branch := range list {
+		switch branch {
+		case true:
+			out[i] = rest
+		case false:
+			out[i] = false
+		default:
+			out[i] = c.merge(rest, []any{branch}, fmt.Sprintf("%s/%s/%d", at, key, i))
+		}
+	}
+	return out
+}
+
 // merge is allOf and what stands beside it as one schema.
 func (c *schemaCompiler) merge(o *object, all any, at string) any {
 	list, ok := all.([]any)
@@ -97,6 +128,13 @@ func (c *schemaCompiler) merge(o *object, all any, at string) any {
 				closed++
 			}
 			put(k, part.vals[k], place)
+		}
+	}
+	if v, ok := o.vals["additionalProperties"]; ok && v != true {
+		own, _ := o.vals["properties"].(*object)
+		all, _ := out.vals["properties"].(*object)
+		if all != nil && (own == nil || len(all.keys) > len(own.keys)) {
+			c.fail(at, "additionalProperties beside allOf, anyOf or oneOf with properties of their own is not supported")
 		}
 	}
 	// In a schema of its own, additionalProperties does not see the
