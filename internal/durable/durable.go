@@ -209,6 +209,22 @@ func WriteFile(path string, data []byte) error {
 	return f.Commit()
 }
 
+// WritePrivate is WriteFile for what only the user may read: the file has mode 0600 from its beginning.
+func WritePrivate(path string, data []byte) error {
+	f, err := Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if err := f.f.Chmod(0o600); err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
 // WriteTo lets write produce a file atomically: whatever error it returns, no
 // half-written file remains.
 func WriteTo(path string, write func(w io.Writer) error) error {
