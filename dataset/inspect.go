@@ -8,6 +8,7 @@ import (
 
 	"leolm/chat"
 	"leolm/checkpoint"
+	"leolm/internal/screen"
 	"leolm/tokenizer"
 )
 
@@ -51,7 +52,7 @@ func (v *Inspector) piece(id int32) string {
 	case "<0x09>", "\t":
 		return "⇥"
 	}
-	return strings.NewReplacer("\n", "⏎", "\t", "⇥", "\r", "␍", "\x1b", "␛").Replace(p)
+	return screen.Line(strings.NewReplacer("\n", "⏎", "\t", "⇥", "\r", "␍", "\x1b", "␛").Replace(p))
 }
 
 // line collects tokens of one role with marks where loss begins and ends.

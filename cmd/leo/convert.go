@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"leolm/chat"
 	"leolm/checkpoint"
+	"leolm/internal/screen"
 	"leolm/tensor"
 	"leolm/tokenizer"
 )
@@ -267,12 +267,10 @@ type bytesProgress struct {
 }
 
 func newBytesProgress(w io.Writer, quiet bool) *bytesProgress {
-	p := &bytesProgress{shown: time.Now()}
+	p := &bytesProgress{shown: time.Now(), terminal: isTerminal(w)}
 	if !quiet {
-		p.w = w
+		p.w = rawWriter(w)
 	}
-	f, ok := w.(*os.File)
-	p.terminal = ok && term.IsTerminal(int(f.Fd()))
 	return p
 }
 
@@ -285,6 +283,7 @@ func (p *bytesProgress) update(name string, done, total int64) {
 		return
 	}
 	p.shown = time.Now()
+	name = screen.Line(name)
 	text := fmt.Sprintf("%s  %s", bytesText(done), name)
 	if total > 0 {
 		text = fmt.Sprintf("%3d %%  %s of %s  %s", 100*done/total, bytesText(done), bytesText(total), name)

@@ -3,16 +3,15 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"leolm/dataset"
 	"leolm/internal/durable"
+	"leolm/internal/screen"
 )
 
 func newDataCmd() *cobra.Command {
@@ -33,8 +32,7 @@ func rowProgress(cmd *cobra.Command, quiet bool) func(source string, rows int64)
 		return nil
 	}
 	w := cmd.ErrOrStderr()
-	f, ok := w.(*os.File)
-	terminal := ok && term.IsTerminal(int(f.Fd()))
+	terminal := isTerminal(w)
 	every := 10 * time.Second
 	if terminal {
 		every = 100 * time.Millisecond
@@ -46,7 +44,7 @@ func rowProgress(cmd *cobra.Command, quiet bool) func(source string, rows int64)
 		}
 		last = time.Now()
 		if terminal {
-			fmt.Fprintf(w, "\r\x1b[K%s: %d rows", source, rows)
+			fmt.Fprintf(rawWriter(w), "\r\x1b[K%s: %d rows", screen.Line(source), rows)
 		} else {
 			fmt.Fprintf(w, "%s: %d rows\n", source, rows)
 		}

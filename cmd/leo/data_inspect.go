@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"leolm/dataset"
 )
@@ -55,8 +54,9 @@ which of them carry loss: in colour on a terminal, else between ⟦ and ⟧. Wit
 				fmt.Fprintln(cmd.ErrOrStderr(), "no tokenizer is known for these shards: showing ids (name one with --tokenizer)")
 			}
 			out := cmd.OutOrStdout()
-			f, ok := out.(*os.File)
-			view.Colour = colour == "always" || colour == "auto" && ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
+			if view.Colour = colour == "always" || colour == "auto" && isTerminal(out) && os.Getenv("NO_COLOR") == ""; view.Colour {
+				out = rawWriter(out) // the inspector's text is harmless already
+			}
 			title := fmt.Sprintf("sample %d of %d", sample, shards.Len())
 			if asJSON {
 				return json.NewEncoder(out).Encode(shards.Sample(sample))

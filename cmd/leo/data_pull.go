@@ -72,7 +72,7 @@ HF_HUB_OFFLINE are obeyed.`,
 			}
 			for _, p := range got {
 				for _, f := range p.Files {
-					fmt.Fprintln(cmd.OutOrStdout(), filepath.Join(p.Dir, filepath.FromSlash(f)))
+					fmt.Fprintln(exactWriter(cmd), filepath.Join(p.Dir, filepath.FromSlash(f)))
 				}
 			}
 			return nil

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -98,7 +97,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	ids := promptIDs(l, prompt, f.specials)
-	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	ctx, out := cmd.Context(), exactWriter(cmd)
 	if f.beams > 0 {
 		return f.beam(ctx, l, ids, prompt, preset, out)
 	}
@@ -121,9 +120,11 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 		req.Params.Seed, req.Constraint = preset.Seed+uint64(i), constraint()
 		s := l.Engine.NewSession()
 		a := answer{Prompt: prompt}
-		w := bufio.NewWriter(out)
+		show := newDisplay(cmd, true, true)
 		if preset.RepeatPrompt && !f.asJSON {
-			w.WriteString(prompt)
+			if err := show.write(prompt); err != nil {
+				return err
+			}
 		}
 		res, err := l.Engine.Generate(ctx, s, l.Tokenizer.ContinueDecoder(ids, true), &req, func(t infer.Token) error {
 			if f.asJSON {
@@ -132,13 +133,11 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 				}
 				return nil
 			}
-			w.WriteString(t.Text)
-			return w.Flush()
+			return show.write(t.Text)
 		})
 		s.Close()
 		if !f.asJSON && (err == nil || len(res.IDs) > 0) {
-			fmt.Fprintln(w)
-			if ferr := w.Flush(); err == nil {
+			if ferr := show.end(); err == nil {
 				err = ferr
 			}
 		}

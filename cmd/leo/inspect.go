@@ -12,6 +12,7 @@ import (
 
 	"leolm/catalog"
 	"leolm/checkpoint"
+	"leolm/internal/screen"
 	"leolm/tensor"
 )
 
@@ -181,9 +182,14 @@ func tokenizerText(c *checkpoint.Checkpoint) string {
 	return strings.Join(files, ", ")
 }
 
+// reportLine writes a line of a report. What it says comes from files of strangers, and stays on its line.
+func reportLine(w io.Writer, name, format string, args ...any) {
+	fmt.Fprintf(w, "%s\t%s\n", name, screen.Line(fmt.Sprintf(format, args...)))
+}
+
 func (r *inspectReport) print(w io.Writer, c *checkpoint.Checkpoint, list bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) { reportLine(t, name, format, args...) }
 	name := func(id int) string {
 		if v := c.Vocab; v != nil && id >= 0 && id < len(v.Tokens) {
 			return fmt.Sprintf("%d %q", id, v.Tokens[id])
@@ -244,7 +250,7 @@ func (r *inspectReport) print(w io.Writer, c *checkpoint.Checkpoint, list bool) 
 	}
 	fmt.Fprintln(w)
 	for _, x := range r.Tensors {
-		fmt.Fprintf(t, "%s\t%s\t%v\t%s\n", x.Name, x.DType, x.Shape, bytesText(int64(x.Bytes)))
+		fmt.Fprintf(t, "%s\t%s\t%v\t%s\n", screen.Line(x.Name), x.DType, x.Shape, bytesText(int64(x.Bytes)))
 	}
 	return t.Flush()
 }

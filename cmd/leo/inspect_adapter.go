@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"leolm/checkpoint"
+	"leolm/internal/screen"
 	"leolm/tensor"
 )
 
@@ -84,7 +85,7 @@ func inspectAdapter(path string) (*adapterReport, error) {
 
 func (r *adapterReport) print(w io.Writer, list bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) { reportLine(t, name, format, args...) }
 	line("File", "%s, LoRA adapter, %s", r.Format, bytesText(r.Bytes))
 	base := r.BaseModel
 	if base == "" {
@@ -127,7 +128,7 @@ func (r *adapterReport) print(w io.Writer, list bool) error {
 	}
 	fmt.Fprintln(w)
 	for _, x := range r.Targets {
-		fmt.Fprintf(t, "%s\trank %d\talpha %g\t%v\n", x.Name, x.Rank, x.Alpha, x.Shape)
+		fmt.Fprintf(t, "%s\trank %d\talpha %g\t%v\n", screen.Line(x.Name), x.Rank, x.Alpha, x.Shape)
 	}
 	return t.Flush()
 }

@@ -10,10 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"leolm/internal/screen"
 )
 
 // usageError marks a wrong command line: exit status 2 instead of 1.
@@ -28,22 +28,31 @@ func main() { os.Exit(run()) }
 
 // run is main without os.Exit, so that testscript can call it.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := stoppable(context.Background())
 	defer stop()
-	context.AfterFunc(ctx, stop) // who asks twice is not kept waiting: the second signal ends the program
-	err := newRootCmd().ExecuteContext(ctx)
-	if err == nil {
-		return 0
+	out, errOut := screen.New(os.Stdout), screen.New(os.Stderr)
+	root := newRootCmd()
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if ferr := out.Flush(); err == nil {
+		err = ferr
 	}
-	if !errors.Is(err, errSilent) {
-		fmt.Fprintln(os.Stderr, "leo:", err)
+	if err != nil && !errors.Is(err, errSilent) {
+		fmt.Fprintln(errOut, "leo:", err)
 	}
+	_ = errOut.Flush() // where else to say so?
 	var u usageError
-	if errors.As(err, &u) {
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &u):
 		return 2
 	}
 	return 1
 }
+
+func init() { cobra.AddTemplateFunc("version", func() string { return readVersion().short() }) }
 
 func newRootCmd() *cobra.Command {
 	root := &cobra.Command{
@@ -54,10 +63,10 @@ func newRootCmd() *cobra.Command {
 		Args:          usageArgs(cobra.NoArgs),
 		RunE:          func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
-	})
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(flagError)
+	// The version is asked for only when it is wanted: a build without a stamp calls git for it.
+	root.Version = "of the build"
+	root.SetVersionTemplate("{{version}}\n")
 	root.AddCommand(
 		newBenchCmd(),
 		newChatCmd(),
@@ -68,6 +77,7 @@ func newRootCmd() *cobra.Command {
 		newInspectCmd(), newConvertCmd(), newQuantizeCmd(), newPullCmd(),
 		newDataCmd(),
 		newTokenizerCmd(),
+		newManCmd(),
 	)
 	return root
 }
@@ -75,6 +85,9 @@ func newRootCmd() *cobra.Command {
 // usageArgs turns the error of a positional-argument check into a usage error.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
+		if cmd.HasSubCommands() && len(args) > 0 {
+			return unknownCommand(cmd, args[0])
+		}
 		if err := check(cmd, args); err != nil {
 			return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 		}

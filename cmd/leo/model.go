@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"leolm/catalog"
 	"leolm/open"
@@ -92,8 +90,8 @@ type loadProgress struct {
 
 func newLoadProgress(w io.Writer, quiet bool) *loadProgress {
 	p := &loadProgress{start: time.Now()}
-	if f, ok := w.(*os.File); ok && !quiet && term.IsTerminal(int(f.Fd())) {
-		p.w = w
+	if !quiet && isTerminal(w) {
+		p.w = rawWriter(w)
 	}
 	return p
 }
@@ -122,14 +120,4 @@ func bytesText(n int64) string {
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
 	return fmt.Sprintf("%d KiB", (n+1023)/1024)
-}
-
-// columns is the width of the terminal behind w, 80 if that is unknown.
-func columns(w io.Writer) int {
-	if f, ok := w.(*os.File); ok {
-		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
-			return n
-		}
-	}
-	return 80
 }

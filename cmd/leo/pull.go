@@ -50,7 +50,7 @@ func newPullCmd() *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"repo": repo.ID, "commit": res.Commit, "path": dir, "files": res.Files})
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), dir)
+			_, err = fmt.Fprintln(exactWriter(cmd), dir)
 			return err
 		},
 	}

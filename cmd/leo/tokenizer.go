@@ -19,6 +19,7 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/internal/durable"
+	"leolm/internal/screen"
 	"leolm/tokenizer"
 )
 
@@ -67,7 +68,7 @@ func (f *tokenizerFlags) open(path string) (*tokenizer.Tokenizer, error) {
 		return nil, err
 	}
 	for _, n := range t.Notes() {
-		fmt.Fprintln(os.Stderr, "leo:", n)
+		fmt.Fprintln(os.Stderr, "leo:", screen.Line(n))
 	}
 	return t, nil
 }
@@ -93,7 +94,7 @@ func newTokenizerEncodeCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := bufio.NewWriter(cmd.OutOrStdout())
+			out := bufio.NewWriter(exactWriter(cmd))
 			defer func() {
 				if ferr := out.Flush(); err == nil {
 					err = ferr
@@ -199,7 +200,7 @@ Ids may be parted by spaces, commas or line breaks, and stand in brackets.`,
 				enc.SetEscapeHTML(false)
 				return enc.Encode(map[string]any{"text": decoded, "ids": ids})
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), decoded)
+			_, err = fmt.Fprintln(exactWriter(cmd), decoded)
 			return err
 		},
 	}

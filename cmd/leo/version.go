@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +20,8 @@ import (
 type versionInfo struct {
 	Version   string `json:"version"`
 	Commit    string `json:"commit"`
+	Date      string `json:"commit_date,omitempty"` // of the commit, RFC 3339
+	Source    string `json:"commit_from,omitempty"` // "build", or "source folder" of a build without a stamp
 	Go        string `json:"go"`
 	Platform  string `json:"platform"`
 	CPULevel  string `json:"cpu_level"`
@@ -27,7 +35,7 @@ func newVersionCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Say commit, Go version and the CPU level in use",
+		Short: "Say commit and date, Go version and the CPU level in use",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := cpu.Check(); err != nil {
@@ -39,12 +47,8 @@ func newVersionCmd() *cobra.Command {
 				enc.SetIndent("", "  ")
 				return enc.Encode(v)
 			}
-			modified := ""
-			if v.Dirtiness {
-				modified = " (modified)"
-			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "leo %s\ncommit %s%s\n%s %s\ncpu level %s (machine: %s), %d cores\n",
-				v.Version, v.Commit, modified, v.Go, v.Platform, v.CPULevel, v.CPUBest, v.CPUCount)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "leo %s\ncommit %s\n%s %s\ncpu level %s (machine: %s), %d cores\n",
+				v.Version, v.commitText(), v.Go, v.Platform, v.CPULevel, v.CPUBest, v.CPUCount)
 			return err
 		},
 	}
@@ -52,9 +56,43 @@ func newVersionCmd() *cobra.Command {
 	return cmd
 }
 
-func readVersion() versionInfo {
-	v := versionInfo{
-		Version: "(devel)", Commit: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+// commitText is the commit for people.
+func (v *versionInfo) commitText() string {
+	text := v.Commit
+	if v.Date != "" {
+		text += " of " + v.Date
+	}
+	if v.Dirtiness {
+		text += " (modified)"
+	}
+	if v.Source == fromSources {
+		text += ", by the source folder: this build has no stamp"
+	}
+	return text
+}
+
+// short is what --version says: program, version, commit and date in one line.
+func (v *versionInfo) short() string {
+	s := "leo " + v.Version
+	if v.Commit != unknownCommit && !strings.Contains(v.Version, v.Commit[:min(12, len(v.Commit))]) {
+		s += " " + v.Commit[:min(12, len(v.Commit))]
+	}
+	if day, _, ok := strings.Cut(v.Date, "T"); ok {
+		s += " (" + day + ")"
+	}
+	return s
+}
+
+const (
+	unknownCommit = "unknown"
+	fromBuild     = "build"
+	fromSources   = "source folder"
+)
+
+// buildVersion is what the build says of itself.
+func buildVersion() *versionInfo {
+	v := &versionInfo{
+		Version: "(devel)", Commit: unknownCommit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		CPULevel: cpu.Active.String(), CPUBest: cpu.Detected.String(), CPUCount: runtime.GOMAXPROCS(0),
 	}
 	info, ok := debug.ReadBuildInfo()
@@ -67,7 +105,9 @@ func readVersion() versionInfo {
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
-			v.Commit = s.Value
+			v.Commit, v.Source = s.Value, fromBuild
+		case "vcs.time":
+			v.Date = s.Value
 		case "vcs.modified":
 			v.Dirtiness = s.Value == "true"
 		case "CGO_ENABLED":
@@ -75,4 +115,39 @@ func readVersion() versionInfo {
 		}
 	}
 	return v
+}
+
+// readVersion is buildVersion, completed by the sources where they are at hand: go build and go install stamp a
+// program with the commit, but not in a worktree of git, and go run does only with -buildvcs=true.
+func readVersion() *versionInfo {
+	v := buildVersion()
+	if v.Source == "" {
+		if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) { // not with -trimpath
+			v.fromFolder(filepath.Dir(file))
+		}
+	}
+	return v
+}
+
+// fromFolder asks git for the commit that a folder of sources is at.
+func (v *versionInfo) fromFolder(dir string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	git := func(args ...string) (string, bool) {
+		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_OPTIONAL_LOCKS=0")
+		out, err := cmd.Output()
+		return strings.TrimSpace(string(out)), err == nil
+	}
+	head, ok := git("log", "-1", "--format=%H %cI")
+	if !ok {
+		return
+	}
+	v.Source = fromSources
+	v.Commit, v.Date, _ = strings.Cut(head, " ")
+	if t, err := time.Parse(time.RFC3339, v.Date); err == nil {
+		v.Date = t.UTC().Format(time.RFC3339) // as the build's stamp has it
+	}
+	changes, ok := git("status", "--porcelain", "--untracked-files=no")
+	v.Dirtiness = ok && changes != ""
 }
