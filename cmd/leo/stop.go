@@ -22,8 +22,11 @@ func stoppable(parent context.Context) (context.Context, context.CancelFunc) {
 		case <-again:
 		case <-hangUp:
 		case <-ctx.Done():
+			return
 		}
 		signal.Stop(again)
+		// Who read the output got the signal too: its end is no reason to die before the work is saved.
+		signal.Ignore(syscall.SIGPIPE)
 		cancel()
 	}()
 	return ctx, func() {

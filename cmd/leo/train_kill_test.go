@@ -141,11 +141,12 @@ func TestTrainingSurvivesKills(t *testing.T) {
 	t.Logf("%d kills of a run of %v", done, whole)
 }
 
-// SIGTERM and SIGUSR1 write a checkpoint and end the program; the same command goes on with the same bits.
+// SIGTERM, SIGHUP and SIGUSR1 write a checkpoint and end the program; the same command goes on with the same bits.
+// A terminal that is closed sends SIGHUP several times, and ends what reads the output.
 func TestSignalsWriteCheckpoints(t *testing.T) {
 	dir := trainingFolder(t)
 	want := finished(t, dir, "whole")
-	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGUSR1} {
+	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1} {
 		output := fmt.Sprintf("stopped-%d", sig)
 		cmd := exec.Command("leo", "train", "train.yaml", "--set", "output="+output, "--set", "checkpoint.every=0")
 		cmd.Dir = dir
@@ -168,8 +169,11 @@ func TestSignalsWriteCheckpoints(t *testing.T) {
 			log.Write(buf)
 			if !sent && strings.Contains(log.String(), "step 1/40") {
 				sent = true
-				if err := cmd.Process.Signal(sig); err != nil {
-					t.Fatal(err)
+				for range map[bool]int{true: 3, false: 1}[sig == syscall.SIGHUP] {
+					if err := cmd.Process.Signal(sig); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(5 * time.Millisecond)
 				}
 			}
 		}
@@ -188,6 +192,72 @@ func TestSignalsWriteCheckpoints(t *testing.T) {
 		if !bytes.Equal(finished(t, dir, output), want) {
 			t.Errorf("%v: the continued run has other bytes", sig)
 		}
+	}
+}
+
+// Whatever reads the log may end with the terminal; the checkpoint is written all the same.
+func TestHangUpWithoutReaderWritesCheckpoint(t *testing.T) {
+	dir := trainingFolder(t)
+	cmd := exec.Command("leo", "train", "train.yaml", "--set", "output=out", "--set", "checkpoint.every=0")
+	cmd.Dir = dir
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	write.Close()
+	var log strings.Builder
+	for buf := make([]byte, 1); !strings.Contains(log.String(), "step 1/40"); {
+		if _, err := read.Read(buf); err != nil {
+			t.Fatalf("%v: the log says\n%s", err, &log)
+		}
+		log.Write(buf)
+	}
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Millisecond)
+	read.Close()
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("%v, want exit status 1", err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "out/checkpoints/step-*/COMMIT"))
+	if err != nil || len(found) != 1 {
+		t.Errorf("checkpoints %v, %v", found, err)
+	}
+}
+
+// nohup stays what it is: a signal that was ignored at the start stays ignored.
+func TestIgnoredHangUpStaysIgnored(t *testing.T) {
+	dir := trainingFolder(t)
+	cmd := exec.Command("sh", "-c", `trap "" HUP; exec leo train train.yaml --set output=out`)
+	cmd.Dir = dir
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	sent := false
+	for buf := make([]byte, 1); ; {
+		if _, err := stderr.Read(buf); err != nil {
+			break
+		}
+		log.Write(buf)
+		if !sent && strings.Contains(log.String(), "step 1/40") {
+			sent = true
+			if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil || !sent {
+		t.Errorf("%v: the log says\n%s", err, &log)
 	}
 }
 

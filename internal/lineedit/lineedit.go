@@ -361,9 +361,9 @@ func (s *session) leave(mark string) {
 	s.write("\r\n")
 }
 
-// clean is text without what a line can't show.
+// clean is text without what a line can't show. Bytes that are not UTF-8 become U+FFFD.
 func clean(text string) string {
-	text = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\t", " ").Replace(strings.ToValidUTF8(text, "\ufffd"))
+	text = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\t", " ").Replace(text)
 	return strings.Map(func(r rune) rune {
 		if r != '\n' && screen.Acts(r) {
 			return -1
