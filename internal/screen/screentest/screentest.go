@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rivo/uniseg"
 )
@@ -22,6 +23,7 @@ type Screen struct {
 	cells         [][]string // "" follows a wide character
 	x, y          int
 	styles        int
+	held          string // the beginning of what is still to come
 }
 
 // New returns an empty screen.
@@ -41,10 +43,15 @@ func (s *Screen) blank() []string {
 	return row
 }
 
-// Write implements io.Writer. Escape sequences must not be split between calls.
+// Write implements io.Writer. Characters and sequences may be split between calls.
 func (s *Screen) Write(p []byte) (int, error) {
-	text := string(p)
+	text := s.held + string(p)
+	s.held = ""
 	for text != "" {
+		if text[0] >= utf8.RuneSelf && !utf8.FullRuneInString(text) || text == "\x1b" {
+			s.held = text
+			return len(p), nil
+		}
 		switch c := text[0]; {
 		case c == '\r':
 			s.x = 0
@@ -53,7 +60,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 		case c == 0x1b && len(text) > 1 && text[1] == '[':
 			end := strings.IndexFunc(text[2:], func(r rune) bool { return r >= 0x40 && r <= 0x7e })
 			if end < 0 {
-				s.Others = append(s.Others, strconv.Quote(text))
+				s.held = text
 				return len(p), nil
 			}
 			s.sequence(text[2:2+end], text[2+end])
