@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"leolm/internal/durable"
@@ -357,14 +358,12 @@ var fileTypes = []FileType{
 
 // ParseFileType finds a type by name; upper and lower case are equal.
 func ParseFileType(name string) (FileType, error) {
-	var names []string
 	for _, t := range fileTypes {
 		if strings.EqualFold(t.name, name) {
 			return t, nil
 		}
-		names = append(names, t.name)
 	}
-	return FileType{}, fmt.Errorf("%w %q; there are %s", errNoType, name, strings.Join(names, ", "))
+	return FileType{}, fmt.Errorf("%w %q; there are %s", errNoType, name, strings.Join(FileTypeNames(), ", "))
 }
 
 // String returns the name.
@@ -373,11 +372,61 @@ func (f FileType) String() string { return f.name }
 // DType is the type that most matrices get.
 func (f FileType) DType() tensor.DType { return f.base }
 
-// tensorType chooses the data type of a tensor by its GGUF name, as llama.cpp's
+// FileTypeNames lists what [ParseFileType] knows.
+func FileTypeNames() []string {
+	var names []string
+	for _, t := range fileTypes {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+// A Fallback is a type that tensors don't get because its blocks do not divide
+// their rows, and what they get instead, as in llama.cpp.
+type Fallback struct {
+	Want, Got tensor.DType
+	Columns   int      // of a row
+	Tensors   []string // their names in GGUF
+}
+
+// Fallbacks says which of the sources get another type than f has for them.
+func (f FileType) Fallbacks(c *Config, sources []Source, imatrix bool) []Fallback {
+	var found []Fallback
+	for _, s := range sources {
+		name, ok := ggufName(s.Name)
+		if !ok || len(s.Shape) < 2 {
+			continue
+		}
+		want, got := f.wanted(c, name, s.Shape, imatrix), f.tensorType(c, name, s.Shape, imatrix)
+		if want == got {
+			continue
+		}
+		i := slices.IndexFunc(found, func(e Fallback) bool {
+			return e.Want == want && e.Got == got && e.Columns == s.Shape.Cols()
+		})
+		if i < 0 {
+			i = len(found)
+			found = append(found, Fallback{Want: want, Got: got, Columns: s.Shape.Cols()})
+		}
+		found[i].Tensors = append(found[i].Tensors, name)
+	}
+	return found
+}
+
+// tensorType is the data type that a tensor gets.
+func (f FileType) tensorType(c *Config, name string, shape tensor.Shape, imatrix bool) tensor.DType {
+	d := f.wanted(c, name, shape, imatrix)
+	if !d.Quantised() {
+		return d
+	}
+	return fallback(d, shape.Cols())
+}
+
+// wanted chooses the data type of a tensor by its GGUF name, as llama.cpp's
 // llama_model_quantize does for the llama architecture: vectors in f32, the
 // output matrix better than the rest, and in the mixes the tensors that suffer
 // most from rounding (V and down projections of some layers) better too.
-func (f FileType) tensorType(c *Config, name string, shape tensor.Shape, imatrix bool) tensor.DType {
+func (f FileType) wanted(c *Config, name string, shape tensor.Shape, imatrix bool) tensor.DType {
 	if len(shape) < 2 {
 		return tensor.F32
 	}
@@ -396,9 +445,7 @@ func (f FileType) tensorType(c *Config, name string, shape tensor.Shape, imatrix
 	is := func(base tensor.DType, mix byte) bool { return f.base == base && f.mix == mix }
 	switch {
 	case name == "output.weight" || name == "token_embd.weight" && c.TieEmbeddings:
-		if shape.Cols()%256 != 0 || d == tensor.Q8_0 {
-			d = tensor.Q8_0
-		} else {
+		if d != tensor.Q8_0 {
 			d = tensor.Q6_K
 		}
 	case part == "attn_v":
@@ -452,7 +499,7 @@ func (f FileType) tensorType(c *Config, name string, shape tensor.Shape, imatrix
 			d = tensor.Q5_K
 		}
 	}
-	return fallback(d, shape.Cols())
+	return d
 }
 
 // fallback replaces types whose blocks don't divide a row, as llama.cpp does.

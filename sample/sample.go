@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Order is the order of the filters and the temperature.
@@ -211,6 +212,9 @@ type Preset struct {
 	RepeatPrompt bool
 }
 
+// PresetNames lists what [FindPreset] knows.
+func PresetNames() []string { return []string{"hf", "leolm", "leo", "greedy"} }
+
 // FindPreset returns a named preset:
 //
 //   - "hf" is what transformers' pipeline does with the model card's call:
@@ -230,7 +234,7 @@ func FindPreset(name string) (Preset, error) {
 	case "greedy":
 		return Preset{}, nil
 	}
-	return Preset{}, fmt.Errorf("sample: no preset named %q; known are hf, leolm, leo, greedy", name)
+	return Preset{}, fmt.Errorf("sample: no preset named %q; known are %s", name, strings.Join(PresetNames(), ", "))
 }
 
 // cand is a token that is still in the draw, with its logit.

@@ -54,6 +54,7 @@ $XDG_STATE_HOME/leo/chat-history.jsonl (~/.local/state without that variable);
 	fl := cmd.Flags()
 	fl.StringVarP(&f.system, "system", "s", "", "system message")
 	fl.StringVar(&f.onFull, "on-full", "", "when the context is full: error, reset (forget all turns) or drop (forget the oldest); on a terminal the default is to ask")
+	completeWith(cmd, "on-full", string(converse.FullError), string(converse.FullReset), string(converse.FullDrop))
 	fl.BoolVar(&f.stats, "stats", false, "print tokens per second and time to first token to standard error")
 	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of streaming text (for a single question)")
 	fl.BoolVar(&f.plain, "plain", false, "no colours and no Markdown on a terminal")

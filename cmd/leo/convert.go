@@ -52,7 +52,7 @@ func newConvertCmd() *cobra.Command {
 			src, dst := args[0], args[1]
 			typ, err := checkpoint.ParseFileType(dtype)
 			if err != nil {
-				return usageError{fmt.Errorf("--dtype: %w", err)}
+				return usageError{withHint(fmt.Errorf("--dtype: %w", err), dtype, checkpoint.FileTypeNames())}
 			}
 			gguf := strings.HasSuffix(strings.ToLower(dst), ".gguf")
 			if !gguf && typ.DType().Quantised() {
@@ -85,6 +85,9 @@ func newConvertCmd() *cobra.Command {
 					return err
 				}
 			}
+			if gguf && !quiet {
+				noteFallbacks(cmd.ErrOrStderr(), typ.Fallbacks(&m.cfg, m.sources, false))
+			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
 			var notes []string
 			if gguf {
@@ -101,8 +104,10 @@ func newConvertCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&dtype, "dtype", "bf16", "data type of the matrices: f32, f16, bf16; for GGUF also q8_0, q4_0, q4_K, q6_K, q4_K_M and more")
+	completeWith(cmd, "dtype", checkpoint.FileTypeNames()...)
 	cmd.Flags().StringVar(&adapter, "adapter", "", "LoRA adapter (PEFT folder or GGUF) to fold in")
 	cmd.Flags().StringVar(&template, "template", "", "write this chat template, by name or from a Jinja file, instead of the model's own")
+	completeWith(cmd, "template", templateNames()...)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&force, "force", false, "replace DST if it exists")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
@@ -142,13 +147,22 @@ func templateSource(name string) (string, error) {
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return "", fmt.Errorf("--template %q is neither a file nor one of %s", name, strings.Join(chat.TemplateNames(), ", "))
+		return "", unknownTemplate(name)
 	}
 	if _, err := chat.NewJinja(string(data), nil); err != nil {
 		return "", fmt.Errorf("--template %s: %w", name, err)
 	}
 	return string(data), nil
 }
+
+// unknownTemplate is the error for a --template that is neither a name nor a file.
+func unknownTemplate(name string) error {
+	err := fmt.Errorf("--template %q is neither a file nor one of %s", name, strings.Join(templateNames(), ", "))
+	return usageError{withHint(err, name, templateNames())}
+}
+
+// templateNames are the names that a --template may have.
+func templateNames() []string { return append(chat.TemplateNames(), "chatml") }
 
 // model is what convert and quantize write: a checkpoint's weights, perhaps with an adapter folded in, which may bring
 // rows and a tokenizer of its own.

@@ -79,6 +79,22 @@ func newRootCmd() *cobra.Command {
 		newTokenizerCmd(),
 		newManCmd(),
 	)
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "completion":
+			c.Args = usageArgs(cobra.NoArgs)
+			c.RunE = func(cmd *cobra.Command, args []string) error { return cmd.Help() }
+		case "help":
+			c.Args = func(cmd *cobra.Command, args []string) error {
+				if about, rest, _ := root.Find(args); len(rest) > 0 {
+					return unknownCommand(about, rest[0])
+				}
+				return nil
+			}
+		}
+	}
 	return root
 }
 

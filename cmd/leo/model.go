@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"leolm/catalog"
+	"leolm/chat"
 	"leolm/open"
 	"leolm/tensor"
 )
@@ -33,6 +35,9 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&f.loras, "lora", nil, "LoRA adapter (PEFT folder or GGUF), with =STRENGTH behind it if not 1 (repeatable)")
 	fl.StringVar(&f.packed, "packed", "auto", "keep the repacked weights of a large model in a file, so that the next start is instant: auto (beside the model, or in the user's cache folder), off, or a path")
 	fl.StringVar(&f.cacheType, "cache-type", "f16", "type of the key/value cache: f32, f16, bf16 or q8_0")
+	completeWith(cmd, "template", templateNames()...)
+	completeWith(cmd, "cache-type", "f32", "f16", "bf16", "q8_0")
+	completeWith(cmd, "packed", "auto", "off")
 	fl.IntVarP(&f.context, "context", "c", 0, "context length in tokens (default: the model's own, at most 8192)")
 	fl.IntVarP(&f.threads, "threads", "t", 0, "workers (default: the processors that this process may use)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress and no notes")
@@ -46,6 +51,11 @@ func (f *modelFlags) open(ctx context.Context, stderr io.Writer, sessions int) (
 	}
 	if f.context < 0 || f.threads < 0 {
 		return nil, usageError{fmt.Errorf("--context and --threads must not be negative")}
+	}
+	if _, err := os.Stat(f.template); f.template != "" && err != nil {
+		if _, err := chat.FindTemplate(f.template); err != nil {
+			return nil, unknownTemplate(f.template)
+		}
 	}
 	adapters, err := adapterSpecs(f.loras)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func newQuantizeCmd() *cobra.Command {
 			}
 			typ, err := checkpoint.ParseFileType(typeName)
 			if err != nil {
-				return usageError{fmt.Errorf("--type: %w", err)}
+				return usageError{withHint(fmt.Errorf("--type: %w", err), typeName, checkpoint.FileTypeNames())}
 			}
 			if !strings.HasSuffix(strings.ToLower(dst), ".gguf") {
 				return usageError{fmt.Errorf("%s: DST must end in .gguf", dst)}
@@ -58,6 +59,9 @@ func newQuantizeCmd() *cobra.Command {
 					fmt.Fprintf(cmd.ErrOrStderr(), "note: %s has no entry for %d matrices, such as %s; they are quantised without weights\n", imatrixFile, len(missing), missing[0])
 				}
 			}
+			if !quiet {
+				noteFallbacks(cmd.ErrOrStderr(), typ.Fallbacks(&c.Config, c.Sources(), imatrix != nil))
+			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
 			notes, err := writeModelGGUF(plainModel(c), dst, typ, imatrix, "", p)
 			p.clear()
@@ -69,12 +73,24 @@ func newQuantizeCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&typeName, "type", "", "type or mix, such as q4_K_M")
+	completeWith(cmd, "type", checkpoint.FileTypeNames()...)
 	cmd.Flags().StringVar(&imatrixFile, "imatrix", "", "importance matrix (llama.cpp's .gguf or .dat)")
 	cmd.Flags().BoolVar(&again, "requantize", false, "allow a source that is already quantised")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&force, "force", false, "replace DST if it exists")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
 	return cmd
+}
+
+// noteFallbacks says which tensors are stored in another type than the one asked for, and why.
+func noteFallbacks(w io.Writer, found []checkpoint.Fallback) {
+	for _, f := range found {
+		which := f.Tensors[0]
+		if n := len(f.Tensors); n > 1 {
+			which += fmt.Sprintf(" and %d more", n-1)
+		}
+		fmt.Fprintf(w, "note: %s: %s instead of %s, whose blocks of %d do not divide rows of %d\n", which, f.Got, f.Want, f.Want.BlockLen(), f.Columns)
+	}
 }
 
 // quantisedType names a block type that the model's matrices are stored in, or "".

@@ -50,6 +50,7 @@ func (f *samplingFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&f.stops, "stop", nil, "stop string (repeatable)")
 	fl.StringArrayVar(&f.bias, "logit-bias", nil, "ID=VALUE added to the logit of a token (repeatable)")
 	fl.IntSliceVar(&f.banned, "ban-token", nil, "token ids that never occur")
+	completeWith(cmd, "preset", sample.PresetNames()...)
 	fl.IntSliceVar(&f.forced, "force-token", nil, "token ids that the answer begins with")
 }
 
@@ -67,7 +68,7 @@ func (f *samplingFlags) resolve(p sample.Preset) (sample.Preset, error) {
 	if f.preset != "" {
 		var err error
 		if p, err = sample.FindPreset(f.preset); err != nil {
-			return p, usageError{fmt.Errorf("--preset: %w", err)}
+			return p, usageError{withHint(fmt.Errorf("--preset: %w", err), f.preset, sample.PresetNames())}
 		}
 	}
 	set := f.cmd.Flags().Changed

@@ -96,6 +96,7 @@ func flagError(cmd *cobra.Command, err error) error {
 			names = append(names, f.Name)
 		}
 	})
+	slices.Sort(names)
 	var missing *pflag.NotExistError
 	var value *pflag.InvalidValueError
 	switch {
@@ -120,4 +121,12 @@ func withHint(err error, word string, words []string) error {
 		return fmt.Errorf("%w%s", err, hint)
 	}
 	return err
+}
+
+// completeWith lets the shell offer values of a flag; files stay on offer where none of them fits.
+func completeWith(cmd *cobra.Command, flag string, values ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveDefault))
+	if err != nil {
+		panic(err) // the flag does not exist: a mistake in this program
+	}
 }
