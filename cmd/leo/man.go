@@ -52,7 +52,8 @@ folder man1 of a folder that MANPATH names.`,
 // writeManPages writes the page of a command and of what is below it.
 func writeManPages(cmd *cobra.Command, head doc.GenManHeader, dir string) (int, error) {
 	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-") + "." + head.Section
-	err := durable.WriteTo(filepath.Join(dir, name), func(w io.Writer) error { return doc.GenMan(cmd, &head, w) })
+	own := head // which is filled in
+	err := durable.WriteTo(filepath.Join(dir, name), func(w io.Writer) error { return doc.GenMan(cmd, &own, w) })
 	n := 1
 	for _, c := range cmd.Commands() {
 		if err != nil {
