@@ -113,7 +113,7 @@ func joined(lines []string) (n int, whole string) {
 var errOpen = errors.New("the command does not end on this line")
 
 // splitShell cuts a command line into simple commands and those into words. It knows quotes, backslashes,
-// comments, |, ;, && and redirections to files, which is what the pages use.
+// comments, |, ;, && and redirections of files, which is what the pages use.
 func splitShell(s string) ([][]string, error) {
 	var out [][]string
 	var words []string
@@ -162,7 +162,7 @@ func splitShell(s string) ([][]string, error) {
 			return out, nil
 		case c == '|' || c == ';' || c == '&':
 			endCommand()
-		case c == '>' && !started:
+		case (c == '>' || c == '<') && !started:
 			// The file behind it is no argument.
 			rest := strings.TrimLeft(s[i+1:], " ")
 			end := strings.IndexAny(rest, " |;&")
@@ -200,7 +200,9 @@ func parseLeo(args []string, whole bool) error {
 	if err != nil {
 		return err
 	}
-	if err := cmd.ParseFlags(rest); err != nil {
+	if err := cmd.ParseFlags(rest); errors.Is(err, pflag.ErrHelp) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	left := cmd.Flags().Args()
@@ -478,11 +480,12 @@ func docsFolder(t *testing.T) string {
 	leo("leo convert FOLDER model.gguf --dtype f32 -q")
 	model, err := os.ReadFile(filepath.Join(dir, "model.gguf"))
 	must(err)
-	for _, n := range []string{"SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2.gguf", "stories260K.gguf", "gpt2-vocab.gguf", "FILE", "MODEL", "model.gguf"} {
+	for _, n := range []string{"SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2.gguf", "stories260K.gguf", "gpt2-vocab.gguf", "FILE", "MODEL", "model.gguf", "models/leo-mini/leo-mini.gguf"} {
 		write(n, model)
 	}
 	write("my.jinja", []byte("{% for m in messages %}{{ m.content }}{% endfor %}"))
 	write("t300", []byte("Es war einmal"))
+	write("text.txt", []byte("Der Mond ist rot."))
 	write("land.json", []byte(`{"type": "boolean"}`))
 	for _, n := range []string{"recipes", "bench", "checkpoint"} {
 		abs, err := filepath.Abs("../../" + n)
@@ -495,6 +498,107 @@ func docsFolder(t *testing.T) string {
 	mix, _, _ = strings.Cut(mix, "```")
 	write("mix.yaml", []byte(mix))
 	return dir
+}
+
+// Examples whose output is the same on every machine, by the beginning of their command, with the files that they need:
+// a name in the folder, and where it comes from. Shared data may be missing.
+var shownOutputs = []struct {
+	begin, file, from string
+	shared            bool
+}{
+	{begin: "leo chat --preset greedy"},
+	{begin: "leo train recipes/leo-13b-chat.yaml --plan", file: "recipes", from: "../../recipes"},
+	{begin: "leo tokenizer encode models/leo-mini", file: "models", from: "../../models"},
+	{begin: "leo generate --model stories260K.gguf", file: "stories260K.gguf", from: "data/models/stories260K.gguf", shared: true},
+}
+
+// The pages show what is printed: lines of an example stand in the output, in this order. An … stands for anything.
+func TestDocumentedOutputs(t *testing.T) {
+	ran := map[string]bool{}
+	for page, text := range pages(t) {
+		for _, c := range docCommands(page, text) {
+			if !c.block {
+				continue
+			}
+			for _, x := range shownOutputs {
+				if !strings.HasPrefix(c.text, x.begin) {
+					continue
+				}
+				want := shownBelow(text, c)
+				if len(want) == 0 {
+					continue
+				}
+				ran[x.begin] = true
+				from := x.from
+				if x.shared {
+					root := os.Getenv("LEO_SHARED")
+					if root == "" {
+						root = "../../../shared"
+					}
+					from = filepath.Join(root, from)
+				}
+				t.Run(fmt.Sprintf("%s:%d", page, c.line), func(t *testing.T) {
+					dir := t.TempDir()
+					if x.file != "" {
+						abs, err := filepath.Abs(from)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if _, err := os.Stat(abs); err != nil && x.shared {
+							t.Skipf("needs the project's shared data: %v", err)
+						}
+						if err := os.Symlink(abs, filepath.Join(dir, x.file)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					out, err := runShell(dir, c.text)
+					if err != nil {
+						t.Fatalf("%v: %v\n%s", c, err, out)
+					}
+					if missing, ok := hasLines(out, want); !ok {
+						t.Errorf("%v: the page shows %q, which is not printed there:\n%s", c, missing, out)
+					}
+				})
+			}
+		}
+	}
+	for _, x := range shownOutputs {
+		if !ran[x.begin] {
+			t.Errorf("no page shows what %q prints", x.begin)
+		}
+	}
+}
+
+// shownBelow is what a page shows below a command, up to the next one.
+func shownBelow(text string, c docCommand) []string {
+	var out []string
+	for _, line := range strings.Split(text, "\n")[c.line-1+strings.Count(c.text, "\n")+1:] {
+		if strings.HasPrefix(line, "```") || strings.HasPrefix(line, "$ ") || isCommand(line) {
+			break
+		}
+		if strings.TrimSpace(line) != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// hasLines looks for lines in an output, in their order.
+func hasLines(out string, want []string) (missing string, ok bool) {
+	lines := strings.Split(out, "\n")
+	for _, w := range want {
+		parts := strings.Split(w, "…")
+		for i := range parts {
+			parts[i] = regexp.QuoteMeta(parts[i])
+		}
+		form := regexp.MustCompile("^" + strings.Join(parts, ".*") + "$")
+		i := slices.IndexFunc(lines, form.MatchString)
+		if i < 0 {
+			return w, false
+		}
+		lines = lines[i+1:]
+	}
+	return "", true
 }
 
 // A test of the test: what it must notice.
@@ -530,6 +634,11 @@ func TestWrongCommandsInPagesAreNoticed(t *testing.T) {
 	want := []string{"2 true leo chat    -q \"Wer\nbist du?\" > x # y", "7 false leo inspect --json", "7 false --top-p", "9 true leo train x.yaml"}
 	if !slices.Equal(got, want) {
 		t.Errorf("found %q, want %q", got, want)
+	}
+	for want, ok := range map[string]bool{"a 1 b": true, "a … b": true, "a 2 b": false, "c": true, "c\na 1 b": false} {
+		if _, got := hasLines("a 1 b\nc\n", strings.Split(want, "\n")); got != ok {
+			t.Errorf("%q is shown: %v, want %v", want, got, ok)
+		}
 	}
 	var f *pflag.Flag
 	if f = newRootCmd().Flags().Lookup("nowhere"); f != nil || flagExists(newRootCmd(), "nowhere") {
