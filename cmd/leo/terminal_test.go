@@ -177,6 +177,23 @@ func TestChatKeepsNoHistoryUnasked(t *testing.T) {
 	}
 }
 
+// Ctrl-C stops an answer, not the chat, and what was said stays.
+func TestChatStopsAnAnswer(t *testing.T) {
+	t.Parallel()
+	c := newTerminal(t, t.TempDir(), 60, 30, "chat", "--preset", "greedy", "--regex", "(ja )+", "--min-new-tokens", "50000", "--context", "60000", "-q", "--no-history")
+	c.shows("/help for commands\n>")
+	for range 2 {
+		c.types("Und?\r", " ja ja ja") // at the end of a row that is being written
+		c.types("\x03", "\n(stopped)\n>")
+	}
+	c.types("/save a.json\r/quit\r", "/quit")
+	c.leaves()
+	if saved, err := os.ReadFile(filepath.Join(c.state, "a.json")); err != nil || strings.Count(string(saved), `"content": "ja ja ja`) != 2 {
+		t.Errorf("saved %.300s, %v", saved, err)
+	}
+	c.known()
+}
+
 func TestChatSettings(t *testing.T) {
 	t.Parallel()
 	c := newTerminal(t, t.TempDir(), 70, 60, "chat", "--preset", "greedy", "-q")
