@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -79,7 +80,7 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 	interactive := len(args) == 0 && ok && out.Terminal() && isTerminal(cmd.InOrStdin())
 	question := ""
 	if !interactive {
-		if question, err = askedOf(cmd.InOrStdin(), args); err != nil {
+		if question, err = askedOf(cmd.InOrStdin(), cmd.ErrOrStderr(), args); err != nil {
 			return err
 		}
 	}
@@ -111,9 +112,16 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 
 // askedOf is the question: the argument, or standard input, or with both the text of standard input and the argument
 // about it. A terminal that nobody is asked to type into is not read.
-func askedOf(stdin io.Reader, args []string) (string, error) {
-	if len(args) == 1 && isTerminal(stdin) {
-		return args[0], nil
+func askedOf(stdin io.Reader, stderr io.Writer, args []string) (string, error) {
+	if len(args) == 1 {
+		if isTerminal(stdin) {
+			return args[0], nil
+		}
+		// A pipe that nobody closes, of a service or a loop, was not meant.
+		wait := time.AfterFunc(3*time.Second, func() {
+			fmt.Fprintln(stderr, "note: waiting for the end of standard input, the text that the question is about; without one, give < /dev/null")
+		})
+		defer wait.Stop()
 	}
 	text, err := readPrompt(stdin, nil, "")
 	if err != nil || len(args) == 0 {

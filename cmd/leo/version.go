@@ -37,7 +37,13 @@ func newVersionCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Say commit and date, Go version and the CPU level in use",
-		Args:  usageArgs(cobra.NoArgs),
+		Long: `Say commit and date, Go version and the CPU level in use.
+
+go build and go install stamp a program with the commit of a checkout, go run
+only with -buildvcs=true, and none of them in a worktree of git. Without a stamp
+the commit is that of the folder of sources, if it is still there; a program
+built with -trimpath doesn't know where that was.`,
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := cpu.Check(); err != nil {
 				return err
