@@ -202,3 +202,32 @@ func TestDigitGroups(t *testing.T) {
 		}
 	}
 }
+
+// Whatever stands in a file is rewritten or refused.
+func FuzzExpression(f *testing.F) {
+	for _, p := range PreTokenizers() {
+		var part hfPart
+		if err := json.Unmarshal(p.JSON, &part); err != nil {
+			f.Fatal(err)
+		}
+		for _, q := range part.Pretokenizers {
+			if q.Pattern != nil && q.Pattern.Regex != nil {
+				f.Add(*q.Pattern.Regex)
+			}
+		}
+	}
+	f.Add(`(?i)a(?<x>b)++[a[b]&&[^c]]{2,3}+?`)
+	f.Fuzz(func(t *testing.T, expr string) {
+		if len(expr) > 4096 {
+			return
+		}
+		net, err := netExpression(expr)
+		if err != nil {
+			return
+		}
+		if len(net) > 16*len(expr)+16 {
+			t.Fatalf("%d bytes became %d", len(expr), len(net))
+		}
+		_, _ = compileExpression(expr)
+	})
+}
