@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -169,7 +168,7 @@ func eachRow(r *rows.Reader, f func(*rows.Row) error) error {
 func (p *preparation) produce(ctx context.Context, reader *sourceReader, files []string, send func(*job) bool) error {
 	var all []readRow
 	for _, file := range files {
-		r, err := rows.Open(file, rows.Options{Format: reader.src.Format, Columns: reader.src.Header, Path: p.rowPath(reader, file), MaxRow: p.mix.MaxRow})
+		r, err := rows.Open(file, rows.Options{Format: reader.src.Format, Columns: reader.src.Header, Path: reader.src.Path, UsualPath: reader.path, MaxRow: p.mix.MaxRow})
 		if err != nil {
 			return err
 		}
@@ -241,32 +240,4 @@ func (p *preparation) produce(ctx context.Context, reader *sourceReader, files [
 		}
 	}
 	return nil
-}
-
-// rowPath is where the rows of a file are: as the mix says, else as the
-// reader is used to for files of one object.
-func (p *preparation) rowPath(reader *sourceReader, file string) string {
-	if reader.src.Path != "" {
-		return reader.src.Path
-	}
-	format := reader.src.Format
-	if format == "" {
-		format, _ = rows.FormatOf(file)
-	}
-	if reader.path != "" && (format == "json" || format == "yaml") && !startsWithArray(file) {
-		return reader.path
-	}
-	return ""
-}
-
-// startsWithArray tells whether an uncompressed JSON file is an array.
-func startsWithArray(file string) bool {
-	f, err := os.Open(file)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	head := make([]byte, 512)
-	n, _ := io.ReadFull(f, head)
-	return strings.HasPrefix(strings.TrimSpace(string(head[:n])), "[")
 }

@@ -164,10 +164,11 @@ func (s *sourceReader) optional(row *rows.Row, v *rows.Value, meaning string) (s
 }
 
 func asText(row *rows.Row, column string, v *rows.Value) (string, error) {
-	if v.Kind != rows.String {
+	text, ok := v.AsText()
+	if !ok {
 		return "", row.Errorf(column, "want text, found %s", v.Kind)
 	}
-	return v.Text, nil
+	return text, nil
 }
 
 func object(row *rows.Row, v *rows.Value) error {
@@ -310,8 +311,7 @@ func convertPairs(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, er
 	var d Dialogue
 	for i := range list.Items {
 		item := &list.Items[i]
-		// YAML takes an unquoted 42 or "true" for something else than text.
-		if item.Kind != rows.String && item.Kind != rows.Number && item.Kind != rows.Bool {
+		if item.Kind != rows.String && item.Kind != rows.Number && item.Kind != rows.Bool && !item.Plain {
 			return nil, row.Errorf(fmt.Sprintf("%s[%d]", column, i), "want text, found %s", item.Kind)
 		}
 		d.Turns = append(d.Turns, Turn{Role: chat.User + chat.Role(i%2), Text: item.Text})

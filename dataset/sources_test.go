@@ -46,8 +46,7 @@ func dialogues(t *testing.T, preset, source, file, content string) string {
 		lines = append(lines, strings.Join(parts, " "))
 	}
 	fail := func(err error) { lines = append(lines, strings.ReplaceAll(err.Error(), dir+"/", "")) }
-	p := &preparation{mix: m}
-	r, err := rows.Open(path, rows.Options{Path: p.rowPath(s, path), Columns: s.src.Header})
+	r, err := rows.Open(path, rows.Options{Path: s.src.Path, UsualPath: s.path, Columns: s.src.Header})
 	if err != nil {
 		fail(err)
 		return strings.Join(lines, "\n")
