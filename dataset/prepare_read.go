@@ -138,6 +138,9 @@ func (p *preparation) readSource(ctx context.Context, index int, files []string)
 	if failed != nil {
 		return fmt.Errorf("source %s: %w", src.Name, failed)
 	}
+	if err := reader.named.missing(); err != nil {
+		return fmt.Errorf("source %s: %w", src.Name, err)
+	}
 	intake.Samples = len(pt.samples)
 	if len(pt.samples) == 0 {
 		return fmt.Errorf("source %s: no samples in %s", src.Name, strings.Join(files, ", "))

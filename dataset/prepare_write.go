@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"unicode/utf16"
 
-	"leolm/chat"
 	"leolm/internal/durable"
 )
 
@@ -106,7 +105,7 @@ func (p *preparation) writeSplit(ctx context.Context, split string, parts []*par
 		}
 		for r, n := range roleTokens {
 			if n > 0 {
-				stats[k].RoleTokens[chat.Role(r).String()] = n
+				stats[k].RoleTokens[roleOf(uint8(r)).String()] += n
 			}
 		}
 	}

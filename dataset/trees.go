@@ -153,12 +153,12 @@ func (s *sourceReader) node(row *rows.Row, v *rows.Value, order int) (*node, err
 		return nil, row.Errorf(s.column("role"), "unknown role %q: want prompter or assistant", word)
 	}
 	n := &node{row: row, role: role, text: text, rank: unranked, order: order}
-	if f, ok := v.Get(s.column("rank")); ok && f.Kind == rows.Number {
+	if f, ok := s.find(v, "rank"); ok && f.Kind == rows.Number {
 		if n.rank, err = strconv.ParseFloat(f.Text, 64); err != nil || n.rank != n.rank {
 			return nil, row.Errorf(s.column("rank"), "want a rank from 0, found %s", f.Text)
 		}
 	}
-	if f, ok := v.Get(s.column("lang")); ok && f.Kind == rows.String {
+	if f, ok := s.find(v, "lang"); ok && f.Kind == rows.String {
 		n.lang = f.Text
 	}
 	return n, nil
