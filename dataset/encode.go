@@ -147,14 +147,30 @@ func (e *encoder) encode(d *Dialogue, ids []int32, roles []uint8) (_ []int32, _ 
 	if e.exact != nil {
 		tok = e.exact
 	}
-	got, err := e.template.EncodeAll(tok, msgs, chat.Options{Tools: d.Tools})
-	if err == nil {
-		err = complete(got.Rendered, msgs, d.Tools)
-	}
+	got, err := encodeWhole(e.template, tok, msgs, d.Tools)
 	if err != nil {
 		return ids, roles, "", err
 	}
 	return append(ids, got.IDs...), append(roles, LossRoles(got, muted)...), got.Rendered.Text, nil
+}
+
+// Encode turns a conversation into a sample. No token of a muted message carries
+// loss; muted has an entry for each message, or is nil. A conversation of which
+// the template leaves something out is an error.
+func Encode(t *chat.Template, tok chat.Tokenizer, msgs []chat.Message, muted []bool, tools []json.RawMessage) (Sample, error) {
+	got, err := encodeWhole(t, tok, msgs, tools)
+	if err != nil {
+		return Sample{}, err
+	}
+	return Sample{IDs: got.IDs, Roles: LossRoles(got, muted)}, nil
+}
+
+func encodeWhole(t *chat.Template, tok chat.Tokenizer, msgs []chat.Message, tools []json.RawMessage) (*chat.Encoded, error) {
+	got, err := t.EncodeAll(tok, msgs, chat.Options{Tools: tools})
+	if err != nil {
+		return nil, err
+	}
+	return got, complete(got.Rendered, msgs, tools)
 }
 
 // plainOnly refuses what the ChatML of LeoLM's training has no place for.

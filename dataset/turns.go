@@ -271,14 +271,24 @@ func toolName(raw json.RawMessage) (name string, wrapped bool) {
 	return tool.Name, false
 }
 
+// openAI reads conversations as reader messages does where nothing is renamed.
+func openAI() *sourceReader {
+	return &sourceReader{reader: readers["messages"], columns: readers["messages"].columns, named: newNamedColumns(nil)}
+}
+
 // ReadMessages reads a list of messages {role, content, …} in a column of a row,
 // as reader messages does.
 func ReadMessages(row *rows.Row, column string, list *rows.Value) ([]chat.Message, error) {
-	s := &sourceReader{reader: readers["messages"], columns: readers["messages"].columns, named: newNamedColumns(nil)}
-	d, err := s.turns(row, column, list)
+	d, err := openAI().turns(row, column, list)
 	if err != nil {
 		return nil, err
 	}
 	msgs, _ := d.messages()
 	return msgs, nil
+}
+
+// ReadTools reads the descriptions of tools in a row's column "tools", if it has
+// any.
+func ReadTools(row *rows.Row, v *rows.Value) ([]json.RawMessage, error) {
+	return openAI().tools(row, v)
 }
