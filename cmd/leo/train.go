@@ -97,8 +97,8 @@ func (l *trainLog) step(s train.Step) {
 	l.last = time.Now()
 	done := s.Step - l.first + 1
 	left := time.Duration(float64(time.Since(l.start)) / float64(done) * float64(s.Total-s.Step)).Round(time.Second)
-	fmt.Fprintf(l.w, "step %d/%d  epoch %s  loss %.4f  lr %.2e  norm %.3f  %.0f tokens/s  %s  left %s\n",
-		s.Step, s.Total, epochsOf(s.Epochs, l.plan.Epochs), s.Loss, s.LR, s.GradNorm, s.TokensPerSec, speed, left)
+	fmt.Fprintf(l.w, "step %d/%d  loss %.4f  epoch %s  lr %.2e  norm %.3f  %.0f tokens/s  %s  left %s\n",
+		s.Step, s.Total, s.Loss, epochsOf(s.Epochs, l.plan.Epochs), s.LR, s.GradNorm, s.TokensPerSec, speed, left)
 }
 
 // epochsOf writes passes over the data, of so many in all where that is known.
