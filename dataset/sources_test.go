@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/parquet-go/parquet-go"
 
 	"leolm/dataset/rows"
 )
@@ -144,7 +147,7 @@ func TestReaders(t *testing.T) {
 		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"x\": 1}"}},{"function":{"name":"g","arguments":{}}}]},{"role":"tool","tool_call_id":"1","content":"b"},{"role":"tool","name":"g","content":""},{"role":"assistant","content":"c","tool_calls":[]}],"tools":[{"type":"function","function":{"name":"f"}}]}`,
 			`D:{"type": "function", "function": {"name": "f"}} U:a A(1f {"x": 1})(g {}): T:1b T:g A:c`},
 		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","function_call":{"name":"f","arguments":"{}"}},{"role":"function","name":"f","content":"b"},{"role":"assistant","content":"c","tool_calls":null}],"tools":null}`, `U:a A(f {}): T:fb A:c`},
-		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"t","tool_calls":"[{\"name\":\"f\",\"arguments\":{}}]"}],"tools":"[{\"name\":\"f\",\"parameters\":{}}]"}`, `D:{"type": "function", "function": {"name":"f","parameters":{}}} U:a A(f {}):t`},
+		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"t","tool_calls":"[{\"id\":\"7\",\"name\":\"f\",\"arguments\":{}}]"}],"tools":"[{\"name\":\"f\",\"parameters\":{}}]"}`, `D:{"type": "function", "function": {"name":"f","parameters":{}}} U:a A(7f {}):t`},
 		{"default", "reader: sharegpt", "a.jsonl", `{"system":"s","tools":"[]","conversations":[{"from":"human","value":"a"},{"from":"function_call","value":"{\"name\": \"f\", \"arguments\": {\"x\": 1}}"},{"from":"observation","value":"b"},{"from":"gpt","value":"c"}]}`, `S:s U:a A(f {"x": 1}): T:b A:c`},
 		{"default", "reader: sharegpt", "a.jsonl", `{"system":"s","tools":"","conversations":[{"from":"system","value":"own"},{"from":"human","value":"a"},{"from":"gpt","value":"b"}]}`, `S:own U:a A:b`},
 		{"default", "reader: sharegpt, columns: {system: anweisung}", "a.jsonl", `{"system":"x","anweisung":"s","conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b"}]}`, `S:s U:a A:b`},
@@ -189,6 +192,24 @@ func TestReaders(t *testing.T) {
 		if got := dialogues(t, c.preset, c.source, c.file, c.content); got != c.want {
 			t.Errorf("%s of %s:\n got %s\nwant %s", c.source, c.content, got, c.want)
 		}
+	}
+}
+
+// TestBytesAreNoText: a text column of a Parquet file that is not UTF-8 is refused
+// by row and column where it is used.
+func TestBytesAreNoText(t *testing.T) {
+	type line struct {
+		Question string `parquet:"question"`
+		Answer   string `parquet:"answer"`
+		Note     string `parquet:"note"`
+	}
+	var b bytes.Buffer
+	if err := parquet.Write(&b, []line{{"a", "b", "\xff"}, {"gr\xf6n", "b", ""}}); err != nil {
+		t.Fatal(err)
+	}
+	want := "U:a A:b\n" + `a.parquet: row 2, column "question": want text, found bytes that are not UTF-8`
+	if got := dialogues(t, "default", "reader: qa", "a.parquet", b.String()); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
 	}
 }
 

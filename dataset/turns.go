@@ -205,7 +205,9 @@ func parseCalls(row *rows.Row, at string, raw json.RawMessage) ([]chat.ToolCall,
 		var c chat.ToolCall
 		err := json.Unmarshal(item, &c)
 		if err == nil && c.Name == "" {
+			id := c.ID
 			err = json.Unmarshal([]byte(`{"function": `+string(item)+`}`), &c)
+			c.ID = id
 		}
 		if err != nil {
 			return nil, row.Errorf(fmt.Sprintf("%s[%d]", at, i), "cannot be read as a call: %v", err)
