@@ -142,6 +142,8 @@ func TestReaders(t *testing.T) {
 {"message_id":"5","parent_id":"4","text":"end","role":"assistant"}`, "U:p A:best\nU:p A:worse U:more A:end"},
 		{"default", "reader: oasst, lang: de", "a.jsonl", `{"prompt":{"text":"p","role":"prompter","lang":"de","replies":[{"text":"b","role":"assistant","rank":1},{"text":"a","role":"assistant","rank":0,"replies":[{"text":"c","role":"prompter"}]}]}}
 {"prompt":{"text":"e","role":"prompter","lang":"en","replies":[{"text":"f","role":"assistant"}]}}`, "U:p A:a"},
+		{"default", "reader: oasst, lang: deu", "a.jsonl", `{"prompt":{"text":"p","role":"prompter","lang":"de","replies":[{"text":"b","role":"assistant","rank":1},{"text":"a","role":"assistant","rank":0,"replies":[{"text":"c","role":"prompter"}]}]}}
+{"prompt":{"text":"e","role":"prompter","lang":"en","replies":[{"text":"f","role":"assistant"}]}}`, "U:p A:a"},
 
 		// Tools: OpenAI's messages, the older function_call, columns that hold JSON as text, LLaMA-Factory's ShareGPT.
 		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"x\": 1}"}},{"function":{"name":"g","arguments":{}}}]},{"role":"tool","tool_call_id":"1","content":"b"},{"role":"tool","name":"g","content":""},{"role":"assistant","content":"c","tool_calls":[]}],"tools":[{"type":"function","function":{"name":"f"}}]}`,

@@ -8,6 +8,7 @@ import (
 
 	"leolm/chat"
 	"leolm/dataset/rows"
+	"leolm/internal/textcheck"
 )
 
 // node is a message of a tree.
@@ -88,7 +89,7 @@ func convertTrees(s *sourceReader, all []readRow) ([]placed, error) {
 	}
 	var out []placed
 	for _, root := range roots {
-		if s.src.Lang != "" && root.lang != "" && root.lang != s.src.Lang {
+		if s.src.Lang != "" && root.lang != "" && !sameLanguage(root.lang, s.src.Lang) {
 			continue
 		}
 		paths, err := root.paths(s.src.Paths == "all", 0)
@@ -104,6 +105,16 @@ func convertTrees(s *sourceReader, all []readRow) ([]placed, error) {
 		}
 	}
 	return out, nil
+}
+
+// sameLanguage compares language codes, of which "de", "deu" and "de-AT" are one.
+func sameLanguage(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, errX := textcheck.LanguageCode(a)
+	y, errY := textcheck.LanguageCode(b)
+	return errX == nil && errY == nil && x == y
 }
 
 // paths lists the paths from n to where an assistant's message ends them.
