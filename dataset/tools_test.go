@@ -120,8 +120,10 @@ func TestLossMarks(t *testing.T) {
 	const rows = `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"falsch","weight":0},{"role":"user","content":"n"},{"role":"assistant","content":"ja"}]}`
 	const marks = "{% for m in messages %}{% if m.role == 'assistant' %}<A>{% generation %}{{ m.content }}.{% endgeneration %}{{ '\n' }}{% else %}<U>{{ m.content }}{{ '\n' }}{% endif %}{% endfor %}"
 	for name, tc := range map[string]struct{ mix, template, want string }{
-		"ChatML":         {plain, "", "[1] ⁇  user⏎a ⁇  ⏎[18] ⁇  assistant⏎falsch ⁇  ⏎[1] ⁇  user⏎n ⁇  ⏎[2] ⁇  assistant⏎ja ⁇  ⏎\n"},
-		"template":       {own, "{% for m in messages %}{{ m.role }}:{{ m.content }}\n{% endfor %}", "[1]user:a⏎[18]assistant:falsch⏎[1]user:n⏎[2]assistant:ja⏎\n"},
+		"ChatML":   {plain, "", "[1] ⁇  user⏎a ⁇  ⏎[18] ⁇  assistant⏎falsch ⁇  ⏎[1] ⁇  user⏎n ⁇  ⏎[2] ⁇  assistant⏎ja ⁇  ⏎\n"},
+		"template": {own, "{% for m in messages %}{{ m.role }}:{{ m.content }}\n{% endfor %}", "[1]user:a⏎[18]assistant:falsch⏎[1]user:n⏎[2]assistant:ja⏎\n"},
+		"marks not reached": {own, "{% for m in messages %}{{ m.role }}:{% if m.content == 'nie' %}{% generation %}!{% endgeneration %}{% endif %}{{ m.content + '\n' }}{% endfor %}",
+			"[1]user:a⏎[26]assistant:falsch⏎[1]user:n⏎[10]assistant:ja⏎\n"},
 		"template marks": {own, marks, "[1]<U>a⏎[26]<A>[18]falsch.[26]⏎[1]<U>n⏎[10]<A>[2]ja.[10]⏎\n"},
 	} {
 		if got := samplesOf(t, tc.mix, rows, map[string]string{"t.jinja": tc.template}); got != tc.want {
