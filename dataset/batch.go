@@ -68,6 +68,20 @@ func NewBatcher(blend *Blend, opt BatchOptions) (*Batcher, error) {
 // Position tells where the next batch begins.
 func (b *Batcher) Position() Position { return b.pos }
 
+// Epochs tells how many epochs lie behind the position, the current one in part:
+// by its samples, and within a stretch by its windows.
+func (b *Batcher) Epochs() float64 {
+	b.load()
+	if b.total == 0 {
+		return float64(b.pos.Epoch)
+	}
+	done := float64(b.pos.Sample)
+	if n := len(b.groups); n > 0 {
+		done += float64(min(b.stretch, b.total-b.pos.Sample)) * float64(b.pos.Window) / float64(n)
+	}
+	return float64(b.pos.Epoch) + done/float64(b.total)
+}
+
 // Seek goes to a position that Position returned.
 func (b *Batcher) Seek(p Position) error {
 	if p.Epoch < 0 || p.Sample < 0 || p.Window < 0 || p.Sample%b.stretch != 0 || p.Sample > b.blend.EpochLen(p.Epoch) {

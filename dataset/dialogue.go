@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -14,12 +15,22 @@ type Turn struct {
 	// Context is a document that belongs to the message and becomes a turn of
 	// its own before it; empty for none.
 	Context string
+
+	// Of an assistant's turn: the calls it makes, and what it thought before.
+	ToolCalls []chat.ToolCall
+	Reasoning string
+	// Of a tool's turn: the call it answers, and whose answer it is.
+	ToolCallID, Name string
+	// Muted turns are read but not learnt: no token of theirs carries loss.
+	Muted bool
 }
 
 // Dialogue is one sample before tokenization.
 type Dialogue struct {
 	System string // system message, empty for none
 	Turns  []Turn
+	// Tools are JSON descriptions of the functions that may be called.
+	Tools []json.RawMessage
 }
 
 // Text is everything said, one turn per paragraph, as the filters look at it.
@@ -34,6 +45,12 @@ func (d *Dialogue) Text() string {
 			b.WriteString("\n\n")
 		}
 		b.WriteString(t.Text)
+		for _, c := range t.ToolCalls {
+			b.WriteByte('\n')
+			b.WriteString(c.Name)
+			b.WriteByte(' ')
+			b.Write(c.Arguments)
+		}
 	}
 	return b.String()
 }
@@ -51,30 +68,44 @@ func (d *Dialogue) each(f func(role chat.Role, text *string)) {
 	}
 }
 
-// messages is the dialogue as package chat takes it.
-func (d *Dialogue) messages() []chat.Message {
-	msgs := make([]chat.Message, 0, len(d.Turns)+1)
-	d.each(func(role chat.Role, text *string) {
-		msgs = append(msgs, chat.Message{Role: role, Content: *text})
-	})
-	return msgs
+// messages is the dialogue as package chat takes it, and for each message
+// whether it is muted.
+func (d *Dialogue) messages() (msgs []chat.Message, muted []bool) {
+	add := func(m chat.Message, mute bool) {
+		msgs, muted = append(msgs, m), append(muted, mute)
+	}
+	if d.System != "" {
+		add(chat.Message{Role: chat.System, Content: d.System}, false)
+	}
+	for _, t := range d.Turns {
+		if t.Context != "" {
+			add(chat.Message{Role: chat.Context, Content: t.Context}, t.Muted)
+		}
+		add(chat.Message{Role: t.Role, Content: t.Text, Name: t.Name, Reasoning: t.Reasoning, ToolCalls: t.ToolCalls, ToolCallID: t.ToolCallID}, t.Muted)
+	}
+	return msgs, muted
 }
 
 // unbalanced tells why the turns are not an alternation that begins with the
-// user and ends with the assistant, or "".
+// user and ends with the assistant, or "". Tools answer between two turns of the
+// assistant; what a tool says calls for an answer as a user's turn does.
 func (d *Dialogue) unbalanced() string {
-	want := chat.User
+	want, last := chat.User, chat.Role(0)
 	for i, t := range d.Turns {
-		if t.Role == chat.Context || t.Role == chat.Tool {
+		switch {
+		case t.Role == chat.Context:
 			continue
-		}
-		if t.Role != want {
+		case t.Role == chat.Tool && i > 0:
+			want = chat.Assistant
+		case t.Role != want:
 			return fmt.Sprintf("turn %d is the %s's, where the %s's is expected", i+1, t.Role, want)
+		default:
+			want = chat.User + chat.Assistant - want
 		}
-		want = chat.User + chat.Assistant - want
+		last = t.Role
 	}
 	if want == chat.Assistant {
-		return "the last turn is the user's"
+		return fmt.Sprintf("the last turn is the %s's", last)
 	}
 	return ""
 }
@@ -85,7 +116,7 @@ func (d *Dialogue) empty() string {
 		return "no turns"
 	}
 	for i, t := range d.Turns {
-		if strings.TrimSpace(t.Text) == "" {
+		if strings.TrimSpace(t.Text) == "" && len(t.ToolCalls) == 0 && t.Role != chat.Tool {
 			return fmt.Sprintf("turn %d has no text", i+1)
 		}
 	}

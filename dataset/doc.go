@@ -18,8 +18,11 @@ import "leolm/chat"
 // Sample is one dialogue as the model sees it, an id and a role per token, or
 // one window of a packed corpus.
 type Sample struct {
-	IDs   []int32
-	Roles []uint8 // chat.Role of the turn each token belongs to; nil: plain text
+	IDs []int32
+	// Roles are the chat.Role of the turn each token belongs to, plus 8 where a
+	// template marks what is generated and the token is not, plus 16 in a turn
+	// that carries no loss; nil: plain text.
+	Roles []uint8
 	// Docs are the positions where documents begin, ascending, the first 0;
 	// nil: the sample is one document.
 	Docs []int32

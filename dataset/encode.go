@@ -73,11 +73,14 @@ func newEncoder(m *Mix) (*encoder, error) {
 	return e, nil
 }
 
+// trainingTemplate is what a mix without a template gets.
+const trainingTemplate = "training"
+
 // template is the mix's template: a name, a file, or Jinja text.
 func (m *Mix) template(tok *tokenizer.Tokenizer) (*chat.Template, error) {
 	name := m.Template
 	if name == "" {
-		name = "training"
+		name = trainingTemplate
 	}
 	source := name
 	if !strings.Contains(name, "{{") && !strings.Contains(name, "{%") {
@@ -134,19 +137,92 @@ func readTemplate(path string) (string, error) {
 
 // encode appends the dialogue's ids and roles. text is what the template wrote.
 func (e *encoder) encode(d *Dialogue, ids []int32, roles []uint8) (_ []int32, _ []uint8, text string, err error) {
+	msgs, muted := d.messages()
+	if e.template.Name() == trainingTemplate {
+		if err := plainOnly(msgs, d.Tools); err != nil {
+			return ids, roles, "", err
+		}
+	}
 	tok := e.tok
 	if e.exact != nil {
 		tok = e.exact
 	}
-	got, err := e.template.EncodeAll(tok, d.messages(), chat.Options{})
+	got, err := encodeWhole(e.template, tok, msgs, d.Tools)
 	if err != nil {
 		return ids, roles, "", err
 	}
-	ids = append(ids, got.IDs...)
-	for _, r := range got.Roles {
-		roles = append(roles, uint8(r))
+	return append(ids, got.IDs...), append(roles, LossRoles(got, muted)...), got.Rendered.Text, nil
+}
+
+// Encode turns a conversation into a sample. No token of a muted message carries
+// loss; muted has an entry for each message, or is nil. A conversation of which
+// the template leaves something out is an error.
+func Encode(t *chat.Template, tok chat.Tokenizer, msgs []chat.Message, muted []bool, tools []json.RawMessage) (Sample, error) {
+	got, err := encodeWhole(t, tok, msgs, tools)
+	if err != nil {
+		return Sample{}, err
 	}
-	return ids, roles, got.Rendered.Text, nil
+	return Sample{IDs: got.IDs, Roles: LossRoles(got, muted)}, nil
+}
+
+func encodeWhole(t *chat.Template, tok chat.Tokenizer, msgs []chat.Message, tools []json.RawMessage) (*chat.Encoded, error) {
+	got, err := t.EncodeAll(tok, msgs, chat.Options{Tools: tools})
+	if err != nil {
+		return nil, err
+	}
+	return got, complete(got.Rendered, msgs, tools)
+}
+
+// plainOnly refuses what the ChatML of LeoLM's training has no place for.
+func plainOnly(msgs []chat.Message, tools []json.RawMessage) error {
+	const other = "LeoLM's ChatML has no place for %s; name a template that has (template:)"
+	for i, m := range msgs {
+		if len(m.ToolCalls) > 0 {
+			return fmt.Errorf("message %d calls the tool %s: "+other, i+1, m.ToolCalls[0].Name, "calls")
+		}
+		if m.Reasoning != "" {
+			return fmt.Errorf("message %d has reasoning_content: "+other, i+1, "it")
+		}
+	}
+	if len(tools) > 0 {
+		name, _ := toolName(tools[0])
+		return fmt.Errorf("the tool %s is described: "+other+`, or leave tools out (columns: {tools: ""})`, name, "tools")
+	}
+	return nil
+}
+
+// complete tells what of a conversation a template left out: to train an answer
+// without what it answers teaches to make things up. Reasoning is the template's
+// to keep or to drop.
+func complete(r *chat.Rendered, msgs []chat.Message, tools []json.RawMessage) error {
+	written := make([]strings.Builder, len(msgs)+1) // the last: of no message
+	at := 0
+	for _, s := range r.Segments {
+		if !s.Trusted {
+			i := s.Message
+			if i < 0 {
+				i = len(msgs)
+			}
+			written[i].WriteString(r.Text[at:s.End])
+		}
+		at = s.End
+	}
+	for i, m := range msgs {
+		if strings.TrimSpace(m.Content) != "" && written[i].Len() == 0 {
+			return fmt.Errorf("the template does not write message %d, the %s's", i+1, m.Role)
+		}
+		for _, c := range m.ToolCalls {
+			if !strings.Contains(written[i].String(), c.Name) {
+				return fmt.Errorf("the template does not write the call of the tool %s in message %d; use one that knows tool_calls", c.Name, i+1)
+			}
+		}
+	}
+	for _, tool := range tools {
+		if name, _ := toolName(tool); !strings.Contains(written[len(msgs)].String(), name) {
+			return fmt.Errorf(`the template does not write the description of the tool %s; use one that knows tools, or leave them out (columns: {tools: ""})`, name)
+		}
+	}
+	return nil
 }
 
 // specials are the control tokens with their ids: in the order of Megatron's

@@ -43,7 +43,7 @@ type Filters struct {
 	// Windows-1252: "drop" the sample or "repair" it.
 	Mojibake string `yaml:"mojibake" check:"oneof=|drop|repair"`
 	// Languages keeps dialogues whose assistant speaks one of these (ISO
-	// 639-1). Texts too short to tell are kept.
+	// 639-1 or -3). Texts too short to tell are kept.
 	Languages []string `yaml:"languages"`
 	// Duplicates drops dialogues with the same words as an earlier one of any
 	// source; NearDuplicates also those with a similar set of word 5-grams
@@ -61,6 +61,18 @@ type Filters struct {
 	// MinTokens and MaxTokens bound the whole sample; 0 is no bound.
 	MinTokens int `yaml:"min_tokens" check:"min=0"`
 	MaxTokens int `yaml:"max_tokens" check:"min=0"`
+}
+
+// Validate checks the languages and writes them as the filter's answers are.
+func (f *Filters) Validate(fail func(key, format string, args ...any)) {
+	for i, tag := range f.Languages {
+		code, err := textcheck.LanguageCode(tag)
+		if err != nil {
+			fail(fmt.Sprintf("languages.%d", i), "%v", err)
+			continue
+		}
+		f.Languages[i] = code
+	}
 }
 
 // EvalFile is a file whose texts must not be trained on: every text in it,

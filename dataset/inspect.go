@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 
-	"leolm/chat"
 	"leolm/checkpoint"
 	"leolm/internal/screen"
 	"leolm/tokenizer"
@@ -175,7 +174,7 @@ func roleName(s Sample, i int) string {
 	if s.Roles == nil {
 		return "text"
 	}
-	return chat.Role(s.Roles[i]).String()
+	return roleOf(s.Roles[i]).String()
 }
 
 // Window shows a window of training: its documents with their positions and

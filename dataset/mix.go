@@ -70,10 +70,11 @@ type Source struct {
 	Path string `yaml:"path"`
 	// Header names the columns of a CSV or TSV file without a header line.
 	Header []string `yaml:"header"`
-	// Columns renames what the reader looks for: meaning to column.
+	// Columns renames what the reader looks for: meaning to column. An empty
+	// name stands for no column.
 	Columns map[string]string `yaml:"columns"`
-	// Where keeps rows whose columns match one of the patterns each; a
-	// pattern that begins with ! excludes.
+	// Where keeps rows whose columns match one of the patterns each, as Python's
+	// fnmatch does; a pattern that begins with ! excludes.
 	Where map[string][]string `yaml:"where"`
 	// ValSplit is the share held out for validation: ceil(rows × share).
 	// Default 0, with preset leolm 0.2 as in the original.
@@ -188,7 +189,7 @@ func (m *Mix) valSplit(s *Source) float64 {
 
 // open makes the source ready to read.
 func (m *Mix) open(s *Source) (*sourceReader, error) {
-	r := &sourceReader{reader: readers[s.Reader], src: s, columns: map[string]string{}, byPosition: m.Preset == presetLeoLM}
+	r := &sourceReader{reader: readers[s.Reader], src: s, columns: map[string]string{}, byPosition: m.Preset == presetLeoLM, named: newNamedColumns(s.Columns)}
 	for k, v := range r.reader.columns {
 		r.columns[k] = v
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -58,9 +57,8 @@ func (p *preparation) read(ctx context.Context) error {
 }
 
 func (p *preparation) readSource(ctx context.Context, index int, files []string) error {
-	m := p.mix
-	src := &m.Sources[index]
-	reader, err := m.open(src)
+	src := &p.mix.Sources[index]
+	reader, err := p.mix.open(src)
 	if err != nil {
 		return err
 	}
@@ -70,29 +68,41 @@ func (p *preparation) readSource(ctx context.Context, index int, files []string)
 		return err
 	}
 	intake := Intake{Name: src.Name}
+	err = p.pump(ctx, reader, files, func(j *job) error {
+		if err := p.collect(index, pt, j, &intake); err != nil {
+			return err
+		}
+		if p.opt.Progress != nil {
+			p.opt.Progress(src.Name, intake.Rows)
+		}
+		return nil
+	})
+	if err == nil {
+		err = reader.named.missing()
+	}
+	if err != nil {
+		return fmt.Errorf("source %s: %w", src.Name, err)
+	}
+	if intake.Samples = len(pt.samples); intake.Samples == 0 {
+		return fmt.Errorf("source %s: no samples in %s", src.Name, strings.Join(files, ", "))
+	}
+	p.report.Sources = append(p.report.Sources, intake)
+	return pt.spill.flush()
+}
 
+// pump cuts files into jobs, has workers do them, and hands them over in the
+// order of the files. Of several errors it returns the one that comes first there.
+func (p *preparation) pump(ctx context.Context, reader *sourceReader, files []string, take func(*job) error) error {
 	workers := p.opt.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	work, ordered := make(chan *job, 2*workers), make(chan *job, 4*workers)
 	var wg sync.WaitGroup
 	for range workers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			var hasher *textcheck.Hasher
-			for j := range work {
-				if p.dups != nil && hasher == nil {
-					hasher, j.fail = textcheck.NewHasher(textcheck.DefaultMinHash)
-				}
-				if j.fail == nil {
-					p.run(j, reader, hasher)
-				}
-				close(j.done)
-			}
-		}()
+		wg.Go(func() { p.work(work, reader) })
 	}
 	var produceErr error
 	go func() {
@@ -116,35 +126,35 @@ func (p *preparation) readSource(ctx context.Context, index int, files []string)
 			continue
 		}
 		if failed = j.fail; failed == nil {
-			failed = p.collect(index, pt, j, &intake)
+			failed = take(j)
 		}
 		if failed != nil {
 			cancel()
-			continue
-		}
-		if p.opt.Progress != nil {
-			p.opt.Progress(src.Name, intake.Rows)
 		}
 	}
 	wg.Wait()
-	cause := context.Cause(ctx)
-	cancel()
 	// A row that came earlier in the file is the error to tell.
 	if failed == nil {
 		failed = produceErr
 	}
-	if failed == nil && cause != nil {
-		failed = cause
+	if failed == nil {
+		failed = context.Cause(ctx)
 	}
-	if failed != nil {
-		return fmt.Errorf("source %s: %w", src.Name, failed)
+	return failed
+}
+
+// work does jobs until there are no more.
+func (p *preparation) work(jobs <-chan *job, reader *sourceReader) {
+	var hasher *textcheck.Hasher
+	for j := range jobs {
+		if p.dups != nil && hasher == nil {
+			hasher, j.fail = textcheck.NewHasher(textcheck.DefaultMinHash)
+		}
+		if j.fail == nil {
+			p.run(j, reader, hasher)
+		}
+		close(j.done)
 	}
-	intake.Samples = len(pt.samples)
-	if len(pt.samples) == 0 {
-		return fmt.Errorf("source %s: no samples in %s", src.Name, strings.Join(files, ", "))
-	}
-	p.report.Sources = append(p.report.Sources, intake)
-	return pt.spill.flush()
 }
 
 // eachRow calls f for every row, until an error of the reader or of f.
@@ -164,109 +174,104 @@ func eachRow(r *rows.Reader, f func(*rows.Row) error) error {
 	}
 }
 
-// produce cuts files into jobs. Rows that cannot be cut are put into the job
-// as outcomes, in their place.
+// produce cuts files into jobs, and makes the dialogues of readers that see all
+// rows at once.
 func (p *preparation) produce(ctx context.Context, reader *sourceReader, files []string, send func(*job) bool) error {
-	var all []readRow
+	c := &cutter{ctx: ctx, reader: reader, send: send, job: &job{}}
 	for _, file := range files {
-		r, err := rows.Open(file, rows.Options{Format: reader.src.Format, Columns: reader.src.Header, Path: p.rowPath(reader, file), MaxRow: p.mix.MaxRow})
-		if err != nil {
+		if err := c.file(file, p.mix.MaxRow); err != nil {
 			return err
-		}
-		j := &job{}
-		for {
-			var row rows.Row
-			err := r.Next(&row)
-			if err == io.EOF {
-				break
-			}
-			var bad *rows.Error
-			if err != nil && (!errors.As(err, &bad) || bad.Fatal) {
-				r.Close()
-				// What was read before is judged first: its errors come earlier.
-				if len(j.rows)+len(j.out) > 0 && !send(j) {
-					return context.Cause(ctx)
-				}
-				return err
-			}
-			if reader.whole != nil {
-				if err == nil {
-					var v rows.Value
-					if v, err = row.Value(); err == nil {
-						copied := row
-						all = append(all, readRow{&copied, v})
-						continue
-					}
-				}
-				j.out = append(j.out, outcome{row: &row, err: err})
-				continue
-			}
-			if err != nil {
-				// Close the job, so that the order of rows is kept.
-				if len(j.rows) > 0 && !send(j) {
-					r.Close()
-					return context.Cause(ctx)
-				}
-				if j = (&job{out: []outcome{{row: &row, err: err}}}); !send(j) {
-					r.Close()
-					return context.Cause(ctx)
-				}
-				j = &job{}
-				continue
-			}
-			j.rows = append(j.rows, row)
-			if len(j.rows) == jobRows {
-				if !send(j) {
-					r.Close()
-					return context.Cause(ctx)
-				}
-				j = &job{}
-			}
-		}
-		r.Close()
-		if len(j.rows)+len(j.out) > 0 && !send(j) {
-			return context.Cause(ctx)
 		}
 	}
 	if reader.whole == nil {
 		return nil
 	}
-	ready, err := reader.whole(reader, all)
+	ready, err := reader.whole(reader, c.all)
 	if err != nil {
 		return err
 	}
 	for chunk := range slices.Chunk(ready, jobRows) {
-		if !send(&job{ready: chunk}) {
-			return context.Cause(ctx)
+		c.job.ready = chunk
+		if err := c.flush(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// rowPath is where the rows of a file are: as the mix says, else as the
-// reader is used to for files of one object.
-func (p *preparation) rowPath(reader *sourceReader, file string) string {
-	if reader.src.Path != "" {
-		return reader.src.Path
-	}
-	format := reader.src.Format
-	if format == "" {
-		format, _ = rows.FormatOf(file)
-	}
-	if reader.path != "" && (format == "json" || format == "yaml") && !startsWithArray(file) {
-		return reader.path
-	}
-	return ""
+// cutter cuts files into jobs.
+type cutter struct {
+	ctx    context.Context
+	reader *sourceReader
+	send   func(*job) bool
+	job    *job
+	all    []readRow // of a reader that sees all rows at once
 }
 
-// startsWithArray tells whether an uncompressed JSON file is an array.
-func startsWithArray(file string) bool {
-	f, err := os.Open(file)
+func (c *cutter) file(path string, maxRow int) error {
+	src := c.reader.src
+	r, err := rows.Open(path, rows.Options{Format: src.Format, Columns: src.Header, Path: src.Path, UsualPath: c.reader.path, MaxRow: maxRow})
 	if err != nil {
-		return false
+		return err
 	}
-	defer f.Close()
-	head := make([]byte, 512)
-	n, _ := io.ReadFull(f, head)
-	return strings.HasPrefix(strings.TrimSpace(string(head[:n])), "[")
+	defer r.Close()
+	for {
+		var row rows.Row
+		err := r.Next(&row)
+		if err == io.EOF {
+			return c.flush()
+		}
+		var bad *rows.Error
+		if err != nil && (!errors.As(err, &bad) || bad.Fatal) {
+			// What was read before is judged first: its errors come earlier.
+			if stopped := c.flush(); stopped != nil {
+				return stopped
+			}
+			return err
+		}
+		if err := c.add(&row, err); err != nil {
+			return err
+		}
+	}
+}
+
+// add puts a row into the job, or, as an outcome in its place, what kept it from
+// being cut.
+func (c *cutter) add(row *rows.Row, bad error) error {
+	if c.reader.whole != nil {
+		v, err := rows.Value{}, bad
+		if err == nil {
+			v, err = row.Value()
+		}
+		if err == nil {
+			c.all = append(c.all, readRow{row, v})
+		} else {
+			c.job.out = append(c.job.out, outcome{row: row, err: err})
+		}
+		return nil
+	}
+	if bad != nil {
+		// A job of its own, so that the order of rows is kept.
+		if err := c.flush(); err != nil {
+			return err
+		}
+		c.job.out = []outcome{{row: row, err: bad}}
+		return c.flush()
+	}
+	if c.job.rows = append(c.job.rows, *row); len(c.job.rows) == jobRows {
+		return c.flush()
+	}
+	return nil
+}
+
+// flush sends the job, if there is anything in it, and begins the next.
+func (c *cutter) flush() error {
+	if len(c.job.rows)+len(c.job.out)+len(c.job.ready) == 0 {
+		return nil
+	}
+	if !c.send(c.job) {
+		return context.Cause(c.ctx)
+	}
+	c.job = &job{}
+	return nil
 }

@@ -15,23 +15,8 @@ func (p *preparation) split() error {
 	draw, drawVal := pynum.NewRandomState(m.Seed), pynum.NewRandomState(m.Seed)
 	evals := map[string]int{}
 	for _, pt := range p.parts {
-		n := len(pt.samples)
-		pt.train = make([]int, n)
-		for i := range pt.train {
-			pt.train[i] = i
-		}
-		if share := m.valSplit(pt.src); share > 0 {
-			train, val, err := pynum.TrainTestSplit(n, share, m.SplitSeed)
-			if err != nil {
-				return fmt.Errorf("source %s: val_split %v of %d samples: %w", pt.src.Name, share, n, err)
-			}
-			pt.train, pt.val, pt.split = train, val, true
-		}
-		if k := pt.src.MaxVal; k > 0 && len(pt.val) > k {
-			pt.val = pick(pt.val, drawVal.Choice(len(pt.val), k))
-		}
-		if m.EvalSize > 0 && len(pt.val) > m.EvalSize {
-			pt.val = pt.val[:m.EvalSize]
+		if err := p.holdOut(pt, drawVal); err != nil {
+			return err
 		}
 		if len(pt.val) == 0 {
 			continue
@@ -52,27 +37,83 @@ func (p *preparation) split() error {
 		p.valS = append(p.valS, &valSet{part: pt})
 	}
 	for _, pt := range p.parts {
-		n := len(pt.train)
-		target := n
-		pt.fraction = 1
-		switch {
-		case pt.src.Fraction != nil:
-			pt.fraction = *pt.src.Fraction
+		if err := p.subset(pt, draw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holdOut splits the validation set of a source off.
+func (p *preparation) holdOut(pt *part, draw *pynum.RandomState) error {
+	n := len(pt.samples)
+	pt.train = make([]int, n)
+	for i := range pt.train {
+		pt.train[i] = i
+	}
+	if share := p.mix.valSplit(pt.src); share > 0 {
+		train, val, err := pynum.TrainTestSplit(n, share, p.mix.SplitSeed)
+		if err != nil {
+			return fmt.Errorf("source %s: val_split %v of %d samples: %w", pt.src.Name, share, n, err)
+		}
+		pt.train, pt.val, pt.split = train, val, true
+	}
+	if k := pt.src.MaxVal; k > 0 {
+		if from := p.drawable(pt, pt.val); len(from) > k {
+			pt.val = pick(from, draw.Choice(len(from), k))
+		}
+	}
+	if k := p.mix.EvalSize; k > 0 {
+		if from := p.drawable(pt, pt.val); len(from) > k {
+			pt.val = from[:k]
+		}
+	}
+	return nil
+}
+
+// drawable are the samples that a subset is drawn from: those that passed the
+// filters, because a size counts what is trained on. The original drew first.
+func (p *preparation) drawable(pt *part, from []int) []int {
+	if p.mix.Preset == presetLeoLM {
+		return from
+	}
+	out := make([]int, 0, len(from))
+	for _, i := range from {
+		if pt.samples[i].skip == "" {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// subset takes the part of the training split that fraction or size asks for.
+// Of a part, the samples that did not pass the filters are in no statistics.
+func (p *preparation) subset(pt *part, draw *pynum.RandomState) error {
+	pt.fraction = 1
+	if pt.src.Fraction == nil && pt.src.Size == nil {
+		return nil
+	}
+	from := p.drawable(pt, pt.train)
+	n := len(from)
+	var target int
+	if pt.src.Fraction != nil {
+		pt.fraction = *pt.src.Fraction
+		target = int(float64(n) * pt.fraction)
+	} else {
+		if target = *pt.src.Size; target > n {
+			if skipped := len(pt.train) - n; skipped > 0 {
+				return fmt.Errorf("source %s: size %d, but only %d of %d training samples passed the filters", pt.src.Name, target, n, len(pt.train))
+			}
+			return fmt.Errorf("source %s: size %d, but there are %d training samples", pt.src.Name, target, n)
+		}
+		pt.fraction = float64(target) / float64(n)
+		if p.mix.Preset == presetLeoLM { // through floating point, which may lose one sample
 			target = int(float64(n) * pt.fraction)
-		case pt.src.Size != nil:
-			if *pt.src.Size > n {
-				return fmt.Errorf("source %s: size %d, but there are %d training samples", pt.src.Name, *pt.src.Size, n)
-			}
-			pt.fraction = float64(*pt.src.Size) / float64(n)
-			target = *pt.src.Size
-			if leolm { // through floating point, which may lose one sample
-				target = int(float64(n) * pt.fraction)
-			}
 		}
-		if target < n {
-			pt.train = pick(pt.train, draw.Choice(n, target))
-			pt.split = true
-		}
+	}
+	if target < n {
+		pt.train = pick(from, draw.Choice(n, target))
+		pt.split = true
 	}
 	return nil
 }

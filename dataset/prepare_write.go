@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"unicode/utf16"
 
-	"leolm/chat"
 	"leolm/internal/durable"
 )
 
@@ -75,39 +74,10 @@ func (p *preparation) writeSplit(ctx context.Context, split string, parts []*par
 		defer jsonl.Abort()
 		lines = bufio.NewWriterSize(jsonl, 1<<20)
 	}
-	var sample Sample
-	var buf []byte
+	out := &sampleWriter{shards: w, lines: lines}
 	for k, pt := range parts {
-		roleTokens := [256]int64{}
-		for n, i := range indices[k] {
-			if n%4096 == 0 && ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			info := &pt.samples[i]
-			if info.skip != "" {
-				continue
-			}
-			var text string
-			if text, buf, err = pt.spill.read(info, &sample, buf, p.mix.JSONL); err != nil {
-				return err
-			}
-			if err := w.Add(sample); err != nil {
-				return err
-			}
-			for _, r := range sample.Roles {
-				roleTokens[r]++
-			}
-			if lines != nil {
-				buf = appendPythonJSON(append(buf[:0], `{"text": `...), text)
-				if _, err := lines.Write(append(buf, "}\n"...)); err != nil {
-					return err
-				}
-			}
-		}
-		for r, n := range roleTokens {
-			if n > 0 {
-				stats[k].RoleTokens[chat.Role(r).String()] = n
-			}
+		if err := out.write(ctx, pt, indices[k], stats[k]); err != nil {
+			return err
 		}
 	}
 	if lines != nil {
@@ -118,6 +88,58 @@ func (p *preparation) writeSplit(ctx context.Context, split string, parts []*par
 			return err
 		}
 	}
+	if err := p.writeStats(prefix, stats); err != nil {
+		return err
+	}
+	return w.Commit()
+}
+
+// sampleWriter writes samples of spill files into a split.
+type sampleWriter struct {
+	shards *ShardWriter
+	lines  *bufio.Writer // the text of each, as JSONL; nil: not wanted
+	sample Sample
+	buf    []byte
+}
+
+// write writes the samples of a part that were not skipped, and counts their roles.
+func (o *sampleWriter) write(ctx context.Context, pt *part, indices []int, stats *Stats) (err error) {
+	roleTokens := [256]int64{}
+	for n, i := range indices {
+		if n%4096 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		info := &pt.samples[i]
+		if info.skip != "" {
+			continue
+		}
+		var text string
+		if text, o.buf, err = pt.spill.read(info, &o.sample, o.buf, o.lines != nil); err != nil {
+			return err
+		}
+		if err := o.shards.Add(o.sample); err != nil {
+			return err
+		}
+		for _, r := range o.sample.Roles {
+			roleTokens[r]++
+		}
+		if o.lines != nil {
+			o.buf = appendPythonJSON(append(o.buf[:0], `{"text": `...), text)
+			if _, err := o.lines.Write(append(o.buf, "}\n"...)); err != nil {
+				return err
+			}
+		}
+	}
+	for r, n := range roleTokens {
+		if n > 0 {
+			stats.RoleTokens[roleOf(uint8(r)).String()] += n
+		}
+	}
+	return nil
+}
+
+// writeStats writes the statistics of a split, for people and for programs.
+func (p *preparation) writeStats(prefix string, stats []*Stats) error {
 	if err := durable.WriteTo(prefix+"_stats.txt", func(out io.Writer) error { return WriteBlock(out, prefix, stats) }); err != nil {
 		return err
 	}
@@ -129,10 +151,7 @@ func (p *preparation) writeSplit(ctx context.Context, split string, parts []*par
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(prefix+"_stats.json", append(data, '\n')); err != nil {
-		return err
-	}
-	return w.Commit()
+	return durable.WriteFile(prefix+"_stats.json", append(data, '\n'))
 }
 
 // writeSpecials writes special_tokens.json as Python's json.dump does.

@@ -2,9 +2,10 @@ package dataset
 
 import (
 	"fmt"
-	"path"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"leolm/chat"
 	"leolm/dataset/rows"
@@ -53,14 +54,14 @@ func init() { // breaks the initialisation cycle through methods
 			original: "oasst_de",
 		},
 		"sharegpt": {
-			about:    "list `conversations` of {from, value} (ShareGPT, evol-instruct-deutsch, alpaca-gpt4-deutsch)",
-			columns:  map[string]string{"turns": "conversations", "role": "from", "text": "value"},
+			about:    "list `conversations` of {from, value}, with `system`, `tools` if there (ShareGPT, evol-instruct-deutsch, alpaca-gpt4-deutsch)",
+			columns:  map[string]string{"turns": "conversations", "role": "from", "text": "value", "weight": "weight", "system": "system", "tools": "tools"},
 			convert:  convertTurns,
 			original: "sharegpt",
 		},
 		"messages": {
-			about:   "list `messages` of {role, content} (OpenAI)",
-			columns: map[string]string{"turns": "messages", "role": "role", "text": "content"},
+			about:   "list `messages` of {role, content, tool_calls, weight …}, with `tools` (OpenAI)",
+			columns: map[string]string{"turns": "messages", "role": "role", "text": "content", "weight": "weight", "system": "system", "tools": "tools"},
 			convert: convertTurns,
 		},
 		"openschnabeltier": {
@@ -87,8 +88,8 @@ func init() { // breaks the initialisation cycle through methods
 			convert: convertQA,
 		},
 		"alpaca": {
-			about:   "`instruction`, `input`, `output`: the input below the instruction (Alpaca)",
-			columns: map[string]string{"question": "instruction", "input": "input", "answer": "output", "system": ""},
+			about:   "`instruction`, `input`, `output`: the input below the instruction; `system`, `history` if there (Alpaca)",
+			columns: map[string]string{"question": "instruction", "input": "input", "answer": "output", "system": "system", "history": "history"},
 			convert: convertQA,
 		},
 		"pairs": {
@@ -136,6 +137,7 @@ type sourceReader struct {
 	// byPosition takes roles from the position of a turn, not from its label.
 	byPosition   bool
 	explanations map[string]string
+	named        *namedColumns
 }
 
 func (s *sourceReader) column(meaning string) string { return s.columns[meaning] }
@@ -152,22 +154,75 @@ func (s *sourceReader) text(row *rows.Row, v *rows.Value, meaning string) (strin
 
 // optional is a field that may be missing, null or not asked for.
 func (s *sourceReader) optional(row *rows.Row, v *rows.Value, meaning string) (string, error) {
-	name := s.column(meaning)
-	if name == "" {
-		return "", nil
-	}
-	f, ok := v.Get(name)
+	f, ok := s.find(v, meaning)
 	if !ok || f.Kind == rows.Null {
 		return "", nil
 	}
-	return asText(row, name, f)
+	return asText(row, s.column(meaning), f)
+}
+
+// find is a field that need not be there.
+func (s *sourceReader) find(v *rows.Value, meaning string) (*rows.Value, bool) {
+	name := s.column(meaning)
+	if name == "" {
+		return nil, false
+	}
+	f, ok := v.Get(name)
+	s.named.look(meaning, ok, v.Names)
+	return f, ok
+}
+
+// namedColumns watches over columns that the mix names and a row may lack: one
+// that no row has is a misspelt name. Safe for concurrent use.
+type namedColumns struct {
+	mu      sync.Mutex
+	open    map[string]bool // meanings whose column was looked for and not found yet
+	found   map[string]bool
+	there   map[string]bool // names seen instead
+	reading map[string]string
+}
+
+// newNamedColumns watches the columns of a mix, meaning to name.
+func newNamedColumns(columns map[string]string) *namedColumns {
+	return &namedColumns{open: map[string]bool{}, found: map[string]bool{}, there: map[string]bool{}, reading: columns}
+}
+
+func (c *namedColumns) look(meaning string, found bool, names []string) {
+	if c.reading[meaning] == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.found[meaning]:
+	case found:
+		c.found[meaning] = true
+		delete(c.open, meaning)
+	default:
+		c.open[meaning] = true
+		for _, n := range names {
+			if len(c.there) < 100 {
+				c.there[n] = true
+			}
+		}
+	}
+}
+
+// missing is the error about columns that no row had.
+func (c *namedColumns) missing() error {
+	for _, meaning := range slices.Sorted(maps.Keys(c.open)) {
+		return fmt.Errorf("columns: {%s: %s}: no row has a column %q; there are %s", meaning, c.reading[meaning], c.reading[meaning],
+			strings.Join(slices.Sorted(maps.Keys(c.there)), ", "))
+	}
+	return nil
 }
 
 func asText(row *rows.Row, column string, v *rows.Value) (string, error) {
-	if v.Kind != rows.String {
+	text, ok := v.AsText()
+	if !ok {
 		return "", row.Errorf(column, "want text, found %s", v.Kind)
 	}
-	return v.Text, nil
+	return text, nil
 }
 
 func object(row *rows.Row, v *rows.Value) error {
@@ -175,75 +230,6 @@ func object(row *rows.Row, v *rows.Value) error {
 		return row.Errorf("", "want an object with named columns, found %s", v.Kind)
 	}
 	return nil
-}
-
-func convertTurns(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
-	if err := object(row, v); err != nil {
-		return nil, err
-	}
-	column := s.column("turns")
-	list, ok := v.Get(column)
-	if !ok {
-		return nil, row.Errorf(column, "the column is missing; there are %s (name another with columns: {turns: …})", strings.Join(v.Names, ", "))
-	}
-	if list.Kind != rows.List {
-		return nil, row.Errorf(column, "want a list of turns, found %s", list.Kind)
-	}
-	var d Dialogue
-	for i := range list.Items {
-		item := &list.Items[i]
-		at := fmt.Sprintf("%s[%d]", column, i)
-		if item.Kind != rows.Object {
-			return nil, row.Errorf(at, "want an object with %s and %s, found %s", s.column("role"), s.column("text"), item.Kind)
-		}
-		f, ok := item.Get(s.column("text"))
-		if !ok {
-			return nil, row.Errorf(at, "the field %q is missing", s.column("text"))
-		}
-		text, err := messageText(row, at+"."+s.column("text"), f)
-		if err != nil {
-			return nil, err
-		}
-		turn := Turn{Role: chat.User + chat.Role(i%2), Text: text}
-		if !s.byPosition {
-			label, ok := item.Get(s.column("role"))
-			if !ok {
-				return nil, row.Errorf(at, "the field %q is missing", s.column("role"))
-			}
-			word, err := asText(row, at+"."+s.column("role"), label)
-			if err != nil {
-				return nil, err
-			}
-			if turn.Role, err = chat.ParseRole(word); err != nil {
-				return nil, row.Errorf(at+"."+s.column("role"), "unknown role %q: want system, user, human, prompter, assistant, gpt or bot", word)
-			}
-		}
-		if c, ok := item.Get("context"); ok && c.Kind == rows.String {
-			turn.Context = c.Text
-		}
-		if turn.Role == chat.System && i == 0 {
-			d.System = turn.Text
-			continue
-		}
-		d.Turns = append(d.Turns, turn)
-	}
-	return []Dialogue{d}, nil
-}
-
-// messageText is text, or OpenAI's list of parts of which all must be text.
-func messageText(row *rows.Row, at string, f *rows.Value) (string, error) {
-	if f.Kind != rows.List {
-		return asText(row, at, f)
-	}
-	var b strings.Builder
-	for i := range f.Items {
-		part, ok := f.Items[i].Get("text")
-		if !ok || part.Kind != rows.String {
-			return "", row.Errorf(fmt.Sprintf("%s[%d]", at, i), "want a part with text; images and other parts cannot be used")
-		}
-		b.WriteString(part.Text)
-	}
-	return b.String(), nil
 }
 
 func convertQA(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
@@ -273,7 +259,40 @@ func convertQA(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error
 	if err != nil {
 		return nil, err
 	}
-	return []Dialogue{{System: system, Turns: []Turn{{Role: chat.User, Text: question}, {Role: chat.Assistant, Text: answer, Context: context}}}}, nil
+	turns, err := s.history(row, v)
+	if err != nil {
+		return nil, err
+	}
+	turns = append(turns, Turn{Role: chat.User, Text: question}, Turn{Role: chat.Assistant, Text: answer, Context: context})
+	return []Dialogue{{System: system, Turns: turns}}, nil
+}
+
+// history are the exchanges before the question: a list of [question, answer].
+func (s *sourceReader) history(row *rows.Row, v *rows.Value) ([]Turn, error) {
+	list, ok := s.find(v, "history")
+	if !ok || list.Kind == rows.Null {
+		return nil, nil
+	}
+	column := s.column("history")
+	if list.Kind != rows.List {
+		return nil, row.Errorf(column, "want a list of [question, answer], found %s", list.Kind)
+	}
+	var turns []Turn
+	for i := range list.Items {
+		pair := &list.Items[i]
+		at := fmt.Sprintf("%s[%d]", column, i)
+		if pair.Kind != rows.List || len(pair.Items) != 2 {
+			return nil, row.Errorf(at, "want a list of a question and its answer")
+		}
+		for k, role := range [...]chat.Role{chat.User, chat.Assistant} {
+			text, err := asText(row, fmt.Sprintf("%s[%d]", at, k), &pair.Items[k])
+			if err != nil {
+				return nil, err
+			}
+			turns = append(turns, Turn{Role: role, Text: text})
+		}
+	}
+	return turns, nil
 }
 
 func convertTwoExchanges(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
@@ -310,8 +329,7 @@ func convertPairs(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, er
 	var d Dialogue
 	for i := range list.Items {
 		item := &list.Items[i]
-		// YAML takes an unquoted 42 or "true" for something else than text.
-		if item.Kind != rows.String && item.Kind != rows.Number && item.Kind != rows.Bool {
+		if item.Kind != rows.String && item.Kind != rows.Number && item.Kind != rows.Bool && !item.Plain {
 			return nil, row.Errorf(fmt.Sprintf("%s[%d]", column, i), "want text, found %s", item.Kind)
 		}
 		d.Turns = append(d.Turns, Turn{Role: chat.User + chat.Role(i%2), Text: item.Text})
@@ -425,21 +443,20 @@ func convertChoices(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, 
 }
 
 // matches tells whether a row fulfils the source's where clause: every column
-// named matches one of its patterns (path.Match; one that begins with "!"
-// excludes).
+// named matches one of its patterns (fnmatch; one that begins with "!" excludes).
 func (s *sourceReader) matches(row *rows.Row, v *rows.Value) (bool, error) {
 	for column, patterns := range s.src.Where {
 		f, ok := v.Get(column)
 		if !ok {
 			return false, row.Errorf(column, "the column that where: asks for is missing; there are %s", strings.Join(v.Names, ", "))
 		}
+		if f.Kind == rows.List || f.Kind == rows.Object || f.Kind == rows.Binary {
+			return false, row.Errorf(column, "where: compares texts and numbers, found %s", f.Kind)
+		}
 		wanted, found := false, false
 		for _, p := range patterns {
 			p, exclude := strings.CutPrefix(p, "!")
-			hit, err := path.Match(p, f.Text)
-			if err != nil {
-				return false, fmt.Errorf("where: pattern %q: %w", p, err)
-			}
+			hit := fnmatch(p, f.Text)
 			if exclude && hit {
 				return false, nil
 			}

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/parquet-go/parquet-go"
 
 	"leolm/dataset/rows"
 )
@@ -37,17 +40,26 @@ func dialogues(t *testing.T, preset, source, file, content string) string {
 		if d.System != "" {
 			parts = append(parts, "S:"+d.System)
 		}
+		for _, tool := range d.Tools {
+			parts = append(parts, "D:"+string(tool))
+		}
 		for _, turn := range d.Turns {
 			if turn.Context != "" {
 				parts = append(parts, "C:"+turn.Context)
 			}
-			parts = append(parts, strings.ToUpper(turn.Role.String()[:1])+":"+turn.Text)
+			part := strings.ToUpper(turn.Role.String()[:1])
+			if turn.Muted {
+				part += "0"
+			}
+			for _, c := range turn.ToolCalls {
+				part += fmt.Sprintf("(%s%s %s)", c.ID, c.Name, c.Arguments)
+			}
+			parts = append(parts, part+":"+turn.ToolCallID+turn.Name+turn.Text)
 		}
 		lines = append(lines, strings.Join(parts, " "))
 	}
 	fail := func(err error) { lines = append(lines, strings.ReplaceAll(err.Error(), dir+"/", "")) }
-	p := &preparation{mix: m}
-	r, err := rows.Open(path, rows.Options{Path: p.rowPath(s, path), Columns: s.src.Header})
+	r, err := rows.Open(path, rows.Options{Path: s.src.Path, UsualPath: s.path, Columns: s.src.Header})
 	if err != nil {
 		fail(err)
 		return strings.Join(lines, "\n")
@@ -130,14 +142,49 @@ func TestReaders(t *testing.T) {
 {"message_id":"5","parent_id":"4","text":"end","role":"assistant"}`, "U:p A:best\nU:p A:worse U:more A:end"},
 		{"default", "reader: oasst, lang: de", "a.jsonl", `{"prompt":{"text":"p","role":"prompter","lang":"de","replies":[{"text":"b","role":"assistant","rank":1},{"text":"a","role":"assistant","rank":0,"replies":[{"text":"c","role":"prompter"}]}]}}
 {"prompt":{"text":"e","role":"prompter","lang":"en","replies":[{"text":"f","role":"assistant"}]}}`, "U:p A:a"},
+		{"default", "reader: oasst, lang: deu", "a.jsonl", `{"prompt":{"text":"p","role":"prompter","lang":"de","replies":[{"text":"b","role":"assistant","rank":1},{"text":"a","role":"assistant","rank":0,"replies":[{"text":"c","role":"prompter"}]}]}}
+{"prompt":{"text":"e","role":"prompter","lang":"en","replies":[{"text":"f","role":"assistant"}]}}`, "U:p A:a"},
+
+		// Tools: OpenAI's messages, the older function_call, columns that hold JSON as text, LLaMA-Factory's ShareGPT.
+		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"x\": 1}"}},{"function":{"name":"g","arguments":{}}}]},{"role":"tool","tool_call_id":"1","content":"b"},{"role":"tool","name":"g","content":""},{"role":"assistant","content":"c","tool_calls":[]}],"tools":[{"type":"function","function":{"name":"f"}}]}`,
+			`D:{"type": "function", "function": {"name": "f"}} U:a A(1f {"x": 1})(g {}): T:1b T:g A:c`},
+		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","function_call":{"name":"f","arguments":"{}"}},{"role":"function","name":"f","content":"b"},{"role":"assistant","content":"c","tool_calls":null}],"tools":null}`, `U:a A(f {}): T:fb A:c`},
+		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"t","tool_calls":"[{\"id\":\"7\",\"name\":\"f\",\"arguments\":{}}]"}],"tools":"[{\"name\":\"f\",\"parameters\":{}}]"}`, `D:{"type": "function", "function": {"name":"f","parameters":{}}} U:a A(7f {}):t`},
+		{"default", "reader: sharegpt", "a.jsonl", `{"system":"s","tools":"[]","conversations":[{"from":"human","value":"a"},{"from":"function_call","value":"{\"name\": \"f\", \"arguments\": {\"x\": 1}}"},{"from":"observation","value":"b"},{"from":"gpt","value":"c"}]}`, `S:s U:a A(f {"x": 1}): T:b A:c`},
+		{"default", "reader: sharegpt", "a.jsonl", `{"system":"s","tools":"","conversations":[{"from":"system","value":"own"},{"from":"human","value":"a"},{"from":"gpt","value":"b"}]}`, `S:own U:a A:b`},
+		{"default", "reader: sharegpt, columns: {system: anweisung}", "a.jsonl", `{"system":"x","anweisung":"s","conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b"}]}`, `S:s U:a A:b`},
+		{"default", `reader: sharegpt, columns: {system: ""}`, "a.jsonl", `{"system":3,"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b"}]}`, `U:a A:b`},
+		// The original dropped what it did not know.
+		{"leolm", "reader: sharegpt", "a.jsonl", `{"system":"s","tools":3,"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b","weight":0,"tool_calls":7}]}`, `U:a A:b`},
+
+		// Turns that are read and not learnt.
+		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0},{"role":"user","content":"c","weight":1},{"role":"assistant","content":"d","weight":1.0},{"role":"user","content":"e"},{"role":"assistant","content":"f","weight":null}]}`, `U:a A0:b U:c A:d U:e A:f`},
+		{"default", "reader: sharegpt, columns: {weight: train}", "a.jsonl", `{"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b","train":false},{"from":"human","value":"a"},{"from":"gpt","value":"b","train":true}]}`, `U:a A0:b U:a A:b`},
+
+		// Alpaca with what LLaMA-Factory knows beside it.
+		{"default", "reader: alpaca", "a.jsonl", `{"instruction":"a","input":"i","output":"b","system":"s","history":[["x","y"],["z","w"]]}` + "\n" + `{"instruction":"a","input":null,"output":"b","system":"","history":[]}`, "S:s U:x A:y U:z A:w U:a\ni A:b\nU:a A:b"},
+
+		// YAML's texts need no quotes.
+		{"default", "reader: qa", "a.yml", "- {question: Null, answer: 0431}\n- question: ~\n  answer: 3.10\n", "U:Null A:0431\nU:~ A:3.10"},
+
+		// Python's fnmatch.
+		{"default", `reader: qa, where: {k: ["!*x*"]}`, "a.jsonl", `{"k":"a/x","question":"1","answer":"1"}` + "\n" + `{"k":"b/y","question":"2","answer":"2"}`, "U:2 A:2"},
 
 		// What is wrong, and where.
+		{"default", `reader: qa, where: {k: ["*"]}`, "a.jsonl", `{"k":["a"],"question":"1","answer":"1"}`, `a.jsonl: row 1 (line 1), column "k": where: compares texts and numbers, found a list`},
+		{"default", "reader: qa", "a.yml", "- question: a\n  answer:\n", `a.yml: row 1 (line 1), column "answer": want text, found nothing`},
+		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"assistant","content":"a","weight":0.5}]}`, `a.jsonl: row 1 (line 1), column "messages[0].weight": want 0 or 1, found 0.5`},
+		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"assistant","tool_calls":[{"function":{}}]}]}`, `a.jsonl: row 1 (line 1), column "messages[0].tool_calls[0]": the call has no name`},
+		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"assistant","tool_calls":[{"type":"retrieval"}]}]}`, `a.jsonl: row 1 (line 1), column "messages[0].tool_calls[0]": cannot be read as a call: chat: tool call of type "retrieval"; only "function" is known`},
+		{"default", "reader: sharegpt", "a.jsonl", `{"conversations":[{"from":"function_call","value":"f(x)"}]}`, `a.jsonl: row 1 (line 1), column "conversations[0].value": want a call {name, arguments} or a list of calls: invalid character '(' in literal false (expecting 'a')`},
+		{"default", "reader: sharegpt", "a.jsonl", `{"tools":"[{}]","conversations":[]}`, `a.jsonl: row 1 (line 1), column "tools[0]": the tool has no name`},
+		{"default", "reader: alpaca", "a.jsonl", `{"instruction":"a","output":"b","history":[["x"]]}`, `a.jsonl: row 1 (line 1), column "history[0]": want a list of a question and its answer`},
 		{"default", "reader: qa", "a.jsonl", `{"question":"a"}`, `a.jsonl: row 1 (line 1), column "answer": the column is missing; there are question (name another with columns: {answer: …})`},
 		{"default", "reader: qa", "a.jsonl", "{\"question\":\"a\",\"answer\":\"b\"}\n{\"question\":\"a\",\"answer\":17}", "U:a A:b\n" + `a.jsonl: row 2 (line 2), column "answer": want text, found a number`},
 		{"default", "reader: qa", "a.jsonl", `[1]`, `a.jsonl: row 1 (line 1): want an object with named columns, found a list`},
 		{"default", "reader: sharegpt", "a.jsonl", `{"conversations":"x"}`, `a.jsonl: row 1 (line 1), column "conversations": want a list of turns, found text`},
 		{"default", "reader: sharegpt", "a.jsonl", `{"conversations":[{"from":"human","value":null}]}`, `a.jsonl: row 1 (line 1), column "conversations[0].value": want text, found nothing`},
-		{"default", "reader: sharegpt", "a.jsonl", `{"conversations":[{"from":"martian","value":"x"}]}`, `a.jsonl: row 1 (line 1), column "conversations[0].from": unknown role "martian": want system, user, human, prompter, assistant, gpt or bot`},
+		{"default", "reader: sharegpt", "a.jsonl", `{"conversations":[{"from":"martian","value":"x"}]}`, `a.jsonl: row 1 (line 1), column "conversations[0].from": unknown role "martian": want system, user, human, prompter, assistant, gpt, bot, tool, function_call or observation`},
 		{"default", "reader: sharegpt", "a.jsonl", `{"conversations":[3]}`, `a.jsonl: row 1 (line 1), column "conversations[0]": want an object with from and value, found a number`},
 		{"default", "reader: messages", "a.jsonl", `{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, `a.jsonl: row 1 (line 1), column "messages[0].content[0]": want a part with text; images and other parts cannot be used`},
 		{"default", "reader: choices", "a.json", `[{"question":"q","a":"x","solution":"c"}]`, `a.json: row 1 (line 1), column "solution": the solution "c" is none of the options`},
@@ -147,6 +194,24 @@ func TestReaders(t *testing.T) {
 		if got := dialogues(t, c.preset, c.source, c.file, c.content); got != c.want {
 			t.Errorf("%s of %s:\n got %s\nwant %s", c.source, c.content, got, c.want)
 		}
+	}
+}
+
+// TestBytesAreNoText: a text column of a Parquet file that is not UTF-8 is refused
+// by row and column where it is used.
+func TestBytesAreNoText(t *testing.T) {
+	type line struct {
+		Question string `parquet:"question"`
+		Answer   string `parquet:"answer"`
+		Note     string `parquet:"note"`
+	}
+	var b bytes.Buffer
+	if err := parquet.Write(&b, []line{{"a", "b", "\xff"}, {"gr\xf6n", "b", ""}}); err != nil {
+		t.Fatal(err)
+	}
+	want := "U:a A:b\n" + `a.parquet: row 2, column "question": want text, found bytes that are not UTF-8`
+	if got := dialogues(t, "default", "reader: qa", "a.parquet", b.String()); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
 	}
 }
 
@@ -170,10 +235,11 @@ func TestMixErrors(t *testing.T) {
 		"sources:\n  - {name: a, reader: qa, files: [x], val_split: 1}":           "val_split",
 		"sources:\n  - {name: a, reader: qa, files: [x], columns: {frage: f}}":    `reader qa has no "frage"; it looks for answer, context, question, system`,
 		"sources: []": "sources",
-		"preset: other\nsources:\n  - {name: a, reader: qa, files: [x]}":              "preset",
-		"colour: red\nsources:\n  - {name: a, reader: qa, files: [x]}":                "colour",
-		"sources:\n  - {name: a, reader: qa, files: [x], explanations: y}":            "only reader choices uses explanations",
-		"filters: {mojibake: maybe}\nsources:\n  - {name: a, reader: qa, files: [x]}": "mojibake",
+		"preset: other\nsources:\n  - {name: a, reader: qa, files: [x]}":                       "preset",
+		"colour: red\nsources:\n  - {name: a, reader: qa, files: [x]}":                         "colour",
+		"sources:\n  - {name: a, reader: qa, files: [x], explanations: y}":                     "only reader choices uses explanations",
+		"filters: {mojibake: maybe}\nsources:\n  - {name: a, reader: qa, files: [x]}":          "mojibake",
+		"filters: {languages: [de, deutsch]}\nsources:\n  - {name: a, reader: qa, files: [x]}": `filters.languages.1: "deutsch" is no language that can be told from a text; known are ar, bg`,
 	} {
 		path := filepath.Join(t.TempDir(), "mix.yaml")
 		os.WriteFile(path, []byte("prefix: x\ntokenizer: y\n"+yaml+"\n"), 0o644)

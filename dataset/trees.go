@@ -8,6 +8,7 @@ import (
 
 	"leolm/chat"
 	"leolm/dataset/rows"
+	"leolm/internal/textcheck"
 )
 
 // node is a message of a tree.
@@ -88,7 +89,7 @@ func convertTrees(s *sourceReader, all []readRow) ([]placed, error) {
 	}
 	var out []placed
 	for _, root := range roots {
-		if s.src.Lang != "" && root.lang != "" && root.lang != s.src.Lang {
+		if s.src.Lang != "" && root.lang != "" && !sameLanguage(root.lang, s.src.Lang) {
 			continue
 		}
 		paths, err := root.paths(s.src.Paths == "all", 0)
@@ -104,6 +105,16 @@ func convertTrees(s *sourceReader, all []readRow) ([]placed, error) {
 		}
 	}
 	return out, nil
+}
+
+// sameLanguage compares language codes, of which "de", "deu" and "de-AT" are one.
+func sameLanguage(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, errX := textcheck.LanguageCode(a)
+	y, errY := textcheck.LanguageCode(b)
+	return errX == nil && errY == nil && x == y
 }
 
 // paths lists the paths from n to where an assistant's message ends them.
@@ -153,12 +164,12 @@ func (s *sourceReader) node(row *rows.Row, v *rows.Value, order int) (*node, err
 		return nil, row.Errorf(s.column("role"), "unknown role %q: want prompter or assistant", word)
 	}
 	n := &node{row: row, role: role, text: text, rank: unranked, order: order}
-	if f, ok := v.Get(s.column("rank")); ok && f.Kind == rows.Number {
+	if f, ok := s.find(v, "rank"); ok && f.Kind == rows.Number {
 		if n.rank, err = strconv.ParseFloat(f.Text, 64); err != nil || n.rank != n.rank {
 			return nil, row.Errorf(s.column("rank"), "want a rank from 0, found %s", f.Text)
 		}
 	}
-	if f, ok := v.Get(s.column("lang")); ok && f.Kind == rows.String {
+	if f, ok := s.find(v, "lang"); ok && f.Kind == rows.String {
 		n.lang = f.Text
 	}
 	return n, nil

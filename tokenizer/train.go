@@ -37,6 +37,11 @@ type TrainOptions struct {
 	Required string
 }
 
+// GermanCharacters are what a German keyboard and German typography write, all
+// printable ASCII included: as [TrainOptions].Required they never become bytes.
+const GermanCharacters = "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~" +
+	"ÄÖÜäöüßẞ" + "„“”‚‘’»«›‹" + "–—…·•" + "€§°²³µ×½¼¾©®™" + "éèêàâçñëïôáíóú"
+
 // Trainer learns a BPE vocabulary with byte fallback from text. Words are cut
 // where scripts of text change (space, letters, single digits, punctuation);
 // pieces never reach over a cut, and never contain line breaks.

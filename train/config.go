@@ -208,8 +208,10 @@ type FaultsConfig struct {
 
 // DPOConfig is direct preference optimisation (Rafailov et al. 2023) over pairs of chosen and rejected answers.
 type DPOConfig struct {
-	Beta  float64 `yaml:"beta"`
-	Pairs string  `yaml:"pairs"` // JSONL with prompt, chosen, rejected
+	Beta float64 `yaml:"beta"`
+	// Pairs is a file of rows with prompt, chosen and rejected: texts, or lists of messages {role, content}; without
+	// prompt, whole conversations.
+	Pairs string `yaml:"pairs"`
 }
 
 // DefaultConfig returns the values of what a recipe leaves out.
@@ -372,6 +374,6 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	oneOf("export.dtype", c.Export.DType, "", "f32", "f16", "bf16")
 	oneOf("faults.action", c.Faults.Action, "stop", "skip")
 	if d := c.DPO; d != nil {
-		no(d.Pairs == "", "dpo.pairs", "name a JSONL file with prompt, chosen and rejected")
+		no(d.Pairs == "", "dpo.pairs", "name a file with prompt, chosen and rejected")
 	}
 }

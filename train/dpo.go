@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -33,59 +35,139 @@ type preferences struct {
 // pair is a prompt with a better and a worse answer: [0] chosen, [1] rejected.
 type pair [2]dataset.Window
 
-// openPairs reads the pairs of a recipe: JSONL rows with prompt, chosen and rejected.
+// openPairs reads the pairs of a recipe: rows with prompt, chosen and rejected.
 func openPairs(c *Config, t *Trainer) (*preferences, error) {
-	tmpl := t.sub.vocab.template
 	r, err := rows.Open(c.DPO.Pairs, rows.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("dpo.pairs: %w", err)
 	}
 	defer r.Close()
-	loss := dataset.AssistantLoss()
 	p := &preferences{seed: c.Seed}
-	var row rows.Row
-	for {
-		err := r.Next(&row)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("dpo.pairs: %w", err)
-		}
-		v, err := row.Value()
-		if err != nil {
-			return nil, fmt.Errorf("dpo.pairs: %w", err)
-		}
-		var text [3]string
-		for i, name := range []string{"prompt", "chosen", "rejected"} {
-			f, ok := v.Get(name)
-			if !ok || f.Kind != rows.String {
-				return nil, row.Errorf(name, "expected a text here, as in {\"prompt\": …, \"chosen\": …, \"rejected\": …}")
-			}
-			text[i] = f.Text
-		}
-		var one pair
-		for i := range one {
-			ids, roles, err := tmpl.Encode(t.sub.vocab.tok, []chat.Message{{Role: chat.User, Content: text[0]}, {Role: chat.Assistant, Content: text[1+i]}}, chat.Options{})
-			if err != nil {
-				return nil, row.Errorf("", "%v", err)
-			}
-			s := dataset.Sample{IDs: ids}
-			for _, role := range roles {
-				s.Roles = append(s.Roles, uint8(role))
-			}
-			one[i].Append(dataset.Ref{}, s, &loss, c.Data.SequenceLength)
-			if one[i].Loss() == 0 {
-				return nil, row.Errorf("", "no token of the answer fits into data.sequence_length %d", c.Data.SequenceLength)
-			}
-		}
+	if err := eachRow(r, func(row *rows.Row) error {
+		one, err := t.readPair(row)
 		p.pairs = append(p.pairs, one)
+		return err
+	}); err != nil {
+		return nil, fmt.Errorf("dpo.pairs: %w", err)
 	}
 	if len(p.pairs) < c.Batch.Global {
 		return nil, fmt.Errorf("dpo.pairs: %s holds %d pairs, batch.global asks for %d", c.DPO.Pairs, len(p.pairs), c.Batch.Global)
 	}
 	p.identity = identityOf(p.pairs)
 	return p, nil
+}
+
+// eachRow calls f with every row of a file.
+func eachRow(r *rows.Reader, f func(*rows.Row) error) error {
+	for {
+		var row rows.Row
+		err := r.Next(&row)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = f(&row)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// readPair encodes a row. Only the answers carry loss, not what the assistant said in the prompt.
+func (t *Trainer) readPair(row *rows.Row) (one pair, err error) {
+	v, err := row.Value()
+	if err != nil {
+		return one, err
+	}
+	prompt, answers, err := messagesOf(row, &v)
+	if err != nil {
+		return one, err
+	}
+	tools, err := dataset.ReadTools(row, &v)
+	if err != nil {
+		return one, err
+	}
+	loss := dataset.AssistantLoss()
+	for i := range one {
+		msgs := append(slices.Clone(prompt), answers[i]...)
+		muted := make([]bool, len(msgs))
+		for k := range prompt {
+			muted[k] = true
+		}
+		s, err := dataset.Encode(t.sub.vocab.template, t.sub.vocab.tok, msgs, muted, tools)
+		if err != nil {
+			return one, row.Errorf("", "%v", err)
+		}
+		length := t.cfg.Data.SequenceLength
+		one[i].Append(dataset.Ref{}, s, &loss, length)
+		if one[i].Loss() == 0 {
+			return one, row.Errorf(answerColumns[i], "no token of the answer fits into data.sequence_length %d", length)
+		}
+	}
+	return one, nil
+}
+
+var answerColumns = [2]string{"chosen", "rejected"}
+
+// messagesOf reads a row in one of TRL's forms: prompt and answers as texts; as lists of messages; or two whole
+// conversations, whose prompt (given beside them as text or not at all) is what they begin with in common.
+func messagesOf(row *rows.Row, v *rows.Value) (prompt []chat.Message, answers [2][]chat.Message, err error) {
+	read := func(name string, role chat.Role) (msgs []chat.Message, list bool, err error) {
+		f, ok := v.Get(name)
+		if !ok || f.Kind == rows.Null {
+			return nil, false, nil
+		}
+		if f.Kind == rows.List {
+			msgs, err = dataset.ReadMessages(row, name, f)
+			return msgs, true, err
+		}
+		text, ok := f.AsText()
+		if !ok {
+			return nil, false, row.Errorf(name, "want a text or a list of messages, found %s", f.Kind)
+		}
+		return []chat.Message{{Role: role, Content: text}}, false, nil
+	}
+	prompt, promptList, err := read("prompt", chat.User)
+	if err != nil {
+		return nil, answers, err
+	}
+	var lists [2]bool
+	for i, name := range answerColumns {
+		if answers[i], lists[i], err = read(name, chat.Assistant); err != nil {
+			return nil, answers, err
+		}
+		if len(answers[i]) == 0 {
+			return nil, answers, row.Errorf(name, "want an answer here, as in {\"prompt\": …, \"chosen\": …, \"rejected\": …}; each may be a text or a list of messages")
+		}
+	}
+	switch {
+	case lists[0] != lists[1]:
+		return nil, answers, row.Errorf("", "chosen and rejected must both be texts or both lists of messages")
+	case lists[0] && !promptList:
+		n := common(answers)
+		prompt, answers[0], answers[1] = answers[0][:n], answers[0][n:], answers[1][n:]
+	case !lists[0] && prompt == nil:
+		return nil, answers, row.Errorf("prompt", "want a text or a list of messages here, as in {\"prompt\": …, \"chosen\": …, \"rejected\": …}")
+	}
+	if n := len(prompt); n == 0 || prompt[n-1].Role == chat.Assistant || prompt[n-1].Role == chat.System {
+		return nil, answers, row.Errorf("prompt", "the prompt must end with a turn that the assistant answers")
+	}
+	for i, name := range answerColumns {
+		if n := len(answers[i]); n == 0 || answers[i][n-1].Role != chat.Assistant {
+			return nil, answers, row.Errorf(name, "must end with the assistant's answer")
+		}
+	}
+	return prompt, answers, nil
+}
+
+// common is how many messages two conversations have in common at their beginning.
+func common(answers [2][]chat.Message) int {
+	n := 0
+	for n < min(len(answers[0]), len(answers[1])) && reflect.DeepEqual(answers[0][n], answers[1][n]) {
+		n++
+	}
+	return n
 }
 
 func identityOf(pairs []pair) string {
@@ -144,14 +226,18 @@ func (t *Trainer) preferenceStep() (*Step, error) {
 	start := time.Now()
 	c := t.cfg
 	n := t.opt.Step + 1
-	st := &Step{Step: n, Total: t.total, Epoch: t.opt.Step * c.Batch.Global / len(t.prefs.pairs), LR: c.Schedule.LR(c.Optimizer.LR, n, t.total)}
+	first, batch := t.opt.Step*c.Batch.Global, t.batchOf(n)
+	st := &Step{
+		Step: n, Total: t.length.steps, Epoch: first / len(t.prefs.pairs), Epochs: float64(first+batch) / float64(len(t.prefs.pairs)),
+		LR: c.Schedule.LR(c.Optimizer.LR, n, t.length.steps),
+	}
 	m := t.sub.model
-	for at := 0; at < c.Batch.Global; at += c.Batch.Micro {
+	for at := 0; at < batch; at += c.Batch.Micro {
 		var ws []dataset.Window
 		var ends []int
 		total := 0
-		for i := range c.Batch.Micro {
-			p := t.prefs.at(t.opt.Step*c.Batch.Global + at + i)
+		for i := range min(c.Batch.Micro, batch-at) {
+			p := t.prefs.at(first + at + i)
 			for j := range p {
 				ws = append(ws, p[j])
 				total += p[j].Len()
@@ -176,8 +262,8 @@ func (t *Trainer) preferenceStep() (*Step, error) {
 		row := 0
 		for k := 0; k < len(ws); k += 2 {
 			z := (own[k] - ref[k]) - (own[k+1] - ref[k+1])
-			st.Loss += softplus(-c.DPO.Beta*z) / float64(c.Batch.Global)
-			g := c.DPO.Beta / (1 + math.Exp(c.DPO.Beta*z)) / float64(c.Batch.Global)
+			st.Loss += softplus(-c.DPO.Beta*z) / float64(batch)
+			g := c.DPO.Beta / (1 + math.Exp(c.DPO.Beta*z)) / float64(batch)
 			for ; row < ends[k+1]; row++ {
 				s := g
 				if row >= ends[k] {

@@ -69,7 +69,7 @@ func (t *Trainer) evaluate(ctx context.Context) (*Eval, bool, error) {
 			stop = t.cfg.Eval.Patience > 0 && t.bad >= t.cfg.Eval.Patience
 		}
 	}
-	if ev.Best && t.opt.Step < t.total && t.cfg.Checkpoint.Every > 0 {
+	if ev.Best && t.opt.Step < t.length.steps && t.cfg.Checkpoint.Every > 0 {
 		if err := t.saveBest(); err != nil {
 			return nil, false, err
 		}

@@ -48,6 +48,9 @@ func openModel(c *Config, dev device.Device, data *feed) (*subject, error) {
 	var err error
 	if m.Shape != nil {
 		s.cfg = m.Shape.config()
+		if err := c.checkPatterns(&s.cfg); err != nil {
+			return nil, err
+		}
 		if s.vocab, err = findVocabulary(c, nil, s.cfg.VocabSize, data); err != nil {
 			return nil, err
 		}
@@ -63,6 +66,10 @@ func openModel(c *Config, dev device.Device, data *feed) (*subject, error) {
 	s.base, err = catalog.Open(m.Base, catalog.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("model.base: %w", err)
+	}
+	if err := c.checkPatterns(&s.base.Checkpoint.Config); err != nil {
+		s.Close()
+		return nil, err
 	}
 	stored := s.base.Checkpoint.Config.VocabSize
 	if s.vocab, err = findVocabulary(c, s.base, stored, data); err != nil {

@@ -2,7 +2,6 @@ package train
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +19,8 @@ type Plan struct {
 	Params        int64   `json:"parameters"`
 	Trainable     int64   `json:"trainable_parameters"`
 	Steps         int     `json:"steps"`
-	TokensPerStep int64   `json:"tokens_per_step"` // at most: sequences × length
+	Epochs        float64 `json:"epochs,omitempty"` // passes over the data; 0 if they are not known
+	TokensPerStep int64   `json:"tokens_per_step"`  // at most: sequences × length
 	Tokens        int64   `json:"tokens"`
 	FLOPsPerToken float64 `json:"flops_per_token"`
 	FLOPs         float64 `json:"flops"`
@@ -72,16 +72,19 @@ func MakePlan(c *Config) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkPatterns(&m); err != nil {
+		return nil, err
+	}
 	stored := m.VocabSize
 	m.VocabSize = max(stored, c.Model.VocabSize)
 	if vocab != nil {
 		m.VocabSize = vocab.rows
 	}
-	steps, err := planSteps(c, data, dataErr, &assumed)
+	length, err := planLength(c, data, dataErr, &assumed)
 	if err != nil {
 		return nil, err
 	}
-	p := makePlan(c, m, stored, steps)
+	p := makePlan(c, m, stored, length)
 	if p.Assumed = assumed; vocab != nil {
 		p.Notes = vocab.notes
 	}
@@ -126,26 +129,6 @@ func knownShape(c *Config, err error, assumed *[]string) (checkpoint.Config, err
 	return checkpoint.Config{}, fmt.Errorf("model.base: %w", err)
 }
 
-func planSteps(c *Config, data *feed, dataErr error, assumed *[]string) (int, error) {
-	if c.Schedule.Steps > 0 {
-		return c.Schedule.Steps, nil
-	}
-	if c.Schedule.Tokens > 0 {
-		return wholeSteps(c.Schedule.Tokens/float64(c.Data.SequenceLength), c.Batch.Global, "keep"), nil
-	}
-	if dataErr == nil {
-		return epochSteps(c, data), nil
-	} else if c.Data.Examples == 0 {
-		return 0, fmt.Errorf("%w (a plan without the data needs data.examples)", dataErr)
-	}
-	*assumed = append(*assumed, fmt.Sprintf("the shards are not here; data.examples %d is taken for their samples", c.Data.Examples))
-	n := float64(c.Data.Examples)
-	if c.Data.HoldOut > 0 {
-		n -= math.Ceil(n * c.Data.HoldOut)
-	}
-	return wholeSteps(n*c.Schedule.Epochs, c.Batch.Global, c.Batch.LastPartial), nil
-}
-
 // flopsPerToken counts 6 × the parameters of all matrices that multiply (the
 // LM head included, the embedding look-up not) plus causal attention:
 // 6 × layers × heads × head size × length (half of the full square, forward and backward).
@@ -179,8 +162,8 @@ func adapterParams(l *LoRAConfig, c *checkpoint.Config) int64 {
 }
 
 // makePlan plans for the shape m, whose vocabulary had stored rows before it grew.
-func makePlan(c *Config, m checkpoint.Config, stored, steps int) Plan {
-	p := Plan{Name: c.Name, Params: m.Parameters(), Steps: steps}
+func makePlan(c *Config, m checkpoint.Config, stored int, l runLength) Plan {
+	p := Plan{Name: c.Name, Params: m.Parameters(), Steps: l.steps, Epochs: l.epochs}
 	p.Trainable = p.Params
 	if c.LoRA != nil || len(c.Model.Train) > 0 {
 		p.Trainable = 0
@@ -201,7 +184,7 @@ func makePlan(c *Config, m checkpoint.Config, stored, steps int) Plan {
 		p.Params += n
 	}
 	p.TokensPerStep = int64(c.Batch.Global) * int64(c.Data.SequenceLength)
-	p.Tokens = p.TokensPerStep * int64(steps)
+	p.Tokens = p.TokensPerStep * int64(l.steps)
 	p.FLOPsPerToken = flopsPerToken(&m, c.Data.SequenceLength)
 	if c.LoRA != nil {
 		// Frozen matrices have no derivative of their own: a third of their products is left out.

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -20,6 +21,7 @@ type Step struct {
 	Step         int     `json:"step"`
 	Total        int     `json:"total"`
 	Epoch        int     `json:"epoch"`
+	Epochs       float64 `json:"epochs"` // passes over the data behind this step
 	Loss         float64 `json:"loss"`
 	LR           float64 `json:"lr"`
 	GradNorm     float64 `json:"grad_norm"`
@@ -66,11 +68,27 @@ func (o *Observer) note(format string, args ...any) {
 // Result is the outcome of a run.
 type Result struct {
 	Steps       int
-	Loss        float64 // of the last step
+	Loss        float64 // of the last step; NaN if it is not known
 	ValidLoss   float64 // of the last evaluation; NaN if there was none
+	Finished    bool    // the run had its last step before: nothing was trained
 	Interrupted bool    // stopped by a signal, with a checkpoint written
 	EarlyStop   bool
 	PeakBytes   int // weights, gradients, optimiser state and tensors
+}
+
+// MarshalJSON writes null for what is not known.
+func (r Result) MarshalJSON() ([]byte, error) {
+	known := func(x float64) *float64 {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return nil
+		}
+		return &x
+	}
+	type plain Result
+	return json.Marshal(struct {
+		plain
+		Loss, ValidLoss *float64
+	}{plain(r), known(r.Loss), known(r.ValidLoss)})
 }
 
 // FaultError stops a run at a step whose numbers went bad.
@@ -101,8 +119,9 @@ type Trainer struct {
 	opt   *Optimizer
 	obs   Observer
 
-	total     int // steps of the whole run
+	length    runLength
 	seen      int64
+	loss      float64 // of the last step; NaN before the first
 	mean      float64 // running mean of the loss
 	best      float64 // lowest validation loss so far
 	bad       int     // evaluations since
@@ -124,7 +143,7 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if err := dev.SetCompute(compute); err != nil {
 		return nil, err
 	}
-	t := &Trainer{cfg: cfg, dev: dev, obs: obs, best: math.Inf(1), lastSaved: time.Now()}
+	t := &Trainer{cfg: cfg, dev: dev, obs: obs, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now()}
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return nil, err
 	}
@@ -152,8 +171,8 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 		t.Close()
 		return nil, err
 	}
-	t.total = t.steps()
-	if t.total < 1 {
+	t.length = cfg.length(t.windows)
+	if t.length.steps < 1 {
 		t.Close()
 		return nil, fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
 	}
@@ -164,7 +183,7 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if t.sub.base != nil {
 		stored = t.sub.base.Checkpoint.Config.VocabSize
 	}
-	t.plan = makePlan(cfg, t.sub.cfg, stored, t.total)
+	t.plan = makePlan(cfg, t.sub.cfg, stored, t.length)
 	if free, err := durable.FreeSpace(cfg.Output); err == nil && free < t.plan.Disk {
 		t.obs.note("%s has %d MB free; checkpoints and model may take %d MB", cfg.Output, free/1e6, t.plan.Disk/1e6)
 	}
@@ -185,43 +204,6 @@ func (t *Trainer) Close() {
 	}
 }
 
-// steps turns the schedule's length into optimiser steps. Epochs are
-// concatenated permutations: only the very end of the run may hold a partial
-// batch, which is dropped or kept. (The card's 131214 examples, 3 epochs and
-// batches of 256 make 1537.66: 1537 steps when it is dropped, 1538 when kept.)
-func (t *Trainer) steps() int {
-	s := &t.cfg.Schedule
-	switch {
-	case s.Steps > 0:
-		return s.Steps
-	case s.Epochs > 0 && t.prefs != nil:
-		return wholeSteps(s.Epochs*float64(len(t.prefs.pairs)), t.cfg.Batch.Global, t.cfg.Batch.LastPartial)
-	case s.Epochs > 0:
-		return epochSteps(t.cfg, t.data)
-	}
-	return wholeSteps(s.Tokens/float64(t.cfg.Data.SequenceLength), t.cfg.Batch.Global, "keep")
-}
-
-func epochSteps(c *Config, f *feed) int {
-	whole := int(c.Schedule.Epochs)
-	var windows float64
-	for e := range whole {
-		windows += float64(f.batcher.WindowCount(e))
-	}
-	if part := c.Schedule.Epochs - float64(whole); part > 0 {
-		windows += part * float64(f.batcher.WindowCount(whole))
-	}
-	return wholeSteps(windows, c.Batch.Global, c.Batch.LastPartial)
-}
-
-func wholeSteps(windows float64, global int, lastPartial string) int {
-	n := windows / float64(global)
-	if lastPartial == "keep" {
-		return int(math.Ceil(n - 1e-9))
-	}
-	return int(n + 1e-9)
-}
-
 // Run trains until the schedule ends, ctx is cancelled (a checkpoint is written at the next step border), or a fault
 // stops it.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {
@@ -231,7 +213,7 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	if t.obs.Start != nil {
 		t.obs.Start(t.plan)
 	}
-	res := &Result{ValidLoss: math.NaN(), Loss: math.NaN()}
+	res := &Result{ValidLoss: math.NaN(), Loss: t.loss, Finished: t.opt.Step >= t.length.steps}
 	finish := func(err error) (*Result, error) {
 		res.Steps, res.PeakBytes = t.opt.Step, t.PeakBytes()
 		return res, err
@@ -242,16 +224,17 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 			return finish(err)
 		}
 	}
-	for t.opt.Step < t.total {
+	for t.opt.Step < t.length.steps {
 		st, err := t.step()
 		if err != nil {
 			return finish(err)
 		}
+		t.loss = st.Loss
 		res.Loss = st.Loss
 		if t.obs.Step != nil {
 			t.obs.Step(*st)
 		}
-		if every := t.cfg.Eval.Every; every > 0 && t.opt.Step%every == 0 && t.opt.Step < t.total {
+		if every := t.cfg.Eval.Every; every > 0 && t.opt.Step%every == 0 && t.opt.Step < t.length.steps {
 			ev, stop, err := t.evaluate(ctx)
 			if err != nil && !errors.Is(err, context.Canceled) {
 				return finish(err)
@@ -271,7 +254,7 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 			}
 		}
 		if res.Interrupted {
-			t.obs.note("interrupted at step %d of %d; run the same command again to go on", t.opt.Step, t.total)
+			t.obs.note("interrupted at step %d of %d; run the same command again to go on", t.opt.Step, t.length.steps)
 			return finish(nil)
 		}
 	}
@@ -302,13 +285,11 @@ func (t *Trainer) step() (*Step, error) {
 	start := time.Now()
 	n := t.opt.Step + 1
 	windows := t.data.batcher.Next()
-	if t.cfg.Schedule.Epochs > 0 && t.cfg.Batch.LastPartial == "keep" && n == t.total {
-		windows = windows[:t.lastBatch(len(windows))]
-	}
+	windows = windows[:t.batchOf(n)]
 	if t.obs.Batch != nil {
 		t.obs.Batch(n, windows)
 	}
-	st := &Step{Step: n, Total: t.total, Epoch: t.data.batcher.Position().Epoch, LR: t.cfg.Schedule.LR(t.cfg.Optimizer.LR, n, t.total)}
+	st := &Step{Step: n, Total: t.length.steps, Epoch: t.data.batcher.Position().Epoch, Epochs: t.data.batcher.Epochs(), LR: t.cfg.Schedule.LR(t.cfg.Optimizer.LR, n, t.length.steps)}
 	for i := range windows {
 		st.Tokens += windows[i].Len()
 		st.LossTokens += windows[i].Loss()
@@ -371,18 +352,6 @@ func (t *Trainer) finishStep(st *Step, start time.Time) error {
 	st.TokensPerSec = float64(st.Tokens) / st.Seconds
 	st.TFLOPS = t.plan.FLOPsPerToken * st.TokensPerSec / 1e12
 	return nil
-}
-
-// lastBatch is the number of windows in the partial batch that ends the run.
-func (t *Trainer) lastBatch(full int) int {
-	var windows int
-	for e := range int(t.cfg.Schedule.Epochs) {
-		windows += t.data.batcher.WindowCount(e)
-	}
-	if rest := windows % t.cfg.Batch.Global; rest > 0 {
-		return min(rest, full)
-	}
-	return full
 }
 
 // maxEmpty is how many batches without a loss token are passed over.

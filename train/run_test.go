@@ -303,15 +303,6 @@ func TestBadRunsAreNamedErrors(t *testing.T) {
 	})
 }
 
-func TestStepsOfTheCard(t *testing.T) {
-	windows := 3.0 * 131214
-	for rule, want := range map[string]int{"drop": 1537, "keep": 1538} {
-		if got := wholeSteps(windows, 256, rule); got != want {
-			t.Errorf("%s: %d steps, want %d", rule, got, want)
-		}
-	}
-}
-
 func TestSchedules(t *testing.T) {
 	for _, c := range []struct {
 		s    ScheduleConfig

@@ -49,6 +49,7 @@ type state struct {
 	Total     int               `json:"total"`
 	Seen      int64             `json:"tokens_seen"`
 	Position  dataset.Position  `json:"data_position"`
+	Loss      *float64          `json:"loss,omitempty"` // of the last step
 	Mean      float64           `json:"loss_mean"`
 	Best      *float64          `json:"best_valid_loss"`
 	Bad       int               `json:"evaluations_since_best"`
@@ -153,12 +154,15 @@ func (t *Trainer) write(dir string) error {
 	if err := checkpoint.WriteSafetensors(filepath.Join(dir, optimizerFile), nil, moments); err != nil {
 		return err
 	}
-	s := state{Recipe: t.cfg.identity(), Tokenizer: t.sub.vocab.fingerprint, Data: t.dataIdentity(), Step: t.opt.Step, Total: t.total, Seen: t.seen, Mean: t.mean, Bad: t.bad}
+	s := state{Recipe: t.cfg.identity(), Tokenizer: t.sub.vocab.fingerprint, Data: t.dataIdentity(), Step: t.opt.Step, Total: t.length.steps, Seen: t.seen, Mean: t.mean, Bad: t.bad}
 	if t.data.batcher != nil {
 		s.Position = t.data.batcher.Position()
 	}
 	if !math.IsInf(t.best, 0) {
 		s.Best = &t.best
+	}
+	if !math.IsNaN(t.loss) && !math.IsInf(t.loss, 0) {
+		s.Loss = &t.loss
 	}
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -232,7 +236,7 @@ func (t *Trainer) resume() error {
 		}
 		return fmt.Errorf("resume from %s: %w", dir, err)
 	}
-	t.obs.note("resumed at step %d of %d", t.opt.Step, t.total)
+	t.obs.note("resumed at step %d of %d", t.opt.Step, t.length.steps)
 	return nil
 }
 
@@ -267,7 +271,7 @@ func (t *Trainer) read(dir string) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("%s: %w", stateFile, err)
 	}
-	if s.Recipe != t.cfg.identity() || s.Total != t.total {
+	if s.Recipe != t.cfg.identity() || s.Total != t.length.steps {
 		return fmt.Errorf("%w (step %d of %d); choose another output folder, or remove the checkpoints to start anew", errOtherRecipe, s.Step, s.Total)
 	}
 	if err := t.sameData(&s); err != nil {
@@ -299,6 +303,9 @@ func (t *Trainer) read(dir string) error {
 	t.opt.Step, t.seen, t.mean, t.bad = s.Step, s.Seen, s.Mean, s.Bad
 	if s.Best != nil {
 		t.best = *s.Best
+	}
+	if s.Loss != nil {
+		t.loss = *s.Loss
 	}
 	return nil
 }

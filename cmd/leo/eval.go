@@ -138,21 +138,17 @@ func eachDocument(path, field string, limit int64, f func(text string) error) er
 		if err != nil {
 			return err
 		}
-		v, err := row.Value()
+		text, err := rowText(&row, field)
 		if err != nil {
 			return err
 		}
-		t, ok := v.Get(field)
-		if !ok || t.Kind != rows.String {
-			return row.Errorf(field, "no text here; name the column with --field")
-		}
-		if t.Text == "" {
+		if text == "" {
 			continue
 		}
-		if err := f(t.Text); err != nil {
+		if err := f(text); err != nil {
 			return err
 		}
-		left -= int64(len(t.Text))
+		left -= int64(len(text))
 	}
 	return nil
 }

@@ -239,7 +239,8 @@ func newTokenizerStatsCmd() *cobra.Command {
 		Long: `Compare how tokenizers cut a text: tokens per word, character and byte.
 
 A word is what stands between white space. Speed is of one core, encoding alone.
-Text files may be .jsonl (see --field) or plain (a text per line), .gz or .zst.`,
+Files are JSON, JSONL, Parquet, CSV, TSV or YAML (see --field), known by their
+names, or plain text (a text per line), each also as .gz or .zst.`,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(texts) == 0 {
@@ -319,7 +320,7 @@ Text files may be .jsonl (see --field) or plain (a text per line), .gz or .zst.`
 	}
 	flags.add(cmd)
 	cmd.Flags().StringArrayVar(&texts, "text", nil, "file to measure on; may be given more than once")
-	cmd.Flags().StringVar(&field, "field", "text", "field of the JSON lines that holds the text")
+	cmd.Flags().StringVar(&field, "field", "text", "field of each row of a data file that holds the text")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print all counts as JSON")
 	return cmd
 }
@@ -336,6 +337,9 @@ type trainSummary struct {
 	Seconds    float64 `json:"seconds"`
 }
 
+// germanFrom is the size from which on a vocabulary has room for all of tokenizer.GermanCharacters.
+const germanFrom = 1000
+
 func newTokenizerTrainCmd() *cobra.Command {
 	var opt tokenizer.TrainOptions
 	var output, field string
@@ -346,8 +350,9 @@ func newTokenizerTrainCmd() *cobra.Command {
 		Short: "Learn a BPE vocabulary with byte fallback and write it as a SentencePiece model",
 		Long: `Learn a BPE vocabulary with byte fallback and write it as a SentencePiece model.
 
-Files are .jsonl (see --field) or plain text (a text per line), .gz or .zst, or -
-for standard input. The same text gives the same file, byte for byte, whatever
+Files are JSON, JSONL, Parquet, CSV, TSV or YAML (see --field), known by their
+names, or plain text (a text per line), each also as .gz or .zst; - is plain text from
+standard input. The same text gives the same file, byte for byte, whatever
 the order of lines and the number of workers.
 
 Ids 0, 1 and 2 are <unk>, <s> and </s>; the control tokens follow, then the
@@ -360,6 +365,9 @@ the single characters.`,
 			}
 			if opt.VocabSize == 0 {
 				return usageError{errors.New("--vocab-size is needed: how many ids to have in all")}
+			}
+			if !cmd.Flags().Changed("required-chars") && opt.VocabSize >= germanFrom {
+				opt.Required = tokenizer.GermanCharacters
 			}
 			if workers < 1 {
 				return usageError{fmt.Errorf("--workers is %d; it must be at least 1", workers)}
@@ -420,9 +428,10 @@ the single characters.`,
 	cmd.Flags().StringSliceVar(&opt.Control, "control", nil, "control tokens, comma-separated: never made from text")
 	cmd.Flags().StringSliceVar(&opt.UserDefined, "user-defined", nil, "tokens found wherever text has them, comma-separated")
 	cmd.Flags().Float64Var(&opt.Coverage, "character-coverage", 0.9995, "share of all characters that get a piece of their own")
-	cmd.Flags().StringVar(&opt.Required, "required-chars", "", "characters that get a piece however rare they are")
+	cmd.Flags().StringVar(&opt.Required, "required-chars", "",
+		fmt.Sprintf("characters that get a piece however rare they are (default, from %d ids on: ASCII and what German text needs: umlauts, quotes, dashes, €)", germanFrom))
 	cmd.Flags().IntVar(&opt.MaxPiece, "max-piece-length", 16, "longest piece, in characters")
-	cmd.Flags().StringVar(&field, "field", "text", "field of the JSON lines that holds the text")
+	cmd.Flags().StringVar(&field, "field", "text", "field of each row of a data file that holds the text")
 	cmd.Flags().IntVar(&workers, "workers", runtime.GOMAXPROCS(0), "goroutines that read and count")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was done as JSON")
 	return cmd

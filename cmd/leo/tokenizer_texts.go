@@ -2,8 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,124 +11,54 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
+	"leolm/dataset/rows"
+	"leolm/internal/unpack"
 )
 
-// A text of one line of a JSONL file, or of a whole plain file, is held in memory.
+// A text of one row of a data file, or of a whole plain file, is held in memory.
 const maxText = 1 << 30
 
-// openText opens a file that may be compressed (.gz, .zst); "-" is standard
-// input. base is the name without the compression's ending.
-func openText(path string) (r io.ReadCloser, base string, err error) {
-	if path == "-" {
-		return io.NopCloser(os.Stdin), "-", nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, "", err
-	}
-	base = path
-	var src io.Reader = f
-	switch {
-	case strings.HasSuffix(path, ".gz"):
-		base = strings.TrimSuffix(path, ".gz")
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			f.Close()
-			return nil, "", fmt.Errorf("%s: %w", path, err)
-		}
-		src = z
-	case strings.HasSuffix(path, ".zst"):
-		base = strings.TrimSuffix(path, ".zst")
-		z, err := zstd.NewReader(f)
-		if err != nil {
-			f.Close()
-			return nil, "", fmt.Errorf("%s: %w", path, err)
-		}
-		src = z.IOReadCloser()
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{src, f}, base, nil
+// textBatch is a piece of a file on its way to a worker: lines of a plain file, or rows of a data file.
+type textBatch struct {
+	lines []string
+	rows  []rows.Row
 }
 
 // eachText calls f with the texts of the files, on several goroutines: worker
-// says which one. A .jsonl file has a text in the given field of each line, any
-// other file is one text per line, its line break included.
+// says which one. A data file (JSON, JSONL, Parquet, CSV, TSV, YAML, by its name) has
+// a text in the given field of each row, or is a list of texts; any other file is
+// one text per line, its line break included. "-" is standard input, as a plain file.
 func eachText(ctx context.Context, paths []string, field string, workers int, f func(worker int, text string) error) error {
-	type batch struct {
-		path  string
-		line  int
-		jsonl bool
-		lines [][]byte
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	work := make(chan batch, workers)
+	work := make(chan textBatch, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			for b := range work {
-				for i, line := range b.lines {
-					text := string(line)
-					if b.jsonl {
-						var err error
-						if text, err = jsonField(line, field); err != nil {
-							cancel(fmt.Errorf("%s, line %d: %w", b.path, b.line+i, err))
-							return
-						}
-					}
-					if err := f(w, text); err != nil {
-						cancel(err)
-						return
-					}
+				if err := b.each(field, func(text string) error { return f(w, text) }); err != nil {
+					cancel(err)
+					return
 				}
 			}
 		})
 	}
-	send := func(b batch) bool {
+	send := func(b textBatch) error {
 		select {
 		case work <- b:
-			return true
+			return nil
 		case <-ctx.Done():
-			return false
-		}
-	}
-	read := func(path string) error {
-		r, base, err := openText(path)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		jsonl := strings.HasSuffix(base, ".jsonl") || strings.HasSuffix(base, ".ndjson")
-		in := bufio.NewReaderSize(r, 1<<20)
-		b := batch{path: path, line: 1, jsonl: jsonl}
-		size := 0
-		for n := 1; ; n++ {
-			line, err := readLine(in)
-			if err != nil && err != io.EOF {
-				return fmt.Errorf("%s, line %d: %w", path, n, err)
-			}
-			if len(line) > 0 && (!jsonl || len(strings.TrimSpace(string(line))) > 0) {
-				b.lines = append(b.lines, line)
-				size += len(line)
-			}
-			if size > 1<<18 || err == io.EOF || len(b.lines) > 0 && len(line) == 0 {
-				if len(b.lines) > 0 && !send(b) {
-					return context.Cause(ctx)
-				}
-				b, size = batch{path: path, line: n + 1, jsonl: jsonl}, 0
-			}
-			if err == io.EOF {
-				return nil
-			}
+			return context.Cause(ctx)
 		}
 	}
 	var err error
 	for _, path := range paths {
-		if err = read(path); err != nil {
+		if _, ok := rows.FormatOf(path); ok {
+			err = sendRows(path, send)
+		} else {
+			err = sendLines(path, send)
+		}
+		if err != nil {
 			break
 		}
 	}
@@ -138,6 +68,119 @@ func eachText(ctx context.Context, paths []string, field string, workers int, f 
 		return cause
 	}
 	return err
+}
+
+func (b *textBatch) each(field string, f func(text string) error) error {
+	for _, line := range b.lines {
+		if err := f(line); err != nil {
+			return err
+		}
+	}
+	for i := range b.rows {
+		text, err := rowText(&b.rows[i], field)
+		if err == nil {
+			err = f(text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rowText is the text in a field of a row, or the row where it is a text itself.
+func rowText(row *rows.Row, field string) (string, error) {
+	v, err := row.Value()
+	if err != nil {
+		return "", err
+	}
+	if text, ok := v.AsText(); ok {
+		return text, nil
+	}
+	if v.Kind != rows.Object {
+		return "", row.Errorf("", "want an object with a field %q, or a text; found %s", field, v.Kind)
+	}
+	got, ok := v.Get(field)
+	if !ok {
+		return "", row.Errorf("", "has no field %q; there are %s (choose one with --field)", field, strings.Join(v.Names, ", "))
+	}
+	text, ok := got.AsText()
+	if !ok {
+		return "", row.Errorf(field, "want text, found %s", got.Kind)
+	}
+	return text, nil
+}
+
+// sendRows cuts a data file into batches.
+func sendRows(path string, send func(textBatch) error) error {
+	const batchRows = 64
+	r, err := rows.Open(path, rows.Options{MaxRow: maxText})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	var b textBatch
+	for {
+		var row rows.Row
+		err := r.Next(&row)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if err == nil {
+			b.rows = append(b.rows, row)
+		}
+		if len(b.rows) == batchRows || err == io.EOF {
+			if err := send(b); err != nil {
+				return err
+			}
+			b = textBatch{}
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// sendLines cuts a plain file into batches.
+func sendLines(path string, send func(textBatch) error) error {
+	f := os.Stdin
+	if path != "-" {
+		var err error
+		if f, err = os.Open(path); err != nil {
+			return err
+		}
+		defer f.Close()
+	}
+	src, err := unpack.Reader(bufio.NewReaderSize(f, 256<<10))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	defer src.Close()
+	in := bufio.NewReaderSize(src, 1<<20)
+	var b textBatch
+	size := 0
+	for n := 1; ; n++ {
+		line, err := readLine(in)
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("%s, line %d: %w", path, n, err)
+		}
+		if bytes.IndexByte(line, 0) >= 0 {
+			return fmt.Errorf("%s, line %d: a zero byte: this is no plain text; data files are known by .jsonl, .json, .parquet, .csv, .tsv or .yaml in their names", path, n)
+		}
+		if len(line) > 0 {
+			b.lines = append(b.lines, string(line))
+			size += len(line)
+		}
+		if size > 1<<18 || err == io.EOF {
+			if err := send(b); err != nil {
+				return err
+			}
+			b, size = textBatch{}, 0
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
 }
 
 // readLine returns the next line with its line break, in memory of its own.
@@ -153,21 +196,4 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 			return line, err
 		}
 	}
-}
-
-// jsonField returns the text in a field of a JSON object.
-func jsonField(line []byte, field string) (string, error) {
-	var obj map[string]json.RawMessage
-	if err := json.Unmarshal(line, &obj); err != nil {
-		return "", err
-	}
-	raw, ok := obj[field]
-	if !ok {
-		return "", fmt.Errorf("has no field %q (choose another with --field)", field)
-	}
-	var text string
-	if err := json.Unmarshal(raw, &text); err != nil {
-		return "", fmt.Errorf("field %q holds no text", field)
-	}
-	return text, nil
 }

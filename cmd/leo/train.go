@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -84,7 +85,7 @@ func (l *trainLog) step(s train.Step) {
 	}
 	l.keep(report.Row{Step: int64(s.Step), Values: map[string]float64{
 		report.Loss: s.Loss, report.LearningRate: s.LR, report.GradNorm: s.GradNorm, report.TokensPerSecond: s.TokensPerSec,
-		"tokens_seen": float64(s.TokensSeen), "loss_tokens": s.LossTokens, "epoch": float64(s.Epoch), "tflops": s.TFLOPS,
+		"tokens_seen": float64(s.TokensSeen), "loss_tokens": s.LossTokens, "epoch": s.Epochs, "tflops": s.TFLOPS,
 	}})
 	speed := fmt.Sprintf("%.3f TFLOP/s", s.TFLOPS)
 	if l.peak > 0 {
@@ -96,8 +97,16 @@ func (l *trainLog) step(s train.Step) {
 	l.last = time.Now()
 	done := s.Step - l.first + 1
 	left := time.Duration(float64(time.Since(l.start)) / float64(done) * float64(s.Total-s.Step)).Round(time.Second)
-	fmt.Fprintf(l.w, "step %d/%d  loss %.4f  lr %.2e  norm %.3f  %.0f tokens/s  %s  left %s\n",
-		s.Step, s.Total, s.Loss, s.LR, s.GradNorm, s.TokensPerSec, speed, left)
+	fmt.Fprintf(l.w, "step %d/%d  loss %.4f  epoch %s  lr %.2e  norm %.3f  %.0f tokens/s  %s  left %s\n",
+		s.Step, s.Total, s.Loss, epochsOf(s.Epochs, l.plan.Epochs), s.LR, s.GradNorm, s.TokensPerSec, speed, left)
+}
+
+// epochsOf writes passes over the data, of so many in all where that is known.
+func epochsOf(done, all float64) string {
+	if all == 0 {
+		return fmt.Sprintf("%.2f", done)
+	}
+	return fmt.Sprintf("%.2f/%s", done, strconv.FormatFloat(math.Round(100*all)/100, 'f', -1, 64))
 }
 
 func (l *trainLog) eval(e train.Eval) {
@@ -222,13 +231,24 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 	if res.Interrupted {
 		return errSilent
 	}
-	valid := ""
-	if !math.IsNaN(res.ValidLoss) {
-		valid = fmt.Sprintf(", validation loss %.4f", res.ValidLoss)
-	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d steps, loss %.4f%s; peak memory %s; model in %s\n",
-		cfg.Name, res.Steps, res.Loss, valid, bytesText(int64(res.PeakBytes)), filepath.Join(cfg.Output, "model"))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; peak memory %s; model in %s\n",
+		cfg.Name, outcome(res), bytesText(int64(res.PeakBytes)), filepath.Join(cfg.Output, "model"))
 	return err
+}
+
+// outcome says what a run came to, as far as it is known.
+func outcome(res *train.Result) string {
+	text := fmt.Sprintf("%d steps", res.Steps)
+	if res.Finished {
+		text += ", finished before"
+	}
+	if !math.IsNaN(res.Loss) {
+		text += fmt.Sprintf(", loss %.4f", res.Loss)
+	}
+	if !math.IsNaN(res.ValidLoss) {
+		text += fmt.Sprintf(", validation loss %.4f", res.ValidLoss)
+	}
+	return text
 }
 
 // longRun is the work from which on the second that measuring the peak takes is little.

@@ -52,7 +52,11 @@ func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
 	}
 	fmt.Fprintf(w, "%s\n", p.Name)
 	fmt.Fprintf(w, "parameters     %s, %s of them trained\n", count(p.Params), count(p.Trainable))
-	fmt.Fprintf(w, "steps          %d of up to %d tokens (%.4g tokens)\n", p.Steps, p.TokensPerStep, float64(p.Tokens))
+	epochs := ""
+	if p.Epochs > 0 {
+		epochs = fmt.Sprintf(", %.4g epochs", p.Epochs)
+	}
+	fmt.Fprintf(w, "steps          %d of up to %d tokens (%.4g tokens%s)\n", p.Steps, p.TokensPerStep, float64(p.Tokens), epochs)
 	fmt.Fprintf(w, "FLOPs          %.3g (%.3g per token)\n", p.FLOPs, p.FLOPsPerToken)
 	m := &p.Memory
 	fmt.Fprintf(w, "memory         %s: weights %s, gradients %s, optimiser %s, activations %s, workspace %s\n", bytesText(m.Total()),

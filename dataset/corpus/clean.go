@@ -222,12 +222,9 @@ func (c *cleaner) apply(w *scratch, in *Input, d *doc, stats *PrepStats) (why, d
 	if f.Mojibake != "off" {
 		text, damage := textcheck.RepairMojibake(d.text)
 		if damage.Found() {
-			kind := "mojibake (Mac Roman)"
-			if damage.Latin > damage.MacRoman {
-				kind = "mojibake (Latin-1)"
-			}
+			kind := "mojibake (" + damage.Kind() + ")"
 			if f.Mojibake == "drop" {
-				return kind, fmt.Sprintf("%d sequences, the first is %q", damage.MacRoman+damage.Latin, damage.Sample)
+				return kind, fmt.Sprintf("%d sequences, the first is %q", damage.Count(), damage.Sample)
 			}
 			d.text = text
 			stats.repair(kind, len(text))

@@ -327,11 +327,22 @@ func TestRecipeErrors(t *testing.T) {
 		"tokenizer: t\ninputs: [{path: a}]\ndedup: {minhash: {bands: 0}}":                   "bands",
 		"tokenizer: t\ninputs: [{path: a}]\nfilters: {overlap: {files: [x], ngrams: [99]}}": "1 to 64",
 		"tokenizer: t\ninputs: [{path: a}]\non_error: ignore":                               "stop",
+		"tokenizer: t\ninputs: [{path: a}]\nfilters: {language: {keep: [de, alemannisch]}}": `"alemannisch" is no language that can be told`,
 	} {
 		p := filepath.Join(dir, "r.yaml")
 		os.WriteFile(p, []byte(yaml), 0o644)
 		if _, err := LoadRecipe(p, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", yaml, err, want)
 		}
+	}
+	// Codes of three letters are those that the filter's answers have.
+	p := filepath.Join(dir, "r.yaml")
+	os.WriteFile(p, []byte("tokenizer: t\ninputs: [{path: a}]\nfilters: {language: {keep: [deu, eng, sr]}}"), 0o644)
+	r, err := LoadRecipe(p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(r.Filters.Language.Keep, " "); got != "de en sh" {
+		t.Errorf("keeps %s, want de en sh", got)
 	}
 }

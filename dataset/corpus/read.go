@@ -10,10 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-
 	"leolm/dataset/rows"
+	"leolm/internal/unpack"
 )
 
 // A raw document is one row of an input, perhaps not yet decoded.
@@ -38,14 +36,13 @@ func (d *raw) decode(in *Input) error {
 	if v.Kind != rows.Object {
 		return d.rows.Errorf("", "is %s where an object with a field %q is expected", v.Kind, in.Text)
 	}
-	text, ok := v.Get(in.Text)
-	switch {
-	case !ok:
+	field, ok := v.Get(in.Text)
+	if !ok {
 		return d.rows.Errorf(in.Text, "is missing (the row has %s); name the text's column with text:", strings.Join(v.Names, ", "))
-	case text.Kind != rows.String:
-		return d.rows.Errorf(in.Text, "is %s where text is expected", text.Kind)
 	}
-	d.text = text.Text
+	if d.text, ok = field.AsText(); !ok {
+		return d.rows.Errorf(in.Text, "is %s where text is expected", field.Kind)
+	}
 	if key, ok := v.Get(in.Key); ok && in.Key != "" {
 		switch key.Kind {
 		case rows.String, rows.Number:
@@ -124,41 +121,24 @@ func (p *plain) Close() error {
 	return errors.Join(errs...)
 }
 
-type closeFunc func()
-
-func (f closeFunc) Close() error { f(); return nil }
-
 func (p *plain) decompress(br *bufio.Reader) (io.Reader, error) {
-	magic, err := br.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, fmt.Errorf("%s: %w", p.path, err)
+	src, err := unpack.Reader(br)
+	if err != nil {
+		return nil, p.errorf(0, err, "cannot read the file")
 	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(br)
-		if err != nil {
-			return nil, p.errorf(0, err, "the gzip header is damaged; fetch the file again")
-		}
-		return z, nil
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(256<<20))
-		if err != nil {
-			return nil, p.errorf(0, err, "the zstd header is damaged; fetch the file again")
-		}
-		p.close = append(p.close, closeFunc(z.Close))
-		return z, nil
-	}
-	return br, nil
+	p.close = append(p.close, src)
+	return src, nil
 }
 
 // errorf is a fatal error at a row.
 func (p *plain) errorf(row int64, err error, format string, args ...any) error {
 	e := &rows.Error{File: p.path, Row: row, What: fmt.Sprintf(format, args...), Fatal: true, Err: err}
+	var packed *unpack.Error
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		e.What, e.Err = "the file is cut off ("+e.What+"); fetch it again", nil
-	case errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader), errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, zstd.ErrMagicMismatch):
-		e.What = "the compressed file is damaged (" + e.What + "); fetch it again"
+	case errors.As(err, &packed):
+		e.What, e.Err = packed.What+" ("+e.What+")", packed.Err
 	}
 	return e
 }

@@ -77,8 +77,20 @@ type Length struct {
 
 // Language keeps documents in the wanted languages.
 type Language struct {
-	Keep    []string `yaml:"keep" default:"[de]" json:"keep"`
+	Keep    []string `yaml:"keep" default:"[de]" json:"keep"` // ISO 639-1 or -3
 	MinProb float64  `yaml:"min_prob" default:"0.5" check:"min=0,max=1" json:"min_prob"`
+}
+
+// Validate checks the languages and writes them as the filter's answers are.
+func (l *Language) Validate(fail func(key, format string, args ...any)) {
+	for i, tag := range l.Keep {
+		code, err := textcheck.LanguageCode(tag)
+		if err != nil {
+			fail(fmt.Sprintf("keep.%d", i), "%v", err)
+			continue
+		}
+		l.Keep[i] = code
+	}
 }
 
 // Quality: see textcheck.GopherQuality.

@@ -27,15 +27,7 @@ func (e *syntaxError) Error() string { return fmt.Sprintf("byte %d: %s", e.at, e
 // beyond the standard (NaN, Infinity) is accepted as a number; broken UTF-8
 // and lone surrogates are errors, because no tokenizer could encode them.
 func parseJSON(s string) (Value, error) {
-	if !utf8.ValidString(s) {
-		at := 0
-		for at < len(s) {
-			r, n := utf8.DecodeRuneInString(s[at:])
-			if r == utf8.RuneError && n == 1 {
-				break
-			}
-			at += n
-		}
+	if at := invalidUTF8(s); at >= 0 {
 		return Value{}, &syntaxError{at, fmt.Sprintf("byte 0x%02x is not valid UTF-8", s[at])}
 	}
 	p := jsonParser{s: s}
@@ -49,6 +41,20 @@ func parseJSON(s string) (Value, error) {
 		return Value{}, p.errorf("text after the end of the value")
 	}
 	return v, nil
+}
+
+// invalidUTF8 is the first byte of s that is not UTF-8, or -1.
+func invalidUTF8(s string) int {
+	if utf8.ValidString(s) {
+		return -1
+	}
+	for at := 0; ; {
+		r, n := utf8.DecodeRuneInString(s[at:])
+		if r == utf8.RuneError && n == 1 {
+			return at
+		}
+		at += n
+	}
 }
 
 type jsonParser struct {
@@ -104,6 +110,9 @@ func (p *jsonParser) value(depth int) (Value, error) {
 	}{{"null", Null}, {"true", Bool}, {"false", Bool}, {"NaN", Number}, {"Infinity", Number}} {
 		if strings.HasPrefix(p.s[p.i:], word.text) {
 			p.i += len(word.text)
+			if word.kind == Null {
+				return Value{}, nil
+			}
 			return Value{Kind: word.kind, Text: word.text}, nil
 		}
 	}

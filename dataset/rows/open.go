@@ -10,8 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
+	"leolm/internal/unpack"
 )
 
 // Options steer how a file is read. The zero value reads it by its name.
@@ -25,6 +24,9 @@ type Options struct {
 	// Path, of field names joined by dots, leads to the list whose items are
 	// the rows, in a JSON or YAML file that is one object.
 	Path string
+	// UsualPath is Path for files whose habit is known: a file that is not one
+	// object has its rows where any file has them.
+	UsualPath string
 	// Part, if set, is the piece of the file to read, as Cut gave it.
 	Part *Part
 	// MaxRow bounds the bytes of one row, and of a whole file where a format
@@ -111,15 +113,14 @@ func (r *Reader) Next(row *Row) error {
 	e = row.Errorf("", "cannot read on")
 	e.Fatal = true
 	e.Err = err
+	var packed *unpack.Error
 	switch {
 	case errors.Is(err, errTooLong):
 		e.What, e.Err = "the row is longer than the limit (max_row)", nil
 	case errors.Is(err, errUnclosed):
 		e.What, e.Err = errUnclosed.Error()+": a bracket or quote is not closed, or the file is cut off", nil
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		e.What = "the compressed file is cut off; fetch it again"
-	case errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader), errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, zstd.ErrMagicMismatch):
-		e.What = "the compressed file is damaged; fetch it again"
+	case errors.As(err, &packed):
+		e.What, e.Err = packed.What, packed.Err
 	}
 	return e
 }
@@ -152,33 +153,28 @@ func (r *Reader) start(f *os.File, opt Options) error {
 	return nil
 }
 
-// decompress looks at the first bytes and puts a decoder in front where they
-// are gzip's or zstd's. A byte order mark is dropped.
+// decompress puts a decoder in front of a compressed file and drops a byte
+// order mark.
 func (r *Reader) decompress(f io.Reader) (io.Reader, error) {
-	br := bufio.NewReaderSize(f, 256<<10)
-	magic, err := br.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, fmt.Errorf("%s: %w", r.path, err)
-	}
-	var src io.Reader = br
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(br)
-		if err != nil {
-			return nil, &Error{File: r.path, What: "the gzip header is damaged; fetch the file again", Fatal: true, Err: err}
-		}
-		src = z
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(256<<20))
-		if err != nil {
-			return nil, &Error{File: r.path, What: "the zstd header is damaged; fetch the file again", Fatal: true, Err: err}
-		}
-		r.close = append(r.close, func() error { z.Close(); return nil })
-		src = z
-	default:
-		return dropBOM(br), nil
+	src, err := r.unpacked(f)
+	if err != nil {
+		return nil, err
 	}
 	return dropBOM(bufio.NewReaderSize(src, 64<<10)), nil
+}
+
+// unpacked is the content of a file, compressed or not.
+func (r *Reader) unpacked(f io.Reader) (io.Reader, error) {
+	src, err := unpack.Reader(bufio.NewReaderSize(f, 256<<10))
+	var packed *unpack.Error
+	if errors.As(err, &packed) {
+		return nil, &Error{File: r.path, What: packed.What, Fatal: true, Err: packed.Err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.path, err)
+	}
+	r.close = append(r.close, src.Close)
+	return src, nil
 }
 
 func dropBOM(br *bufio.Reader) io.Reader {
@@ -238,16 +234,11 @@ func (r *Reader) startJSON(s *scanner, opt Options) error {
 	if !ok {
 		return &Error{File: r.path, What: "the file is empty; JSON is expected", Fatal: true}
 	}
+	if opt.Path == "" && first != '[' {
+		opt.Path = opt.UsualPath
+	}
 	if opt.Path != "" {
-		return r.startList(opt, func() (Value, int64, error) {
-			text, line, err := s.nextJSON()
-			if err != nil {
-				return Value{}, line, err
-			}
-			row := Row{File: r.path, Number: 1, Line: line, text: string(text)}
-			v, err := decodeJSON(&row)
-			return v, line, err
-		})
+		return r.startList(opt, func() (Value, int64, error) { return r.onlyJSON(s) })
 	}
 	if first != '[' {
 		r.next = func(row *Row) error {
@@ -311,9 +302,39 @@ func (r *Reader) startJSON(s *scanner, opt Options) error {
 	return nil
 }
 
+// onlyJSON decodes a file of one value.
+func (r *Reader) onlyJSON(s *scanner) (v Value, line int64, err error) {
+	text, line, err := s.nextJSON()
+	if err != nil {
+		return v, line, err
+	}
+	row := Row{File: r.path, Number: 1, Line: line, text: string(text)}
+	if v, err = decodeJSON(&row); err != nil {
+		return v, line, err
+	}
+	if err := s.skipSpace(""); err != nil {
+		return v, s.line, err
+	}
+	c, more, err := s.peek()
+	if more {
+		err = r.fatal(&Row{File: r.path, Line: s.line}, "found %q behind the value; a path to the rows leads into a file of one object (format: jsonl reads one a line)", c)
+	}
+	return v, line, err
+}
+
 func (r *Reader) fatal(row *Row, format string, args ...any) error {
 	e := row.Errorf("", format, args...)
 	e.Fatal = true
+	return e
+}
+
+// unreadable is an error of a file as a whole.
+func (r *Reader) unreadable(line int64, err error) error {
+	e := &Error{File: r.path, Line: line, What: "cannot read the file", Fatal: true, Err: err}
+	var packed *unpack.Error
+	if errors.As(err, &packed) {
+		e.What, e.Err = packed.What, packed.Err
+	}
 	return e
 }
 
@@ -330,9 +351,7 @@ func (r *Reader) startList(opt Options, load func() (Value, int64, error)) error
 		if errors.Is(err, errTooLong) {
 			return r.fatal(&row, "the file is longer than the limit of %d bytes (max_row)", opt.MaxRow)
 		}
-		e = row.Errorf("", "cannot read the file")
-		e.Fatal, e.Err = true, err
-		return e
+		return r.unreadable(line, err)
 	}
 	at := &v
 	if opt.Path != "" {

@@ -1,8 +1,6 @@
 package rows
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -11,9 +9,9 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
+
+	"leolm/internal/unpack"
 )
 
 // startParquet reads a Parquet file; one that is compressed as a whole is
@@ -115,12 +113,9 @@ func fromParquet(x any, order []string) Value {
 	case nil:
 		return Value{}
 	case string:
-		return Value{Kind: String, Text: x}
+		return textOrBytes(x)
 	case []byte:
-		if utf8.Valid(x) {
-			return Value{Kind: String, Text: string(x)}
-		}
-		return Value{Kind: String, Text: base64.StdEncoding.EncodeToString(x)}
+		return textOrBytes(string(x))
 	case bool:
 		return Value{Kind: Bool, Text: strconv.FormatBool(x)}
 	case map[string]any:
@@ -155,7 +150,7 @@ func fromParquet(x any, order []string) Value {
 	case []string:
 		v := Value{Kind: List, Items: make([]Value, len(x))}
 		for i, item := range x {
-			v.Items[i] = Value{Kind: String, Text: item}
+			v.Items[i] = textOrBytes(item)
 		}
 		return v
 	case float64:
@@ -164,6 +159,15 @@ func fromParquet(x any, order []string) Value {
 		return Value{Kind: Number, Text: strconv.FormatFloat(float64(x), 'g', -1, 32)}
 	}
 	return Value{Kind: Number, Text: fmt.Sprint(x)}
+}
+
+// textOrBytes goes by the content: some writers leave out that a column is text,
+// others write bytes into columns of text.
+func textOrBytes(s string) Value {
+	if !utf8.ValidString(s) {
+		return Value{Kind: Binary, Text: s}
+	}
+	return Value{Kind: String, Text: s}
 }
 
 // rawList recognises the group {list: [...]} that writers put around lists
@@ -182,30 +186,16 @@ func rawList(m map[string]any) (any, bool) {
 
 // unpack returns f itself, or a temporary file with its decompressed content.
 func (r *Reader) unpack(f *os.File) (*os.File, error) {
-	magic := make([]byte, 4)
-	if _, err := io.ReadFull(f, magic); err != nil {
+	var head [unpack.HeadLen]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil {
 		return nil, &Error{File: r.path, What: "too short for a Parquet file; fetch it again", Fatal: true, Err: err}
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	var src io.Reader
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			return nil, &Error{File: r.path, What: "the gzip header is damaged; fetch the file again", Fatal: true, Err: err}
-		}
-		src = z
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(256<<20))
-		if err != nil {
-			return nil, &Error{File: r.path, What: "the zstd header is damaged; fetch the file again", Fatal: true, Err: err}
-		}
-		defer z.Close()
-		src = z
-	default:
+	if unpack.Format(head[:]) == "" {
 		return f, nil
+	}
+	src, err := r.unpacked(f)
+	if err != nil {
+		return nil, err
 	}
 	tmp, err := os.CreateTemp("", "leo-parquet-*")
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"leolm/internal/unpack"
 )
 
 // A Part is a piece of a file: whole lines of an uncompressed JSONL file, or row
@@ -39,11 +41,10 @@ func Cut(path, format string, size int64) ([]Part, error) {
 	if size <= 0 || info.Size() <= size {
 		return nil, nil
 	}
-	var magic [4]byte
-	if _, err := f.ReadAt(magic[:], 0); err != nil {
+	var head [unpack.HeadLen]byte
+	if n, err := f.ReadAt(head[:], 0); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if bytes.HasPrefix(magic[:], []byte{0x1f, 0x8b}) || bytes.Equal(magic[:], []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+	} else if unpack.Format(head[:n]) != "" {
 		return nil, nil
 	}
 	var parts []Part

@@ -9,6 +9,8 @@
 package rows
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -24,19 +26,23 @@ const (
 	String
 	List
 	Object
+	Binary
 )
 
 // String names the kind with its article, as error messages need it.
 func (k Kind) String() string {
-	return [...]string{"nothing", "a truth value", "a number", "text", "a list", "an object"}[k]
+	return [...]string{"nothing", "a truth value", "a number", "text", "a list", "an object", "bytes that are not UTF-8"}[k]
 }
 
 // Value is a decoded cell, list or row.
 type Value struct {
 	Kind  Kind
-	Text  string   // String: the text; Number and Bool: as written
+	Text  string   // String: the text; Number and Bool: as written; Null: if Plain; Binary: the bytes
 	Names []string // Object: the names of Items, in file order
 	Items []Value  // List and Object
+	// Plain is of a YAML value that is no String but written without quotes, as
+	// YAML's texts are: where text is wanted, Text is it.
+	Plain bool
 }
 
 // Get returns the field of an object. Of fields with the same name the last
@@ -49,6 +55,10 @@ func (v *Value) Get(name string) (*Value, bool) {
 	}
 	return nil, false
 }
+
+// AsText is the value where text is wanted: a text, or what YAML writes without
+// quotes.
+func (v *Value) AsText() (string, bool) { return v.Text, v.Kind == String || v.Plain }
 
 // Row is one row of a file, not yet decoded where that takes time.
 type Row struct {
@@ -109,13 +119,15 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // AppendJSON appends the value as JSON, fields in their order. Numbers and
-// truth values come out as they were written.
+// truth values come out as they were written, bytes in base64.
 func (v *Value) AppendJSON(b []byte) []byte {
 	switch v.Kind {
 	case Null:
 		return append(b, "null"...)
 	case String:
 		return appendString(b, v.Text)
+	case Binary:
+		return append(base64.StdEncoding.AppendEncode(append(b, '"'), []byte(v.Text)), '"')
 	case List:
 		b = append(b, '[')
 		for i := range v.Items {
@@ -135,6 +147,11 @@ func (v *Value) AppendJSON(b []byte) []byte {
 			b = v.Items[i].AppendJSON(b)
 		}
 		return append(b, '}')
+	case Bool:
+		return append(b, strings.ToLower(v.Text)...)
+	}
+	if v.Plain && !json.Valid([]byte(v.Text)) { // 0431, 1_000, 0x1f, .inf
+		return appendString(b, v.Text)
 	}
 	return append(b, v.Text...)
 }

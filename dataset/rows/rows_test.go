@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
 )
 
 // show renders a value as compact JSON, with numbers and booleans as written.
@@ -155,7 +156,13 @@ func TestCSV(t *testing.T) {
 }
 
 func TestYAML(t *testing.T) {
-	expect(t, "a.yml", "categories: [x]\nconversations:\n- - Hallo\n  - 'Guten: Tag'\n- - 1\n  - mehr\n    davon\n", Options{Path: "conversations"}, `["Hallo","Guten: Tag"]`, `[1,"mehr davon"]`)
+	expect(t, "a.yml", "categories: [x]\nconversations:\n- - Hallo\n  - 'Guten: Tag'\n- - 1\n  - mehr\n    davon\n", Options{Path: "conversations"}, `3: ["Hallo","Guten: Tag"]`, `5: [1,"mehr davon"]`)
+	expect(t, "a.yml", "- {a: 1}\n--- {a: 2}\n---\n- {a: 3}\n", Options{}, `1: {"a":1}`, `2: {"a":2}`, `4: {"a":3}`)
+	expect(t, "a.yml", "x: &x {a: 1, b: 2}\nrows:\n- {<<: *x, b: 3}\n- {<<: [*x, {c: 4}]}\n", Options{Path: "rows"},
+		`3: {"a":1,"b":2,"b":3}`, `4: {"c":4,"a":1,"b":2}`)
+	expect(t, "a.yml", "rows: 1\n", Options{Path: "rows"}, `open: a.yml (line 1), column "rows": want a list of rows`)
+	expect(t, "a.yml", "x: 1\n", Options{Path: "rows"}, `open: a.yml (line 1), column "rows": there is no field "rows" on the path to the rows`)
+	expect(t, "a.yml", "- ? [1]\n  : 2\n- 3\n", Options{}, `a.yml: row 1 (line 1): cannot be used: line 1: the name of a field is a list or an object`, "3: 3")
 	got := readAll(write(t, "a.yaml", "a: [\nb: }"), Options{})
 	if len(got) != 1 || !strings.HasPrefix(got[0], "open: a.yaml: cannot read the file: not valid YAML: ") {
 		t.Errorf("got %q", got)
@@ -164,6 +171,109 @@ func TestYAML(t *testing.T) {
 	if len(got) != 1 || got[0] != "open: a.yaml: the file is longer than the limit of 100 bytes (max_row)" {
 		t.Errorf("got %q", got)
 	}
+}
+
+// TestYAMLAsWritten: where text is wanted, YAML's unquoted values are what stands
+// in the file (PyYAML's BaseLoader reads the same).
+func TestYAMLAsWritten(t *testing.T) {
+	for in, want := range map[string]struct {
+		kind Kind
+		text string // "-": none
+		json string
+	}{
+		"3.10":      {Number, "3.10", "3.10"},
+		"0431":      {Number, "0431", `"0431"`},
+		"1_000":     {Number, "1_000", `"1_000"`},
+		"0x1F":      {Number, "0x1F", `"0x1F"`},
+		"1e3":       {Number, "1e3", "1e3"},
+		"+49":       {Number, "+49", `"+49"`},
+		".inf":      {Number, ".inf", `".inf"`},
+		"12:30":     {String, "12:30", `"12:30"`},
+		"2023-10-3": {String, "2023-10-3", `"2023-10-3"`},
+		"no":        {String, "no", `"no"`},
+		"True":      {Bool, "True", "true"},
+		"Null":      {Null, "Null", "null"},
+		"~":         {Null, "~", "null"},
+		"":          {Null, "-", "null"},
+		`"3.10"`:    {String, "3.10", `"3.10"`},
+		"'Null'":    {String, "Null", `"Null"`},
+		"!!str 007": {String, "007", `"007"`},
+		"[]":        {List, "-", "[]"},
+	} {
+		r, err := Open(write(t, "a.yml", "- "+in+"\n"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		var row Row
+		if err := r.Next(&row); err != nil {
+			t.Fatal(err)
+		}
+		v, err := row.Value()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, ok := v.AsText()
+		if !ok {
+			text = "-"
+		}
+		if v.Kind != want.kind || text != want.text || string(v.AppendJSON(nil)) != want.json {
+			t.Errorf("%s: got %s %q %s, want %+v", in, v.Kind, text, v.AppendJSON(nil), want)
+		}
+	}
+	// JSON says itself what is text.
+	for _, in := range []string{"null", "3", "true"} {
+		v, err := parseJSON(in)
+		if text, ok := v.AsText(); err != nil || ok {
+			t.Errorf("JSON %s: taken for the text %q, %v", in, text, err)
+		}
+	}
+}
+
+// TestYAMLBounded: a few lines of YAML may stand for more than any memory holds.
+func TestYAMLBounded(t *testing.T) {
+	laughs := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+	for i := range 12 {
+		laughs += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.Repeat(fmt.Sprintf("*a%d,", i), 9)+fmt.Sprintf("*a%d", i))
+	}
+	for name, tc := range map[string]struct{ in, want string }{
+		"aliases":       {laughs + "rows:\n- *a12\n", "aliases make more than 100000 values"},
+		"loop":          {"a: &a [*a]\nrows:\n- *a\n", "nested deeper than 200 levels"},
+		"flow brackets": {strings.Repeat("[", 50_000), "not valid YAML"},
+		"block lists":   {"rows:\n" + strings.Repeat("- ", 300) + "x\n", "nested deeper than 200 levels"},
+	} {
+		got := readAll(write(t, "a.yml", tc.in), Options{Path: "rows"})
+		if len(got) != 1 || !strings.Contains(got[0], tc.want) {
+			t.Errorf("%s: got %.200q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+// TestUsualPath: where the rows are does not depend on compression or on a mark
+// at the beginning of the file.
+func TestUsualPath(t *testing.T) {
+	for _, content := range []string{`[{"a":1},{"a":2}]`, `{"rows":[{"a":1},{"a":2}]}`, " \n[{\"a\":1},{\"a\":2}]"} {
+		for _, mark := range []string{"", "\ufeff"} {
+			for _, kind := range []string{"", ".gz", ".zst"} {
+				data := mark + content
+				if kind != "" {
+					data = string(pack(t, kind, data))
+				}
+				got := readAll(write(t, "a.json"+kind, data), Options{UsualPath: "rows"})
+				for i := range got {
+					_, got[i], _ = strings.Cut(" "+got[i], "{")
+				}
+				if strings.Join(got, "|") != `"a":1}|"a":2}` {
+					t.Errorf("%q %q %q: got %q", kind, mark, content, got)
+				}
+			}
+		}
+	}
+	expect(t, "a.yml", "- {a: 1}\n", Options{UsualPath: "rows"}, `1: {"a":1}`)
+	expect(t, "a.yml", "rows: [{a: 1}]\n", Options{UsualPath: "rows"}, `1: {"a":1}`)
+	// What stands behind the one object is not dropped without a word.
+	expect(t, "a.json", "{\"rows\":[]}\n{\"rows\":[1]}", Options{UsualPath: "rows"},
+		"open: a.json (line 2): found '{' behind the value; a path to the rows leads into a file of one object (format: jsonl reads one a line)")
 }
 
 func pack(t *testing.T, kind, content string) []byte {
@@ -242,6 +352,42 @@ func TestParquet(t *testing.T) {
 	}
 }
 
+// TestParquetBytes: what is not UTF-8 is no text, whatever the column says it is.
+func TestParquetBytes(t *testing.T) {
+	type line struct {
+		Text  string   `parquet:"text"`
+		Raw   []byte   `parquet:"raw"`
+		Turns []string `parquet:"turns,list"`
+	}
+	path := filepath.Join(t.TempDir(), "a.parquet")
+	if err := parquet.WriteFile(path, []line{{"Öl", []byte("Öl"), []string{"ja", "n\xf6"}}, {"\xd6l", []byte("\xff"), nil}}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var got []string
+	for range 2 {
+		var row Row
+		if err := r.Next(&row); err != nil {
+			t.Fatal(err)
+		}
+		v, err := row.Value()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(v.AppendJSON(nil)))
+		if text, ok := v.Items[0].AsText(); ok != (row.Number == 1) {
+			t.Errorf("row %d: text %q is text: %v", row.Number, text, ok)
+		}
+	}
+	if want := `{"text": "Öl", "raw": "Öl", "turns": ["ja", "bvY="]}|{"text": "1mw=", "raw": "/w==", "turns": []}`; strings.Join(got, "|") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestOpen(t *testing.T) {
 	expect(t, "a.txt", "", Options{}, "open: a.txt: cannot tell the format from the name (want .parquet, .json, .jsonl, .csv, .tsv or .yaml, also with .gz or .zst); name the format in the mix")
 	expect(t, "a.txt", "1\n2", Options{Format: "jsonl"}, "1: 1", "2: 2")
@@ -273,6 +419,19 @@ func FuzzJSON(f *testing.F) {
 		}
 		if a, b := fmt.Sprint(std), fmt.Sprint(again); a != b {
 			t.Fatalf("%q: got %s, want %s", s, b, a)
+		}
+	})
+}
+
+// FuzzYAML: no panic, no endless loop, bounded memory.
+func FuzzYAML(f *testing.F) {
+	for _, s := range []string{"a: &a [*a]\n", "- ? [1]\n  : 2\n", "<<: [{a: 1}, &b {c: *b}]\n", "--- |\n x\n...\n--- !!binary =\n", strings.Repeat("[", 300), "\"\\x41\\U0001F327\"", "- - - 3.10\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := readAll(write(t, "f.yml", s), Options{MaxRow: 1 << 20})
+		if len(got) > len(s)+2 {
+			t.Fatalf("%d rows of %d bytes", len(got), len(s))
 		}
 	})
 }

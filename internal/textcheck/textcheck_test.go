@@ -27,6 +27,25 @@ func TestRepairMojibake(t *testing.T) {
 		{"‚ÄûHallo‚Äú ‚Äì gut‚Ä¶", "„Hallo“ – gut…", 1},
 		{"20Â°C kosten 5â‚¬", "20°C kosten 5€", 1},
 		{"ðŸ˜€", "😀", 1},
+		// Damaged twice: the second layer has weak sequences beside strong ones.
+		{"Die StraÃƒÅ¸e ist groÃƒÅ¸.", "Die Straße ist groß.", 2},
+		{"ÃƒÅ¸", "ß", 2},
+		{"StraÃƒÆ’Ã…Â¸e", "Straße", 3},
+		{"ma‚àö√º", "maß", 2},
+		{"fÃƒÂ¼r „Ä“", "für „Ä“", 2},
+		// Central European and DOS.
+		{"schĂ¶n, heiĂź, fĂĽr ein MĂ¤dchen", "schön, heiß, für ein Mädchen", 1},
+		{"schĂśn, heiĂ\u009f, fĂźr ein MĂ¤dchen", "schön, heiß, für ein Mädchen", 1},
+		{"KĂśrper", "Körper", 1},
+		{"Ăśber", "Über", 1},
+		{"Ă–ffne „Ăśbung“", "Öffne „Übung“", 1},
+		{"Sie sagt: â€žNeinâ€ś", "Sie sagt: „Nein“", 1},
+		{"sch├╢n, hei├ƒ, f├╝r ein M├ñdchen, 5 Γé¼", "schön, heiß, für ein Mädchen, 5 €", 1},
+		{"sch├Ân, hei├ƒ, f├╝r ein M├ñdchen, 5 Ôé¼", "schön, heiß, für ein Mädchen, 5 €", 1},
+		{"ΓÇ₧JaΓÇ£", "„Ja“", 1},
+		{"FĂRĂ „NIMIC” – VINĂ…", "FĂRĂ „NIMIC” – VINĂ…", 0},
+		{"├── a\n│   ├─┬─┐\n│   ╞═╪═╡\n└─┴─┘ ┬░┬", "├── a\n│   ├─┬─┐\n│   ╞═╪═╡\n└─┴─┘ ┬░┬", 0},
+		{"Γ, Δ und Ô; Á Â Ã Ä Å", "Γ, Δ und Ô; Á Â Ã Ä Å", 0},
 		// Healthy text stays: each of these has looked damaged to some rule.
 		{"Der Buchstabe „Ä“ und »Å«", "Der Buchstabe „Ä“ und »Å«", 0},
 		{"”Ähnlich“ – Öl", "”Ähnlich“ – Öl", 0},
@@ -53,16 +72,23 @@ func TestRepairMojibake(t *testing.T) {
 // the character sets.
 func TestRepairMojibakeRoundTrip(t *testing.T) {
 	text := "Größe, Äpfel, Öl, Übung, heiß; „so“ – ja… ‚nein‘ 5 € §3 10 °C café naïve Ærø ñ"
-	for name, cm := range map[string]*charmap.Charmap{"mac": charmap.Macintosh, "1252": charmap.Windows1252, "latin1": charmap.ISO8859_1} {
+	for name, cm := range map[string]*charmap.Charmap{"mac": charmap.Macintosh, "1252": charmap.Windows1252, "latin1": charmap.ISO8859_1,
+		"1250": charmap.Windows1250, "latin2": charmap.ISO8859_2, "437": charmap.CodePage437, "850": charmap.CodePage850} {
 		bad := text
-		for layers := 1; layers <= 2; layers++ {
-			var err error
-			if bad, err = cm.NewDecoder().String(bad); err != nil {
-				t.Fatal(err)
+		last := 3
+		if name != "mac" && name != "1252" && name != "latin1" {
+			last = 1
+		}
+		for layers := 1; layers <= last; layers++ {
+			var b strings.Builder
+			for i := range len(bad) {
+				r := cm.DecodeByte(bad[i])
+				if r == utf8.RuneError { // a hole of the character set, which decoders leave as it is
+					r = rune(bad[i])
+				}
+				b.WriteRune(r)
 			}
-			if strings.ContainsRune(bad, utf8.RuneError) { // a hole of the character set: lost for ever
-				break
-			}
+			bad = b.String()
 			got, d := RepairMojibake(bad)
 			if got != text || d.Layers != layers {
 				t.Errorf("%s, %d layers: %q → %q (%+v)", name, layers, bad, got, d)
@@ -72,7 +98,7 @@ func TestRepairMojibakeRoundTrip(t *testing.T) {
 }
 
 func FuzzRepairMojibake(f *testing.F) {
-	for _, s := range []string{"Bj√∂rn", "Ã¶Ã¶", "ÃƒÂ¶", "â€", "Ä“ √ ¬", "\xc3\x28", "ðŸ˜€"} {
+	for _, s := range []string{"Bj√∂rn", "Ã¶Ã¶", "ÃƒÂ¶", "â€", "Ä“ √ ¬", "Ă–Ăś├╢Γé¼", "ÃƒÅ¸", "\xc3\x28", "ðŸ˜€"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
