@@ -70,7 +70,7 @@ func ReadTokenizerFiles(path string) (TokenizerFiles, error) {
 		return nil, err
 	}
 	f := TokenizerFiles{}
-	config := map[string]any{"add_bos_token": false, "add_eos_token": false, "clean_up_tokenization_spaces": false}
+	config := map[string]any{"add_bos_token": t.AddBOS(), "add_eos_token": t.AddEOS(), "clean_up_tokenization_spaces": false}
 	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
 		f[fileTokenizerJSON] = data
 		config["tokenizer_class"] = "PreTrainedTokenizerFast"
@@ -191,6 +191,15 @@ func (f TokenizerFiles) Fingerprint() (string, error) {
 		return "", jsonError(fileLeo, f[fileLeo], err)
 	}
 	return l.Tokenizer, nil
+}
+
+// WithoutBOS returns the files saying that nothing is put in front of a text or behind it.
+func (f TokenizerFiles) WithoutBOS() (TokenizerFiles, error) {
+	out := maps.Clone(f)
+	return out, out.edit(fileConfig, func(m map[string]json.RawMessage) error {
+		m["add_bos_token"], m["add_eos_token"] = json.RawMessage("false"), json.RawMessage("false")
+		return nil
+	})
 }
 
 // ChatMarkers begin and end a turn of ChatML.

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -50,7 +51,10 @@ func findVocabulary(c *Config, base *catalog.Model, rows int, data *feed) (*voca
 	name := c.Model.Tokenizer
 	var err error
 	if name != "" {
-		v.files, err = checkpoint.ReadTokenizerFiles(name)
+		if v.files, err = checkpoint.ReadTokenizerFiles(name); err == nil && base == nil && isFile(name) {
+			// A lone file says nothing of BOS and EOS in prompts; the data say what belongs to a document.
+			v.files, err = v.files.WithoutBOS()
+		}
 	} else {
 		name = base.Name
 		v.files, err = base.Checkpoint.TokenizerFiles()
@@ -86,6 +90,11 @@ func findVocabulary(c *Config, base *catalog.Model, rows int, data *feed) (*voca
 		}
 	}
 	return v, nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // fitsBase checks a tokenizer that the recipe names in place of the base's own.
