@@ -3,7 +3,7 @@
 // the operations of a Llama forward pass, their derivatives and the values that
 // describe them; it does not know models (package llama), derivative bookkeeping
 // (package grad) or files (package checkpoint), and it imports no device: package
-// device/cpu is the first.
+// device/cpu is the first. Package device/devicetest says, as a test, what every device must do.
 //
 // Ops is what a forward pass is written against. A Device runs the operations;
 // grad.Tape implements the same interface by wrapping a device and recording.
