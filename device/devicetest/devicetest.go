@@ -539,8 +539,14 @@ func memory(s *suite) {
 	s.dev.Release(x)
 	s.dev.ResetPeak()
 	before := s.dev.Memory().Arena
+	seen := map[uint64]bool{}
 	for range 100 {
-		s.dev.Release(s.dev.New(64, 64))
+		x := s.dev.New(64, 64)
+		if seen[x.ID] {
+			s.Errorf("two tensors have the ID %d", x.ID)
+		}
+		seen[x.ID] = true
+		s.dev.Release(x)
 	}
 	if after := s.dev.Memory().Arena; after > before+4*4*64*64 {
 		s.Errorf("a hundred tensors of 16 KiB, one after another, take %d bytes", after-before)
