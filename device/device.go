@@ -3,7 +3,7 @@
 // the operations of a Llama forward pass, their derivatives and the values that
 // describe them; it does not know models (package llama), derivative bookkeeping
 // (package grad) or files (package checkpoint), and it imports no device: package
-// device/cpu is the first.
+// device/cpu is the first. Package device/devicetest says, as a test, what every device must do.
 //
 // Ops is what a forward pass is written against. A Device runs the operations;
 // grad.Tape implements the same interface by wrapping a device and recording.
@@ -31,7 +31,10 @@ import (
 // features. It comes from a device's arena and lives until its last Release.
 type Tensor struct {
 	Rows, Cols int
-	Impl       any // the device's own part
+	// ID tells a device's tensors apart, also those that are gone: a device may hand out a released Tensor again
+	// as another one.
+	ID   uint64
+	Impl any // the device's own part
 }
 
 func (t *Tensor) String() string { return fmt.Sprintf("[%d, %d]", t.Rows, t.Cols) }
@@ -302,9 +305,6 @@ type Device interface {
 	Read(t *Tensor, dst []float32)
 	// Retain adds a reference to t, to be given back by Release.
 	Retain(t *Tensor) *Tensor
-	// Recycle lets tensors that are released while it is on be used again as other ones: for
-	// those who keep no pointers to released tensors, as a tape does.
-	Recycle(on bool)
 	// SetCompute chooses the type that products of trainable weights are computed in: F32 or BF16
 	// (bf16 operands, float32 sums).
 	SetCompute(dt tensor.DType) error

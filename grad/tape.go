@@ -12,10 +12,10 @@ import (
 type Tape struct {
 	dev   device.Device
 	nodes []node
-	// needs holds the tensors through which a derivative must flow; grads
-	// what has arrived for them so far.
-	needs map[*device.Tensor]bool
-	grads map[*device.Tensor]*device.Tensor
+	// needs holds the IDs of the tensors through which a derivative must flow; grads
+	// what has arrived for them so far. Most of the tensors are gone by then.
+	needs map[uint64]bool
+	grads map[uint64]*device.Tensor
 	// recompute makes Segment forget its inside.
 	recompute bool
 	// heads are the LogProbs whose derivatives are not known yet.
@@ -25,7 +25,7 @@ type Tape struct {
 // node is one recorded operation: when the derivative of out is complete,
 // back passes it on. It owns dout.
 type node struct {
-	out   *device.Tensor
+	out   uint64
 	saved []*device.Tensor
 	back  func(dout *device.Tensor)
 }
@@ -33,20 +33,20 @@ type node struct {
 // New returns an empty tape on dev. With recompute, the inside of every
 // Segment is computed a second time in the backward pass instead of being kept.
 func New(dev device.Device, recompute bool) *Tape {
-	return &Tape{dev: dev, recompute: recompute, needs: map[*device.Tensor]bool{}, grads: map[*device.Tensor]*device.Tensor{}}
+	return &Tape{dev: dev, recompute: recompute, needs: map[uint64]bool{}, grads: map[uint64]*device.Tensor{}}
 }
 
 // record adds an operation whose result is out. saved are the tensors that back reads.
 func (t *Tape) record(out *device.Tensor, back func(dout *device.Tensor), saved ...*device.Tensor) {
-	t.needs[out] = true
+	t.needs[out.ID] = true
 	for _, s := range saved {
 		t.dev.Retain(s)
 	}
-	t.nodes = append(t.nodes, node{out: out, saved: saved, back: back})
+	t.nodes = append(t.nodes, node{out: out.ID, saved: saved, back: back})
 }
 
-// give adds d to the derivative of x and takes ownership of d.
-func (t *Tape) give(x, d *device.Tensor) {
+// give adds d to the derivative of tensor x and takes ownership of d.
+func (t *Tape) give(x uint64, d *device.Tensor) {
 	if d == nil {
 		return
 	}
@@ -71,7 +71,7 @@ func (t *Tape) Backward(seeds map[*device.Tensor]*device.Tensor) {
 	}
 	t.heads = t.heads[:0]
 	for x, d := range seeds {
-		t.give(x, t.dev.Retain(d))
+		t.give(x.ID, t.dev.Retain(d))
 	}
 	t.play()
 	for x, d := range t.grads {
@@ -110,9 +110,9 @@ func (t *Tape) Embed(table device.Weight, ids []int32) *device.Tensor {
 // RMSNorm implements device.Ops.
 func (t *Tape) RMSNorm(x *device.Tensor, gain device.Weight, eps float32) *device.Tensor {
 	y := t.dev.RMSNorm(x, gain, eps)
-	if needX := t.needs[x]; needX || gain.Trainable() {
+	if needX := t.needs[x.ID]; needX || gain.Trainable() {
 		t.record(y, func(dy *device.Tensor) {
-			t.give(x, t.dev.RMSNormGrad(x, gain, eps, dy, needX))
+			t.give(x.ID, t.dev.RMSNormGrad(x, gain, eps, dy, needX))
 			t.dev.Release(dy)
 		}, x)
 	}
@@ -129,17 +129,18 @@ func (t *Tape) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
 // LinearGroup implements device.Ops.
 func (t *Tape) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
 	t.dev.LinearGroup(ys, x, ws...)
-	needX, kept := t.needs[x], false
+	id, kept := x.ID, false
+	needX := t.needs[id]
 	for i, w := range ws {
 		y := ys[i]
 		switch {
 		case w.Trainable():
 			t.record(y, func(dy *device.Tensor) {
 				t.dev.LinearGradWeight(x, dy, w)
-				t.backLinear(x, w, dy, needX)
+				t.backLinear(id, w, dy, needX)
 			}, x)
 		case needX:
-			t.record(y, func(dy *device.Tensor) { t.backLinear(x, w, dy, needX) })
+			t.record(y, func(dy *device.Tensor) { t.backLinear(id, w, dy, needX) })
 		default:
 			continue
 		}
@@ -150,7 +151,7 @@ func (t *Tape) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.W
 	}
 }
 
-func (t *Tape) backLinear(x *device.Tensor, w device.Weight, dy *device.Tensor, needX bool) {
+func (t *Tape) backLinear(x uint64, w device.Weight, dy *device.Tensor, needX bool) {
 	if needX {
 		t.grads[x] = t.dev.LinearGradInput(dy, w, t.grads[x])
 	}
@@ -172,7 +173,7 @@ func (t *Tape) AddBias(x *device.Tensor, b device.Weight) *device.Tensor {
 // Rope implements device.Ops.
 func (t *Tape) Rope(x *device.Tensor, r *device.Rope, positions []int32) *device.Tensor {
 	x = t.dev.Rope(x, r, positions)
-	if t.needs[x] {
+	if t.needs[x.ID] {
 		t.inPlace(x, func(dx *device.Tensor) *device.Tensor { return t.dev.RopeGrad(dx, r, positions) })
 	}
 	return x
@@ -181,7 +182,8 @@ func (t *Tape) Rope(x *device.Tensor, r *device.Rope, positions []int32) *device
 // inPlace records an operation that changed x itself: back turns the
 // derivative with respect to the new x into that with respect to the old one.
 func (t *Tape) inPlace(x *device.Tensor, back func(dx *device.Tensor) *device.Tensor) {
-	t.record(x, func(dx *device.Tensor) { t.grads[x] = back(dx) })
+	id := x.ID
+	t.record(x, func(dx *device.Tensor) { t.grads[id] = back(dx) })
 }
 
 // Attention implements device.Ops, without a cache.
@@ -189,16 +191,16 @@ func (t *Tape) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *de
 	if spec.Cache != nil {
 		panic("grad: attention through a cache has no derivative")
 	}
-	if !t.needs[q] && !t.needs[k] && !t.needs[v] {
+	if !t.needs[q.ID] && !t.needs[k.ID] && !t.needs[v.ID] {
 		return t.dev.Attention(q, k, v, spec)
 	}
 	out, lse := t.dev.AttentionTrain(q, k, v, spec)
 	t.record(out, func(dout *device.Tensor) {
 		dq, dk, dv := t.dev.AttentionGrad(q, k, v, out, lse, dout, spec)
 		t.dev.Release(dout)
-		t.give(q, dq)
-		t.give(k, dk)
-		t.give(v, dv)
+		t.give(q.ID, dq)
+		t.give(k.ID, dk)
+		t.give(v.ID, dv)
 	}, q, k, v, out, lse)
 	t.dev.Release(lse)
 	t.dev.DowncastSaved(q)
@@ -210,12 +212,12 @@ func (t *Tape) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *de
 // SwiGLU implements device.Ops.
 func (t *Tape) SwiGLU(gate, up *device.Tensor) *device.Tensor {
 	y := t.dev.SwiGLU(gate, up)
-	if t.needs[gate] || t.needs[up] {
+	if t.needs[gate.ID] || t.needs[up.ID] {
 		t.record(y, func(dy *device.Tensor) {
 			dg, du := t.dev.SwiGLUGrad(gate, up, dy)
 			t.dev.Release(dy)
-			t.give(gate, dg)
-			t.give(up, du)
+			t.give(gate.ID, dg)
+			t.give(up.ID, du)
 		}, gate, up)
 		t.dev.DowncastSaved(gate)
 		t.dev.DowncastSaved(up)
@@ -226,15 +228,15 @@ func (t *Tape) SwiGLU(gate, up *device.Tensor) *device.Tensor {
 // Add implements device.Ops.
 func (t *Tape) Add(x, y *device.Tensor, s float32) *device.Tensor {
 	z := t.dev.Add(x, y, s)
-	if t.needs[x] || t.needs[y] {
+	if ofX, ofY := x.ID, y.ID; t.needs[ofX] || t.needs[ofY] {
 		t.record(z, func(dz *device.Tensor) {
 			dy := t.dev.Retain(dz)
-			if s != 1 && t.needs[y] {
+			if s != 1 && t.needs[ofY] {
 				t.dev.Release(dy)
 				dy = t.dev.Add(dz, dz, s-1)
 			}
-			t.give(y, dy)
-			t.give(x, dz)
+			t.give(ofY, dy)
+			t.give(ofX, dz)
 		})
 	}
 	return z
@@ -242,15 +244,15 @@ func (t *Tape) Add(x, y *device.Tensor, s float32) *device.Tensor {
 
 // DoRA implements device.Ops.
 func (t *Tape) DoRA(base, low *device.Tensor, d *device.DoRA) *device.Tensor {
-	if !t.needs[base] && !t.needs[low] && !d.Magnitude.Trainable() {
+	if !t.needs[base.ID] && !t.needs[low.ID] && !d.Magnitude.Trainable() {
 		return t.dev.DoRA(base, low, d)
 	}
 	y, lengths := t.dev.DoRATrain(base, low, d)
 	t.record(y, func(dy *device.Tensor) {
 		db, dl := t.dev.DoRAGrad(base, low, lengths, d, dy)
 		t.dev.Release(dy)
-		t.give(base, db)
-		t.give(low, dl)
+		t.give(base.ID, db)
+		t.give(low.ID, dl)
 	}, base, low, lengths)
 	t.dev.Release(lengths)
 	return y
@@ -259,9 +261,9 @@ func (t *Tape) DoRA(base, low *device.Tensor, d *device.DoRA) *device.Tensor {
 // Dropout implements device.Ops.
 func (t *Tape) Dropout(x *device.Tensor, p float32, seed uint64) *device.Tensor {
 	y := t.dev.Dropout(x, p, seed)
-	if t.needs[x] {
+	if id := x.ID; t.needs[id] {
 		t.record(y, func(dy *device.Tensor) {
-			t.give(x, t.dev.Dropout(dy, p, seed))
+			t.give(id, t.dev.Dropout(dy, p, seed))
 			t.dev.Release(dy)
 		})
 	}
@@ -271,8 +273,8 @@ func (t *Tape) Dropout(x *device.Tensor, p float32, seed uint64) *device.Tensor 
 // Noise implements device.Ops.
 func (t *Tape) Noise(x *device.Tensor, scales []float32, seed uint64) *device.Tensor {
 	y := t.dev.Noise(x, scales, seed)
-	if t.needs[x] {
-		t.record(y, func(dy *device.Tensor) { t.give(x, dy) })
+	if id := x.ID; t.needs[id] {
+		t.record(y, func(dy *device.Tensor) { t.give(id, dy) })
 	}
 	return y
 }
@@ -280,10 +282,10 @@ func (t *Tape) Noise(x *device.Tensor, scales []float32, seed uint64) *device.Te
 // Gather implements device.Ops.
 func (t *Tape) Gather(x *device.Tensor, rows []int32) *device.Tensor {
 	y := t.dev.Gather(x, rows)
-	if t.needs[x] {
+	if id := x.ID; t.needs[id] {
 		total := x.Rows
 		t.record(y, func(dy *device.Tensor) {
-			t.give(x, t.dev.GatherGrad(dy, rows, total))
+			t.give(id, t.dev.GatherGrad(dy, rows, total))
 			t.dev.Release(dy)
 		})
 	}
@@ -294,12 +296,12 @@ func (t *Tape) Gather(x *device.Tensor, rows []int32) *device.Tensor {
 // computed here, in the same sweep, as if the loss were added to the total
 // with factor 1; whoever needs another factor puts it into weights.
 func (t *Tape) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int) device.CrossEntropy {
-	needH := t.needs[hidden]
+	needH := t.needs[hidden.ID]
 	if !needH && !w.Trainable() {
 		return t.dev.LinearCrossEntropy(hidden, w, targets, weights, vocab)
 	}
 	ce, dh := t.dev.LinearCrossEntropyGrad(hidden, w, targets, weights, vocab, needH)
-	t.give(hidden, dh)
+	t.give(hidden.ID, dh)
 	return ce
 }
 
@@ -317,7 +319,7 @@ type LogProbs struct {
 // in Backward.
 func (t *Tape) LogProbs(hidden *device.Tensor, w device.Weight, targets []int32, mask []float32, vocab int) *LogProbs {
 	l := &LogProbs{Values: t.dev.LinearCrossEntropy(hidden, w, targets, mask, vocab).LogProbs, Grad: make([]float32, len(targets))}
-	needH := t.needs[hidden]
+	needH := t.needs[hidden.ID]
 	if !needH && !w.Trainable() {
 		return l
 	}
@@ -328,7 +330,7 @@ func (t *Tape) LogProbs(hidden *device.Tensor, w device.Weight, targets []int32,
 			weights[i] = -g // the cross-entropy is −Σ weight·log p
 		}
 		_, dh := t.dev.LinearCrossEntropyGrad(hidden, w, targets, weights, vocab, needH)
-		t.give(hidden, dh)
+		t.give(hidden.ID, dh)
 		t.dev.Release(hidden)
 	})
 	return l
@@ -342,14 +344,14 @@ func (t *Tape) Segment(x *device.Tensor, f func(ops device.Ops, x *device.Tensor
 	y := f(t.dev, x)
 	t.record(y, func(dy *device.Tensor) {
 		inner := New(t.dev, false)
-		if t.needs[x] {
-			inner.needs[x] = true
+		if t.needs[x.ID] {
+			inner.needs[x.ID] = true
 		}
 		again := f(inner, x)
-		inner.grads[again] = dy
+		inner.grads[again.ID] = dy
 		inner.play()
 		t.dev.Release(again)
-		t.give(x, inner.grads[x])
+		t.give(x.ID, inner.grads[x.ID])
 	}, x)
 	return y
 }

@@ -246,8 +246,6 @@ func (e *Engine) hidden(feeds []Feed, wanted []int32) (*device.Tensor, error) {
 		}
 		b.IDs = append(b.IDs, f.IDs...)
 	}
-	e.dev.Recycle(true)
-	defer e.dev.Recycle(false)
 	h := e.model.Forward(e.dev, b)
 	for _, f := range feeds {
 		f.Session.ids = append(f.Session.ids, f.IDs...)
@@ -281,8 +279,6 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.dev.Recycle(true)
-	defer e.dev.Recycle(false)
 	logits := e.head(h)
 	e.release(h)
 	return logits, nil

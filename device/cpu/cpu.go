@@ -239,15 +239,23 @@ func mat(t *device.Tensor) *matrix {
 func (d *Device) New(rows, cols int) *device.Tensor { return &d.alloc(rows, cols).Tensor }
 
 func (d *Device) alloc(rows, cols int) *matrix {
-	m := d.headers.take()
-	*m = matrix{Tensor: device.Tensor{Rows: rows, Cols: cols, Impl: m}, refs: 1, f32: d.take32(rows * cols)}
+	m := d.matrix(rows, cols)
+	m.f32 = d.take32(rows * cols)
 	return m
 }
 
-// headers are matrices that were released while recycling is on. They rest behind others
+// matrix makes a tensor without values.
+func (d *Device) matrix(rows, cols int) *matrix {
+	m := d.headers.take()
+	d.headers.made++
+	*m = matrix{Tensor: device.Tensor{Rows: rows, Cols: cols, ID: d.headers.made, Impl: m}, refs: 1}
+	return m
+}
+
+// headers are matrices that were released, so that decoding allocates none. They rest behind others
 // before they are used again, so that a use after the release is still found out, mostly.
 type headers struct {
-	on          bool
+	made        uint64 // IDs given so far
 	ring        [256]*matrix
 	first, held int
 }
@@ -256,7 +264,7 @@ type headers struct {
 const headersRest = 64
 
 func (h *headers) take() *matrix {
-	if !h.on || h.held <= headersRest {
+	if h.held <= headersRest {
 		return new(matrix)
 	}
 	t := h.ring[h.first]
@@ -265,19 +273,16 @@ func (h *headers) take() *matrix {
 }
 
 func (h *headers) give(t *matrix) {
-	if h.on && h.held < len(h.ring) {
+	if h.held < len(h.ring) {
 		h.ring[(h.first+h.held)%len(h.ring)] = t
 		h.held++
 	}
 }
 
-// Recycle implements device.Device.
-func (d *Device) Recycle(on bool) { d.headers.on = on }
-
 // newHalf makes a tensor that holds bf16 only: what products alone will read.
 func (d *Device) newHalf(rows, cols int) *matrix {
-	m := &matrix{refs: 1, h: d.take16(rows * cols)}
-	m.Tensor = device.Tensor{Rows: rows, Cols: cols, Impl: m}
+	m := d.matrix(rows, cols)
+	m.h = d.take16(rows * cols)
 	return m
 }
 

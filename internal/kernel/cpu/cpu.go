@@ -1,11 +1,11 @@
-// Package cpu owns the one global fact of the process: which instruction set
-// level the kernels use. It is read once at start-up; kernels choose their
+// Package cpu owns the one global fact of the process: which instruction sets
+// the kernels use. It is read once at start-up; kernels choose their
 // implementation from it and nothing else.
 //
-// The environment variable LEO_CPU forces a level at or below what the machine
-// has (generic, avx2, avx512, vnni, bf16; neon on arm64), so that tests can run all of them
-// on one machine. Asking for more than the machine has is an error that
-// Check reports; the process then runs at the detected level.
+// A processor is a set of features. LEO_CPU names a set that the machine must
+// have (generic, avx2, avx512, vnni, bf16; neon on arm64), so that tests can run
+// all of them on one machine. Asking for more than the machine has is an error
+// that Check reports; the process then uses all that was detected.
 package cpu
 
 import (
@@ -15,28 +15,62 @@ import (
 	"strings"
 )
 
-// Level is an instruction set level. Each level on amd64 includes those below it.
-type Level uint8
+// Features is a set of the instruction set extensions that kernels are written for.
+type Features uint32
 
-// The levels. AVX2 stands for AVX2+FMA+F16C, AVX512 for F+BW+VL+DQ, VNNI adds
-// VPDPBUSD and BF16 adds VDPBF16PS. NEON stands for arm64 with the dot product extension.
+// The features. Each is tested for by itself; presets say which of them come together.
 const (
-	Generic Level = iota
-	AVX2
-	AVX512
-	VNNI
-	BF16
-	NEON
+	AVX2   Features = 1 << iota // with FMA and F16C
+	AVX512                      // F, BW, VL and DQ
+	VNNI                        // VPDPBUSD on AVX-512
+	BF16                        // VDPBF16PS on AVX-512
+	NEON                        // arm64 with the dot product extension
+
+	Generic Features = 0 // plain Go
 )
 
-var names = map[Level]string{Generic: "generic", AVX2: "avx2", AVX512: "avx512", VNNI: "vnni", BF16: "bf16", NEON: "neon"}
+// features are the names of single features.
+var features = []named{{"avx2", AVX2}, {"avx512", AVX512}, {"vnni", VNNI}, {"bf16", BF16}, {"neon", NEON}}
 
-func (l Level) String() string { return names[l] }
+// presets are the sets that LEO_CPU can name, those of one architecture in the order of what they hold.
+var presets = []named{
+	{"generic", Generic},
+	{"avx2", AVX2},
+	{"avx512", AVX2 | AVX512},
+	{"vnni", AVX2 | AVX512 | VNNI},
+	{"bf16", AVX2 | AVX512 | VNNI | BF16},
+	{"neon", NEON},
+}
 
-// Detected is the best level of this machine, Active the one in use.
+type named struct {
+	name string
+	set  Features
+}
+
+// Has tells whether f holds all of g.
+func (f Features) Has(g Features) bool { return f&g == g }
+
+// String is the name of the largest preset in f, with what goes beyond it: "vnni", "avx512+bf16".
+func (f Features) String() string {
+	best := presets[0]
+	for _, p := range presets {
+		if f.Has(p.set) {
+			best = p
+		}
+	}
+	text := best.name
+	for _, x := range features {
+		if f&^best.set&x.set != 0 {
+			text += "+" + x.name
+		}
+	}
+	return text
+}
+
+// Detected is what this machine has, Active what is in use.
 var (
-	Detected Level
-	Active   Level
+	Detected Features
+	Active   Features
 	forceErr error
 )
 
@@ -45,42 +79,41 @@ func init() {
 	Active, forceErr = choose(os.Getenv("LEO_CPU"), Detected)
 }
 
-// Check returns an error if LEO_CPU names no level or one that this machine lacks.
+// Check returns an error if LEO_CPU names no preset or one that this machine lacks.
 func Check() error { return forceErr }
 
-// Has tells whether the active level includes l.
-func Has(l Level) bool {
-	if l == NEON || Active == NEON {
-		return l == Active || l == Generic
+// Has tells whether f is in use.
+func Has(f Features) bool { return Active.Has(f) }
+
+// Presets lists the presets that this machine can run, generic first, and what it has last: for tests over all of them.
+func Presets() []Features {
+	var sets []Features
+	for _, p := range presets {
+		if Detected.Has(p.set) {
+			sets = append(sets, p.set)
+		}
 	}
-	return Active >= l
+	if sets[len(sets)-1] != Detected {
+		sets = append(sets, Detected)
+	}
+	return sets
 }
 
-// Levels lists what this machine can run, generic first: for tests over all levels.
-func Levels() []Level {
-	if Detected == NEON {
-		return []Level{Generic, NEON}
-	}
-	var ls []Level
-	for l := Generic; l <= Detected; l++ {
-		ls = append(ls, l)
-	}
-	return ls
-}
-
-func choose(name string, best Level) (Level, error) {
+func choose(name string, detected Features) (Features, error) {
 	name = strings.ToLower(strings.TrimSpace(name))
 	if name == "" {
-		return best, nil
+		return detected, nil
 	}
-	for l, n := range names {
-		if n != name {
-			continue
+	var known []string
+	for _, p := range presets {
+		if p.name == name && detected.Has(p.set) {
+			return p.set, nil
 		}
-		if l == Generic || l == best || (best != NEON && l != NEON && l < best) {
-			return l, nil
+		if p.name == name {
+			return detected, fmt.Errorf("LEO_CPU=%s: this machine (%s) has only %v; unset it or choose a lower level", name, runtime.GOARCH, detected)
 		}
-		return best, fmt.Errorf("LEO_CPU=%s: this machine (%s) has only %s; unset it or choose a lower level", name, runtime.GOARCH, best)
+		known = append(known, p.name)
 	}
-	return best, fmt.Errorf("LEO_CPU=%q is not a level: use generic, avx2, avx512, vnni, bf16 or neon", name)
+	last := len(known) - 1
+	return detected, fmt.Errorf("LEO_CPU=%q is not a level: use %s or %s", name, strings.Join(known[:last], ", "), known[last])
 }

@@ -2,7 +2,7 @@ package cpu
 
 import "golang.org/x/sys/cpu"
 
-func detect() Level {
+func detect() Features {
 	if cpu.ARM64.HasASIMDDP {
 		return NEON
 	}

@@ -2,4 +2,4 @@
 
 package cpu
 
-func detect() Level { return Generic }
+func detect() Features { return Generic }

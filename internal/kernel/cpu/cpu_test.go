@@ -2,24 +2,58 @@ package cpu
 
 import "testing"
 
+const all = AVX2 | AVX512 | VNNI | BF16
+
 func TestChoose(t *testing.T) {
 	for _, c := range []struct {
 		name       string
-		best, want Level
+		best, want Features
 		fails      bool
 	}{
-		{"", BF16, BF16, false},
-		{"generic", BF16, Generic, false},
-		{" AVX2 ", BF16, AVX2, false},
+		{"", all, all, false},
+		{"generic", all, Generic, false},
+		{" AVX2 ", all, AVX2, false},
+		{"vnni", all, AVX2 | AVX512 | VNNI, false},
 		{"avx512", AVX2, AVX2, true},
-		{"neon", BF16, BF16, true},
+		{"neon", all, all, true},
 		{"avx2", NEON, NEON, true},
+		{"neon", NEON, NEON, false},
 		{"generic", NEON, Generic, false},
-		{"sse9", VNNI, VNNI, true},
+		{"sse9", AVX2 | AVX512 | VNNI, AVX2 | AVX512 | VNNI, true},
+		// A processor that has one extension and not the one that usually comes before it.
+		{"", AVX2 | AVX512 | BF16, AVX2 | AVX512 | BF16, false},
+		{"bf16", AVX2 | AVX512 | BF16, AVX2 | AVX512 | BF16, true},
+		{"avx512", AVX2 | AVX512 | BF16, AVX2 | AVX512, false},
 	} {
 		got, err := choose(c.name, c.best)
 		if got != c.want || (err != nil) != c.fails {
 			t.Errorf("choose(%q, %v) = %v, %v", c.name, c.best, got, err)
+		}
+	}
+}
+
+func TestString(t *testing.T) {
+	for f, want := range map[Features]string{
+		Generic: "generic", AVX2: "avx2", AVX2 | AVX512: "avx512", AVX2 | AVX512 | VNNI: "vnni", all: "bf16", NEON: "neon",
+		AVX2 | AVX512 | BF16: "avx512+bf16", VNNI: "generic+vnni",
+	} {
+		if got := f.String(); got != want {
+			t.Errorf("%b is %q, want %q", f, got, want)
+		}
+	}
+}
+
+func TestPresets(t *testing.T) {
+	saved := Detected
+	defer func() { Detected = saved }()
+	for _, c := range []struct {
+		have Features
+		n    int
+	}{{Generic, 1}, {AVX2, 2}, {all, 5}, {AVX2 | AVX512 | BF16, 4}, {NEON, 2}} {
+		Detected = c.have
+		got := Presets()
+		if len(got) != c.n || got[0] != Generic || got[len(got)-1] != c.have {
+			t.Errorf("%v: presets %v", c.have, got)
 		}
 	}
 }

@@ -59,8 +59,8 @@ func BenchmarkMul(b *testing.B) {
 		p32, p16, a16 := make([]float32, PackedLenF32(n, k)), make([]uint16, PackedLenBF16(n, k)), toBF16(a)
 		PackF32(p32, bb, 1, k, n, k, 0, Panels(n))
 		PackBF16FromF32(p16, bb, 1, k, n, k, 0, Panels(n))
-		for _, l := range cpu.Levels() {
-			if l == cpu.Generic || l == cpu.VNNI {
+		for _, l := range cpu.Presets() {
+			if l == cpu.Generic || l.Has(cpu.VNNI) && !l.Has(cpu.BF16) {
 				continue
 			}
 			use(l)
@@ -75,7 +75,7 @@ func BenchmarkMul(b *testing.B) {
 					MulBF16(c, n, a16, k, 1, p16, n, k, 0, m, 0, Panels(n), false)
 				})
 			})
-			if l != cpu.BF16 {
+			if !l.Has(cpu.BF16) {
 				continue
 			}
 			b.Run(name+"/bf16 from f32", func(b *testing.B) {

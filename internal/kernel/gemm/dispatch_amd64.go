@@ -11,15 +11,15 @@ import (
 
 func runTile(kd kind, t *tile) {
 	switch {
-	case level < cpu.AVX2:
+	case !level.Has(cpu.AVX2):
 		genericTile(kd, t, PanelWidth)
-	case level < cpu.AVX512:
+	case !level.Has(cpu.AVX512):
 		avx2Tile(kd, t)
 	case kd == kindF32:
 		tileF32AVX512(t.arg())
 	case kd == kindF16:
 		tileF16AVX512(t.arg())
-	case level >= cpu.BF16:
+	case level.Has(cpu.BF16):
 		tileBF16(t.arg())
 	default:
 		for i := range t.parts(12) {
@@ -32,13 +32,13 @@ func runTile(kd kind, t *tile) {
 // runHalfTile multiplies f32 or bf16 panels of 16 columns.
 func runHalfTile(kd kind, t *tile) {
 	switch {
-	case level < cpu.AVX2:
+	case !level.Has(cpu.AVX2):
 		genericTile(kd, t, PanelWidth/2)
-	case level < cpu.AVX512:
+	case !level.Has(cpu.AVX512):
 		avx2HalfTile(kd, t)
 	case kd == kindF32:
 		halfTileF32AVX512(t.arg())
-	case level >= cpu.BF16:
+	case level.Has(cpu.BF16):
 		halfTileBF16(t.arg())
 	default:
 		for i := range t.parts(12) {
@@ -51,7 +51,7 @@ func runHalfTile(kd kind, t *tile) {
 // zipRows interleaves pairs of rows of 16 columns of 16 bits as words; ldd is in words, lds in halves. It reads and
 // writes 16 columns of every row, and reports false where there is no such kernel.
 func zipRows(dst []uint32, ldd int, src []uint16, lds, pairs int) bool {
-	if level < cpu.AVX512 {
+	if !level.Has(cpu.AVX512) {
 		return false
 	}
 	if pairs > 0 {
@@ -61,7 +61,7 @@ func zipRows(dst []uint32, ldd int, src []uint16, lds, pairs int) bool {
 	return true
 }
 
-func hasTileRows() bool { return level >= cpu.AVX512 }
+func hasTileRows() bool { return level.Has(cpu.AVX512) }
 
 func runTileRows(ty tensor.DType, t *tile, next unsafe.Pointer) {
 	// Few rows read long stretches of B at once: more columns per panel.

@@ -26,7 +26,7 @@ func tileBF16x4(t *tile)
 func tileBF16x1(t *tile)
 
 func runTile(kd kind, t *tile) {
-	if level != cpu.NEON {
+	if !level.Has(cpu.NEON) {
 		genericTile(kd, t, PanelWidth)
 		return
 	}
@@ -42,7 +42,7 @@ func runTile(kd kind, t *tile) {
 
 // runHalfTile multiplies f32 or bf16 panels of 16 columns.
 func runHalfTile(kd kind, t *tile) {
-	if level != cpu.NEON {
+	if !level.Has(cpu.NEON) {
 		genericTile(kd, t, PanelWidth/2)
 		return
 	}

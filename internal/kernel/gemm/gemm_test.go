@@ -14,8 +14,8 @@ import (
 // eachLevel runs f once per CPU level of this machine.
 func eachLevel(t *testing.T, f func(t *testing.T)) {
 	defer use(level)
-	for _, l := range cpu.Levels() {
-		if l == cpu.VNNI { // nothing here differs from avx512
+	for _, l := range cpu.Presets() {
+		if l.Has(cpu.VNNI) && !l.Has(cpu.BF16) { // nothing here differs from avx512
 			continue
 		}
 		use(l)

@@ -2,8 +2,8 @@ package gemm
 
 import "leolm/internal/kernel/cpu"
 
-// level is the CPU level of the kernels in use.
+// level holds the CPU features of the kernels in use.
 var level = cpu.Active
 
 // use switches the level: for tests over all levels.
-func use(l cpu.Level) { level = l }
+func use(l cpu.Features) { level = l }

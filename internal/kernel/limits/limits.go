@@ -12,7 +12,6 @@ import (
 	"time"
 	"unsafe"
 
-	"leolm/internal/kernel/cpu"
 	"leolm/internal/largepage"
 )
 
@@ -172,6 +171,3 @@ func probesGo() (f32, bf16, int8 probe) {
 	}, 16}
 	return f32, bf16, int8
 }
-
-// level is the active level, so that LEO_CPU changes what is measured, too.
-func level() cpu.Level { return cpu.Active }

@@ -27,7 +27,7 @@ func TestMeasure(t *testing.T) {
 func TestEveryLevelReads(t *testing.T) {
 	saved := cpu.Active
 	defer func() { cpu.Active = saved }()
-	for _, cpu.Active = range cpu.Levels() {
+	for _, cpu.Active = range cpu.Presets() {
 		read(make([]byte, 1<<16))
 		f32, bf16, int8 := probes()
 		for _, p := range []probe{f32, bf16, int8} {

@@ -17,11 +17,11 @@ func maddY(n int)
 
 // read loads every byte of b, whose length is a multiple of 256.
 func read(b []byte) {
-	switch l := level(); {
+	switch l := cpu.Active; {
 	case len(b) == 0:
-	case l >= cpu.AVX512:
+	case l.Has(cpu.AVX512):
 		readZ(&b[0], len(b))
-	case l == cpu.AVX2:
+	case l.Has(cpu.AVX2):
 		readY(&b[0], len(b))
 	default:
 		readGo(b)
@@ -29,19 +29,19 @@ func read(b []byte) {
 }
 
 func probes() (f32, bf16, int8 probe) {
-	switch l := level(); {
-	case l >= cpu.AVX512:
+	switch l := cpu.Active; {
+	case l.Has(cpu.AVX512):
 		f32 = probe{fmaZ, 12 * 32}
 		// Without VPDPBUSD three instructions do its work.
 		int8 = probe{maddZ, 6 * 128}
-		if l >= cpu.VNNI {
+		if l.Has(cpu.VNNI) {
 			int8 = probe{dotZ, 12 * 128}
 		}
-		if l >= cpu.BF16 {
+		if l.Has(cpu.BF16) {
 			bf16 = probe{bf16Z, 12 * 64}
 		}
 		return f32, bf16, int8
-	case l == cpu.AVX2:
+	case l.Has(cpu.AVX2):
 		return probe{fmaY, 12 * 16}, probe{}, probe{maddY, 6 * 64}
 	}
 	return probesGo()

@@ -28,7 +28,7 @@ func guarded(t *testing.T, n int) []byte {
 // No kernel reads past the weights or the activations, or writes past the result:
 // a packed file may end at the end of its last page.
 func TestStayInside(t *testing.T) {
-	forLevels(t, func(t *testing.T, _ cpu.Level) {
+	forLevels(t, func(t *testing.T, _ cpu.Features) {
 		for _, d := range allTypes {
 			rng := rand.New(rand.NewPCG(9, uint64(d)))
 			n, k := 32, 256

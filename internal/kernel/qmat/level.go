@@ -10,7 +10,7 @@ import (
 
 // level is what one instruction set offers.
 type level struct {
-	isa   cpu.Level
+	isa   cpu.Features                      // the one feature that names its kernels; Generic for none
 	sizes [len(formats)]*[TileRows + 1]bool // per type the tile rows that it has kernels for; always 1
 }
 

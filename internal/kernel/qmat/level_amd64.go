@@ -18,7 +18,7 @@ var (
 	avx2   = newLevel(cpu.AVX2, avx2Sizes)
 )
 
-func newLevel(isa cpu.Level, sizes map[tensor.DType][]int) *level {
+func newLevel(isa cpu.Features, sizes map[tensor.DType][]int) *level {
 	l := &level{isa: isa}
 	for d, ns := range sizes {
 		l.sizes[d] = new([TileRows + 1]bool)
@@ -29,13 +29,13 @@ func newLevel(isa cpu.Level, sizes map[tensor.DType][]int) *level {
 	return l
 }
 
-func choose(l cpu.Level) *level {
+func choose(f cpu.Features) *level {
 	switch {
-	case l >= cpu.VNNI && l != cpu.NEON:
+	case f.Has(cpu.VNNI):
 		return vnni
-	case l == cpu.AVX512:
+	case f.Has(cpu.AVX512):
 		return avx512
-	case l == cpu.AVX2:
+	case f.Has(cpu.AVX2):
 		return avx2
 	}
 	return &generic
@@ -56,7 +56,7 @@ func call(l *level, k kernelID, a *args) {
 
 // expand runs DequantisePanel's kernel, if the level has one.
 func expand(l *level, d tensor.DType, a *args) bool {
-	if l.isa < cpu.AVX512 {
+	if l.isa != cpu.AVX512 && l.isa != cpu.VNNI {
 		return false
 	}
 	dequantCall(kernel(d, 0), a)

@@ -8,8 +8,8 @@ import (
 // On arm64 the frame of the generic code stays and the inner products run on SDOT.
 var neon = level{isa: cpu.NEON}
 
-func choose(l cpu.Level) *level {
-	if l == cpu.NEON {
+func choose(f cpu.Features) *level {
+	if f.Has(cpu.NEON) {
 		return &neon
 	}
 	return &generic

@@ -7,7 +7,7 @@ import (
 	"leolm/tensor"
 )
 
-func choose(cpu.Level) *level { return &generic }
+func choose(cpu.Features) *level { return &generic }
 
 func call(*level, kernelID, *args) { panic("qmat: no kernels on this machine") }
 

@@ -26,11 +26,11 @@ var scaleOffsets = map[tensor.DType][]int{
 }
 
 // forLevels runs f at each level of this machine.
-func forLevels(t *testing.T, f func(t *testing.T, l cpu.Level)) {
+func forLevels(t *testing.T, f func(t *testing.T, l cpu.Features)) {
 	t.Helper()
 	saved := active
 	defer func() { active = saved }()
-	for _, l := range cpu.Levels() {
+	for _, l := range cpu.Presets() {
 		active = choose(l)
 		t.Run(l.String(), func(t *testing.T) { f(t, l) })
 	}
@@ -214,7 +214,7 @@ func product(w *Packed, x []float32, m int) []float32 {
 }
 
 func TestProductAgainstF64(t *testing.T) {
-	forLevels(t, func(t *testing.T, _ cpu.Level) {
+	forLevels(t, func(t *testing.T, _ cpu.Features) {
 		for _, d := range allTypes {
 			t.Run(d.String(), func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(1, uint64(d)))
@@ -233,7 +233,7 @@ func TestProductAgainstF64(t *testing.T) {
 
 // Every output has the same bits alone, in any batch, and however the ranges are cut.
 func TestBatchInvariance(t *testing.T) {
-	forLevels(t, func(t *testing.T, l cpu.Level) {
+	forLevels(t, func(t *testing.T, l cpu.Features) {
 		for _, d := range allTypes {
 			t.Run(d.String(), func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(2, uint64(d)))
@@ -298,7 +298,7 @@ func TestLevelsAgree(t *testing.T) {
 		active = &generic
 		ref := product(w, x, m)
 		var first []float32
-		for _, l := range cpu.Levels()[1:] {
+		for _, l := range cpu.Presets()[1:] {
 			active = choose(l)
 			got := product(w, x, m)
 			if first == nil {
@@ -319,7 +319,7 @@ func TestLevelsAgree(t *testing.T) {
 }
 
 func TestDequantise(t *testing.T) {
-	forLevels(t, func(t *testing.T, _ cpu.Level) {
+	forLevels(t, func(t *testing.T, _ cpu.Features) {
 		for _, d := range allTypes {
 			rng := rand.New(rand.NewPCG(4, uint64(d)))
 			n, k := 21, 512
@@ -393,7 +393,7 @@ func TestQuantiseLevelsAgree(t *testing.T) {
 			return a.data
 		}
 		want := quantised(&generic)
-		for _, l := range cpu.Levels() {
+		for _, l := range cpu.Presets() {
 			for i, v := range quantised(choose(l)) {
 				if v != want[i] {
 					t.Fatalf("round %d, %d rows of %d, %v: record %d byte %d is %#x, want %#x", round, m, k, l, i/recordSize, i%recordSize, v, want[i])
@@ -404,7 +404,7 @@ func TestQuantiseLevelsAgree(t *testing.T) {
 }
 
 func TestNonFiniteActivations(t *testing.T) {
-	forLevels(t, func(t *testing.T, _ cpu.Level) {
+	forLevels(t, func(t *testing.T, _ cpu.Features) {
 		for _, d := range allTypes {
 			rng := rand.New(rand.NewPCG(6, uint64(d)))
 			k := 512
@@ -463,7 +463,7 @@ func FuzzProduct(f *testing.F) {
 		rows := randomWeights(rng, d, int(n%40)+1, 256, wild)
 		w := pack(t, d, rows, 256)
 		x := activations(rng, int(m%40)+1, 256)
-		for _, l := range cpu.Levels() {
+		for _, l := range cpu.Presets() {
 			active = choose(l)
 			checkProduct(t, d, rows, x, int(m%40)+1, 256, product(w, x, int(m%40)+1))
 		}
@@ -472,7 +472,7 @@ func FuzzProduct(f *testing.F) {
 
 // The largest codes times the largest activations: no integer sum overflows.
 func TestExtremes(t *testing.T) {
-	forLevels(t, func(t *testing.T, _ cpu.Level) {
+	forLevels(t, func(t *testing.T, _ cpu.Features) {
 		for _, d := range allTypes {
 			rng := rand.New(rand.NewPCG(10, uint64(d)))
 			k := 256
@@ -513,7 +513,7 @@ func TestPackLevelsAgree(t *testing.T) {
 		n, k := 37, 512
 		rows := randomWeights(rng, d, n, k, true)
 		var want []byte
-		forLevels(t, func(t *testing.T, l cpu.Level) {
+		forLevels(t, func(t *testing.T, l cpu.Features) {
 			w := pack(t, d, rows, k)
 			if want == nil {
 				want = w.Data

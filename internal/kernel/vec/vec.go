@@ -18,18 +18,13 @@ import (
 	"leolm/internal/kernel/cpu"
 )
 
-// level is the CPU level of the kernels in use.
+// level holds the CPU features of the kernels in use.
 var level = cpu.Active
 
 // use switches the level: for tests over all levels.
-func use(l cpu.Level) { level = l }
+func use(l cpu.Features) { level = l }
 
-func has(l cpu.Level) bool {
-	if l == cpu.NEON || level == cpu.NEON {
-		return l == level
-	}
-	return level >= l
-}
+func has(f cpu.Features) bool { return level.Has(f) }
 
 // The vector kernels take counts in multiples of lane.
 const lane = 16

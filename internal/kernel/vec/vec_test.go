@@ -13,8 +13,8 @@ import (
 
 func eachLevel(t *testing.T, f func(t *testing.T)) {
 	defer use(level)
-	for _, l := range cpu.Levels() {
-		if l == cpu.VNNI || l == cpu.BF16 { // nothing here differs from avx512
+	for _, l := range cpu.Presets() {
+		if l.Has(cpu.VNNI) || l.Has(cpu.BF16) { // nothing here differs from avx512
 			continue
 		}
 		use(l)
@@ -410,8 +410,8 @@ func BenchmarkRows(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	x, y, z, w, g := random(r, n), random(r, n), random(r, n), make([]float32, n), make([]float32, n)
 	h, q := make([]uint16, n), make([]byte, n/32*Q8Block)
-	for _, l := range []cpu.Level{cpu.Generic, cpu.AVX2, cpu.AVX512} {
-		if l > cpu.Detected {
+	for _, l := range []cpu.Features{cpu.Generic, cpu.AVX2, cpu.AVX2 | cpu.AVX512} {
+		if !cpu.Detected.Has(l) {
 			continue
 		}
 		use(l)

@@ -8,7 +8,10 @@
 package main
 
 import (
+	"flag"
+	"fmt"
 	"math"
+	"os"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -112,6 +115,13 @@ func (v isa) or(a Op, b, dst VecVirtual) {
 }
 
 func main() {
+	goSide := flag.String("dispatch", "", "Go file for the functions that choose kernels")
+	// avo's own flags (-out, -stubs, -pkg) are on the default set.
+	flag.Parse()
+	if err := dispatch(*goSide); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	ConstraintExpr("amd64")
 	for _, v := range []isa{{"AVX2", 32}, {"AVX512", 64}} {
 		mulScaled(v)
