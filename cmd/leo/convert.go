@@ -276,12 +276,19 @@ func newBytesProgress(w io.Writer, quiet bool) *bytesProgress {
 	return p
 }
 
-func (p *bytesProgress) update(name string, done, total int64) {
-	every := 10 * time.Second
+// interval is the time between two lines.
+func (p *bytesProgress) interval() time.Duration {
 	if p.terminal {
-		every = 100 * time.Millisecond
+		return 100 * time.Millisecond
 	}
-	if p.w == nil || time.Since(p.shown) < every {
+	return 10 * time.Second
+}
+
+// soon lets the first line come after d, whatever the interval is.
+func (p *bytesProgress) soon(d time.Duration) { p.shown = time.Now().Add(d - p.interval()) }
+
+func (p *bytesProgress) update(name string, done, total int64) {
+	if p.w == nil || time.Since(p.shown) < p.interval() {
 		return
 	}
 	p.shown = time.Now()
