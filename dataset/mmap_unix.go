@@ -4,14 +4,15 @@ package dataset
 
 import (
 	"fmt"
-	"os"
+
+	"leolm/internal/bounded"
 
 	"golang.org/x/sys/unix"
 )
 
 // mapFile maps a file for reading; an empty file gives an empty slice.
 func mapFile(path string) (data []byte, unmap func() error, err error) {
-	f, err := os.Open(path)
+	f, err := bounded.OpenRegular(path)
 	if err != nil {
 		return nil, nil, err
 	}

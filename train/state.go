@@ -21,6 +21,7 @@ import (
 	"leolm/checkpoint"
 	"leolm/dataset"
 	"leolm/device"
+	"leolm/internal/bounded"
 	"leolm/internal/durable"
 	"leolm/tensor"
 )
@@ -259,7 +260,7 @@ func (t *Trainer) sweep() error {
 var errOtherRecipe = errors.New("the checkpoint is of another recipe")
 
 func (t *Trainer) read(dir string) error {
-	b, err := os.ReadFile(filepath.Join(dir, stateFile))
+	b, err := bounded.Regular(filepath.Join(dir, stateFile), 16<<20)
 	if err != nil {
 		return err
 	}

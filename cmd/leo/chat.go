@@ -76,7 +76,7 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 	case isTerminal(stdin) && isTerminal(cmd.OutOrStdout()):
 		interactive = true
 	default:
-		if question, err = readPrompt(stdin, nil, ""); err != nil {
+		if question, err = readPrompt(cmd.Context(), stdin, nil, ""); err != nil {
 			return err
 		}
 	}
@@ -94,7 +94,7 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	c := converse.New(l.Model, l.Engine, f.system)
 	req := f.request(&preset)
-	constraint, err := f.constraintFlags.build(l.Tokenizer, l.StopIDs)
+	constraint, err := f.constraintFlags.build(cmd.Context(), l.Tokenizer, l.StopIDs)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"leolm/chat"
 	"leolm/checkpoint"
+	"leolm/internal/bounded"
 	"leolm/tensor"
 	"leolm/tokenizer"
 )
@@ -140,7 +141,10 @@ func templateSource(name string) (string, error) {
 	if t, err := chat.FindTemplate(name); err == nil {
 		return t.Source(), nil
 	}
-	data, err := os.ReadFile(name)
+	data, err := bounded.Regular(name, chat.MaxTemplate)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("--template: %w", err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("--template %q is neither a file nor one of %s", name, strings.Join(chat.TemplateNames(), ", "))
 	}

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"leolm/infer"
+	"leolm/internal/bounded"
 	"leolm/open"
 	"leolm/sample"
 )
@@ -84,7 +84,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err := f.check(); err != nil {
 		return usageError{err}
 	}
-	prompt, err := readPrompt(cmd.InOrStdin(), args, f.file)
+	prompt, err := readPrompt(cmd.Context(), cmd.InOrStdin(), args, f.file)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if f.asJSON {
 		req.TopLogProbs = f.logprobs
 	}
-	constraint, err := f.constraintFlags.build(l.Tokenizer, l.StopIDs)
+	constraint, err := f.constraintFlags.build(cmd.Context(), l.Tokenizer, l.StopIDs)
 	if err != nil {
 		return err
 	}
@@ -255,18 +255,21 @@ func logprob(l *open.Model, t infer.Token) tokenLogProb {
 	return lp
 }
 
+// maxPrompt bounds a prompt: far more than any context holds.
+const maxPrompt = 64 << 20
+
 // readPrompt takes the argument, the file or standard input.
-func readPrompt(stdin io.Reader, args []string, file string) (string, error) {
+func readPrompt(ctx context.Context, stdin io.Reader, args []string, file string) (string, error) {
 	switch {
 	case len(args) == 1 && file != "":
 		return "", usageError{errors.New("give the prompt as argument or with --file, not both")}
 	case len(args) == 1:
 		return args[0], nil
 	case file != "" && file != "-":
-		b, err := os.ReadFile(file)
+		b, err := bounded.File(ctx, file, maxPrompt)
 		return string(b), err
 	}
-	b, err := io.ReadAll(stdin)
+	b, err := bounded.Read(ctx, stdin, "standard input", maxPrompt)
 	return strings.TrimSuffix(string(b), "\n"), err
 }
 

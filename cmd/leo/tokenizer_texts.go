@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"leolm/internal/bounded"
+
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
@@ -20,20 +22,21 @@ const maxText = 1 << 30
 
 // openText opens a file that may be compressed (.gz, .zst); "-" is standard
 // input. base is the name without the compression's ending.
-func openText(path string) (r io.ReadCloser, base string, err error) {
+func openText(ctx context.Context, path string) (r io.ReadCloser, base string, err error) {
 	if path == "-" {
-		return io.NopCloser(os.Stdin), "-", nil
+		return io.NopCloser(bounded.Stream(ctx, os.Stdin)), "-", nil
 	}
-	f, err := os.Open(path)
+	f, err := bounded.Open(ctx, path)
 	if err != nil {
 		return nil, "", err
 	}
 	base = path
-	var src io.Reader = f
+	in := bounded.Stream(ctx, f)
+	src := in
 	switch {
 	case strings.HasSuffix(path, ".gz"):
 		base = strings.TrimSuffix(path, ".gz")
-		z, err := gzip.NewReader(f)
+		z, err := gzip.NewReader(in)
 		if err != nil {
 			f.Close()
 			return nil, "", fmt.Errorf("%s: %w", path, err)
@@ -41,7 +44,7 @@ func openText(path string) (r io.ReadCloser, base string, err error) {
 		src = z
 	case strings.HasSuffix(path, ".zst"):
 		base = strings.TrimSuffix(path, ".zst")
-		z, err := zstd.NewReader(f)
+		z, err := zstd.NewReader(in, zstd.WithDecoderMaxWindow(256<<20))
 		if err != nil {
 			f.Close()
 			return nil, "", fmt.Errorf("%s: %w", path, err)
@@ -97,7 +100,7 @@ func eachText(ctx context.Context, paths []string, field string, workers int, f 
 		}
 	}
 	read := func(path string) error {
-		r, base, err := openText(path)
+		r, base, err := openText(ctx, path)
 		if err != nil {
 			return err
 		}

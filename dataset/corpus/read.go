@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"leolm/dataset/rows"
+	"leolm/internal/bounded"
 )
 
 // A raw document is one row of an input, perhaps not yet decoded.
@@ -74,7 +74,7 @@ const maxDocument = 256 << 20
 func openInput(path, format string, part *rows.Part) (reader, error) {
 	switch format {
 	case "text", "wet":
-		f, err := os.Open(path)
+		f, err := bounded.OpenRegular(path)
 		if err != nil {
 			return nil, err
 		}

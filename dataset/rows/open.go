@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"leolm/internal/bounded"
+
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
@@ -59,7 +61,7 @@ func Open(path string, opt Options) (*Reader, error) {
 			return nil, fmt.Errorf("%s: cannot tell the format from the name (want .parquet, .json, .jsonl, .csv, .tsv or .yaml, also with .gz or .zst); name the format in the mix", path)
 		}
 	}
-	f, err := os.Open(path)
+	f, err := bounded.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"leolm/internal/bounded"
 )
 
 // A Part is a piece of a file: whole lines of an uncompressed JSONL file, or row
@@ -27,7 +29,7 @@ func Cut(path, format string, size int64) ([]Part, error) {
 	if format != "jsonl" && format != "parquet" {
 		return nil, nil
 	}
-	f, err := os.Open(path)
+	f, err := bounded.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

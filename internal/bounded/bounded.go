@@ -186,43 +186,69 @@ func readFile(ctx context.Context, f *os.File, name string, limit int64) ([]byte
 }
 
 // Read reads a stream to its end, at most limit bytes; name is for errors. When
-// ctx ends first its error is returned at once; one pending call of r.Read may
-// then outlive this one.
+// ctx ends first its error is returned at once.
 func Read(ctx context.Context, r io.Reader, name string, limit int64) ([]byte, error) {
+	return read(Stream(ctx, r), name, limit, 0)
+}
+
+// Stream makes the reads of r end with ctx, even one that waits for a byte: one
+// pending call of r.Read may then outlive it. A regular file is r itself.
+func Stream(ctx context.Context, r io.Reader) io.Reader {
 	if f, ok := r.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			return read(f, name, limit, 0)
+			return r
 		}
 	}
-	type result struct {
-		data []byte
-		err  error
+	return &stream{ctx: ctx, r: r, buf: make([]byte, 64<<10), done: make(chan chunk, 1)}
+}
+
+type chunk struct {
+	n   int
+	err error
+}
+
+type stream struct {
+	ctx  context.Context
+	r    io.Reader
+	buf  []byte // of the goroutine while a read is under way
+	rest []byte // read and not yet given
+	err  error
+	done chan chunk
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
 	}
-	c := make(chan result, 1)
+	if len(s.rest) == 0 {
+		if s.err == nil {
+			if s.err = s.fill(); s.err != nil && len(s.rest) == 0 {
+				return 0, s.err
+			}
+		} else {
+			return 0, s.err
+		}
+	}
+	n := copy(p, s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}
+
+func (s *stream) fill() error {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
 	go func() {
-		data, err := read(&cancelled{ctx, r}, name, limit, 0)
-		c <- result{data, err}
+		n, err := s.r.Read(s.buf)
+		s.done <- chunk{n, err}
 	}()
 	select {
-	case x := <-c:
-		return x.data, x.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%s: %w", name, context.Cause(ctx))
+	case c := <-s.done:
+		s.rest = s.buf[:c.n]
+		return c.err
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
 	}
-}
-
-// cancelled ends a stream with its context, so that one that always has more
-// is not read on behind the caller's back.
-type cancelled struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *cancelled) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // read reads to the end; about is how much will come, 0 if that is unknown.
