@@ -95,7 +95,7 @@ func (e *hfEngine) normalizers(p *hfPart) error {
 		}
 		e.norms = append(e.norms, step)
 	}
-	return nil
+	return checkGrowth(e.norms)
 }
 
 // The expressions that wordRule matches by hand, as files spell them.

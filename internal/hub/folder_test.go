@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"leolm/internal/bounded/boundtest"
 )
 
 func TestSnapshotTo(t *testing.T) {
@@ -136,7 +138,9 @@ func FuzzListing(f *testing.F) {
 	f.Add([]byte(`{"sha":"` + commitA + `","siblings":[{"rfilename":"a/b","size":3,"lfs":{"sha256":"x"}},{"rfilename":"c","size":null}]}`))
 	f.Add([]byte(`{"sha":"` + commitA + `","siblings":[{"rfilename":"../a"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		l, err := parseListing(data)
+		var l Listing
+		var err error
+		boundtest.Run(t, 1<<20+100*uint64(len(data)), 10*time.Second, func() { l, err = parseListing(data) })
 		if err != nil {
 			return
 		}
