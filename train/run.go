@@ -108,6 +108,7 @@ type Trainer struct {
 	bad       int     // evaluations since
 	empty     int     // batches without a loss token, running
 	lastSaved time.Time
+	damaged   []string // checkpoints that could not be read
 	micro     microBatch
 	plan      Plan
 
@@ -225,7 +226,7 @@ func wholeSteps(windows float64, global int, lastPartial string) int {
 // Run trains until the schedule ends, ctx is cancelled (a checkpoint is written at the next step border), or a fault
 // stops it.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {
-	if err := t.sweep(); err != nil {
+	if err := errors.Join(t.aside(), t.sweep()); err != nil {
 		return nil, err
 	}
 	if t.obs.Start != nil {
