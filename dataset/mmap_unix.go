@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"leolm/internal/bounded"
+	"leolm/internal/mapped"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,5 +32,6 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: cannot map the file: %w", path, err)
 	}
-	return data, func() error { return unix.Munmap(data) }, nil
+	unregister := mapped.Register(path, 0, data)
+	return data, func() error { unregister(); return unix.Munmap(data) }, nil
 }

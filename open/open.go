@@ -175,6 +175,9 @@ func (m *Model) openStore(dev *cpu.Device, opt Options) {
 		}
 		if m.store, err = cpu.OpenStore(path, m.Fingerprint(), size); err == nil {
 			dev.UseStore(m.store)
+			if damage := m.store.Damage(); damage != nil {
+				m.note("%v; they are packed anew.", damage)
+			}
 			return
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"leolm/internal/mapped"
+
 	"github.com/spf13/cobra"
 )
 
@@ -31,7 +33,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // who asks twice is not kept waiting: the second signal ends the program
-	err := newRootCmd().ExecuteContext(ctx)
+	err := mapped.Guard(func() error { return newRootCmd().ExecuteContext(ctx) })
 	if err == nil {
 		return 0
 	}

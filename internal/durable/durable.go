@@ -106,6 +106,9 @@ func Create(path string) (*File, error) {
 	return nil, fmt.Errorf("%s: no free temporary name found", path)
 }
 
+// OS is the temporary file itself, for those who map it. It must not be closed.
+func (f *File) OS() *os.File { return f.f }
+
 // Path is the name the file will have after Commit.
 func (f *File) Path() string { return f.path }
 
