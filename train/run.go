@@ -125,6 +125,9 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if err := dev.SetCompute(compute); err != nil {
 		return nil, err
 	}
+	if err := checkMemory(cfg); err != nil {
+		return nil, err
+	}
 	t := &Trainer{cfg: cfg, dev: dev, obs: obs, best: math.Inf(1), lastSaved: time.Now()}
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return nil, err

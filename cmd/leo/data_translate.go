@@ -34,6 +34,9 @@ asked for again; what still fails is listed in OUT.jsonl.problems.jsonl.`,
   leo data translate sharegpt.json -o out.jsonl --prompt de.txt --field "conversations[].value" --base-url http://localhost:8080/v1`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkThreads("--concurrency", concurrency); err != nil {
+				return err
+			}
 			prompt, err := bounded.File(cmd.Context(), promptFile, maxPrompt)
 			if err != nil {
 				return fmt.Errorf("--prompt: %w", err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -169,6 +170,8 @@ func (f *generateFlags) check() error {
 	switch {
 	case f.nBest < 1:
 		return fmt.Errorf("--n %d: at least one answer", f.nBest)
+	case f.beams > math.MaxInt32/4:
+		return fmt.Errorf("--beams %d: no memory holds so many", f.beams)
 	case f.beams < 0 || f.lookup < 0:
 		return errors.New("--beams and --lookup must not be negative")
 	case f.logprobs >= 0 && !f.asJSON:

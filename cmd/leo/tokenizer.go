@@ -365,6 +365,9 @@ the single characters.`,
 			if workers < 1 {
 				return usageError{fmt.Errorf("--workers is %d; it must be at least 1", workers)}
 			}
+			if err := checkThreads("--workers", workers); err != nil {
+				return err
+			}
 			tr, err := tokenizer.NewTrainer(opt)
 			if err != nil {
 				return usageError{err}
