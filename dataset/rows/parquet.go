@@ -298,6 +298,7 @@ func (r *Reader) unpack(f *os.File) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	os.Remove(tmp.Name()) // where the system allows it, so that nothing stays behind after a crash
 	r.close = append(r.close, func() error {
 		tmp.Close()
 		return os.Remove(tmp.Name())
