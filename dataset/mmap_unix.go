@@ -5,10 +5,10 @@ package dataset
 import (
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"leolm/internal/bounded"
 	"leolm/internal/mapped"
-
-	"golang.org/x/sys/unix"
 )
 
 // mapFile maps a file for reading; an empty file gives an empty slice.

@@ -13,9 +13,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"leolm/internal/mapped"
-
 	"github.com/spf13/cobra"
+
+	"leolm/internal/mapped"
 )
 
 // usageError marks a wrong command line: exit status 2 instead of 1.

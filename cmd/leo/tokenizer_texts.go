@@ -11,10 +11,10 @@ import (
 	"strings"
 	"sync"
 
-	"leolm/internal/bounded"
-
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"leolm/internal/bounded"
 )
 
 // A text of one line of a JSONL file, or of a whole plain file, is held in memory.

@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"leolm/internal/bounded"
-
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"leolm/internal/bounded"
 )
 
 // Options steer how a file is read. The zero value reads it by its name.

@@ -37,7 +37,6 @@ type groupCheck struct {
 	maxRow int
 
 	packed, plain []byte // of the page at hand
-	lz4           []byte
 	zstd          *zstd.Decoder
 }
 
@@ -45,6 +44,9 @@ type groupCheck struct {
 type groupFacts struct {
 	longest int // values of one column in one row, at most
 }
+
+// oldDictionary is PLAIN_DICTIONARY, which writers gave dictionaries and their pages before version 2.
+const oldDictionary format.Encoding = 2
 
 var errPage = errors.New("a damaged page")
 
@@ -146,7 +148,7 @@ func (g *groupCheck) page(h *pageHeader, at, end int64, codec format.Compression
 	}
 	switch h.kind {
 	case int64(format.DictionaryPage):
-		if e := format.Encoding(h.encoding); e != format.Plain && e != format.PlainDictionary {
+		if e := format.Encoding(h.encoding); e != format.Plain && e != oldDictionary {
 			return fmt.Errorf("%w: a dictionary in encoding %v", errPage, e)
 		}
 		if h.values > 8*int64(len(data))+8 {
@@ -197,7 +199,7 @@ func (g *groupCheck) page(h *pageHeader, at, end int64, codec format.Compression
 // pageValues checks the values of a data page, whose number is known.
 func pageValues(e format.Encoding, data []byte, n int64) error {
 	switch e {
-	case format.PlainDictionary, format.RLEDictionary:
+	case oldDictionary, format.RLEDictionary:
 		if len(data) == 0 {
 			return nil
 		}

@@ -32,10 +32,10 @@ import (
 	"strconv"
 	"strings"
 
-	"leolm/internal/bounded"
-
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"leolm/internal/bounded"
 )
 
 // Limits on a recipe file: far above any real one, and low enough that a hostile one can't take the

@@ -20,9 +20,9 @@ import (
 	"strings"
 	"unicode"
 
-	"leolm/internal/bounded"
-
 	"golang.org/x/text/unicode/norm"
+
+	"leolm/internal/bounded"
 )
 
 // Fold says what a title may be used for.
