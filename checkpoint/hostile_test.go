@@ -398,7 +398,7 @@ func TestLargeFileOpensAtOnce(t *testing.T) {
 
 // A program of as many instructions as a pickle may have bytes ends soon.
 func TestLongPickle(t *testing.T) {
-	for _, unit := range []string{"N", "(", ")", "]", "}", "(t", "N0", "h\x00", "N\x94", "](e", "K\x01\x85", "\x8a\x00", "\x8c\x00"} {
+	for _, unit := range []string{"N", "(", "]", "N0", "h\x00", "N\x94"} {
 		program := []byte("\x80\x02Nq\x00" + strings.Repeat(unit, maxInstructions))
 		boundtest.Run(t, 1<<30, 10*time.Second, func() {
 			if _, err := runPickle(program); err == nil || !strings.Contains(err.Error(), "instructions") {
