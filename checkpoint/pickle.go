@@ -121,7 +121,7 @@ type pickleMachine struct {
 
 // maxInstructions bounds a program's time, and the values it leaves, of which one
 // instruction makes one at most.
-const maxInstructions = 4 << 20
+const maxInstructions = 2 << 20
 
 // runPickle runs a program and returns the object it leaves.
 func runPickle(data []byte) (any, error) {
