@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"leolm/chat"
 	"leolm/checkpoint"
+	"leolm/internal/bounded"
 	"leolm/sample"
 	"leolm/tokenizer"
 )
@@ -293,7 +295,10 @@ func OpenTemplate(name string, tok *tokenizer.Tokenizer) (*chat.Template, error)
 	if t, err := chat.FindTemplate(name); err == nil {
 		return t, nil
 	}
-	src, err := os.ReadFile(name)
+	src, err := bounded.Regular(name, chat.MaxTemplate)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("template: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("template %q is neither a file nor one of %s", name, strings.Join(chat.TemplateNames(), ", "))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"leolm/checkpoint"
+	"leolm/internal/bounded"
 	"leolm/internal/hub"
 )
 
@@ -35,7 +36,7 @@ func cached(id string) (string, error) {
 		return "", err
 	}
 	repo := filepath.Join(client.CacheDir, "models--"+strings.ReplaceAll(id, "/", "--"))
-	ref, err := os.ReadFile(filepath.Join(repo, "refs", "main"))
+	ref, err := bounded.Regular(filepath.Join(repo, "refs", "main"), 256)
 	if err != nil {
 		return "", err
 	}

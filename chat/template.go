@@ -37,6 +37,9 @@ func Default() *Template {
 	return t
 }
 
+// MaxTemplate bounds the bytes of a chat template: the longest published one has 20 KB.
+const MaxTemplate = 1 << 20
+
 // TemplateNames lists what [FindTemplate] knows, sorted.
 func TemplateNames() []string {
 	var names []string

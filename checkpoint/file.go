@@ -1,11 +1,13 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"strings"
 
+	"leolm/internal/bounded"
 	"leolm/tensor"
 )
 
@@ -107,15 +109,14 @@ func (m *mapping) close() error {
 // readSmall reads a text file (config, index) that must not be larger than
 // limit bytes, so that a hostile or mistaken file can't fill memory.
 func readSmall(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
+	data, err := bounded.Regular(path, limit)
+	var large *bounded.SizeError
+	var kind *bounded.KindError
+	switch {
+	case errors.As(err, &large):
+		return nil, &FormatError{File: path, Offset: -1, Msg: fmt.Sprintf("%d bytes, more than the %d that such a file may have", large.Size, limit)}
+	case errors.As(err, &kind):
 		return nil, &FormatError{File: path, Offset: -1, Msg: "not a regular file"}
 	}
-	if info.Size() > limit {
-		return nil, &FormatError{File: path, Offset: -1, Msg: fmt.Sprintf("%d bytes, more than the %d that such a file may have", info.Size(), limit)}
-	}
-	return os.ReadFile(path)
+	return data, err
 }

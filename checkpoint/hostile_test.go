@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"leolm/internal/bounded/boundtest"
 	"leolm/tensor"
 )
 
@@ -392,5 +393,17 @@ func TestLargeFileOpensAtOnce(t *testing.T) {
 	t.Logf("%d MB opened in %v", c.Size()>>20, took)
 	if c.Size() < 3500<<20 || took > time.Second {
 		t.Errorf("%d bytes opened in %v", c.Size(), took)
+	}
+}
+
+// A program of as many instructions as a pickle may have bytes ends soon.
+func TestLongPickle(t *testing.T) {
+	for _, unit := range []string{"N", "(", "]", "N0", "h\x00", "N\x94"} {
+		program := []byte("\x80\x02Nq\x00" + strings.Repeat(unit, maxInstructions))
+		boundtest.Run(t, 1<<30, 10*time.Second, func() {
+			if _, err := runPickle(program); err == nil || !strings.Contains(err.Error(), "instructions") {
+				t.Errorf("%q: %v", unit, err)
+			}
+		})
 	}
 }

@@ -119,11 +119,18 @@ type pickleMachine struct {
 	memo  map[uint32]any
 }
 
+// maxInstructions bounds a program's time, and the values it leaves, of which one
+// instruction makes one at most.
+const maxInstructions = 2 << 20
+
 // runPickle runs a program and returns the object it leaves.
 func runPickle(data []byte) (any, error) {
 	m := &pickleMachine{data: data, memo: map[uint32]any{}}
-	for {
+	for n := 0; ; n++ {
 		m.op = m.at
+		if n == maxInstructions {
+			return nil, m.fail("more than %d instructions; a file of weights has some twenty for each tensor", maxInstructions)
+		}
 		op, err := m.take(1)
 		if err != nil {
 			return nil, err
@@ -211,9 +218,11 @@ func (m *pickleMachine) global(name pickleGlobal) error {
 	return m.push(name)
 }
 
+// pickleWidth is the length of an instruction's operand; text and names are read by step.
+var pickleWidth = [256]int{opProto: 1, opFrame: 8, opBinInt: 4, opBinInt1: 1, opBinInt2: 2, opBinFloat: 8, opBinGet: 1, opLongBinGet: 4, opBinPut: 1, opLongBinPut: 4, opLong1: 1, opBinUnicode: 4, opShortBinUnicode: 1}
+
 func (m *pickleMachine) step(op byte) error {
-	// The operand's length by instruction; text and names are read below.
-	width := map[byte]int{opProto: 1, opFrame: 8, opBinInt: 4, opBinInt1: 1, opBinInt2: 2, opBinFloat: 8, opBinGet: 1, opLongBinGet: 4, opBinPut: 1, opLongBinPut: 4, opLong1: 1, opBinUnicode: 4, opShortBinUnicode: 1}[op]
+	width := pickleWidth[op]
 	b, err := m.take(width)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 
+	"leolm/internal/mapped"
 	"leolm/tensor"
 	"leolm/tensor/quant"
 )
@@ -128,7 +129,11 @@ func (s *Source) writeAs(w io.Writer, d tensor.DType, heads int) error {
 				return
 			}
 			wg.Go(func() {
-				data, err := convert(first, last)
+				var data []byte
+				err := mapped.Guard(func() (err error) {
+					data, err = convert(first, last)
+					return err
+				})
 				r <- result{data, err}
 			})
 		}

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
 	"leolm/chat"
 	"leolm/checkpoint"
+	"leolm/internal/bounded"
 	"leolm/tokenizer"
 )
 
@@ -110,7 +110,7 @@ func (m *Mix) template(tok *tokenizer.Tokenizer) (*chat.Template, error) {
 // readTemplate reads a Jinja file, or the chat_template of a
 // tokenizer_config.json or chat_template.json.
 func readTemplate(path string) (string, error) {
-	b, err := os.ReadFile(path)
+	b, err := bounded.Regular(path, 64<<20)
 	if err != nil || !strings.HasSuffix(strings.ToLower(path), ".json") {
 		return string(b), err
 	}

@@ -2,10 +2,14 @@
 
 package dataset
 
-import "os"
+import (
+	"math"
+
+	"leolm/internal/bounded"
+)
 
 // mapFile reads the file, where there is no mmap.
 func mapFile(path string) (data []byte, unmap func() error, err error) {
-	data, err = os.ReadFile(path)
+	data, err = bounded.Regular(path, math.MaxInt)
 	return data, func() error { return nil }, err
 }

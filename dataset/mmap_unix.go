@@ -4,14 +4,16 @@ package dataset
 
 import (
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
+
+	"leolm/internal/bounded"
+	"leolm/internal/mapped"
 )
 
 // mapFile maps a file for reading; an empty file gives an empty slice.
 func mapFile(path string) (data []byte, unmap func() error, err error) {
-	f, err := os.Open(path)
+	f, err := bounded.OpenRegular(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -30,5 +32,6 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: cannot map the file: %w", path, err)
 	}
-	return data, func() error { return unix.Munmap(data) }, nil
+	unregister := mapped.Register(path, 0, data)
+	return data, func() error { unregister(); return unix.Munmap(data) }, nil
 }

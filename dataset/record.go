@@ -13,6 +13,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"leolm/internal/bounded"
 	"leolm/internal/durable"
 )
 
@@ -61,20 +62,12 @@ const maxRecord = 16 << 20
 // readRecord reads the record of the shards at prefix and holds it against them; nil if there is none.
 func readRecord(prefix string, s *Shards) (*Record, error) {
 	path := recordPath(prefix)
-	f, err := os.Open(path)
+	b, err := bounded.Regular(path, maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
 		return corpusRecord(prefix, s)
 	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxRecord+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxRecord {
-		return nil, fmt.Errorf("%s: more than %d MiB: not a record of shards", path, maxRecord>>20)
 	}
 	var r Record
 	if err := json.Unmarshal(b, &r); err != nil {

@@ -7,10 +7,10 @@ import (
 	"html"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"leolm/internal/bounded"
 	"leolm/internal/pynum"
 )
 
@@ -22,11 +22,14 @@ type statsFile struct {
 	Datasets  []*Stats `json:"datasets"`
 }
 
+// maxStats bounds a statistics file.
+const maxStats = 64 << 20
+
 // ShardTokenizer tells which tokenizer shards were made with, "" if they are
 // not Leo's.
 func ShardTokenizer(prefix string) (path string, vocab int) {
 	var doc statsFile
-	data, err := os.ReadFile(prefix + "_stats.json")
+	data, err := bounded.Regular(prefix+"_stats.json", maxStats)
 	if err != nil || json.Unmarshal(data, &doc) != nil {
 		return "", 0
 	}
@@ -42,7 +45,7 @@ func ReadStats(prefix string) ([]*Stats, error) {
 	}
 	defer shards.Close()
 	file := prefix + "_stats.json"
-	data, err := os.ReadFile(file)
+	data, err := bounded.Regular(file, maxStats)
 	if errors.Is(err, fs.ErrNotExist) {
 		s := NewStats(filepath.Base(prefix), shards.Len(), 1)
 		for i := range shards.Len() {

@@ -2,8 +2,10 @@ package infer
 
 import (
 	"context"
+	"fmt"
 	"math"
 
+	"leolm/internal/sysmem"
 	"leolm/sample"
 )
 
@@ -18,6 +20,10 @@ type BeamAnswer struct {
 func (e *Engine) Beam(ctx context.Context, prompt []int32, p sample.BeamParams) ([]BeamAnswer, error) {
 	if p.MaxNewTokens <= 0 || p.MaxNewTokens > e.opt.Context-len(prompt) {
 		p.MaxNewTokens = e.opt.Context - len(prompt)
+	}
+	// The logits of all beams, their logarithms, and what each beam keeps of its best.
+	if err := sysmem.Need(fmt.Sprintf("%d beams over %d tokens", p.Beams, e.model.Vocab), 16*float64(p.Beams)*float64(e.model.Vocab)); err != nil {
+		return nil, err
 	}
 	b, err := sample.NewBeamSearch(p)
 	if err != nil {

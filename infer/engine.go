@@ -9,8 +9,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 
 	"leolm/device"
+	"leolm/internal/sysmem"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -45,7 +47,8 @@ type Options struct {
 	PrefillChunk int
 }
 
-// NewEngine makes an engine for m on dev.
+// NewEngine makes an engine for m on dev. A cache that does not fit into memory is a
+// *sysmem.ShortError, though its pages are taken only when they are used.
 func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) {
 	if opt.Context == 0 {
 		opt.Context = m.Config.MaxPositions
@@ -61,8 +64,22 @@ func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) 
 	}
 	opt.Sessions = max(opt.Sessions, 1)
 	pageLen := cmp.Or(opt.PageLen, device.DefaultPageLen)
-	pages := opt.Sessions * ((opt.Context + pageLen - 1) / pageLen)
 	c := &m.Config
+	row, err := opt.CacheType.RowSize(c.HeadDim)
+	if err != nil {
+		return nil, fmt.Errorf("cache type %v with heads of %d elements: %w", opt.CacheType, c.HeadDim, err)
+	}
+	// In floats: absurd lengths exceed every integer.
+	perSession := math.Ceil(float64(opt.Context) / float64(pageLen))
+	size := float64(opt.Sessions) * perSession * float64(pageLen) * float64(2*c.Layers*c.KVHeads*row)
+	what := fmt.Sprintf("the keys and values of %d tokens", opt.Context)
+	if opt.Sessions > 1 {
+		what = fmt.Sprintf("the keys and values of %d sequences of %d tokens", opt.Sessions, opt.Context)
+	}
+	if err := sysmem.Need(what, size); err != nil {
+		return nil, err
+	}
+	pages := opt.Sessions * int(perSession)
 	cache, err := dev.NewCache(device.CacheSpec{Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: opt.CacheType, Pages: pages, PageLen: pageLen})
 	if err != nil {
 		return nil, err

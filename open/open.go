@@ -19,6 +19,7 @@ import (
 	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/infer"
+	"leolm/internal/sysmem"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -115,10 +116,18 @@ func (m *Model) start(ctx context.Context, opt Options) error {
 	if made := lm.Config.MaxPositions; n > made {
 		m.note("The model was made for %d positions; what lies beyond them it has never seen.", made)
 	}
-	m.Engine, err = infer.NewEngine(m.Device, lm, infer.Options{
-		Context: n, CacheType: opt.CacheType, Sessions: opt.Sessions, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
-	})
-	return err
+	for {
+		m.Engine, err = infer.NewEngine(m.Device, lm, infer.Options{
+			Context: n, CacheType: opt.CacheType, Sessions: opt.Sessions, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
+		})
+		// A context that nobody asked for may be smaller.
+		var short *sysmem.ShortError
+		if opt.Context > 0 || !errors.As(err, &short) || n < 1024 {
+			return err
+		}
+		n /= 2
+		m.note("%v; the context is %d tokens.", err, n)
+	}
 }
 
 func (m *Model) note(format string, args ...any) {
@@ -175,6 +184,9 @@ func (m *Model) openStore(dev *cpu.Device, opt Options) {
 		}
 		if m.store, err = cpu.OpenStore(path, m.Fingerprint(), size); err == nil {
 			dev.UseStore(m.store)
+			if damage := m.store.Damage(); damage != nil {
+				m.note("%v; they are packed anew.", damage)
+			}
 			return
 		}
 	}

@@ -42,17 +42,39 @@ const maxExpression = 64 << 10
 // compileExpression compiles an expression of a tokenizer.json. As in Ruby, ^ and $
 // mean the borders of lines.
 func compileExpression(expr string) (*regexp2.Regexp, error) {
+	re, _, err := compileBoth(expr)
+	return re, err
+}
+
+// newPattern compiles an expression for two engines that find the same: the first is
+// fast and may backtrack without end, the second takes linear time.
+func newPattern(expr string) (*pattern, error) {
+	re, l, err := compileBoth(expr)
+	if err != nil {
+		return nil, err
+	}
+	return &pattern{re: re, linear: l}, nil
+}
+
+func compileBoth(expr string) (*regexp2.Regexp, *linear, error) {
 	net, err := netExpression(expr)
 	if err != nil {
-		return nil, fmt.Errorf("expression %q: %w", expr, err)
+		return nil, nil, fmt.Errorf("expression %q: %w", expr, err)
 	}
 	re, err := regexp2.Compile(net, regexp2.Multiline)
 	if err != nil {
-		return nil, fmt.Errorf("expression %q: %w", expr, err)
+		return nil, nil, fmt.Errorf("expression %q: %w", expr, err)
 	}
-	re.MatchTimeout = 10 * time.Second
-	return re, nil
+	re.MatchTimeout = matchTimeout
+	l, err := newLinear(net, "m")
+	if err != nil {
+		return nil, nil, fmt.Errorf("expression %q: %w", expr, err)
+	}
+	return re, l, nil
 }
+
+// matchTimeout is how long the fast engine may look for one match.
+const matchTimeout = time.Second
 
 type expression struct {
 	in   string

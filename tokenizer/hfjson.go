@@ -386,8 +386,8 @@ func (t *Tokenizer) readDecoder(p *hfPart, byteLevel bool, normed []addedToken) 
 	for _, q := range list {
 		switch {
 		case q.Type == "Replace" && !fused && q.Pattern != nil && q.Pattern.String != nil:
-			for i := range d.surface {
-				d.surface[i] = strings.ReplaceAll(d.surface[i], *q.Pattern.String, q.Content)
+			if err := replaceAll(d.surface, *q.Pattern.String, q.Content); err != nil {
+				return fmt.Errorf("decoder Replace: %w", err)
 			}
 		case q.Type == "ByteFallback" && !fused:
 			d.replaceRun = true

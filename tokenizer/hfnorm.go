@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -308,6 +310,9 @@ func (r replaceMatches) apply(text string, amap []int32, want bool) (string, []i
 // pattern is a regular expression or a literal string.
 type pattern struct {
 	re      *regexp2.Regexp
+	linear  *linear     // the same, slower and in bounded time
+	mu      sync.Mutex  // of linear
+	slow    atomic.Bool // re ran into its time limit once
 	literal string
 }
 
@@ -331,16 +336,29 @@ func (p *pattern) all(dst []span, text string) []span {
 		runes, offs = append(runes, r), append(offs, i)
 	}
 	offs = append(offs, len(text))
-	m, err := p.re.FindRunesMatch(runes)
-	last := -1 // where the match before ended
-	for err == nil && m != nil {
-		if m.Length > 0 || m.Index != last {
-			dst = append(dst, span{offs[m.Index], offs[m.Index+m.Length]})
-			last = m.Index + m.Length
+	first, last := len(dst), -1 // last is where the match before ended
+	add := func(start, end int) {
+		if end > start || start != last {
+			dst = append(dst, span{offs[start], offs[end]})
+			last = end
 		}
-		m, err = p.re.FindNextMatch(m)
 	}
-	// A match that runs into the time limit leaves the rest of the text whole.
+	if !p.slow.Load() {
+		m, err := p.re.FindRunesMatch(runes)
+		for err == nil && m != nil {
+			add(m.Index, m.Index+m.Length)
+			m, err = p.re.FindNextMatch(m)
+		}
+		if err == nil {
+			return dst
+		}
+		// The time limit: the expression backtracks without end, on this text.
+		p.slow.Store(true)
+		dst, last = dst[:first], -1
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.linear.all(runes, add)
 	return dst
 }
 

@@ -36,8 +36,7 @@ func (p *hfPattern) compile() (*pattern, error) {
 	case p.String != nil:
 		return &pattern{literal: *p.String}, nil
 	}
-	re, err := compileExpression(*p.Regex)
-	return &pattern{re: re}, err
+	return newPattern(*p.Regex)
 }
 
 // normalizers reads the normaliser. The pair Prepend "▁", Replace " " by "▁" at
@@ -96,7 +95,7 @@ func (e *hfEngine) normalizers(p *hfPart) error {
 		}
 		e.norms = append(e.norms, step)
 	}
-	return nil
+	return checkGrowth(e.norms)
 }
 
 // The expressions that wordRule matches by hand, as files spell them.
@@ -164,8 +163,8 @@ func (p *hfPart) preStep() (preStep, error) {
 		if !slices.Contains(splitBehaviors, behavior) {
 			return nil, fmt.Errorf("pre-tokenizer Punctuation: unknown behavior %q", behavior)
 		}
-		re, err := compileExpression(punctuation)
-		return splitStep{&pattern{re: re}, behavior, false}, err
+		find, err := newPattern(punctuation)
+		return splitStep{find, behavior, false}, err
 	case "Split":
 		if rule := p.rule(); rule != nil {
 			return ruleStep{rule}, nil

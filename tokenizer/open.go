@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 
+	"leolm/internal/bounded"
 	"leolm/internal/pyjson"
 )
 
@@ -60,17 +60,9 @@ func inFile(path string, err error) error {
 }
 
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	data, err := bounded.Regular(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("tokenizer: %s is larger than %d MiB: no tokenizer file is", path, maxFile>>20)
 	}
 	return data, nil
 }

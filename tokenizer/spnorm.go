@@ -46,6 +46,9 @@ func newSPNormalizer(charsmap []byte) (*spNormalizer, error) {
 		n.darts[i] = binary.LittleEndian.Uint32(charsmap[4+4*i:])
 	}
 	n.text = string(charsmap[4+size:])
+	if err := checkCharsmap(n.text); err != nil {
+		return nil, err
+	}
 	for c := range n.ascii {
 		one := string([]byte{byte(c)})
 		n.simple[c] = true

@@ -127,6 +127,7 @@ type Trainer struct {
 	bad       int     // evaluations since
 	empty     int     // batches without a loss token, running
 	lastSaved time.Time
+	damaged   []string // checkpoints that could not be read
 	micro     microBatch
 	plan      Plan
 
@@ -141,6 +142,9 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 		return nil, err
 	}
 	if err := dev.SetCompute(compute); err != nil {
+		return nil, err
+	}
+	if err := checkMemory(cfg); err != nil {
 		return nil, err
 	}
 	t := &Trainer{cfg: cfg, dev: dev, obs: obs, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now()}
@@ -207,7 +211,7 @@ func (t *Trainer) Close() {
 // Run trains until the schedule ends, ctx is cancelled (a checkpoint is written at the next step border), or a fault
 // stops it.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {
-	if err := t.sweep(); err != nil {
+	if err := errors.Join(t.aside(), t.sweep()); err != nil {
 		return nil, err
 	}
 	if t.obs.Start != nil {

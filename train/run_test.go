@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -273,8 +274,10 @@ func TestBadRunsAreNamedErrors(t *testing.T) {
 		if err := os.WriteFile(path, b[:len(b)/2], 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := New(cfg, newCPU(t, tensor.F32), Observer{}); err == nil || !strings.Contains(err.Error(), weightsFile) {
-			t.Errorf("%v", err)
+		var said string
+		_, err = New(cfg, newCPU(t, tensor.F32), Observer{Note: func(format string, args ...any) { said += fmt.Sprintf(format, args...) }})
+		if err != nil || !strings.Contains(said, weightsFile) || !strings.Contains(said, "resumed at step 3") {
+			t.Errorf("%q, %v", said, err)
 		}
 		if err := os.WriteFile(path, b, 0o666); err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -18,17 +19,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zeebo/xxh3"
+
 	"leolm/checkpoint"
 	"leolm/dataset"
 	"leolm/device"
+	"leolm/internal/bounded"
 	"leolm/internal/durable"
 	"leolm/tensor"
 )
 
 // A checkpoint is a folder step-NNNNNNNN with weights.safetensors (float32
 // values of what is trained; of new rows only those), optimizer.safetensors (AdamW's moments),
-// state.json and, written last, the marker COMMIT. A folder without the
-// marker is unfinished and never read.
+// state.json and, written last, the marker COMMIT, which holds the checksums of
+// all these. A folder without the marker is unfinished and never read.
 const (
 	weightsFile   = "weights.safetensors"
 	optimizerFile = "optimizer.safetensors"
@@ -36,6 +40,7 @@ const (
 	commitMarker  = "COMMIT"
 	stepPrefix    = "step-"
 	bestFolder    = "best"
+	damagedPrefix = "damaged-"
 )
 
 // state is what state.json holds.
@@ -54,6 +59,77 @@ type state struct {
 	Best      *float64          `json:"best_valid_loss"`
 	Bad       int               `json:"evaluations_since_best"`
 }
+
+// sums are the checksums of a checkpoint: XXH3 of state.json, and of each tensor
+// of each file, in hexadecimal. Checkpoints of Leo's first versions have none.
+type sums struct {
+	State   string                       `json:"state,omitempty"`
+	Tensors map[string]map[string]string `json:"tensors,omitempty"` // by file and name
+}
+
+func hexSum(sum uint64) string { return fmt.Sprintf("%016x", sum) }
+
+// sealed adds checksums to tensors: into is filled as they are written.
+func sealed(tensors []checkpoint.Output, into map[string]string) []checkpoint.Output {
+	for i := range tensors {
+		t := &tensors[i]
+		write, name := t.Write, t.Name
+		t.Write = func(w io.Writer) error {
+			h := xxh3.New()
+			if err := write(io.MultiWriter(w, h)); err != nil {
+				return err
+			}
+			into[name] = hexSum(h.Sum64())
+			return nil
+		}
+	}
+	return tensors
+}
+
+// readSums reads the checksums in a checkpoint's marker.
+func readSums(dir string) (sums, error) {
+	var s sums
+	path := filepath.Join(dir, commitMarker)
+	b, err := bounded.Regular(path, 256<<20)
+	if err != nil || len(b) == 0 {
+		return s, err
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, &DamagedError{File: path, Err: err}
+	}
+	return s, nil
+}
+
+// check holds a tensor of a file against its checksum.
+func (s sums) check(path string, t *checkpoint.Stored) error {
+	if len(s.Tensors) == 0 {
+		return nil
+	}
+	if s.Tensors[filepath.Base(path)][t.Name] != hexSum(xxh3.Hash(t.Data)) {
+		return &DamagedError{File: path, Tensor: t.Name}
+	}
+	return nil
+}
+
+// A DamagedError says that a file of a checkpoint is not what was written.
+type DamagedError struct {
+	File   string
+	Tensor string // "" if the damage is not in one
+	Err    error  // nil for a wrong checksum
+}
+
+func (e *DamagedError) Error() string {
+	text := e.File
+	if e.Tensor != "" {
+		text += fmt.Sprintf(": tensor %q", e.Tensor)
+	}
+	if e.Err == nil {
+		return text + " is damaged: its checksum is wrong"
+	}
+	return text + " is damaged: " + e.Err.Error()
+}
+
+func (e *DamagedError) Unwrap() error { return e.Err }
 
 // identity is the hash of the parts of the recipe that must not change between a checkpoint and its resumption: all
 // that the sequence of updates depends on. How the model is talked to and written is none of it.
@@ -108,10 +184,20 @@ func (t *Trainer) saveBest() error {
 	if err := durable.MkdirAll(dir); err != nil {
 		return err
 	}
-	if err := t.writeWeights(filepath.Join(dir, weightsFile)); err != nil {
+	written := sums{Tensors: map[string]map[string]string{}}
+	if err := t.writeWeights(filepath.Join(dir, weightsFile), written); err != nil {
 		return err
 	}
-	return durable.Mark(dir, commitMarker, nil)
+	return mark(dir, written)
+}
+
+// mark finishes a checkpoint.
+func mark(dir string, s sums) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return durable.Mark(dir, commitMarker, append(b, '\n'))
 }
 
 // remove takes the marker away first, so that a half-removed folder is never read.
@@ -132,7 +218,8 @@ func (t *Trainer) write(dir string) error {
 	if err := durable.MkdirAll(dir); err != nil {
 		return err
 	}
-	if err := t.writeWeights(filepath.Join(dir, weightsFile)); err != nil {
+	written := sums{Tensors: map[string]map[string]string{}}
+	if err := t.writeWeights(filepath.Join(dir, weightsFile), written); err != nil {
 		return err
 	}
 	var moments []checkpoint.Output
@@ -151,7 +238,8 @@ func (t *Trainer) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkpoint.WriteSafetensors(filepath.Join(dir, optimizerFile), nil, moments); err != nil {
+	written.Tensors[optimizerFile] = map[string]string{}
+	if err := checkpoint.WriteSafetensors(filepath.Join(dir, optimizerFile), nil, sealed(moments, written.Tensors[optimizerFile])); err != nil {
 		return err
 	}
 	s := state{Recipe: t.cfg.identity(), Tokenizer: t.sub.vocab.fingerprint, Data: t.dataIdentity(), Step: t.opt.Step, Total: t.length.steps, Seen: t.seen, Mean: t.mean, Bad: t.bad}
@@ -168,13 +256,16 @@ func (t *Trainer) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(filepath.Join(dir, stateFile), append(b, '\n')); err != nil {
+	b = append(b, '\n')
+	if err := durable.WriteFile(filepath.Join(dir, stateFile), b); err != nil {
 		return err
 	}
-	return durable.Mark(dir, commitMarker, nil)
+	written.State = hexSum(xxh3.Hash(b))
+	return mark(dir, written)
 }
 
-func (t *Trainer) writeWeights(path string) error {
+// writeWeights writes the trained values and adds their checksums.
+func (t *Trainer) writeWeights(path string, s sums) error {
 	var ts []checkpoint.Output
 	for _, p := range t.sub.params {
 		rows, cols, frozen := p.Weight.Rows(), p.Weight.Cols(), p.Weight.FrozenRows()
@@ -194,7 +285,9 @@ func (t *Trainer) writeWeights(path string) error {
 			return err
 		}})
 	}
-	return checkpoint.WriteSafetensors(path, nil, ts)
+	into := map[string]string{}
+	s.Tensors[filepath.Base(path)] = into
+	return checkpoint.WriteSafetensors(path, nil, sealed(ts, into))
 }
 
 type savedStep struct {
@@ -223,20 +316,53 @@ func committed(dir string) ([]savedStep, error) {
 	return out, nil
 }
 
-// resume goes on from the newest finished checkpoint.
+// resume goes on from the newest finished checkpoint that is whole.
 func (t *Trainer) resume() error {
 	done, err := committed(t.checkpoints())
 	if err != nil || len(done) == 0 {
 		return err
 	}
-	dir := filepath.Join(t.checkpoints(), done[len(done)-1].name)
-	if err := t.read(dir); err != nil {
-		if len(done) > 1 && !errors.Is(err, errOtherRecipe) {
-			return fmt.Errorf("resume from %s: %w; if its files cannot be had again, remove the folder to go on from %s", dir, err, done[len(done)-2].name)
+	var failed []error
+	for _, d := range slices.Backward(done) {
+		dir := filepath.Join(t.checkpoints(), d.name)
+		err := t.read(dir)
+		if err == nil {
+			t.obs.note("resumed at step %d of %d", t.opt.Step, t.length.steps)
+			return nil
 		}
-		return fmt.Errorf("resume from %s: %w", dir, err)
+		err = fmt.Errorf("resume from %s: %w", dir, err)
+		if !damaged(err) {
+			return err
+		}
+		failed = append(failed, err)
+		t.damaged = append(t.damaged, dir)
+		if len(failed) < len(done) {
+			t.obs.note("%v; the checkpoint before it is tried", err)
+		}
 	}
-	t.obs.note("resumed at step %d of %d", t.opt.Step, t.length.steps)
+	return errors.Join(failed...)
+}
+
+// damaged tells an error of a checkpoint's files from one of what they are asked for.
+func damaged(err error) bool {
+	var sum *DamagedError
+	var form *checkpoint.FormatError
+	return errors.As(err, &sum) || errors.As(err, &form) || errors.Is(err, fs.ErrNotExist)
+}
+
+// aside puts checkpoints that cannot be read out of the way of new ones of the same steps.
+func (t *Trainer) aside() error {
+	for _, dir := range t.damaged {
+		to := filepath.Join(filepath.Dir(dir), damagedPrefix+filepath.Base(dir))
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+		if err := os.Rename(dir, to); err != nil {
+			return err
+		}
+		t.obs.note("the damaged checkpoint is now %s", to)
+	}
+	t.damaged = nil
 	return nil
 }
 
@@ -263,13 +389,21 @@ func (t *Trainer) sweep() error {
 var errOtherRecipe = errors.New("the checkpoint is of another recipe")
 
 func (t *Trainer) read(dir string) error {
-	b, err := os.ReadFile(filepath.Join(dir, stateFile))
+	want, err := readSums(dir)
 	if err != nil {
 		return err
 	}
+	path := filepath.Join(dir, stateFile)
+	b, err := bounded.Regular(path, 16<<20)
+	if err != nil {
+		return err
+	}
+	if want.State != "" && want.State != hexSum(xxh3.Hash(b)) {
+		return &DamagedError{File: path}
+	}
 	var s state
 	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("%s: %w", stateFile, err)
+		return &DamagedError{File: path, Err: err}
 	}
 	if s.Recipe != t.cfg.identity() || s.Total != t.length.steps {
 		return fmt.Errorf("%w (step %d of %d); choose another output folder, or remove the checkpoints to start anew", errOtherRecipe, s.Step, s.Total)
@@ -280,7 +414,8 @@ func (t *Trainer) read(dir string) error {
 	if err := t.readWeights(filepath.Join(dir, weightsFile)); err != nil {
 		return err
 	}
-	f, err := checkpoint.OpenSafetensors(filepath.Join(dir, optimizerFile))
+	path = filepath.Join(dir, optimizerFile)
+	f, err := checkpoint.OpenSafetensors(path)
 	if err != nil {
 		return err
 	}
@@ -288,9 +423,15 @@ func (t *Trainer) read(dir string) error {
 	err = t.opt.state(func(name string, m device.OptimizerState) error {
 		v, ok := f.Tensor(name)
 		if !ok {
-			return fmt.Errorf("%s: tensor %q is missing", optimizerFile, name)
+			return &DamagedError{File: path, Tensor: name, Err: errors.New("it is missing")}
 		}
-		return m.Load(v.Data)
+		if err := want.check(path, v); err != nil {
+			return err
+		}
+		if err := m.Load(v.Data); err != nil {
+			return &DamagedError{File: path, Tensor: name, Err: err}
+		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -342,6 +483,10 @@ func (t *Trainer) sameData(s *state) error {
 }
 
 func (t *Trainer) readWeights(path string) error {
+	want, err := readSums(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
 	f, err := checkpoint.OpenSafetensors(path)
 	if err != nil {
 		return err
@@ -351,7 +496,10 @@ func (t *Trainer) readWeights(path string) error {
 		v, ok := f.Tensor(p.Name)
 		n, frozen := p.Weight.Rows()*p.Weight.Cols(), p.Weight.FrozenRows()*p.Weight.Cols()
 		if !ok || v.DType != tensor.F32 || len(v.Data) != 4*(n-frozen) {
-			return fmt.Errorf("%s: tensor %q is missing or has another shape", filepath.Base(path), p.Name)
+			return &DamagedError{File: path, Tensor: p.Name, Err: errors.New("it is missing or has another shape")}
+		}
+		if err := want.check(path, v); err != nil {
+			return err
 		}
 		values := make([]float32, n)
 		if frozen > 0 {

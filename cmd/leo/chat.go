@@ -80,7 +80,7 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 	interactive := len(args) == 0 && ok && out.Terminal() && isTerminal(cmd.InOrStdin())
 	question := ""
 	if !interactive {
-		if question, err = askedOf(cmd.InOrStdin(), cmd.ErrOrStderr(), args); err != nil {
+		if question, err = askedOf(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), args); err != nil {
 			return err
 		}
 	}
@@ -98,7 +98,7 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	c := converse.New(l.Model, l.Engine, f.system)
 	req := f.request(&preset)
-	constraint, err := f.constraintFlags.build(l.Tokenizer, l.StopIDs)
+	constraint, err := f.constraintFlags.build(cmd.Context(), l.Tokenizer, l.StopIDs)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 
 // askedOf is the question: the argument, or standard input, or with both the text of standard input and the argument
 // about it. A terminal that nobody is asked to type into is not read.
-func askedOf(stdin io.Reader, stderr io.Writer, args []string) (string, error) {
+func askedOf(ctx context.Context, stdin io.Reader, stderr io.Writer, args []string) (string, error) {
 	if len(args) == 1 {
 		if isTerminal(stdin) {
 			return args[0], nil
@@ -123,7 +123,7 @@ func askedOf(stdin io.Reader, stderr io.Writer, args []string) (string, error) {
 		})
 		defer wait.Stop()
 	}
-	text, err := readPrompt(stdin, nil, "")
+	text, err := readPrompt(ctx, stdin, nil, "")
 	if err != nil || len(args) == 0 {
 		return text, err
 	}

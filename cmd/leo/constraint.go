@@ -1,13 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"leolm/infer"
+	"leolm/internal/bounded"
 	"leolm/internal/constrain"
 	"leolm/tokenizer"
 )
@@ -37,8 +38,11 @@ func (f *constraintFlags) given() int {
 	return n
 }
 
+// maxGrammar bounds a file with a grammar or schema.
+const maxGrammar = 16 << 20
+
 // build compiles the constraint. The function that it returns starts it anew for each answer; it returns nil if there is none.
-func (f *constraintFlags) build(tok *tokenizer.Tokenizer, stops []int32) (func() infer.Constraint, error) {
+func (f *constraintFlags) build(ctx context.Context, tok *tokenizer.Tokenizer, stops []int32) (func() infer.Constraint, error) {
 	n := f.given()
 	if n == 0 {
 		return func() infer.Constraint { return nil }, nil
@@ -55,13 +59,13 @@ func (f *constraintFlags) build(tok *tokenizer.Tokenizer, stops []int32) (func()
 		g, err = constrain.Regexp(f.regex)
 	case f.grammar != "":
 		var text []byte
-		if text, err = os.ReadFile(f.grammar); err == nil {
+		if text, err = bounded.File(ctx, f.grammar, maxGrammar); err == nil {
 			g, err = constrain.GBNF(string(text))
 		}
 	default:
 		text := []byte(f.schema)
 		if !strings.HasPrefix(strings.TrimSpace(f.schema), "{") {
-			if text, err = os.ReadFile(f.schema); err != nil {
+			if text, err = bounded.File(ctx, f.schema, maxGrammar); err != nil {
 				return nil, err
 			}
 		}

@@ -16,6 +16,7 @@ import (
 
 	"leolm/chat"
 	"leolm/checkpoint"
+	"leolm/internal/bounded"
 	"leolm/internal/screen"
 	"leolm/tensor"
 	"leolm/tokenizer"
@@ -145,7 +146,10 @@ func templateSource(name string) (string, error) {
 	if t, err := chat.FindTemplate(name); err == nil {
 		return t.Source(), nil
 	}
-	data, err := os.ReadFile(name)
+	data, err := bounded.Regular(name, chat.MaxTemplate)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("--template: %w", err)
+	}
 	if err != nil {
 		return "", unknownTemplate(name)
 	}
@@ -288,12 +292,19 @@ func newBytesProgress(w io.Writer, quiet bool) *bytesProgress {
 	return p
 }
 
-func (p *bytesProgress) update(name string, done, total int64) {
-	every := 10 * time.Second
+// interval is the time between two lines.
+func (p *bytesProgress) interval() time.Duration {
 	if p.terminal {
-		every = 100 * time.Millisecond
+		return 100 * time.Millisecond
 	}
-	if p.w == nil || time.Since(p.shown) < every {
+	return 10 * time.Second
+}
+
+// soon lets the first line come after d, whatever the interval is.
+func (p *bytesProgress) soon(d time.Duration) { p.shown = time.Now().Add(d - p.interval()) }
+
+func (p *bytesProgress) update(name string, done, total int64) {
+	if p.w == nil || time.Since(p.shown) < p.interval() {
 		return
 	}
 	p.shown = time.Now()

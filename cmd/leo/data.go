@@ -81,6 +81,9 @@ docs/data.md describes the mix.`,
 				}
 				sets = append(sets, "on_error="+onError)
 			}
+			if err := checkThreads("--workers", workers); err != nil {
+				return err
+			}
 			m, err := dataset.LoadMix(args[0], sets)
 			if err != nil {
 				return err

@@ -138,6 +138,9 @@ func newCorpusRunCmd() *cobra.Command {
 				}
 				fmt.Fprintf(log, "%-8s %d/%d  %s  (%.1f s)\n", e.Stage, e.Task+1, e.Tasks, e.Note, e.Took.Seconds())
 			}
+			if err := checkThreads("--workers", opt.Workers); err != nil {
+				return err
+			}
 			if err := corpus.Run(cmd.Context(), args[0], opt); err != nil {
 				return err
 			}

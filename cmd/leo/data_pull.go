@@ -51,7 +51,7 @@ HF_HUB_OFFLINE are obeyed.`,
 				return err
 			}
 			client.Warn = func(msg string) { fmt.Fprintln(cmd.ErrOrStderr(), "leo:", msg) }
-			var last time.Time
+			last := time.Now().Add(-time.Second) // the first line comes after a second
 			progress := func(file string, done, total int64) {
 				if quiet || time.Since(last) < 2*time.Second && done != total {
 					return

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"leolm/dataset"
+	"leolm/internal/bounded"
 	"leolm/internal/llmclient"
 )
 
@@ -33,13 +34,16 @@ asked for again; what still fails is listed in OUT.jsonl.problems.jsonl.`,
   leo data translate sharegpt.json -o out.jsonl --prompt de.txt --field "conversations[].value" --base-url http://localhost:8080/v1`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			prompt, err := os.ReadFile(promptFile)
+			if err := checkThreads("--concurrency", concurrency); err != nil {
+				return err
+			}
+			prompt, err := bounded.File(cmd.Context(), promptFile, maxPrompt)
 			if err != nil {
 				return fmt.Errorf("--prompt: %w", err)
 			}
 			var system []byte
 			if systemFile != "" {
-				if system, err = os.ReadFile(systemFile); err != nil {
+				if system, err = bounded.File(cmd.Context(), systemFile, maxPrompt); err != nil {
 					return fmt.Errorf("--system: %w", err)
 				}
 			}

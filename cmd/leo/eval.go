@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,6 +13,7 @@ import (
 	"leolm/checkpoint"
 	"leolm/dataset/rows"
 	"leolm/eval"
+	"leolm/internal/bounded"
 )
 
 func newEvalCmd() *cobra.Command {
@@ -68,7 +69,7 @@ document. Long documents are scored in overlapping windows.`,
 			var out []sourcePerplexity
 			for _, path := range args {
 				r := sourcePerplexity{Source: filepath.Base(path)}
-				err := eachDocument(path, field, limit, func(text string) error {
+				err := eachDocument(cmd.Context(), path, field, limit, func(text string) error {
 					p, err := eval.ScoreText(cmd.Context(), l.Engine, l.Tokenizer, text, opt)
 					r.Add(p)
 					return err
@@ -112,15 +113,25 @@ document. Long documents are scored in overlapping windows.`,
 	return cmd
 }
 
+// readText reads a plain text, of which only the first limit bytes count if limit is not 0.
+func readText(ctx context.Context, path string, limit int64) ([]byte, error) {
+	if limit == 0 {
+		return bounded.File(ctx, path, maxText)
+	}
+	f, err := bounded.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return bounded.Read(ctx, io.LimitReader(f, limit), path, maxText)
+}
+
 // eachDocument calls f with the documents of a file until limit bytes.
-func eachDocument(path, field string, limit int64, f func(text string) error) error {
+func eachDocument(ctx context.Context, path, field string, limit int64, f func(text string) error) error {
 	if _, ok := rows.FormatOf(path); !ok {
-		b, err := os.ReadFile(path)
+		b, err := readText(ctx, path, limit)
 		if err != nil {
 			return err
-		}
-		if limit > 0 && int64(len(b)) > limit {
-			b = b[:limit]
 		}
 		return f(strings.ToValidUTF8(string(b), "\ufffd"))
 	}
@@ -181,7 +192,7 @@ The file is llama.cpp's; a few hundred kilobytes of typical German text are enou
 			var ids []int32
 			for _, path := range args {
 				im.Datasets = append(im.Datasets, filepath.Base(path))
-				err := eachDocument(path, field, 0, func(text string) error {
+				err := eachDocument(cmd.Context(), path, field, 0, func(text string) error {
 					ids = l.Tokenizer.AppendTokens(ids, text)
 					for len(ids) >= chunk && (limit == 0 || im.Chunks < limit) {
 						if err := cmd.Context().Err(); err != nil {

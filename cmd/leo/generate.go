@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"leolm/infer"
+	"leolm/internal/bounded"
 	"leolm/open"
 	"leolm/sample"
 )
@@ -83,7 +84,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err := f.check(); err != nil {
 		return usageError{err}
 	}
-	prompt, err := readPrompt(cmd.InOrStdin(), args, f.file)
+	prompt, err := readPrompt(cmd.Context(), cmd.InOrStdin(), args, f.file)
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if f.asJSON {
 		req.TopLogProbs = f.logprobs
 	}
-	constraint, err := f.constraintFlags.build(l.Tokenizer, l.StopIDs)
+	constraint, err := f.constraintFlags.build(cmd.Context(), l.Tokenizer, l.StopIDs)
 	if err != nil {
 		return err
 	}
@@ -168,6 +169,8 @@ func (f *generateFlags) check() error {
 	switch {
 	case f.nBest < 1:
 		return fmt.Errorf("--n %d: at least one answer", f.nBest)
+	case f.beams > math.MaxInt32/4:
+		return fmt.Errorf("--beams %d: no memory holds so many", f.beams)
 	case f.beams < 0 || f.lookup < 0:
 		return errors.New("--beams and --lookup must not be negative")
 	case f.logprobs >= 0 && !f.asJSON:
@@ -254,18 +257,21 @@ func logprob(l *open.Model, t infer.Token) tokenLogProb {
 	return lp
 }
 
+// maxPrompt bounds a prompt: far more than any context holds.
+const maxPrompt = 64 << 20
+
 // readPrompt takes the argument, the file or standard input.
-func readPrompt(stdin io.Reader, args []string, file string) (string, error) {
+func readPrompt(ctx context.Context, stdin io.Reader, args []string, file string) (string, error) {
 	switch {
 	case len(args) == 1 && file != "":
 		return "", usageError{errors.New("give the prompt as argument or with --file, not both")}
 	case len(args) == 1:
 		return args[0], nil
 	case file != "" && file != "-":
-		b, err := os.ReadFile(file)
+		b, err := bounded.File(ctx, file, maxPrompt)
 		return string(b), err
 	}
-	b, err := io.ReadAll(stdin)
+	b, err := bounded.Read(ctx, stdin, "standard input", maxPrompt)
 	return strings.TrimSuffix(string(b), "\n"), err
 }
 

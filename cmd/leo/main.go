@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"leolm/internal/mapped"
 	"leolm/internal/screen"
 )
 
@@ -34,7 +35,7 @@ func run() int {
 	root := newRootCmd()
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
+	err := mapped.Guard(func() error { return root.ExecuteContext(ctx) })
 	if ferr := out.Flush(); err == nil {
 		err = ferr
 	}

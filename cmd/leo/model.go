@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,8 @@ import (
 
 	"leolm/catalog"
 	"leolm/chat"
+	"leolm/internal/pool"
+	"leolm/internal/sysmem"
 	"leolm/open"
 	"leolm/tensor"
 )
@@ -57,6 +60,9 @@ func (f *modelFlags) open(ctx context.Context, stderr io.Writer, sessions int) (
 			return nil, unknownTemplate(f.template)
 		}
 	}
+	if err := checkThreads("--threads", f.threads); err != nil {
+		return nil, err
+	}
 	adapters, err := adapterSpecs(f.loras)
 	if err != nil {
 		return nil, err
@@ -67,11 +73,26 @@ func (f *modelFlags) open(ctx context.Context, stderr io.Writer, sessions int) (
 		Context: f.context, CacheType: cache, Sessions: sessions, Packed: f.packed, Progress: p.update,
 	})
 	p.clear()
+	var short *sysmem.ShortError
+	if errors.As(err, &short) {
+		return nil, fmt.Errorf("%w; choose a smaller --context, fewer --beams, or --cache-type q8_0", err)
+	}
 	if err != nil {
 		return nil, usageOfLevel(err)
 	}
 	printNotes(stderr, m.Notes, f.quiet)
 	return m, nil
+}
+
+// maxThreads is more than the largest machines have processors; each thread takes memory.
+const maxThreads = 4096
+
+// checkThreads refuses a number of threads, workers or requests that would only fill the memory.
+func checkThreads(flag string, n int) error {
+	if n > maxThreads {
+		return usageError{fmt.Errorf("%s %d: at most %d; this machine has %d processors", flag, n, maxThreads, pool.Processors())}
+	}
+	return nil
 }
 
 // adapterSpecs reads the arguments of --lora.

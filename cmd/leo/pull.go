@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,14 +16,17 @@ import (
 
 func newPullCmd() *cobra.Command {
 	var include, exclude []string
+	var to string
 	var asJSON, quiet bool
 	cmd := &cobra.Command{
 		Use:   "pull ORG/NAME[@REVISION]",
-		Short: "Fetch a model from the Hugging Face hub into the local cache",
-		Long: "Fetch a model from the Hugging Face hub into the cache that Python's huggingface_hub uses too. Broken downloads are resumed, checksums are\n" +
-			"checked. Without --include, what is needed to run the model is fetched: configuration, tokenizer and one form of the weights.\n" +
+		Short: "Fetch a model from the Hugging Face hub into the local cache, or into a folder",
+		Long: "Fetch a model from the Hugging Face hub into the cache that Python's huggingface_hub uses too, or with --to into a folder of plain files, as\n" +
+			"hf download --local-dir does. Broken downloads are resumed, checksums are checked. Without --include, what is needed to run the model is fetched:\n" +
+			"configuration, tokenizer and one form of the weights. In patterns, * stands for any characters, ? for one, [abc] for one of these, [!abc] for\n" +
+			"any other; sub/ means all files in sub.\n" +
 			"HF_TOKEN opens private and gated models; HF_HOME, HF_HUB_CACHE, HF_ENDPOINT and HF_HUB_OFFLINE work as in Python.",
-		Example: "  leo pull LeoLM/leo-hessianai-7b-chat\n  leo pull TheBloke/leo-hessianai-7B-chat-GGUF --include '*Q4_K_M.gguf'",
+		Example: "  leo pull LeoLM/leo-hessianai-7b --to models/leo-hessianai-7b\n  leo pull LeoLM/leo-hessianai-7b-chat\n  leo pull TheBloke/leo-hessianai-7B-chat-GGUF --include '*Q4_K_M.gguf'",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			repo, err := hub.ParseRepo(hub.Model, args[0])
@@ -33,12 +38,26 @@ func newPullCmd() *cobra.Command {
 				return err
 			}
 			client.Warn = func(s string) { fmt.Fprintln(cmd.ErrOrStderr(), "note:", s) }
-			choose := chooseModelFiles
-			if len(include) > 0 {
-				choose = nil
-			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
-			res, err := client.Snapshot(cmd.Context(), repo, include, exclude, choose, p.update)
+			choose := func(files []hub.File) ([]hub.File, error) {
+				if len(include) == 0 {
+					var err error
+					if files, err = chooseModelFiles(files); err != nil {
+						return nil, err
+					}
+				}
+				if !quiet && len(files) > 0 {
+					fmt.Fprintln(cmd.ErrOrStderr(), pullPlan(repo, files))
+				}
+				return files, nil
+			}
+			p.soon(time.Second)
+			var res hub.SnapshotResult
+			if to == "" {
+				res, err = client.Snapshot(cmd.Context(), repo, include, exclude, choose, p.update)
+			} else {
+				res, err = client.SnapshotTo(cmd.Context(), repo, to, include, exclude, choose, p.update)
+			}
 			p.clear()
 			if err != nil {
 				return err
@@ -56,26 +75,59 @@ func newPullCmd() *cobra.Command {
 	}
 	cmd.Flags().StringSliceVar(&include, "include", nil, "fetch only files that match one of these patterns, such as '*.gguf'")
 	cmd.Flags().StringSliceVar(&exclude, "exclude", nil, "leave out files that match one of these patterns")
+	cmd.Flags().StringVar(&to, "to", "", "put the files themselves into this folder (default: the cache)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
 	return cmd
 }
 
+// pullPlan says what will be fetched.
+func pullPlan(repo hub.Repo, files []hub.File) string {
+	text := fmt.Sprintf("%s: %d files", repo, len(files))
+	if len(files) == 1 {
+		text = fmt.Sprintf("%s: %s", repo, files[0].Name)
+	}
+	var total int64
+	for _, f := range files {
+		if f.Size < 0 {
+			return text
+		}
+		total += f.Size
+	}
+	return text + ", " + bytesText(total)
+}
+
+// The weights that checkpoint.Open reads, by their names: a repository often holds them a
+// second time in another form or precision (consolidated.safetensors, model.fp16.safetensors).
+var (
+	safetensorsWeights = regexp.MustCompile(`^(model|adapter_model)(-\d+-of-\d+)?\.safetensors$`)
+	torchWeights       = regexp.MustCompile(`^(pytorch_model(-\d+-of-\d+)?|adapter_model)\.bin$`)
+	ggufPart           = regexp.MustCompile(`-\d+-of-\d+\.gguf$`)
+)
+
 // chooseModelFiles keeps what is needed to run a model: weights in one form
 // (safetensors, else PyTorch, else a single GGUF), and the small files.
 func chooseModelFiles(files []hub.File) ([]hub.File, error) {
 	var safetensors, torch bool
-	var ggufs []string
+	ggufs := map[string]string{} // a file, or the parts of one, by its name; what to say of it
+	var names []string
 	for _, f := range files {
-		top := !strings.Contains(f.Name, "/")
-		safetensors = safetensors || top && strings.HasSuffix(f.Name, ".safetensors")
-		torch = torch || top && strings.HasPrefix(f.Name, "pytorch_model") && strings.HasSuffix(f.Name, ".bin")
+		safetensors = safetensors || safetensorsWeights.MatchString(f.Name)
+		torch = torch || torchWeights.MatchString(f.Name)
 		if strings.HasSuffix(f.Name, ".gguf") {
-			ggufs = append(ggufs, fmt.Sprintf("  %s (%s)", f.Name, bytesText(max(f.Size, 0))))
+			key := ggufPart.ReplaceAllString(f.Name, "")
+			if _, ok := ggufs[key]; !ok {
+				names = append(names, key)
+			}
+			ggufs[key] += fmt.Sprintf("  %s (%s)\n", f.Name, bytesText(max(f.Size, 0)))
 		}
 	}
-	if !safetensors && !torch && len(ggufs) > 1 {
-		return nil, fmt.Errorf("the repository has %d GGUF files; choose with --include, such as --include '*Q4_K_M*':\n%s", len(ggufs), strings.Join(ggufs, "\n"))
+	if !safetensors && !torch && len(names) > 1 {
+		var list strings.Builder
+		for _, n := range names {
+			list.WriteString(ggufs[n])
+		}
+		return nil, fmt.Errorf("the repository has %d GGUF models; choose with --include, such as --include '*Q4_K_M*':\n%s", len(names), strings.TrimSuffix(list.String(), "\n"))
 	}
 	var out []hub.File
 	for _, f := range files {
@@ -87,8 +139,12 @@ func chooseModelFiles(files []hub.File) ([]hub.File, error) {
 		}
 		switch ext {
 		case ".safetensors":
+			// Under any other name they are taken only where there is nothing else.
+			if (safetensors || torch) && !safetensorsWeights.MatchString(f.Name) {
+				continue
+			}
 		case ".bin":
-			if safetensors || !strings.HasPrefix(base, "pytorch_model") && base != "adapter_model.bin" {
+			if safetensors || !torchWeights.MatchString(f.Name) {
 				continue
 			}
 		case ".gguf":
@@ -96,7 +152,7 @@ func chooseModelFiles(files []hub.File) ([]hub.File, error) {
 				continue
 			}
 		case ".json", ".model", ".jinja", ".txt", ".md":
-			if base == "pytorch_model.bin.index.json" && safetensors {
+			if strings.HasSuffix(base, ".index.json") && !wantedIndex(base, safetensors) {
 				continue
 			}
 		default:
@@ -107,4 +163,12 @@ func chooseModelFiles(files []hub.File) ([]hub.File, error) {
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// wantedIndex tells whether an index belongs to the weights that are fetched.
+func wantedIndex(name string, safetensors bool) bool {
+	if safetensors {
+		return name == "model.safetensors.index.json"
+	}
+	return name == "pytorch_model.bin.index.json" || name == "model.safetensors.index.json"
 }

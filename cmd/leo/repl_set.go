@@ -110,7 +110,7 @@ func (t *terminal) setFormat(on bool, value string) error {
 		return fmt.Errorf("the one format is json")
 	}
 	f := constraintFlags{json: on}
-	c, err := f.build(t.l.Tokenizer, t.l.StopIDs)
+	c, err := f.build(context.Background(), t.l.Tokenizer, t.l.StopIDs) // no file is read
 	if err == nil {
 		t.f.constraintFlags, t.constraint = f, c
 	}
@@ -270,7 +270,7 @@ func (t *terminal) loadModel(ctx context.Context, arg string) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	constraint, err := t.f.build(l.Tokenizer, l.StopIDs)
+	constraint, err := t.f.build(context.Background(), l.Tokenizer, l.StopIDs)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

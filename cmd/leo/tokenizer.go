@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"leolm/checkpoint"
+	"leolm/internal/bounded"
 	"leolm/internal/durable"
 	"leolm/internal/screen"
 	"leolm/tokenizer"
@@ -126,14 +127,15 @@ func newTokenizerEncodeCmd() *cobra.Command {
 			if len(args) == 2 {
 				return one(args[1])
 			}
-			in := bufio.NewReaderSize(cmd.InOrStdin(), 1<<20)
+			in := bufio.NewReaderSize(bounded.Stream(cmd.Context(), cmd.InOrStdin()), 1<<20)
 			if !lines {
-				text, err := io.ReadAll(io.LimitReader(in, maxText+1))
+				text, err := bounded.Read(cmd.Context(), in, "standard input", maxText)
+				var large *bounded.SizeError
+				if errors.As(err, &large) {
+					return fmt.Errorf("%w; --lines reads line by line", err)
+				}
 				if err != nil {
 					return err
-				}
-				if len(text) > maxText {
-					return fmt.Errorf("standard input is longer than %d MiB; --lines reads line by line", maxText>>20)
 				}
 				return one(string(text))
 			}
@@ -177,7 +179,7 @@ Ids may be parted by spaces, commas or line breaks, and stand in brackets.`,
 			}
 			text := strings.Join(args[1:], " ")
 			if len(args) == 1 {
-				b, err := io.ReadAll(cmd.InOrStdin())
+				b, err := bounded.Read(cmd.Context(), cmd.InOrStdin(), "standard input", maxText)
 				if err != nil {
 					return err
 				}
@@ -371,6 +373,9 @@ the single characters.`,
 			}
 			if workers < 1 {
 				return usageError{fmt.Errorf("--workers is %d; it must be at least 1", workers)}
+			}
+			if err := checkThreads("--workers", workers); err != nil {
+				return err
 			}
 			tr, err := tokenizer.NewTrainer(opt)
 			if err != nil {

@@ -36,6 +36,9 @@ SIGHUP, SIGUSR1, a crash) goes on from its last checkpoint when the same command
 		Example: "  leo train recipes/mini-5min.yaml --set output=out/mini\n  leo train recipes/mini-5min.yaml --set output=out/mini --export out/so-far --checkpoint best",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkThreads("--threads", threads); err != nil {
+				return err
+			}
 			cfg, err := train.Load(args[0], sets)
 			if err != nil {
 				return err

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"leolm/dataset/rows"
+	"leolm/internal/bounded"
 	"leolm/internal/durable"
 )
 
@@ -389,10 +390,13 @@ func (p *Plan) Write(dir string, replace bool) error {
 	return durable.WriteFile(filepath.Join(dir, "plan.json"), append(b, '\n'))
 }
 
+// maxOwnFile bounds the descriptions that Leo itself wrote into the folder of a corpus.
+const maxOwnFile = 1 << 30
+
 // ReadPlan reads DIR/plan.json.
 func ReadPlan(dir string) (*Plan, error) {
 	path := filepath.Join(dir, "plan.json")
-	b, err := os.ReadFile(path)
+	b, err := bounded.Regular(path, maxOwnFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no plan here; make one with `leo data corpus plan RECIPE -o %s`", dir, dir)
 	}

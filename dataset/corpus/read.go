@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
 	"leolm/dataset/rows"
+	"leolm/internal/bounded"
 	"leolm/internal/unpack"
 )
 
@@ -71,7 +71,7 @@ const maxDocument = 256 << 20
 func openInput(path, format string, part *rows.Part) (reader, error) {
 	switch format {
 	case "text", "wet":
-		f, err := os.Open(path)
+		f, err := bounded.OpenRegular(path)
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 
+	"leolm/internal/bounded"
 	"leolm/internal/durable"
 )
 
@@ -218,7 +219,7 @@ type ManifestShard struct {
 // ReadReport reads DIR/report.json.
 func ReadReport(dir string) (*Report, error) {
 	path := filepath.Join(dir, "report.json")
-	b, err := os.ReadFile(path)
+	b, err := bounded.Regular(path, maxOwnFile)
 	if err != nil {
 		return nil, err
 	}

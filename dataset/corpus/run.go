@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"leolm/internal/bounded"
 	"leolm/internal/durable"
 )
 
@@ -162,7 +163,7 @@ func markerName(stage string, task int) string { return fmt.Sprintf("%s-%05d.jso
 // done reads the marker of a task; ok only if it belongs to this plan and its
 // files are there.
 func (r *runner) done(s *Stage, task int) (*marker, bool) {
-	b, err := os.ReadFile(r.path("done", markerName(s.Name, task)))
+	b, err := bounded.Regular(r.path("done", markerName(s.Name, task)), maxOwnFile)
 	if err != nil {
 		return nil, false
 	}

@@ -11,13 +11,14 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/dataset"
+	"leolm/internal/bounded"
 	"leolm/tokenizer"
 )
 
 // ReadManifest reads DIR/out/manifest.json.
 func ReadManifest(dir string) (*Manifest, error) {
 	path := filepath.Join(dir, "out", "manifest.json")
-	b, err := os.ReadFile(path)
+	b, err := bounded.Regular(path, maxOwnFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no finished corpus here (out/manifest.json is missing); run `leo data corpus run %s`", dir, dir)
 	}

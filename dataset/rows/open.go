@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"leolm/internal/unpack"
+
+	"leolm/internal/bounded"
 )
 
 // Options steer how a file is read. The zero value reads it by its name.
@@ -61,7 +63,7 @@ func Open(path string, opt Options) (*Reader, error) {
 			return nil, fmt.Errorf("%s: cannot tell the format from the name (want .parquet, .json, .jsonl, .csv, .tsv or .yaml, also with .gz or .zst); name the format in the mix", path)
 		}
 	}
-	f, err := os.Open(path)
+	f, err := bounded.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package rows
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,44 +35,118 @@ func (r *Reader) startParquet(f *os.File, opt Options) (err error) {
 	if err != nil {
 		return err
 	}
-	var reader *parquet.GenericReader[any]
+	groups := pf.RowGroups()
 	if p := opt.Part; p != nil {
-		groups := pf.RowGroups()
 		if p.From < 0 || p.From >= p.To || p.To > int64(len(groups)) {
 			return &Error{File: r.path, What: fmt.Sprintf("has %d row groups where groups %d to %d are wanted", len(groups), p.From, p.To-1), Fatal: true}
 		}
-		reader = parquet.NewGenericRowGroupReader[any](parquet.MultiRowGroup(groups[p.From:p.To]...), pf.Schema())
-	} else {
-		reader = parquet.NewGenericReader[any](pf, pf.Schema())
+		groups = groups[p.From:p.To]
 	}
-	r.close = append(r.close, reader.Close)
+	first := 0
+	if opt.Part != nil {
+		first = int(opt.Part.From)
+	}
+	g := &groupReader{pf: pf, groups: groups, at: first, check: groupCheck{f: f, size: info.Size(), schema: pf.Schema(), maxRow: opt.MaxRow}}
+	r.close = append(r.close, g.Close)
 	columns := fieldNames(pf.Schema())
-	batch := make([]any, 64)
-	at, n := 0, 0
-	var end error
 	r.next = func(row *Row) (err error) {
 		defer func() {
 			if p := recover(); p != nil {
 				err = r.fatal(row, "damaged Parquet file: %v", p)
 			}
 		}()
-		for at == n {
-			if end == io.EOF {
-				return io.EOF
-			}
-			if end != nil {
-				e := row.Errorf("", "damaged Parquet file; fetch it again")
-				e.Fatal, e.Err = true, end
-				return e
-			}
-			at = 0
-			clear(batch)
-			n, end = reader.Read(batch)
+		x, err := g.next()
+		if err == io.EOF || errors.Is(err, errTooLong) {
+			return err
 		}
-		row.value = fromParquet(batch[at], columns)
-		at++
+		if err != nil {
+			e := row.Errorf("", "damaged Parquet file; fetch it again")
+			e.Fatal, e.Err = true, err
+			return e
+		}
+		row.value = fromParquet(x, columns)
 		return nil
 	}
+	return nil
+}
+
+// groupReader reads row groups one after the other, each after it was checked.
+type groupReader struct {
+	pf     *parquet.File
+	groups []parquet.RowGroup // still to be read
+	at     int                // number of the first of them in the file
+	check  groupCheck
+	rows   parquet.Rows // of the group at hand; nil between groups
+	batch  []parquet.Row
+	n, i   int
+	end    error
+}
+
+func (g *groupReader) Close() error {
+	if g.check.zstd != nil {
+		g.check.zstd.Close()
+	}
+	if g.rows == nil {
+		return nil
+	}
+	return g.rows.Close()
+}
+
+// next returns the next row; errTooLong for one that is longer than the limit.
+func (g *groupReader) next() (any, error) {
+	for g.i == g.n {
+		if err := g.fill(); err != nil {
+			return nil, err
+		}
+	}
+	row := g.batch[g.i]
+	g.i++
+	// Before it is copied: values are parts of pages, and many may be the same part.
+	size := 0
+	for _, v := range row {
+		size += 8
+		if k := v.Kind(); k == parquet.ByteArray || k == parquet.FixedLenByteArray {
+			size += len(v.ByteArray())
+		}
+	}
+	if size > g.check.maxRow+8*len(row) {
+		return nil, errTooLong
+	}
+	var x any
+	err := g.pf.Schema().Reconstruct(&x, row)
+	return x, err
+}
+
+// fill reads a batch of rows, if need be of the next group.
+func (g *groupReader) fill() error {
+	if g.rows != nil && g.end != nil {
+		err := g.end
+		if err == io.EOF {
+			err = g.rows.Close()
+			g.rows, g.end = nil, nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if g.rows == nil {
+		if len(g.groups) == 0 {
+			return io.EOF
+		}
+		facts, err := g.check.group(&g.pf.Metadata().RowGroups[g.at])
+		if err != nil {
+			return err
+		}
+		g.batch = make([]parquet.Row, max(1, min(64, 1<<20/facts.longest)))
+		g.rows = g.groups[0].Rows()
+		g.groups = g.groups[1:]
+		g.at++
+	}
+	for i := range g.batch {
+		g.batch[i] = g.batch[i][:0]
+	}
+	g.i = 0
+	g.n, g.end = g.rows.ReadRows(g.batch)
 	return nil
 }
 
@@ -90,6 +165,18 @@ func openParquet(f *os.File, path string, size int64) (*parquet.File, error) {
 	}
 	if n := int64(binary.LittleEndian.Uint32(tail[:])); string(tail[4:]) == "PAR1" && n > size-12 {
 		return nil, fail(fmt.Errorf("its footer is said to have %d bytes, the file has %d", n, size))
+	}
+	if n := int64(binary.LittleEndian.Uint32(tail[:])); string(tail[4:]) == "PAR1" {
+		if n > maxFooter {
+			return nil, fail(fmt.Errorf("its footer has %d bytes, more than the %d that are read", n, maxFooter))
+		}
+		footer := make([]byte, n)
+		if _, err := f.ReadAt(footer, size-8-n); err != nil {
+			return nil, fail(err)
+		}
+		if err := checkFooter(footer); err != nil {
+			return nil, fail(fmt.Errorf("its footer is damaged: %w", err))
+		}
 	}
 	pf, err := parquet.OpenFile(f, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
@@ -201,6 +288,7 @@ func (r *Reader) unpack(f *os.File) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	os.Remove(tmp.Name()) // where the system allows it, so that nothing stays behind after a crash
 	r.close = append(r.close, func() error {
 		tmp.Close()
 		return os.Remove(tmp.Name())

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"leolm/internal/bounded"
 	"leolm/internal/unpack"
 )
 
@@ -29,7 +30,7 @@ func Cut(path, format string, size int64) ([]Part, error) {
 	if format != "jsonl" && format != "parquet" {
 		return nil, nil
 	}
-	f, err := os.Open(path)
+	f, err := bounded.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

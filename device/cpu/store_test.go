@@ -125,3 +125,80 @@ func TestPackedWeightsAreKept(t *testing.T) {
 		t.Errorf("files left behind: %v", left)
 	}
 }
+
+// A byte that changed anywhere in the file is found out before a weight is used; the file is made anew.
+func TestDamagedStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.leopack")
+	want, _ := load(t, path, "abc")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := len(whole) / 150
+	for at := 0; at < len(whole); at += step {
+		b := slices.Clone(whole)
+		b[at] ^= 0x10
+		if err := os.WriteFile(path, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		s, err := OpenStore(path, "abc", 1<<16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.file == nil {
+			t.Errorf("byte %d changed, and the file is used", at)
+		}
+		// The last bytes say that it is one of our files at all.
+		if s.Damage() == nil && at < len(whole)-len(storeMagic) {
+			t.Errorf("byte %d changed, and no damage is reported", at)
+		}
+		s.Close()
+		if at == step*75 {
+			got, written := load(t, path, "abc")
+			if !written || !slices.EqualFunc(got, want, slices.Equal) {
+				t.Error("the damaged file was not made anew")
+			}
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("files left behind: %v", left)
+	}
+}
+
+var touched byte
+
+// BenchmarkOpenStore is what the checksums cost at a start: a file in the page cache.
+func BenchmarkOpenStore(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "big")
+	const size = 1 << 30
+	if err := os.WriteFile(path, make([]byte, size), 0o666); err != nil {
+		b.Fatal(err)
+	}
+	for name, f := range map[string]func([]byte){
+		"checksums": func(data []byte) {
+			if _, err := blockSums(data); err != nil {
+				b.Fatal(err)
+			}
+		},
+		"first touch of the pages": func(data []byte) {
+			x := byte(0)
+			for i := 0; i < len(data); i += 4096 {
+				x ^= data[i]
+			}
+			touched = x
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(size)
+			for b.Loop() {
+				data, err := mapFile(path)
+				if err != nil {
+					b.Fatal(err)
+				}
+				f(data)
+				unmap(data)
+			}
+		})
+	}
+}

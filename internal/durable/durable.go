@@ -19,8 +19,6 @@
 package durable
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +29,9 @@ import (
 	"time"
 )
 
-// tempInfix marks our temporary files: ".<name>.leo-tmp-<random>".
+// tempInfix marks our temporary files: ".<name>.leo-tmp-<number>". The names are the
+// same from run to run, so that the next writer of a file takes over what a
+// killed one left.
 const tempInfix = ".leo-tmp-"
 
 // ErrClosed is returned by operations on a File after Commit or Abort.
@@ -89,22 +89,27 @@ func Create(path string) (*File, error) {
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
 		return nil, fmt.Errorf("%s: is a folder, cannot be replaced by a file", path)
 	}
-	for range 100 {
-		var r [8]byte
-		rand.Read(r[:])
-		name := dir + "." + base + tempInfix + hex.EncodeToString(r[:])
+	for i := range 1000 {
+		name := fmt.Sprintf("%s.%s%s%02d", dir, base, tempInfix, i)
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		if err != nil {
+			if f = takeOver(name); f == nil {
+				continue // of a writer that lives
+			}
+		} else if err != nil {
 			return nil, explain(path, 0, err)
 		}
-		lockTemp(f) // best effort: tells RemoveStale that the writer lives
+		if !lockTemp(f) { // another writer has taken it over already
+			f.Close()
+			continue
+		}
 		return &File{f: f, path: path}, nil
 	}
 	return nil, fmt.Errorf("%s: no free temporary name found", path)
 }
+
+// OS is the temporary file itself, for those who map it. It must not be closed.
+func (f *File) OS() *os.File { return f.f }
 
 // Path is the name the file will have after Commit.
 func (f *File) Path() string { return f.path }

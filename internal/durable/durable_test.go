@@ -3,10 +3,12 @@ package durable
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -187,4 +189,57 @@ func TestDevFull(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	f.f.Close()
+}
+
+// The next writer of a file takes over what a killed one left, and nothing of a living one.
+func TestLeftoversAreTakenOver(t *testing.T) {
+	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
+		t.Skip("who lives is told by locks")
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "model")
+	left := filepath.Join(dir, ".model.leo-tmp-00")
+	if err := os.WriteFile(left, bytes.Repeat([]byte("old"), 1000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// Two living writers of one file at a time.
+	a, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.OS().Name() != left || b.OS().Name() == left {
+		t.Errorf("temporary files %s and %s", a.OS().Name(), b.OS().Name())
+	}
+	for i, f := range []*File{b, a} {
+		if _, err := fmt.Fprintf(f, "writer %d", i); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); string(got) != "writer 1" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if es := entries(t, dir); len(es) != 1 {
+		t.Errorf("left: %v", es)
+	}
+	// A link that somebody put there is not followed.
+	victim := filepath.Join(dir, "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, left); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(path, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(victim); string(got) != "precious" {
+		t.Errorf("a link was followed: %q", got)
+	}
 }

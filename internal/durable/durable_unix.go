@@ -5,6 +5,7 @@ package durable
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,40 @@ func syncDir(dir string) error {
 }
 
 // lockTemp takes a lock that the kernel drops with the process, kill -9 included.
-func lockTemp(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
+// It returns false if another process has it. A disk without locks has none.
+func lockTemp(f *os.File) bool {
+	return !errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// takeOver opens the temporary file of a writer that was killed, emptied and
+// locked; nil if the writer may live. A file of another user's, or a link, is
+// nobody's leftover.
+func takeOver(name string) *os.File {
+	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	ok := func() bool {
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+			return false
+		}
+		// The writer may have given it its own name meanwhile.
+		mine, err1 := f.Stat()
+		named, err2 := os.Lstat(name)
+		if err1 != nil || err2 != nil || !mine.Mode().IsRegular() || !os.SameFile(mine, named) {
+			return false
+		}
+		if s, ok := mine.Sys().(*syscall.Stat_t); !ok || int(s.Uid) != os.Geteuid() || s.Nlink != 1 {
+			return false
+		}
+		return f.Truncate(0) == nil
+	}()
+	if !ok {
+		f.Close()
+		return nil
+	}
+	return f
+}
 
 // heldByWriter tells whether a living process holds lockTemp on path.
 func heldByWriter(path string) bool {

@@ -14,7 +14,19 @@ func isNoSpace(err error) bool {
 // syncDir: Windows has no fsync of folders; the file's own flush must do.
 func syncDir(string) error { return nil }
 
-func lockTemp(*os.File) {}
+func lockTemp(*os.File) bool { return true }
+
+// takeOver makes the temporary file of a writer that was killed anew: Windows removes no file that a living one has open.
+func takeOver(name string) *os.File {
+	if os.Remove(name) != nil {
+		return nil
+	}
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil
+	}
+	return f
+}
 
 // heldByWriter: os.Remove fails on a file that another process has open.
 func heldByWriter(string) bool { return false }

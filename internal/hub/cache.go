@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"time"
 
+	"leolm/internal/bounded"
 	"leolm/internal/durable"
 )
 
@@ -25,7 +28,7 @@ func (c *Client) commit(repo Repo) (string, bool) {
 	if commitPattern.MatchString(repo.revision()) {
 		return repo.revision(), true
 	}
-	b, err := os.ReadFile(filepath.Join(c.CacheDir, repo.folder(), "refs", filepath.FromSlash(repo.revision())))
+	b, err := bounded.Regular(filepath.Join(c.CacheDir, repo.folder(), "refs", filepath.FromSlash(repo.revision())), 256)
 	if err != nil {
 		return "", false
 	}
@@ -72,7 +75,7 @@ func (c *Client) listCached(repo Repo) (Listing, bool) {
 
 func (c *Client) writeRef(repo Repo, commit string) error {
 	p := filepath.Join(c.CacheDir, repo.folder(), "refs", filepath.FromSlash(repo.revision()))
-	if old, err := os.ReadFile(p); err == nil && string(old) == commit {
+	if old, err := bounded.Regular(p, 256); err == nil && string(old) == commit {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
@@ -118,3 +121,39 @@ func exists(p string) bool {
 	_, err := os.Stat(p)
 	return !errors.Is(err, fs.ErrNotExist)
 }
+
+// staleAfter is how long what a killed run left is kept: a broken download, so
+// that the next pull goes on there.
+const staleAfter = 7 * 24 * time.Hour
+
+// sweep removes downloads and links that were given up long ago and that no
+// living program holds. What can't be removed stays: it only takes room.
+func (c *Client) sweep(repo Repo) {
+	root := filepath.Join(c.CacheDir, repo.folder())
+	_ = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil
+		}
+		partial, blob := strings.CutSuffix(d.Name(), ".incomplete")
+		if !blob && !linkTemp.MatchString(d.Name()) {
+			return nil
+		}
+		info, err := os.Lstat(p)
+		if err != nil || time.Since(info.ModTime()) < staleAfter {
+			return nil
+		}
+		if blob {
+			// Whoever downloads it holds this lock.
+			unlock, ok := tryLock(filepath.Join(c.CacheDir, ".locks", repo.folder(), partial+".lock"))
+			if !ok {
+				return nil
+			}
+			defer unlock()
+		}
+		_ = os.Remove(p)
+		return nil
+	})
+}
+
+// linkTemp are the names that link gives for a moment.
+var linkTemp = regexp.MustCompile(`\.link-[0-9]+$`)

@@ -16,13 +16,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Kind is what a repository holds.
@@ -108,49 +107,11 @@ type Client struct {
 	Attempts int
 	// MaxWait bounds a wait that the server asks for by Retry-After.
 	MaxWait time.Duration
+	// MaxUnsized bounds a file whose size the hub does not say.
+	MaxUnsized int64
 	// Idle ends a transfer that gives no byte for so long; it is then resumed.
 	Idle  time.Duration
 	sleep func(ctx context.Context, d time.Duration) error
-}
-
-// FromEnv makes a client from the variables that huggingface_hub reads:
-// HF_ENDPOINT, HF_TOKEN (or HF_TOKEN_PATH, or the file token in HF_HOME),
-// HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HF_HUB_OFFLINE.
-func FromEnv() (*Client, error) {
-	c := &Client{Endpoint: "https://huggingface.co", HTTP: newHTTP(), Attempts: 6, MaxWait: 5 * time.Minute, Idle: time.Minute, sleep: sleep}
-	if e := os.Getenv("HF_ENDPOINT"); e != "" {
-		c.Endpoint = strings.TrimRight(e, "/")
-	}
-	home := os.Getenv("HF_HOME")
-	if home == "" {
-		cache := os.Getenv("XDG_CACHE_HOME")
-		if cache == "" {
-			dir, err := os.UserHomeDir()
-			if err != nil {
-				return nil, fmt.Errorf("no place for the cache: %w; set HF_HOME", err)
-			}
-			cache = filepath.Join(dir, ".cache")
-		}
-		home = filepath.Join(cache, "huggingface")
-	}
-	if c.CacheDir = os.Getenv("HF_HUB_CACHE"); c.CacheDir == "" {
-		c.CacheDir = filepath.Join(home, "hub")
-	}
-	c.Token = strings.TrimSpace(os.Getenv("HF_TOKEN"))
-	if c.Token == "" {
-		file := os.Getenv("HF_TOKEN_PATH")
-		if file == "" {
-			file = filepath.Join(home, "token")
-		}
-		if b, err := os.ReadFile(file); err == nil && len(b) < 4096 {
-			c.Token = strings.TrimSpace(string(b))
-		}
-	}
-	switch strings.ToLower(os.Getenv("HF_HUB_OFFLINE")) {
-	case "1", "true", "yes", "on":
-		c.Offline = true
-	}
-	return c, nil
 }
 
 func newHTTP() *http.Client {
@@ -171,9 +132,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// checkFile refuses names that would leave the snapshot's folder.
+// checkFile refuses names that would leave the snapshot's folder or change the terminal that shows them.
 func checkFile(file string) error {
-	if file == "" || !filepath.IsLocal(filepath.FromSlash(file)) || path.Clean(file) != file || strings.ContainsAny(file, "\\\x00") {
+	if file == "" || len(file) > 4096 || strings.ContainsFunc(file, unicode.IsControl) || !filepath.IsLocal(filepath.FromSlash(file)) || path.Clean(file) != file || strings.Contains(file, `\`) {
 		return fmt.Errorf("%q is no file name in a repository", file)
 	}
 	return nil
@@ -226,26 +187,13 @@ type SnapshotResult struct {
 
 // Snapshot fetches the files of a repository that match one of the include
 // patterns (all if there are none) and none of the exclude patterns, at one
-// commit. Patterns are shell globs whose * also matches "/". choose, if not
-// nil, narrows the list further.
+// commit. Patterns are huggingface_hub's: those of Python's fnmatch, whose *
+// also matches "/"; one that ends in "/" means all in that folder. choose, if
+// not nil, narrows the list further.
 func (c *Client) Snapshot(ctx context.Context, repo Repo, include, exclude []string, choose func([]File) ([]File, error), progress Progress) (SnapshotResult, error) {
-	list, err := c.List(ctx, repo)
+	list, files, err := c.selected(ctx, repo, include, exclude, choose)
 	if err != nil {
 		return SnapshotResult{}, err
-	}
-	var files []File
-	for _, f := range list.Files {
-		if (len(include) == 0 || matchAny(include, f.Name)) && !matchAny(exclude, f.Name) {
-			files = append(files, f)
-		}
-	}
-	if choose != nil {
-		if files, err = choose(files); err != nil {
-			return SnapshotResult{}, err
-		}
-	}
-	if len(files) == 0 {
-		return SnapshotResult{}, fmt.Errorf("%s: none of its %d files was asked for", repo, len(list.Files))
 	}
 	res := SnapshotResult{Commit: list.Commit, Dir: filepath.Join(c.CacheDir, repo.folder(), "snapshots", list.Commit)}
 	at := repo
@@ -261,28 +209,29 @@ func (c *Client) Snapshot(ctx context.Context, repo Repo, include, exclude []str
 			return res, err
 		}
 	}
+	c.sweep(repo)
 	return res, nil
 }
 
-func matchAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, name) })
-}
-
-// match is a shell glob in which * and ? match any character, as Python's fnmatch.
-func match(pattern, name string) bool {
-	var re strings.Builder
-	re.WriteString(`^(?s:`)
-	for _, r := range pattern {
-		switch r {
-		case '*':
-			re.WriteString(`.*`)
-		case '?':
-			re.WriteString(`.`)
-		default:
-			re.WriteString(regexp.QuoteMeta(string(r)))
+// selected lists the repository and what of it is asked for.
+func (c *Client) selected(ctx context.Context, repo Repo, include, exclude []string, choose func([]File) ([]File, error)) (Listing, []File, error) {
+	list, err := c.List(ctx, repo)
+	if err != nil {
+		return Listing{}, nil, err
+	}
+	var files []File
+	for _, f := range list.Files {
+		if (len(include) == 0 || matchAny(include, f.Name)) && !matchAny(exclude, f.Name) {
+			files = append(files, f)
 		}
 	}
-	re.WriteString(`)$`)
-	ok, err := regexp.MatchString(re.String(), name)
-	return err == nil && ok
+	if choose != nil {
+		if files, err = choose(files); err != nil {
+			return Listing{}, nil, err
+		}
+	}
+	if len(files) == 0 {
+		return Listing{}, nil, fmt.Errorf("%s: none of its %d files was asked for", repo, len(list.Files))
+	}
+	return list, files, nil
 }

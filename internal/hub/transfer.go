@@ -4,21 +4,29 @@ import (
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
+	"leolm/internal/bounded"
 	"leolm/internal/durable"
 )
 
@@ -45,8 +53,11 @@ type metadata struct {
 }
 
 // unreachableError is a failure of the connection or the server, as opposed to
-// an answer that refuses.
-type unreachableError struct{ err error }
+// an answer that refuses. A lasting one will be the same in a minute.
+type unreachableError struct {
+	err     error
+	lasting bool
+}
 
 func (e *unreachableError) Error() string { return e.err.Error() }
 func (e *unreachableError) Unwrap() error { return e.err }
@@ -82,24 +93,56 @@ func (c *Client) refusal(r *http.Response, repo Repo, what string) error {
 		e.Msg = fmt.Sprintf("%s: %s answers %s to the request for %s", repo.ID, c.Endpoint, r.Status, what)
 	}
 	if msg != "" {
-		e.Msg += ": " + strings.TrimSpace(msg[:min(len(msg), 300)])
+		e.Msg += ": " + plain(msg)
 	}
 	return e
 }
 
+// plain is what a server says, fit for a terminal and not too long.
+func plain(msg string) string {
+	msg = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, msg[:min(len(msg), 300)])
+	return strings.TrimSpace(msg)
+}
+
+// A DowngradeError says that the hub sends on from https to an address that
+// anybody between could read and change.
+type DowngradeError struct{ From, To string }
+
+func (e *DowngradeError) Error() string {
+	return fmt.Sprintf("%s sends on to %s, which is not encrypted; refused", e.From, e.To)
+}
+
+// bare names an address without what may be secret in it: user and query.
+func bare(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
+
 // do sends a request, repeating it while the server or the connection fails.
-// Redirects are followed only as far as follow says. The caller closes the body.
-func (c *Client) do(ctx context.Context, method, address string, header http.Header, follow func(from, to *url.URL) bool) (*http.Response, error) {
+// A redirect is followed unless stop says that the answer which carries it is
+// what was asked for. The caller closes the body.
+//
+// The token goes to the endpoint's own scheme, host and port only, and no
+// redirect leads from https to anything else.
+func (c *Client) do(ctx context.Context, method, address string, header http.Header, stop func(redirect *http.Response) bool) (*http.Response, error) {
+	endpoint, err := url.Parse(c.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("the hub's address %q: %w", c.Endpoint, err)
+	}
 	client := *c.HTTP
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if len(via) >= 10 {
-			return fmt.Errorf("%d redirects", len(via))
-		}
-		if !follow(via[len(via)-1].URL, req.URL) {
+		if stop(req.Response) {
 			return http.ErrUseLastResponse
 		}
-		if req.URL.Host != via[0].URL.Host {
-			// The token is the hub's alone.
+		if from := via[len(via)-1].URL; from.Scheme == "https" && req.URL.Scheme != "https" {
+			return &DowngradeError{bare(from), bare(req.URL)}
+		}
+		if len(via) >= 10 {
+			return errTooManyRedirects
+		}
+		if req.URL.Scheme != endpoint.Scheme || req.URL.Host != endpoint.Host {
 			req.Header.Del("Authorization")
 		}
 		return nil
@@ -119,19 +162,25 @@ func (c *Client) do(ctx context.Context, method, address string, header http.Hea
 		}
 		resp, err := client.Do(req)
 		wait := backoff(attempt)
+		var downgrade *DowngradeError
 		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.As(err, &downgrade):
+			return nil, downgrade
 		case err != nil:
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
+			failed := &unreachableError{err, lasting(err)}
+			if failed.lasting {
+				return nil, failed
 			}
-			err = &unreachableError{err}
+			err = failed
 		case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
-			asked, ok := retryAfter(resp.Header.Get("Retry-After"))
+			asked, ok := retryAfter(resp.Header)
 			_ = resp.Body.Close()
 			if ok {
 				wait = asked
 			}
-			err = &unreachableError{fmt.Errorf("%s answers %s", req.URL.Host, resp.Status)}
+			err = &unreachableError{fmt.Errorf("%s answers %s", req.URL.Host, resp.Status), false}
 			if wait > c.MaxWait {
 				return nil, fmt.Errorf("%w and asks to wait %v; try again later", err, wait)
 			}
@@ -141,28 +190,91 @@ func (c *Client) do(ctx context.Context, method, address string, header http.Hea
 		if attempt >= c.Attempts {
 			return nil, fmt.Errorf("after %d attempts: %w", attempt, err)
 		}
+		if wait > 2*time.Second {
+			c.warn("%v; next attempt in %v", err, wait.Round(time.Second))
+		}
 		if err := c.sleep(ctx, wait); err != nil {
 			return nil, err
 		}
 	}
 }
 
+var errTooManyRedirects = errors.New("sent on from address to address ten times")
+
+// lasting tells whether a failed request would fail in a minute too: the name
+// doesn't exist, this machine has no network, the certificate is wrong.
+func lasting(err error) bool {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return dns.IsNotFound && !dns.IsTemporary && !dns.IsTimeout
+	}
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+		record    tls.RecordHeaderError
+		address   *net.AddrError
+		syntax    *url.EscapeError
+	)
+	for _, target := range []any{&authority, &host, &invalid, &verify, &record, &address, &syntax} {
+		if errors.As(err, target) {
+			return true
+		}
+	}
+	if errors.Is(err, errTooManyRedirects) || errors.Is(err, syscall.ENETUNREACH) {
+		return true
+	}
+	// net/http has no types for these.
+	text := err.Error()
+	return strings.Contains(text, "unsupported protocol scheme") || strings.Contains(text, "no Host in request URL") ||
+		strings.Contains(text, "server gave HTTP response to HTTPS client")
+}
+
+// follow is for requests whose answer is at the end of all redirects.
+func follow(*http.Response) bool { return false }
+
 func backoff(attempt int) time.Duration {
 	return min(time.Second<<min(attempt-1, 10), 30*time.Second)
 }
 
-// retryAfter reads seconds or a date.
-func retryAfter(s string) (time.Duration, bool) {
-	if s == "" {
-		return 0, false
+// What a RateLimit header says of a limit: "api";r=0;t=55 in the IETF's draft 9, which
+// Hugging Face follows, limit=500, remaining=0, reset=55 before.
+var (
+	remainingParam = regexp.MustCompile(`(?i)\b(?:r|remaining)\s*=\s*(\d{1,9})\b`)
+	resetParam     = regexp.MustCompile(`(?i)\b(?:t|reset)\s*=\s*(\d{1,9})\b`)
+)
+
+// retryAfter is how long a server asks to wait: until its rate limit starts anew
+// (RateLimit), or as Retry-After says, seconds or a date. The longer one counts.
+func retryAfter(h http.Header) (time.Duration, bool) {
+	var wait time.Duration
+	found := false
+	longer := func(d time.Duration) { wait, found = max(wait, d), true }
+	for _, value := range h.Values("RateLimit") {
+		items := strings.Split(value, ",")
+		if !strings.Contains(value, `"`) {
+			items = []string{value} // the older form is one item
+		}
+		for _, item := range items {
+			left, reset := remainingParam.FindStringSubmatch(item), resetParam.FindStringSubmatch(item)
+			if reset == nil || left != nil && strings.Trim(left[1], "0") != "" {
+				continue // not the limit that was reached
+			}
+			n, err := strconv.Atoi(reset[1])
+			if err == nil {
+				longer(time.Duration(n+1) * time.Second) // it counts whole seconds
+			}
+		}
 	}
-	if n, err := strconv.Atoi(s); err == nil && n >= 0 && n < 1<<30 {
-		return time.Duration(n) * time.Second, true
+	if s := strings.TrimSpace(h.Get("Retry-After")); s != "" {
+		if n, err := strconv.Atoi(s); err == nil && n >= 0 && n < 1<<30 {
+			longer(time.Duration(n) * time.Second)
+		} else if t, err := http.ParseTime(s); err == nil {
+			longer(max(time.Until(t), 0))
+		}
 	}
-	if t, err := http.ParseTime(s); err == nil {
-		return max(time.Until(t), 0), true
-	}
-	return 0, false
+	return wait, found
 }
 
 func (c *Client) resolveURL(repo Repo, file string) string {
@@ -177,13 +289,17 @@ func (c *Client) resolveURL(repo Repo, file string) string {
 	return fmt.Sprintf("%s/%s%s/resolve/%s/%s", c.Endpoint, prefix, repo.ID, url.PathEscape(repo.revision()), strings.Join(parts, "/"))
 }
 
-func sameHost(from, to *url.URL) bool { return from.Host == to.Host }
+// describes tells whether a redirect carries what head asks for: the hub answers so
+// for files in large-file storage, on its way to them. One that doesn't is followed,
+// to wherever a mirror or a renamed repository sends.
+func describes(redirect *http.Response) bool {
+	return redirect.Header.Get("X-Linked-Etag") != "" && redirect.Header.Get("X-Repo-Commit") != ""
+}
 
-// head asks for a file's commit, checksum and size. The hub answers for files
-// in large-file storage with a redirect elsewhere that carries them.
+// head asks for a file's commit, checksum and size.
 func (c *Client) head(ctx context.Context, repo Repo, file string) (metadata, error) {
 	address := c.resolveURL(repo, file)
-	resp, err := c.do(ctx, http.MethodHead, address, nil, sameHost)
+	resp, err := c.do(ctx, http.MethodHead, address, nil, describes)
 	if err != nil {
 		return metadata{}, fmt.Errorf("%s: %s: %w", repo, file, err)
 	}
@@ -232,7 +348,7 @@ func (c *Client) place(ctx context.Context, repo Repo, file string, m metadata, 
 		defer unlock()
 	}
 	if !exists(blob) { // another program may have finished it meanwhile
-		if err := c.download(ctx, repo, file, m, blob, progress); err != nil {
+		if err := c.download(ctx, repo, file, m, blob+".incomplete", blob, progress); err != nil {
 			return "", err
 		}
 	} else if progress != nil && m.size >= 0 {
@@ -252,9 +368,9 @@ func (c *Client) place(ctx context.Context, repo Repo, file string, m metadata, 
 // errMoved says that the server doesn't have the bytes after those we have.
 var errMoved = errors.New("the server doesn't continue the file")
 
-// download writes the content to blob, resuming blob.incomplete.
-func (c *Client) download(ctx context.Context, repo Repo, file string, m metadata, blob string, progress Progress) error {
-	partial := blob + ".incomplete"
+// download writes the content to partial, going on behind what is there, and
+// renames it to whole.
+func (c *Client) download(ctx context.Context, repo Repo, file string, m metadata, partial, whole string, progress Progress) error {
 	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
@@ -275,7 +391,10 @@ func (c *Client) download(ctx context.Context, repo Repo, file string, m metadat
 			return err
 		}
 	}
-	failures := 0
+	if progress != nil {
+		progress(file, done, m.size)
+	}
+	failures, first := 0, done
 	for m.size < 0 || done < m.size || m.size == 0 {
 		before := done
 		done, err = c.transfer(ctx, repo, file, m, f, done, progress)
@@ -286,8 +405,14 @@ func (c *Client) download(ctx context.Context, repo Repo, file string, m metadat
 			return fmt.Errorf("%s: %s: stopped at %d of %d bytes; the next pull goes on there: %w", repo, file, done, m.size, ctx.Err())
 		}
 		var refused *Error
-		if errors.As(err, &refused) {
+		var downgrade *DowngradeError
+		if errors.As(err, &refused) || errors.As(err, &downgrade) {
 			return err
+		}
+		// A lost network that was there before may come back.
+		var unreachable *unreachableError
+		if errors.As(err, &unreachable) && unreachable.lasting && done == first {
+			return fmt.Errorf("%s: %s: %w", repo, file, err)
 		}
 		if errors.Is(err, errMoved) && before > 0 {
 			done = 0 // start over, once per piece of headway
@@ -313,7 +438,7 @@ func (c *Client) download(ctx context.Context, repo Repo, file string, m metadat
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return os.Rename(partial, blob)
+	return os.Rename(partial, whole)
 }
 
 // transfer appends what the server gives from byte `from` on and returns where
@@ -325,7 +450,7 @@ func (c *Client) transfer(ctx context.Context, repo Repo, file string, m metadat
 	if from > 0 {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 	}
-	resp, err := c.do(ctx, http.MethodGet, m.url, header, func(_, _ *url.URL) bool { return true })
+	resp, err := c.do(ctx, http.MethodGet, m.url, header, follow)
 	if err != nil {
 		return from, err
 	}
@@ -351,12 +476,14 @@ func (c *Client) transfer(ctx context.Context, repo Repo, file string, m metadat
 	if _, err := f.Seek(from, io.SeekStart); err != nil {
 		return from, err
 	}
-	idle := time.AfterFunc(c.Idle, func() { cancel(fmt.Errorf("no byte for %v", c.Idle)) })
-	defer idle.Stop()
+	body := c.patient(resp.Body, cancel)
+	defer body.stop()
 	buf := make([]byte, 1<<18)
 	for {
-		n, err := resp.Body.Read(buf)
-		idle.Reset(c.Idle)
+		n, err := body.Read(buf)
+		if m.size < 0 && from+int64(n) > c.MaxUnsized {
+			return from, &Error{Status: resp.StatusCode, Msg: fmt.Sprintf("%s: %s: the server announces no size, and sends more than the %d bytes that such a file may have", repo, file, c.MaxUnsized)}
+		}
 		if m.size >= 0 && from+int64(n) > m.size {
 			return from, &Error{Status: resp.StatusCode, Msg: fmt.Sprintf("%s: %s: the server sends more than the %d bytes it announced", repo, file, m.size)}
 		}
@@ -383,6 +510,25 @@ func (c *Client) transfer(ctx context.Context, repo Repo, file string, m metadat
 		}
 	}
 }
+
+// patientReader ends a request that gives no byte for a while.
+type patientReader struct {
+	r     io.Reader
+	timer *time.Timer
+	idle  time.Duration
+}
+
+func (c *Client) patient(r io.Reader, cancel context.CancelCauseFunc) *patientReader {
+	return &patientReader{r, time.AfterFunc(c.Idle, func() { cancel(fmt.Errorf("no byte for %v", c.Idle)) }), c.Idle}
+}
+
+func (p *patientReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	p.timer.Reset(p.idle)
+	return n, err
+}
+
+func (p *patientReader) stop() { p.timer.Stop() }
 
 // check holds a whole file against the hub's size and checksum.
 func check(f *os.File, size int64, m metadata) error {
@@ -431,7 +577,9 @@ func (c *Client) List(ctx context.Context, repo Repo) (Listing, error) {
 		return Listing{}, fmt.Errorf("%s is not in the cache %s, and HF_HUB_OFFLINE forbids to fetch it", repo, c.CacheDir)
 	}
 	address := fmt.Sprintf("%s/api/%s/%s/revision/%s?blobs=true", c.Endpoint, repo.Kind, repo.ID, url.PathEscape(repo.revision()))
-	resp, err := c.do(ctx, http.MethodGet, address, nil, sameHost)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	resp, err := c.do(ctx, http.MethodGet, address, nil, follow)
 	if err != nil {
 		var unreachable *unreachableError
 		if known && errors.As(err, &unreachable) && ctx.Err() == nil {
@@ -444,6 +592,24 @@ func (c *Client) List(ctx context.Context, repo Repo) (Listing, error) {
 	if resp.StatusCode >= 300 {
 		return Listing{}, c.refusal(resp, repo, "the list of files")
 	}
+	body := c.patient(resp.Body, cancel)
+	data, err := bounded.Read(ctx, body, "the hub's list of files", maxListing)
+	body.stop()
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return Listing{}, fmt.Errorf("%s: the hub's list of files: %w", repo, err)
+	}
+	answer, err := parseListing(data)
+	if err != nil {
+		return Listing{}, fmt.Errorf("%s: the hub's list of files: %w", repo, err)
+	}
+	return answer, nil
+}
+
+// parseListing reads the hub's description of a repository.
+func parseListing(data []byte) (Listing, error) {
 	var answer struct {
 		SHA      string `json:"sha"`
 		Siblings []struct {
@@ -454,19 +620,19 @@ func (c *Client) List(ctx context.Context, repo Repo) (Listing, error) {
 			} `json:"lfs"`
 		} `json:"siblings"`
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxListing)).Decode(&answer); err != nil {
-		return Listing{}, fmt.Errorf("%s: the hub's list of files: %w", repo, err)
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return Listing{}, err
 	}
 	if !commitPattern.MatchString(answer.SHA) {
-		return Listing{}, fmt.Errorf("%s: the hub names the unusable commit %q", repo, answer.SHA)
+		return Listing{}, fmt.Errorf("names the unusable commit %q", answer.SHA)
 	}
 	l := Listing{Commit: answer.SHA}
 	for _, s := range answer.Siblings {
 		if err := checkFile(s.Name); err != nil {
-			return Listing{}, fmt.Errorf("%s: the hub's list of files: %w", repo, err)
+			return Listing{}, err
 		}
 		f := File{Name: s.Name, Size: -1}
-		if s.Size != nil {
+		if s.Size != nil && *s.Size >= 0 {
 			f.Size = *s.Size
 		}
 		if s.LFS != nil {

@@ -83,6 +83,14 @@ type failure struct {
 	stack []byte
 }
 
+func (f *failure) Error() string { return fmt.Sprintf("pool task: %v\n%s", f.value, f.stack) }
+
+// Unwrap returns the panic's value if it was an error.
+func (f *failure) Unwrap() error {
+	err, _ := f.value.(error)
+	return err
+}
+
 // New starts a pool of n workers: the caller of Run and n-1 goroutines, which
 // cost nothing while parked. n below 1 counts as 1.
 func New(n int) *Pool {
@@ -145,7 +153,7 @@ func (p *Pool) Do(chunks int, t Task) {
 	f := p.failure.Swap(nil)
 	p.busy.Store(false)
 	if f != nil {
-		panic(fmt.Errorf("pool task: %v\n%s", f.value, f.stack))
+		panic(f)
 	}
 }
 
@@ -227,6 +235,9 @@ func (p *Pool) wait() {
 }
 
 func (p *Pool) work(worker int) {
+	// Weights lie in mapped files: a page that its file has lost is a panic, which
+	// drain hands to the caller, as the caller's own goroutine is set up to have it.
+	debug.SetPanicOnFault(true)
 	defer func() {
 		if !p.closed.Load() { // a task called runtime.Goexit
 			go p.work(worker)

@@ -34,6 +34,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"leolm/internal/bounded"
 )
 
 // Limits on a recipe file: far above any real one, and low enough that a hostile one can't take the
@@ -152,10 +154,7 @@ func readFile(path string) ([]byte, error) {
 	if st.IsDir() {
 		return nil, fmt.Errorf("recipe: %s is a folder, want a YAML file", path)
 	}
-	if st.Size() > maxFileBytes {
-		return nil, fmt.Errorf("recipe: %s has %d bytes, more than the %d a recipe may have", path, st.Size(), maxFileBytes)
-	}
-	data, err := os.ReadFile(path)
+	data, err := bounded.Regular(path, maxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 
+	"leolm/internal/bounded"
 	"leolm/internal/durable"
 )
 
@@ -164,9 +165,12 @@ func OpenMetrics(path string, resume int64) (*Metrics, error) {
 	return &Metrics{f: f, path: path}, nil
 }
 
+// maxMetrics bounds a file of metrics: some ten million rows.
+const maxMetrics = 4 << 30
+
 // rewind rewrites path without a torn last line and without rows after step.
 func rewind(path string, step int64) error {
-	data, err := os.ReadFile(path)
+	data, err := bounded.Regular(path, maxMetrics)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -215,7 +219,7 @@ func (m *Metrics) Close() error {
 
 // ReadMetrics returns the rows of a file, without a torn last line.
 func ReadMetrics(path string) ([]Row, error) {
-	f, err := os.Open(path)
+	f, err := bounded.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -16,12 +16,13 @@ import (
 	"hash/fnv"
 	"html"
 	"io"
-	"os"
 	"regexp"
 	"strings"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
+
+	"leolm/internal/bounded"
 )
 
 // Fold says what a title may be used for.
@@ -82,7 +83,7 @@ const maxLine = 64 << 20
 
 // ReadDocs calls each for every line of a gzip-compressed JSONL file.
 func ReadDocs(path string, each func(Doc) error) error {
-	f, err := os.Open(path)
+	f, err := bounded.OpenRegular(path)
 	if err != nil {
 		return err
 	}
@@ -234,7 +235,7 @@ type Question struct {
 
 // ReadQuestions reads models/leo-mini/questions.jsonl.
 func ReadQuestions(path string) ([]Question, error) {
-	f, err := os.Open(path)
+	f, err := bounded.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,39 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+
+	"leolm/internal/sysmem"
+)
+
+// checkMemory refuses a run that does not fit into memory with a *sysmem.ShortError,
+// before anything of it is allocated.
+func checkMemory(c *Config) error {
+	var assumed []string
+	m, _, err := planModel(c, nil, &assumed) // without data: the shape alone
+	if err != nil {
+		return nil // openModel says what is wrong with the model
+	}
+	stored := m.VocabSize
+	m.VocabSize = max(stored, c.Model.VocabSize)
+	what := fmt.Sprintf("weights, gradients, optimiser and activations of batches of %d sequences of %d tokens", c.Batch.Micro, c.Data.SequenceLength)
+	// First a part of it in floats: absurd sizes exceed the integers of a plan.
+	h, q, kv := float64(m.HiddenSize), float64(m.Heads)*float64(m.HeadDim), float64(m.KVHeads)*float64(m.HeadDim)
+	layer := 2*h*q + 2*h*kv + 3*h*float64(m.IntermediateSize)
+	tokens := float64(c.Batch.Micro) * float64(c.Data.SequenceLength)
+	least := float64(m.Layers)*layer + h*float64(m.VocabSize) + // half a byte a weight at least, and the norms
+		4*tokens*(float64(m.Layers)*h+float64(m.IntermediateSize))
+	if l := c.LoRA; l != nil {
+		rank := l.Rank
+		for _, r := range l.RankPattern {
+			rank = max(rank, r)
+		}
+		least += 8 * float64(rank) * h // one adapter at least
+	}
+	if err := errors.Join(sysmem.Need(what, least/2), sysmem.Need("the sequences of a step", 4*float64(c.Batch.Global)*float64(c.Data.SequenceLength))); err != nil {
+		return err
+	}
+	p := makePlan(c, m, stored, runLength{steps: 1})
+	return sysmem.Need(what, float64(p.Memory.Total()))
+}
