@@ -27,16 +27,21 @@ var (
 
 func tables(list ...*unicode.RangeTable) class {
 	var out class
+	add := func(lo, hi, stride rune) {
+		if stride == 1 {
+			out = append(out, lo, hi)
+			return
+		}
+		for c := lo; c <= hi; c += stride {
+			out = append(out, c, c)
+		}
+	}
 	for _, t := range list {
 		for _, r := range t.R16 {
-			for c := rune(r.Lo); c <= rune(r.Hi); c += rune(r.Stride) {
-				out = append(out, c, c)
-			}
+			add(rune(r.Lo), rune(r.Hi), rune(r.Stride))
 		}
 		for _, r := range t.R32 {
-			for c := rune(r.Lo); c <= rune(r.Hi); c += rune(r.Stride) {
-				out = append(out, c, c)
-			}
+			add(rune(r.Lo), rune(r.Hi), rune(r.Stride))
 		}
 	}
 	return merged(out)
