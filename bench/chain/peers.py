@@ -85,7 +85,7 @@ class LlamaCpp:
         self.m.reset()
         out = []
         for t in self.m.generate(list(ids), temp=0.0, repeat_penalty=1.0):
-            if t in (self.m.token_eos(), llama_cpp.llama_vocab_eot(llama_cpp.llama_model_get_vocab(self.m.model))) or len(out) == n:
+            if llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(self.m.model), t) or len(out) == n:
                 break
             out.append(t)
         return self.m.detokenize(out, special=False).decode("utf-8", "replace")
