@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"leolm/internal/shareddata"
 	"leolm/tokenizer"
 )
 
@@ -17,13 +18,9 @@ var _ Tokenizer = (*tokenizer.Tokenizer)(nil)
 // and the seven added tokens of leolm-facts §1.2, laid out as their folder.
 func leoTokenizer(t *testing.T) *tokenizer.Tokenizer {
 	t.Helper()
-	dir := os.Getenv("LEO_SHARED")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared")
-	}
-	model, err := os.ReadFile(filepath.Join(dir, "data/tokenizer/llama2.model"))
+	model, err := os.ReadFile(shareddata.Path(t, "data/tokenizer/llama2.model"))
 	if err != nil {
-		t.Skip("needs the Llama 2 tokenizer:", err)
+		t.Fatal(err)
 	}
 	folder := t.TempDir()
 	added := map[string]int{"<CLS>": 32000, "<SEP>": 32001, "<EOD>": 32002, "<MASK>": 32003, "<PAD>": 32004, imStart: 32005, imEnd: 32006}

@@ -8,25 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-)
 
-// shared returns the path of a file of ../shared, or skips the test.
-func shared(t testing.TB, parts ...string) string {
-	t.Helper()
-	root := os.Getenv("LEO_SHARED")
-	if root == "" {
-		root = filepath.Join("..", "..", "shared")
-	}
-	path := filepath.Join(append([]string{root}, parts...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("needs the project's shared data: %v", err)
-	}
-	return path
-}
+	"leolm/internal/shareddata"
+)
 
 func sharedLlama2(t testing.TB, opt Options) *Tokenizer {
 	t.Helper()
-	data, err := os.ReadFile(shared(t, "data", "tokenizer", "llama2.model"))
+	data, err := os.ReadFile(shareddata.Path(t, "data", "tokenizer", "llama2.model"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,12 +28,12 @@ func sharedLlama2(t testing.TB, opt Options) *Tokenizer {
 // The German lines with Llama-2's ids that two other implementations confirmed,
 // through the model file and through the same vocabulary in GGUF.
 func TestSharedReferenceVectors(t *testing.T) {
-	f, err := os.Open(shared(t, "data", "tokenizer", "reference_vectors_de.jsonl"))
+	f, err := os.Open(shareddata.Path(t, "data", "tokenizer", "reference_vectors_de.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	gguf, err := FromGGUF(readGGUFVocab(t, shared(t, "data", "tokenizer", "llama-spm-vocab.gguf")), Options{})
+	gguf, err := FromGGUF(readGGUFVocab(t, shareddata.Path(t, "data", "tokenizer", "llama-spm-vocab.gguf")), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +112,7 @@ func TestSharedLlama2(t *testing.T) {
 }
 
 func TestSharedGPT2GGUF(t *testing.T) {
-	tok, err := FromGGUF(readGGUFVocab(t, shared(t, "data", "tokenizer", "gpt2-vocab.gguf")), Options{Specials: SpecialsAnywhere})
+	tok, err := FromGGUF(readGGUFVocab(t, shareddata.Path(t, "data", "tokenizer", "gpt2-vocab.gguf")), Options{Specials: SpecialsAnywhere})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +157,7 @@ func TestSharedLeoLMSegments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	model, err := os.ReadFile(shared(t, "data", "tokenizer", "llama2.model"))
+	model, err := os.ReadFile(shareddata.Path(t, "data", "tokenizer", "llama2.model"))
 	if err != nil {
 		t.Fatal(err)
 	}
