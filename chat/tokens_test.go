@@ -15,7 +15,7 @@ import (
 var _ Tokenizer = (*tokenizer.Tokenizer)(nil)
 
 // leoTokenizer is the tokenizer of LeoLM's chat models: Llama 2's vocabulary
-// and the seven added tokens of leolm-facts §1.2, laid out as their folder.
+// and the seven added tokens of docs/leolm.md#token-ids, laid out as their folder.
 func leoTokenizer(t *testing.T) *tokenizer.Tokenizer {
 	t.Helper()
 	model, err := os.ReadFile(shareddata.Path(t, "data/tokenizer/llama2.model"))
@@ -48,7 +48,7 @@ func leoTokenizer(t *testing.T) *tokenizer.Tokenizer {
 	return tok
 }
 
-// TestLeoLMTokens checks what leolm-facts §1.2 and §6 state of the training
+// TestLeoLMTokens checks what docs/leolm.md#token-ids states of the training
 // data: twelve ids around two turns, 1404 for "user" after the marker, turns
 // that tokenise alone as they do together, no BOS, and both stop ids.
 func TestLeoLMTokens(t *testing.T) {

