@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"leolm/dataset"
 	"leolm/dataset/corpus"
@@ -84,11 +85,31 @@ func (s *section) markdown() string {
 		fmt.Fprintf(&b, "\n### %s\n", s.head)
 	}
 	if s.note != "" {
-		fmt.Fprintf(&b, "\n%s\n", s.note)
+		fmt.Fprintf(&b, "\n%s\n", filled(s.note))
 	}
 	b.WriteString("\n| key | type | default | meaning |\n|---|---|---|---|\n")
 	for _, k := range s.keys {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.name, cell(k.kind), cell(k.def), cell(k.meaning))
+	}
+	return b.String()
+}
+
+// filled breaks a text into lines of at most 120 characters, as all pages have.
+func filled(text string) string {
+	var b strings.Builder
+	n := 0
+	for i, w := range strings.Fields(text) {
+		switch {
+		case i == 0:
+		case n+1+utf8.RuneCountInString(w) > 120:
+			b.WriteByte('\n')
+			n = 0
+		default:
+			b.WriteByte(' ')
+			n++
+		}
+		b.WriteString(w)
+		n += utf8.RuneCountInString(w)
 	}
 	return b.String()
 }
@@ -107,7 +128,7 @@ func (r *recipeOf) sections(c comments) []section {
 }
 
 // heading is the one over the table of a struct: anchors are unique on the page.
-func (r *recipeOf) heading(path string) string { return r.short + ": " + path }
+func (r *recipeOf) heading(path string) string { return r.short + ": `" + path + "`" }
 
 // add appends the table of one struct and of those inside it. v is invalid where no value of the struct exists; done
 // holds the headings of the structs that have a table.
