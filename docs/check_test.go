@@ -275,7 +275,7 @@ func TestNothingPointsOutside(t *testing.T) {
 		}
 		for i, l := range strings.Split(text, "\n") {
 			if m := outside.FindString(l); m != "" {
-				t.Errorf("%s:%d: %s", name, i+1, m)
+				t.Errorf("%s:%d: %s (tests find data that is not in the repository through internal/shareddata)", name, i+1, m)
 			}
 		}
 	}
