@@ -266,6 +266,24 @@ func TestSpellingIsOne(t *testing.T) {
 	}
 }
 
+// Every environment variable that code reads has a line in CONTRIBUTING.md.
+func TestVariablesAreListed(t *testing.T) {
+	contributing := pages(t)["CONTRIBUTING.md"]
+	variable := regexp.MustCompile(`Getenv\("(LEO_\w+)"\)`)
+	n := 0
+	for name, text := range read(t, ".go") {
+		for _, m := range variable.FindAllStringSubmatch(text, -1) {
+			n++
+			if !strings.Contains(contributing, "`"+m[1]+"`") {
+				t.Errorf("%s reads %s, which CONTRIBUTING.md does not list", name, m[1])
+			}
+		}
+	}
+	if n < 5 {
+		t.Errorf("only %d variables found", n)
+	}
+}
+
 // The repository stands alone: nothing in it needs a document or a folder that only its makers have.
 func TestNothingPointsOutside(t *testing.T) {
 	outside := regexp.MustCompile(`\.\./shared|leolm-facts|(?i:\bissues? #?[0-9])|/opt/ref`)
