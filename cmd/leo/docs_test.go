@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"leolm/catalog"
+	"leolm/internal/shareddata"
 )
 
 // The documentation's commands are tested in two ways. Every leo command, in code blocks and in running text, must
@@ -534,11 +535,7 @@ func TestDocumentedOutputs(t *testing.T) {
 				ran[x.begin] = true
 				from := x.from
 				if x.shared {
-					root := os.Getenv("LEO_SHARED")
-					if root == "" {
-						root = "../../../shared"
-					}
-					from = filepath.Join(root, from)
+					from = filepath.Join(shareddata.Folder(t), from)
 				}
 				t.Run(fmt.Sprintf("%s:%d", page, c.line), func(t *testing.T) {
 					dir := t.TempDir()
