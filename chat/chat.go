@@ -25,7 +25,7 @@ import (
 
 // Role says whose text a token is. The numbers of the first four are the role
 // ids of Open-Assistant's pretokenizer, which made LeoLM's training data
-// (leolm-facts §1.1), and are written as such into role shards.
+// (docs/leolm.md#training-format), and are written as such into role shards.
 type Role uint8
 
 // The roles of a conversation.

@@ -21,11 +21,11 @@ type chatML struct {
 }
 
 // demoSystem is the default system message of LeoLM's demo, a protocol string
-// (bjoernpl/FastChat, template leolm; leolm-facts §7).
+// (bjoernpl/FastChat, template leolm; docs/leolm.md#renderings).
 const demoSystem = "Es folgt eine Unterhaltung zwischen einem neugierigen Benutzer und einem KI Assistenten. " +
 	"Der Assistent gibt hilfreiche, detaillierte und höfliche Antworten auf die Fragen des Benutzers."
 
-// The renderings of leolm-facts §5, and §1.1 for training.
+// The renderings of docs/leolm.md#renderings, and docs/leolm.md#training-format.
 var chatMLStyles = map[string]chatML{
 	"card-template": {systemEnd: "\n", generation: true},
 	"card-run":      {refuseSystem: true, generation: true},

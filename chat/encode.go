@@ -108,7 +108,7 @@ func (t *Template) bos(tok Tokenizer, ids []int32, policy BOSPolicy) int32 {
 
 // StopIDs are the ids that end an answer: the template's end markers that the
 // vocabulary has as one token, and the tokenizer's EOS. LeoLM's config names
-// only one of </s> and <|im_end|>; both must stop (leolm-facts §6).
+// only one of </s> and <|im_end|>; both must stop (docs/leolm.md#model-files).
 func (t *Template) StopIDs(tok Tokenizer) []int32 {
 	var ids []int32
 	add := func(id int32, ok bool) {

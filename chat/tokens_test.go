@@ -8,22 +8,19 @@ import (
 	"strings"
 	"testing"
 
+	"leolm/internal/shareddata"
 	"leolm/tokenizer"
 )
 
 var _ Tokenizer = (*tokenizer.Tokenizer)(nil)
 
 // leoTokenizer is the tokenizer of LeoLM's chat models: Llama 2's vocabulary
-// and the seven added tokens of leolm-facts §1.2, laid out as their folder.
+// and the seven added tokens of docs/leolm.md#token-ids, laid out as their folder.
 func leoTokenizer(t *testing.T) *tokenizer.Tokenizer {
 	t.Helper()
-	dir := os.Getenv("LEO_SHARED")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared")
-	}
-	model, err := os.ReadFile(filepath.Join(dir, "data/tokenizer/llama2.model"))
+	model, err := os.ReadFile(shareddata.Path(t, "data/tokenizer/llama2.model"))
 	if err != nil {
-		t.Skip("needs the Llama 2 tokenizer:", err)
+		t.Fatal(err)
 	}
 	folder := t.TempDir()
 	added := map[string]int{"<CLS>": 32000, "<SEP>": 32001, "<EOD>": 32002, "<MASK>": 32003, "<PAD>": 32004, imStart: 32005, imEnd: 32006}
@@ -51,7 +48,7 @@ func leoTokenizer(t *testing.T) *tokenizer.Tokenizer {
 	return tok
 }
 
-// TestLeoLMTokens checks what leolm-facts §1.2 and §6 state of the training
+// TestLeoLMTokens checks what docs/leolm.md#token-ids states of the training
 // data: twelve ids around two turns, 1404 for "user" after the marker, turns
 // that tokenise alone as they do together, no BOS, and both stop ids.
 func TestLeoLMTokens(t *testing.T) {

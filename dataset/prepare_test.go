@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"leolm/chat"
+	"leolm/internal/shareddata"
 )
 
 // qa is a JSONL file of n questions and answers.
@@ -358,7 +359,7 @@ func TestPythonJSON(t *testing.T) {
 // TestFixturesEqualOriginal compares every output file for the six fixtures
 // with the sums that testdata/original.py prints of its own.
 func TestFixturesEqualOriginal(t *testing.T) {
-	model := sharedFile(t, "data/tokenizer/llama2.model")
+	model := shareddata.Path(t, "data/tokenizer/llama2.model")
 	m, err := LoadMix("testdata/mix/fixtures.yaml", []string{"tokenizer=" + model})
 	if err != nil {
 		t.Fatal(err)
@@ -385,7 +386,7 @@ func TestFixturesEqualOriginal(t *testing.T) {
 
 // TestSafeEqualsExact: the tokenizer whose files travel with the shards gives the ids of the original pipeline.
 func TestSafeEqualsExact(t *testing.T) {
-	model := sharedFile(t, "data/tokenizer/llama2.model")
+	model := shareddata.Path(t, "data/tokenizer/llama2.model")
 	m := &Mix{Preset: presetDefault, Tokenizer: model}
 	e, err := newEncoder(m)
 	if err != nil {

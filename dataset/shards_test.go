@@ -75,7 +75,7 @@ func TestShards(t *testing.T) {
 }
 
 func TestShardBytes(t *testing.T) {
-	// The bytes of leolm-facts §1.6, written out by hand.
+	// The bytes of docs/leolm.md#token-files, written out by hand.
 	prefix := filepath.Join(t.TempDir(), "x")
 	writeShards(t, prefix, 32007, memSet{{IDs: []int32{32005, 7}, Roles: []uint8{1, 1}}, {IDs: []int32{300}, Roles: []uint8{2}}})
 	want := []byte("MMIDIDX\x00\x00" + "\x01\x00\x00\x00\x00\x00\x00\x00" + "\x08" + "\x02\x00\x00\x00\x00\x00\x00\x00" + "\x01\x00\x00\x00\x00\x00\x00\x00" +

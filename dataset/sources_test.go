@@ -13,6 +13,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"leolm/dataset/rows"
+	"leolm/internal/shareddata"
 )
 
 // dialogues reads a file through a reader and shows what came out, one
@@ -216,7 +217,7 @@ func TestBytesAreNoText(t *testing.T) {
 }
 
 func TestOASSTTreesOfShared(t *testing.T) {
-	data, err := os.ReadFile(sharedFile(t, "data/schemas_en/oasst_trees.json"))
+	data, err := os.ReadFile(shareddata.Path(t, "data/schemas_en/oasst_trees.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func (l Lengths) Bins(n int) (width int, counts []int) {
 const rule = "-----------------"
 
 // WriteBlock prints the statistics block of Open-Assistant's pretokenizer,
-// which LeoLM's model card shows, character for character (leolm-facts §1.5).
+// which LeoLM's model card shows, character for character (docs/leolm.md#statistics-block).
 // Where the original divides by zero, because nothing was processed or
 // accepted, it prints 0.
 func WriteBlock(w io.Writer, prefix string, parts []*Stats) error {

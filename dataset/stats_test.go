@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// cardRow is a row of the model card's table (leolm-facts §5).
+// cardRow is a row of the model card's table (docs/leolm.md#statistics-block).
 type cardRow struct {
 	name          string
 	samples       int

@@ -26,7 +26,7 @@ func (s Subset) Sample(i int) Sample { return s.Set.Sample(s.Indices[i]) }
 
 // HoldOut splits a set by scikit-learn's shuffled split: ceil(n*share)
 // samples are held out. The card's "examples per epoch" are such a 1 % split
-// of its 132540 samples (leolm-facts §1.9b).
+// of its 132540 samples (docs/leolm.md#held-out-samples).
 func HoldOut(set Set, share float64, seed uint32) (train, held Subset, err error) {
 	t, h, err := pynum.TrainTestSplit(set.Len(), share, seed)
 	if err != nil {

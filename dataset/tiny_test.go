@@ -69,21 +69,3 @@ func writeMix(t *testing.T, mix string, files map[string]string) *Mix {
 	}
 	return m
 }
-
-// sharedFile is a file of the data that stays outside of the repository.
-func sharedFile(t *testing.T, name string) string {
-	t.Helper()
-	root := os.Getenv("LEO_SHARED")
-	if root == "" {
-		root = filepath.Join("..", "..", "shared")
-	}
-	path := filepath.Join(root, name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("needs %s (LEO_SHARED names its folder): %v", name, err)
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return abs
-}

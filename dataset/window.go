@@ -46,7 +46,7 @@ func LossRoles(e *chat.Encoded, muted []bool) []uint8 {
 }
 
 // AssistantLoss counts the assistant's turns only, with their header and end
-// marker, as LeoLM's training did (leolm-facts §2.3); with a template that marks
+// marker, as LeoLM's training did (docs/leolm.md#fine-tuning); with a template that marks
 // what is generated, that alone.
 func AssistantLoss() LossWeights { return LossWeights{roleAssistant: 1} }
 

@@ -3,10 +3,10 @@ package eval
 import (
 	"context"
 	"math"
-	"path/filepath"
 	"testing"
 
 	"leolm/infer"
+	"leolm/internal/shareddata"
 	"leolm/open"
 	"leolm/tensor"
 )
@@ -14,11 +14,7 @@ import (
 // stories opens the 260K-parameter model of the shared data.
 func stories(t *testing.T) (*infer.Engine, *open.Model) {
 	t.Helper()
-	path := "../../shared/data/models/stories260K.gguf"
-	if matches, _ := filepath.Glob(path); len(matches) == 0 {
-		t.Skip("needs ../shared/data/models/stories260K.gguf")
-	}
-	m, err := open.Open(t.Context(), path, open.Options{CacheType: tensor.F32})
+	m, err := open.Open(t.Context(), shareddata.Path(t, "data/models/stories260K.gguf"), open.Options{CacheType: tensor.F32})
 	if err != nil {
 		t.Fatal(err)
 	}

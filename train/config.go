@@ -16,9 +16,9 @@ import (
 
 // Config is a training recipe as written in YAML.
 type Config struct {
-	Name   string `yaml:"name"`
+	Name   string `yaml:"name"`   // in the log, the report and the exported files
 	Output string `yaml:"output"` // folder for checkpoints, metrics, report and the exported model
-	Seed   uint64 `yaml:"seed"`
+	Seed   uint64 `yaml:"seed"`   // of initial weights, order of the data, dropout and noise
 
 	Model      ModelConfig      `yaml:"model"`
 	LoRA       *LoRAConfig      `yaml:"lora"`
@@ -30,8 +30,8 @@ type Config struct {
 	Eval       EvalConfig       `yaml:"eval"`
 	Checkpoint CheckpointConfig `yaml:"checkpoint"`
 	Faults     FaultsConfig     `yaml:"faults"`
-	Export     ExportConfig     `yaml:"export" json:"-"` // no part of identity
-	DPO        *DPOConfig       `yaml:"dpo"`             // preference optimisation instead of next-token loss
+	Export     ExportConfig     `yaml:"export" json:"-"` // how the finished model is written; no part of identity
+	DPO        *DPOConfig       `yaml:"dpo"`             // preference optimization instead of next-token loss
 }
 
 // ExportConfig says how the finished model is written.
@@ -40,10 +40,10 @@ type ExportConfig struct {
 	DType string `yaml:"dtype"`
 }
 
-// ModelConfig says where the weights come from: Base, or Shape with random initialisation.
+// ModelConfig says where the weights come from: Base, or Shape with random initialization.
 type ModelConfig struct {
-	Base  string `yaml:"base"` // checkpoint of any format
-	Shape *Shape `yaml:"shape"`
+	Base  string `yaml:"base"`  // checkpoint of any format
+	Shape *Shape `yaml:"shape"` // a new model instead of a base
 	// Tokenizer is a file or folder; with Base it defaults to the base's own.
 	Tokenizer string `yaml:"tokenizer"`
 	// VocabSize grows the embeddings to this many rows, the new ones from the mean of the old. Where the data need
@@ -64,42 +64,42 @@ type ModelConfig struct {
 
 // GenerationConfig is written as generation_config.json, with the names that has there; what is left out is not stated.
 type GenerationConfig struct {
-	Temperature       *float64 `yaml:"temperature"`
-	TopK              *int     `yaml:"top_k"`
-	TopP              *float64 `yaml:"top_p"`
-	MinP              *float64 `yaml:"min_p"`
-	RepetitionPenalty *float64 `yaml:"repetition_penalty"`
+	Temperature       *float64 `yaml:"temperature"`        // 0 draws the likeliest token
+	TopK              *int     `yaml:"top_k"`              // draw among so many of the likeliest tokens, 0 for all
+	TopP              *float64 `yaml:"top_p"`              // among the likeliest that together have this probability
+	MinP              *float64 `yaml:"min_p"`              // among those with this share of the likeliest one's probability
+	RepetitionPenalty *float64 `yaml:"repetition_penalty"` // divides the logits of tokens that occurred, 1 for none
 }
 
-// Shape is a Llama to be initialised at random.
+// Shape is a Llama to be initialized at random.
 type Shape struct {
-	HiddenSize       int     `yaml:"hidden_size"`
-	IntermediateSize int     `yaml:"intermediate_size"`
-	Layers           int     `yaml:"layers"`
-	Heads            int     `yaml:"heads"`
-	KVHeads          int     `yaml:"kv_heads"` // default Heads
-	HeadDim          int     `yaml:"head_dim"` // default HiddenSize/Heads
-	VocabSize        int     `yaml:"vocab_size"`
-	MaxPositions     int     `yaml:"max_positions"`
-	RopeTheta        float64 `yaml:"rope_theta"` // default 10000
-	RMSEps           float64 `yaml:"rms_eps"`    // default 1e-5
-	TieEmbeddings    bool    `yaml:"tie_embeddings"`
-	// InitStd is the standard deviation of embeddings and projections (default
-	// 0.02); projections into the residual stream get InitStd/√(2·Layers).
+	HiddenSize       int     `yaml:"hidden_size"`       // width of the residual stream
+	IntermediateSize int     `yaml:"intermediate_size"` // width inside the feed-forward blocks
+	Layers           int     `yaml:"layers"`            // decoder blocks
+	Heads            int     `yaml:"heads"`             // attention heads for queries
+	KVHeads          int     `yaml:"kv_heads"`          // heads for keys and values (grouped-query attention); default Heads
+	HeadDim          int     `yaml:"head_dim"`          // width of a head; default HiddenSize/Heads
+	VocabSize        int     `yaml:"vocab_size"`        // rows of embedding and LM head: at least the ids of the tokenizer
+	MaxPositions     int     `yaml:"max_positions"`     // context length; default data.sequence_length
+	RopeTheta        float64 `yaml:"rope_theta"`        // base of the rotary frequencies
+	RMSEps           float64 `yaml:"rms_eps"`           // added to the mean square in RMSNorm
+	TieEmbeddings    bool    `yaml:"tie_embeddings"`    // the LM head is the embedding
+	// InitStd is the standard deviation of embeddings and projections;
+	// projections into the residual stream get InitStd/√(2·Layers).
 	InitStd float64 `yaml:"init_std"`
 }
 
 // LoRAConfig trains low-rank adapters instead of the weights (Hu et al. 2021).
 type LoRAConfig struct {
-	Rank    int      `yaml:"rank"`
-	Alpha   float64  `yaml:"alpha"`
-	Dropout float64  `yaml:"dropout"`
-	Targets []string `yaml:"targets"` // q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; empty: all
-	RSLoRA  bool     `yaml:"rslora"`
+	Rank    int      `yaml:"rank"`    // of the two factors
+	Alpha   float64  `yaml:"alpha"`   // the adapter's output is scaled by Alpha/Rank; default 2·Rank
+	Dropout float64  `yaml:"dropout"` // of the adapter's input, from 0 to below 1
+	Targets []string `yaml:"targets"` // projections that get an adapter; empty: all
+	RSLoRA  bool     `yaml:"rslora"`  // scale by Alpha/√Rank instead (Kalajdzievski 2023)
 	// DoRA trains the length of every row of the weight apart from its direction (Liu et al. 2024).
 	DoRA bool `yaml:"dora" json:",omitempty"`
 	// RankPattern and AlphaPattern are other ranks and alphas for modules whose name ends in the key, an
-	// expression such as "layers.0.mlp.(gate|up)_proj"; as in PEFT, and of several that match the first by name counts.
+	// expression such as "layers.0.mlp.(gate|up)_proj". If several match, the alphabetically first wins, as in PEFT.
 	RankPattern  map[string]int     `yaml:"rank_pattern" json:",omitempty"`
 	AlphaPattern map[string]float64 `yaml:"alpha_pattern" json:",omitempty"`
 	// BaseType stores the frozen weights: empty (as loaded), bf16, q8_0, q4_0 or nf4 (QLoRA).
@@ -110,8 +110,8 @@ type LoRAConfig struct {
 
 // DataConfig says which tokens, in which order and with which loss.
 type DataConfig struct {
-	Train []DataSet `yaml:"train"`
-	Valid []DataSet `yaml:"valid"`
+	Train []DataSet `yaml:"train"` // shards to train on
+	Valid []DataSet `yaml:"valid"` // shards to measure on
 	// SequenceLength is the number of predicted tokens per sequence or window.
 	SequenceLength int `yaml:"sequence_length"`
 	// Packing fills windows with several documents, each attending to itself only.
@@ -119,7 +119,8 @@ type DataConfig struct {
 	// CrossDocument lets tokens of a packed window attend across document borders.
 	CrossDocument bool `yaml:"cross_document"`
 	// Loss is "all", "assistant" (header and end marker included) or "roles".
-	Loss        string             `yaml:"loss"`
+	Loss string `yaml:"loss"`
+	// RoleWeights are the weights of loss "roles", by system, user, assistant, context and tool; others have 0.
 	RoleWeights map[string]float64 `yaml:"role_weights"`
 	// GroupByLength makes unpacked micro-batches of similar lengths.
 	GroupByLength bool `yaml:"group_by_length"`
@@ -133,12 +134,12 @@ type DataConfig struct {
 type DataSet struct {
 	Shards string  `yaml:"shards"` // path prefix of …-text.bin/.idx and …-role.bin/.idx
 	Weight float64 `yaml:"weight"` // relative to the others when mixed; 0 means by size
-	Name   string  `yaml:"name"`
+	Name   string  `yaml:"name"`   // in the log and the report
 }
 
 // BatchConfig counts sequences.
 type BatchConfig struct {
-	Global int `yaml:"global"` // sequences per optimiser step
+	Global int `yaml:"global"` // sequences per optimizer step
 	Micro  int `yaml:"micro"`  // sequences per forward pass
 	// Average is "tokens" (every loss token of the global batch counts the same) or "microbatch" (the mean of the
 	// micro-batches' means, as Megatron-LLM and LeoLM have it).
@@ -149,52 +150,52 @@ type BatchConfig struct {
 
 // OptimizerConfig is AdamW with decoupled weight decay, or Muon for the matrices of the layers and AdamW for the rest.
 type OptimizerConfig struct {
-	Type        string    `yaml:"type" json:",omitempty"` // adamw, muon
-	LR          float64   `yaml:"lr"`
+	Type        string    `yaml:"type" json:",omitempty"`     // adamw or muon
+	LR          float64   `yaml:"lr"`                         // peak learning rate
 	Momentum    float64   `yaml:"momentum" json:",omitempty"` // of Muon
-	Betas       []float64 `yaml:"betas"`
-	Eps         float64   `yaml:"eps"`
-	WeightDecay float64   `yaml:"weight_decay"`
+	Betas       []float64 `yaml:"betas"`                      // decay of Adam's two moments
+	Eps         float64   `yaml:"eps"`                        // added to Adam's denominator
+	WeightDecay float64   `yaml:"weight_decay"`               // decoupled: a step takes LR × WeightDecay of the weight away
 	// DecayAll applies weight decay to norms, biases and embeddings too.
 	DecayAll bool    `yaml:"decay_all"`
 	Clip     float64 `yaml:"clip"` // global gradient norm, 0 for none
-	Bits     int     `yaml:"bits"` // 32 or 8: optimiser state
+	Bits     int     `yaml:"bits"` // of an optimizer state's numbers: 32 or 8
 }
 
 // ScheduleConfig is the learning rate over time. One of Steps, Epochs and Tokens sets the length.
 type ScheduleConfig struct {
-	Type        string  `yaml:"type"` // cosine, linear, constant, wsd
-	WarmupSteps int     `yaml:"warmup_steps"`
-	WarmupRatio float64 `yaml:"warmup_ratio"`
-	MinLR       float64 `yaml:"min_lr"`
-	DecayRatio  float64 `yaml:"decay_ratio"` // wsd: share of the steps that decays, at the end
-	Steps       int     `yaml:"steps"`
-	Epochs      float64 `yaml:"epochs"`
-	Tokens      float64 `yaml:"tokens"`
+	Type        string  `yaml:"type"`         // cosine, linear, constant, wsd
+	WarmupSteps int     `yaml:"warmup_steps"` // steps in which the rate rises to LR
+	WarmupRatio float64 `yaml:"warmup_ratio"` // the same as a share of all steps
+	MinLR       float64 `yaml:"min_lr"`       // the rate of the last step
+	DecayRatio  float64 `yaml:"decay_ratio"`  // wsd: share of the steps that decays, at the end
+	Steps       int     `yaml:"steps"`        // length of the run in optimizer steps
+	Epochs      float64 `yaml:"epochs"`       // in passes over the training samples
+	Tokens      float64 `yaml:"tokens"`       // in predicted tokens
 }
 
 // ComputeConfig trades precision, memory and time.
 type ComputeConfig struct {
-	DType     string  `yaml:"dtype"`     // f32 or bf16
+	DType     string  `yaml:"dtype"`     // of products: f32, or bf16 with f32 sums
 	Recompute bool    `yaml:"recompute"` // activations of a layer are computed again in the backward pass
 	NEFTune   float64 `yaml:"neftune"`   // noise amplitude alpha, 0 for none (Jain et al. 2023)
 }
 
 // EvalConfig measures on held-out data and looks at samples.
 type EvalConfig struct {
-	Every       int      `yaml:"every"`   // steps, 0 for only at the end
-	Batches     int      `yaml:"batches"` // micro-batches per set, 0 for all
-	Prompts     []string `yaml:"prompts"` // continued greedily at every evaluation
-	ChatPrompts []string `yaml:"chat_prompts"`
-	MaxTokens   int      `yaml:"max_tokens"`
-	Patience    int      `yaml:"patience"` // early stopping after so many evaluations without improvement, 0 for never
+	Every       int      `yaml:"every"`        // steps, 0 for only at the end
+	Batches     int      `yaml:"batches"`      // micro-batches per set, 0 for all
+	Prompts     []string `yaml:"prompts"`      // continued greedily at every evaluation
+	ChatPrompts []string `yaml:"chat_prompts"` // answered greedily at every evaluation, through the chat template
+	MaxTokens   int      `yaml:"max_tokens"`   // length of those answers
+	Patience    int      `yaml:"patience"`     // early stopping after so many evaluations without improvement, 0 for never
 }
 
 // CheckpointConfig says when state is written.
 type CheckpointConfig struct {
-	Every   int     `yaml:"every"`   // steps
+	Every   int     `yaml:"every"`   // so many steps
 	Minutes float64 `yaml:"minutes"` // or minutes, whichever comes first
-	Keep    int     `yaml:"keep"`    // last so many (default 2); the best by validation loss is kept beside them
+	Keep    int     `yaml:"keep"`    // the last so many stay; the best by validation loss is kept beside them
 	Average int     `yaml:"average"` // export the mean of the last so many checkpoints
 }
 
@@ -206,9 +207,9 @@ type FaultsConfig struct {
 	Action string `yaml:"action"`
 }
 
-// DPOConfig is direct preference optimisation (Rafailov et al. 2023) over pairs of chosen and rejected answers.
+// DPOConfig is direct preference optimization (Rafailov et al. 2023) over pairs of chosen and rejected answers.
 type DPOConfig struct {
-	Beta float64 `yaml:"beta"`
+	Beta float64 `yaml:"beta"` // strength of the tie to the reference model
 	// Pairs is a file of rows with prompt, chosen and rejected: texts, or lists of messages {role, content}; without
 	// prompt, whole conversations.
 	Pairs string `yaml:"pairs"`

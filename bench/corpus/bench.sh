@@ -3,7 +3,7 @@
 #   bench/corpus/bench.sh PYTHON LEO [SHARED]
 # PYTHON has datatrove, transformers, sentencepiece; a tokenizer.json is made from llama2.model first.
 set -eu
-python=$1 leo=$2 shared=${3:-../shared} here=$(dirname "$0") tmp=$(mktemp -d)
+python=$1 leo=$2 shared=${3:-.} here=$(dirname "$0") tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 data=$(cd "$shared/data" && pwd)
 files="$data/corpus_de/klexikon.jsonl.gz $data/corpus_de/maerchen_textgrid.jsonl.gz $data/corpus_de/maerchen_andersen.jsonl.gz"

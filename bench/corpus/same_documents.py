@@ -16,7 +16,7 @@ import tempfile
 
 ap = argparse.ArgumentParser()
 ap.add_argument("leo")
-ap.add_argument("shared", nargs="?", default="../shared")
+ap.add_argument("shared", nargs="?", default=".")
 ap.add_argument("files", nargs="*", default=["klexikon", "maerchen_textgrid", "maerchen_andersen", "gedichte_dlk_1790ff", "saetze_cc0"])
 ap.add_argument("--show", type=int, default=5)
 ap.add_argument("--repeated", action="store_true", help="let datatrove, too, call only an n-gram frequent that occurs twice")

@@ -1,4 +1,4 @@
-"""How fast leo data corpus is on one core, stage by stage, over all German texts of ../shared.
+"""How fast leo data corpus is on one core, stage by stage, over all German texts of data/corpus_de.
 
     python bench/corpus/stages.py LEO [SHARED] [--plain] [--check DIR]
 
@@ -20,7 +20,7 @@ import time
 
 ap = argparse.ArgumentParser()
 ap.add_argument("leo")
-ap.add_argument("shared", nargs="?", default="../shared")
+ap.add_argument("shared", nargs="?", default=".")
 ap.add_argument("--keep", help="folder for the digests of the output")
 ap.add_argument("--check", help="folder of digests to compare with")
 ap.add_argument("--plain", action="store_true", help="read uncompressed files")

@@ -3,7 +3,7 @@
     python bench/dialogues/compare.py LEO [SHARED] [--every 4] [--rounds 3] [--dir /tmp/leo-dialogues]
 
 Makes 132,540 training dialogues of the card's sizes (and the validation samples beside them: 135,361 rows) from the
-German texts of ../shared, once, and then in turn runs
+German texts of data/corpus_de, once, and then in turn runs
 
   leo         leo data prepare on all of it: read, tokenise, split, write shards, roles, statistics
   original    the original's method (dataset/testdata/original.py): sentencepiece per turn and once more joined, with
@@ -197,7 +197,7 @@ def leo(program, d):
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("leo")
-    ap.add_argument("shared", nargs="?", default="../shared")
+    ap.add_argument("shared", nargs="?", default=".")
     ap.add_argument("--every", type=int, default=4)
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--dir", default="/tmp/leo-dialogues")

@@ -1,6 +1,6 @@
 """Cuts the German text that is scored: 25,000 bytes each of Klexikon, Wikipedia, novels and fairy tales.
 
-python text.py ../shared/data/corpus_de text.txt
+python text.py data/corpus_de text.txt
 """
 import gzip, json, sys
 with open(sys.argv[2], "w") as f:

@@ -5,14 +5,13 @@
 //
 // The table has a cell for each model file and kind of measurement, a cell has pairs of runs, and every pair is
 // kept in OUT/CELL.json as soon as it is there: a run that was interrupted goes on where it stopped. Missing model files
-// (random weights: speed does not depend on values) are made by ../shared/peers/random_gguf.py, which needs
+// (random weights: speed does not depend on values) are made by peers/random_gguf.py in the folder of --shared, which needs
 // Python. llama.cpp is left out where the folder of --peer has none (see bench/peers/README.md); each of its two kinds
 // needs an OUT of its own.
 // Everything else on the machine should be quiet, but for the cells that say "busy".
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -94,7 +93,7 @@ func main() {
 	flag.StringVar(&r.files, "files", "out/models", "folder of the model files")
 	flag.StringVar(&r.out, "out", "out/speed", "folder of the results")
 	flag.StringVar(&r.peers, "peer", "bench/peers", "folder with llama.cpp: llama-batched-bench, or its npm package and llamacpp.mjs")
-	flag.StringVar(&r.shared, "shared", cmp.Or(os.Getenv("LEO_SHARED"), "../shared"), "folder with peers/random_gguf.py")
+	flag.StringVar(&r.shared, "shared", os.Getenv("LEO_SHARED"), "folder with peers/random_gguf.py")
 	flag.IntVar(&r.runs, "runs", 5, "pairs per cell")
 	flag.DurationVar(&r.limit, "limit", 10*time.Minute, "longest run of one program")
 	flag.StringVar(&shapeList, "shapes", "1b,7b", "tiny, 1b, 7b")

@@ -1,7 +1,7 @@
 """Compares Leo's tokenizers with sentencepiece and Hugging Face tokenizers: ids line by line, and speed.
 
-    python bench/tokenizer/compare.py ids   [--shared ../shared] [--fuzz 200000] [--limit-mb N] [--part K/N] [--rows both]
-    python bench/tokenizer/compare.py speed [--shared ../shared] [--mb 20] [--rounds 5]
+    python bench/tokenizer/compare.py ids   [--shared DIR] [--fuzz 200000] [--limit-mb N] [--part K/N] [--rows both]
+    python bench/tokenizer/compare.py speed [--shared DIR] [--mb 20] [--rounds 5]
 
 Needs Go, sentencepiece, tokenizers and transformers. `ids` prints, per tokenizer, the number of texts whose ids
 differ (the goal is 0): every text and every line of shared/data/corpus_de, then the hostile strings of strings_de.py.

@@ -1,7 +1,7 @@
 """Leo's training step beside PyTorch's, eager and compiled: 15M and 110M parameters, sequences of 512 and 2048, f32 and
 bf16, 4096 tokens a step; speed, share of the machine's peak, peak memory, scaling from one core to two.
 
-python bench/train/compare.py --python /opt/ref/venv/bin/python [--rounds 5] [--cells 15M/bf16] [--out FILE] [--table]
+python bench/train/compare.py --python python [--rounds 5] [--cells 15M/bf16] [--out FILE] [--table]
 
 All programs of a cell stay loaded and take their steps in turn, A B C A B C, so that all see the same machine. PyTorch first
 chooses its micro-batch (all that divide the step, from 4096 tokens to 512) and its threads by speed.

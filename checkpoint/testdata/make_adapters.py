@@ -1,6 +1,6 @@
 """Writes adapters/: what PEFT 0.21 saves for the model models/leolm, and golden.json with the changed weights.
 
-/opt/ref/venv/bin/python checkpoint/testdata/make_adapters.py   (after make_models.py)
+python checkpoint/testdata/make_adapters.py   (after make_models.py)
 golden.json: per adapter, per weight three numbers of W' - W (first, middle, last element) in float32; dora: of W'.
 """
 import os, json, shutil, torch

@@ -1,11 +1,11 @@
 """Writes mixes.json: the data type that llama.cpp (npm node-llama-cpp 3.22) gives every tensor of random models, per file type.
 
-/opt/ref/venv/bin/python checkpoint/testdata/make_mixes.py
+python checkpoint/testdata/make_mixes.py
 Models: "a" 256 columns, 512 inner, 16 layers, 8 heads, 2 KV heads; "b" 96 columns, 192 inner, 2 layers, 4 heads (rows that 256 doesn't divide).
 """
 import ctypes, json, os, subprocess, sys
 import gguf
-root = "/opt/ref/llamacpp/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/"
+root = os.environ["LLAMACPP_LIBS"] + "/"  # node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
 for l in ["libggml-base.so", "libggml-cpu-x64.so", "libggml.v0.5.0.so", "libllama.v0.5.0.so"]:
     lib = ctypes.CDLL(root + l, mode=ctypes.RTLD_GLOBAL)
 class Params(ctypes.Structure):
@@ -19,7 +19,7 @@ ftypes = {"q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_K": 10, "q3
 out = {}
 for m, s in shapes.items():
     src = f"/tmp/mix-{m}.gguf"
-    subprocess.check_call([sys.executable, "/work/shared/peers/random_gguf.py", src, "f16", *s.split()])
+    subprocess.check_call([sys.executable, os.environ["LEO_SHARED"] + "/peers/random_gguf.py", src, "f16", *s.split()])
     out[m] = {}
     for name, ft in ftypes.items():
         p = lib.llama_model_quantize_default_params(); p.ftype = ft; p.nthread = 2

@@ -1,6 +1,6 @@
 """Writes models/: tiny random Llamas as transformers 5.23 / torch 2.15 save them, and golden.json with what must be read.
 
-/opt/ref/venv/bin/python checkpoint/testdata/make_models.py
+python checkpoint/testdata/make_models.py
 golden.json: per model, per tensor the SHA-256 of its float32 little-endian bytes, and the rotary frequencies in hex.
 """
 import os, json, hashlib, shutil, struct, zipfile

@@ -13,17 +13,14 @@ import (
 	"leolm/catalog"
 	"leolm/chat"
 	"leolm/checkpoint"
+	"leolm/internal/shareddata"
 	"leolm/tokenizer"
 )
 
 // A model that goes from a folder to GGUF, to a folder and to GGUF again keeps the ids of 1,000 prompts, its stops, its
 // template, what it recommends for sampling, and its configuration.
 func TestRoundTrips(t *testing.T) {
-	shared := os.Getenv("LEO_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "..", "shared")
-	}
-	llama2 := filepath.Join(shared, "data", "tokenizer", "llama2.model")
+	llama2 := filepath.Join(shareddata.Folder(t), "data", "tokenizer", "llama2.model")
 	h := newHouse(t)
 	for _, c := range []struct {
 		name, tokenizer string
@@ -45,7 +42,7 @@ func TestRoundTrips(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			if _, err := os.Stat(c.tokenizer); err != nil && c.tokenizer != "leo-mini" {
-				t.Skip("the shared data are not here (set LEO_SHARED):", err)
+				t.Skipf("needs a vocabulary that is not in the repository (%s names its folder): %v", shareddata.Variable, err)
 			}
 			r := roundTrip{T: t, dir: t.TempDir()}
 			first := c.tokenizer

@@ -6,19 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"leolm/internal/shareddata"
 )
 
 // From compressed JSONL to packed tokens on one core: the German encyclopedia
-// of ../shared, with its half a million distinct words, through the filters that
+// that is not in the repository, with its half a million distinct words, through the filters that
 // are on by default.
 func BenchmarkSharedPath(b *testing.B) {
-	shared := os.Getenv("LEO_SHARED")
-	if shared == "" {
-		shared = "../../../shared"
-	}
-	if _, err := os.Stat(filepath.Join(shared, "data/tokenizer/llama2.model")); err != nil {
-		b.Skip("the shared data is not here (set LEO_SHARED):", err)
-	}
+	shared := shareddata.Path(b, "data")
 	for _, dedup := range []string{"{exact: true}", "{minhash: {}}"} {
 		b.Run(dedup[1:6], func(b *testing.B) {
 			for b.Loop() {
@@ -31,7 +27,7 @@ inputs:
   - {name: novels, path: %[1]s/corpus_de/novels_eltec.jsonl.gz}
 dedup: %[2]s
 pack: {window: 1024}
-`, filepath.Join(shared, "data"), dedup), 0o644); err != nil {
+`, shared, dedup), 0o644); err != nil {
 					b.Fatal(err)
 				}
 				out := filepath.Join(dir, "o")

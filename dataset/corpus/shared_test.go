@@ -6,20 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"leolm/internal/shareddata"
 )
 
-// The fairy tales of ../shared with Llama-2's tokenizer. Grimm's tales are in
+// The fairy tales, which are not in the repository, with Llama-2's tokenizer. Grimm's tales are in
 // two of the files. The token counts are sentencepiece's
 // (testdata/check_tokens.py).
 func TestSharedTales(t *testing.T) {
-	shared := os.Getenv("LEO_SHARED")
-	if shared == "" {
-		shared = "../../../shared"
-	}
-	tok := filepath.Join(shared, "data/tokenizer/llama2.model")
-	if _, err := os.Stat(tok); err != nil {
-		t.Skip("the shared data is not here (set LEO_SHARED):", err)
-	}
+	shared := shareddata.Path(t, "data")
 	dir := t.TempDir()
 	recipe := filepath.Join(dir, "r.yaml")
 	os.WriteFile(recipe, fmt.Appendf(nil, `
@@ -31,7 +26,7 @@ inputs:
   - {name: andersen, path: %[1]s/corpus_de/maerchen_andersen.jsonl.gz}
 dedup: {minhash: {}}
 pack: {window: 1024}
-`, filepath.Join(shared, "data")), 0o644)
+`, shared), 0o644)
 	out := filepath.Join(dir, "o")
 	mustPlan(t, recipe, out, 0)
 	if err := Run(context.Background(), out, RunOptions{Task: -1, Workers: 2}); err != nil {

@@ -1,8 +1,8 @@
 """LeoLM's data pipeline once more, in Python, from its description in
-leolm-facts §1 and §7: the oracle for preset leolm.
+docs/leolm.md: the oracle for preset leolm.
 
     python original.py OUTDIR MODEL MIXDIR            the six fixtures in mix/
-    python original.py OUTDIR MODEL SHARED --shared   the dialogue files of ../shared/data
+    python original.py OUTDIR MODEL SHARED --shared   the dialogue files of SHARED/data
     python original.py --compare DIR1 DIR2            files that must be equal
     python original.py --read PREFIX                  read shards in Megatron's format, print a summary
 

@@ -17,7 +17,7 @@ special = ["<CLS>", "<SEP>", "<EOD>", "<MASK>", "<PAD>", "<|im_start|>", "<|im_e
 added = [AddedToken(t, normalized=False, special=True) for t in special]
 if "--fast" in sys.argv:
     # transformers 5 converts tokenizer.model itself and gets "▁▁" before a
-    # word wrong (one id more in about 3 % of the samples of ../shared).
+    # word wrong (one id more in about 3 % of the samples of recipes/data/shared.yaml).
     with tempfile.TemporaryDirectory() as d:
         shutil.copy(model, f"{d}/tokenizer.model")
         tok = LlamaTokenizer.from_pretrained(d, legacy=True, add_bos_token=False)

@@ -1,28 +1,14 @@
 package constrain
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"leolm/internal/shareddata"
 	"leolm/tokenizer"
 )
-
-// shared is the folder of data that is not in the repository.
-func shared(t testing.TB, path string) string {
-	t.Helper()
-	dir := os.Getenv("LEO_SHARED")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared")
-	}
-	path = filepath.Join(dir, path)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("needs %s: %v", path, err)
-	}
-	return path
-}
 
 // checkVocabulary checks the bytes of tokens against encoding and decoding,
 // and drives a schema with the ids of a text.
@@ -86,7 +72,7 @@ func checkVocabulary(t *testing.T, tok *tokenizer.Tokenizer) {
 }
 
 func TestLlama2Vocabulary(t *testing.T) {
-	tok, err := tokenizer.Open(shared(t, "data/tokenizer/llama2.model"), tokenizer.Options{})
+	tok, err := tokenizer.Open(shareddata.Path(t, "data/tokenizer/llama2.model"), tokenizer.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 const size = 2 << 20
 
 // Make is make for memory that is streamed through, like weights and caches: large pages raise its bandwidth by 13 to 22 %
-// (docs/log.md).
+// (docs/lab/log.md).
 func Make[T any](n int) []T {
 	b := make([]T, n)
 	var t T

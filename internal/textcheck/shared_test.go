@@ -12,19 +12,16 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"leolm/dataset/rows"
+	"leolm/internal/shareddata"
 	"leolm/internal/textcheck"
 )
 
 // sharedCorpora are the real texts, outside of the repository.
 func sharedCorpora(t *testing.T) []string {
 	t.Helper()
-	shared := os.Getenv("LEO_SHARED")
-	if shared == "" {
-		shared = "../../../shared"
-	}
-	files, _ := filepath.Glob(filepath.Join(shared, "data/corpus_de/*.jsonl.gz"))
-	if len(files) == 0 {
-		t.Skip("the German corpora are not here (set LEO_SHARED to the shared folder)")
+	files, err := filepath.Glob(filepath.Join(shareddata.Path(t, "data/corpus_de"), "*.jsonl.gz"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no corpora: %v", err)
 	}
 	return files
 }

@@ -1,6 +1,6 @@
 """Writes goldens.json: logits of random Llamas as transformers (5.23, torch 2.15) computes them.
 
-/opt/ref/venv/bin/python llama/testdata/make_goldens.py
+python llama/testdata/make_goldens.py
 No weights are stored: both sides make them from a hash of name and index, in steps that bf16 holds exactly, so that the
 same model serves f32 and bf16. Stored per model: config.json, ids, and for some positions the logits of some ids and
 the log of the sum of exponentials over the ids that may be sampled.

@@ -1,7 +1,7 @@
 """Writes golden.json and beams.json: what transformers' logits processors and
 beam search make of logits that the Go test computes for itself.
 
-    /opt/ref/venv/bin/python sample/testdata/golden.py
+    python sample/testdata/golden.py
 
 Logits come from splitmix64, so the files hold results only.
 """

@@ -1,24 +1,16 @@
 package quant_test
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"leolm/checkpoint"
+	"leolm/internal/shareddata"
 	"leolm/tensor/quant"
 )
 
 // The same comparison on trained weights.
 func TestRealErrorAtMostLlamaCpp(t *testing.T) {
-	root := os.Getenv("LEO_SHARED")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared")
-	}
-	path := filepath.Join(root, "data/models/stories260K.gguf")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("%s is not here", path)
-	}
+	path := shareddata.Path(t, "data/models/stories260K.gguf")
 	g, err := checkpoint.OpenGGUF(path)
 	if err != nil {
 		t.Fatal(err)

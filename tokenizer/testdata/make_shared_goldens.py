@@ -1,7 +1,7 @@
 """Writes shared_goldens.jsonl.gz: ids that Hugging Face tokenizers and sentencepiece give for our own sentences and
 hostile strings with vocabularies that are not in this repository (Llama-2, GPT-2, SmolLM2).
 
-    python make_shared_goldens.py ../../../shared SmolLM2.gguf
+    python make_shared_goldens.py "$LEO_SHARED" SmolLM2.gguf
 """
 import gzip
 import json

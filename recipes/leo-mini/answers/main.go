@@ -3,7 +3,7 @@
 //	go run ./recipes/leo-mini/answers --model out/leo-mini/chat/model --out models/leo-mini
 //
 // Each question is asked twice in a fresh conversation, greedily and with the model's own sampling (seed 6).
-// It writes answers.md, all of them unselected, and answers.json with the shares that issue 6 sets marks for.
+// It writes answers.md, all of them unselected, and answers.json with shares, beside the marks that were set for them.
 package main
 
 import (
@@ -107,7 +107,7 @@ func run(ctx context.Context, model, questions, out string, seed uint64, limit i
 	return durable.WriteFile(filepath.Join(out, "answers.json"), append(b, '\n'))
 }
 
-// marks are the goals of issue 6.
+// marks are the goals that were set before the first training.
 var marks = []struct {
 	name, goal string
 	value      func(s minidata.Summary) (string, bool)

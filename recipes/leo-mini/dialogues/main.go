@@ -1,6 +1,6 @@
 // Command dialogues generates leo-mini's fine-tuning set.
 //
-//	go run ./recipes/leo-mini/dialogues --data ../shared/data --split out/leo-mini --out out/leo-mini
+//	go run ./recipes/leo-mini/dialogues --data data --split out/leo-mini --out out/leo-mini
 //
 // It writes dialogues.train.jsonl and dialogues.valid.jsonl ({"messages","source","kind"}) and dialogues.json
 // with the counts. The same seed and input give the same bytes. Three things never get in: a dialogue about a
@@ -49,7 +49,7 @@ type generator struct {
 }
 
 func main() {
-	data := flag.String("data", "../shared/data", "folder with corpus_de/ and instruct_de/")
+	data := flag.String("data", "data", "folder with corpus_de/ and instruct_de/")
 	split := flag.String("split", "out/leo-mini", "folder written by ./recipes/leo-mini/split")
 	questions := flag.String("questions", "models/leo-mini/questions.jsonl", "the fixed questions")
 	out := flag.String("out", "out/leo-mini", "folder to write to")

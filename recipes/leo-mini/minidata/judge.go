@@ -106,7 +106,7 @@ func (q *Question) Verdict(a Answer) Verdict {
 	return v
 }
 
-// Summary is what issue 6 asks of the answers, as shares from 0 to 1.
+// Summary is what is asked of the answers, as shares from 0 to 1.
 type Summary struct {
 	Questions         int                `json:"questions"`
 	German            float64            `json:"german"`

@@ -1,6 +1,6 @@
 // Command split divides leo-mini's sources into training and held-out texts.
 //
-//	go run ./recipes/leo-mini/split --data ../shared/data --out out/leo-mini
+//	go run ./recipes/leo-mini/split --data data --out out/leo-mini
 //
 // For each source it writes SOURCE.train.jsonl.gz and SOURCE.valid.jsonl.gz ({"title","text"}), and
 // split.json with counts, bytes, checksums and the n-gram overlap of the held-out texts with all training
@@ -169,7 +169,7 @@ func (s *split) duplicate(text string) bool {
 }
 
 func main() {
-	data := flag.String("data", "../shared/data", "folder with corpus_de/")
+	data := flag.String("data", "data", "folder with corpus_de/")
 	out := flag.String("out", "out/leo-mini", "folder to write to")
 	flag.Parse()
 	if flag.NArg() > 0 {

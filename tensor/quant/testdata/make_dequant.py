@@ -1,6 +1,6 @@
 """Writes dequant.golden: for every block type, random blocks and what the gguf package (0.19.0) makes of them.
 
-/opt/ref/venv/bin/python tensor/quant/testdata/make_dequant.py
+python tensor/quant/testdata/make_dequant.py
 Record: u8 name length, name, u32 bytes, u32 elements, blocks, float32 values; little endian.
 NF4 is not in gguf: its values come from torch float32 arithmetic on bitsandbytes' code book.
 """

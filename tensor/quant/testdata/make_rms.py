@@ -1,12 +1,12 @@
 """Writes rms.json: root mean square error of llama.cpp's quantisers (libggml of npm node-llama-cpp 3.22) per type.
 
-/opt/ref/venv/bin/python tensor/quant/testdata/make_rms.py
+python tensor/quant/testdata/make_rms.py
 Per case and type two numbers: plain, and with importance weights (error weighted by them).
 The cases are made from whole-number arithmetic that quant_test.go repeats; "stories260K" is read from shared data.
 """
 import ctypes, json, os
 import numpy as np, gguf
-root = "/opt/ref/llamacpp/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/"
+root = os.environ["LLAMACPP_LIBS"] + "/"  # node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
 lib = ctypes.CDLL(root + "libggml-base.so")
 lib.ggml_quantize_chunk.restype = ctypes.c_size_t
 lib.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
@@ -28,7 +28,7 @@ g = gauss(32, 1); cases["gauss"] = (g * 0.02).astype(np.float32)
 g = gauss(32, 2); cases["heavy"] = (g * np.abs(g) * g * g * 0.1).astype(np.float32)
 g = gauss(32, 3); cases["shifted"] = (g + 1.5).astype(np.float32)
 imp = (uniform(COLS, 4) ** 3 * 4 + 0.01).astype(np.float32)
-r = gguf.GGUFReader("/work/shared/data/models/stories260K.gguf")
+r = gguf.GGUFReader(os.environ["LEO_SHARED"] + "/data/models/stories260K.gguf")
 flat = np.concatenate([t.data.reshape(-1) for t in r.tensors if len(t.shape) == 2]).astype(np.float32)
 cases["stories260K"] = flat[: flat.size // COLS * COLS]
 out = {}
