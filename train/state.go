@@ -405,11 +405,15 @@ func (t *Trainer) read(dir string) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return &DamagedError{File: path, Err: err}
 	}
-	if s.Recipe != t.cfg.identity() || s.Total != t.length.steps {
-		return fmt.Errorf("%w (step %d of %d); choose another output folder, or remove the checkpoints to start anew", errOtherRecipe, s.Step, s.Total)
+	other := fmt.Errorf("%w (step %d of %d); choose another output folder, or remove the checkpoints to start anew", errOtherRecipe, s.Step, s.Total)
+	if s.Recipe != t.cfg.identity() {
+		return other
 	}
 	if err := t.sameData(&s); err != nil {
-		return err
+		return err // before the number of steps, which follows from the data
+	}
+	if s.Total != t.length.steps {
+		return other
 	}
 	if err := t.readWeights(filepath.Join(dir, weightsFile)); err != nil {
 		return err

@@ -234,9 +234,21 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 	if res.Interrupted {
 		return errSilent
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; peak memory %s; model in %s\n",
-		cfg.Name, outcome(res), bytesText(int64(res.PeakBytes)), filepath.Join(cfg.Output, "model"))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; peak memory %s; %s\n", cfg.Name, outcome(res), bytesText(int64(res.PeakBytes)), written(cfg))
 	return err
+}
+
+// written says where the results of a run are.
+func written(cfg *train.Config) string {
+	model := "model in " + filepath.Join(cfg.Output, "model")
+	if cfg.LoRA == nil {
+		return model
+	}
+	adapter := "adapter in " + filepath.Join(cfg.Output, "adapter")
+	if cfg.LoRA.Merge {
+		return model + ", " + adapter
+	}
+	return adapter
 }
 
 // outcome says what a run came to, as far as it is known.
