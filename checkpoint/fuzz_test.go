@@ -1,9 +1,12 @@
 package checkpoint
 
 import (
+	"leolm/internal/bounded/boundtest"
+	"leolm/tokenizer"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func addFiles(f *testing.F, pattern string) {
@@ -238,5 +241,35 @@ func FuzzFolder(f *testing.F) {
 		if _, err := c.TokenizerFiles(); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// FuzzGrow adds tokens to a tokenizer whose small files are arbitrary, and makes GGUF's metadata of it: errors, but no
+// panic, no unbounded memory, and what is grown opens.
+func FuzzGrow(f *testing.F) {
+	model, err := os.ReadFile("../tokenizer/testdata/bpe_nosplit.model")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(`{"added_tokens_decoder":{"700":{"content":"<x>"}},"legacy":false}`), []byte(`{"<y>":701}`), []byte(`{"tokenizer_fingerprint":"t1-0"}`))
+	f.Add([]byte(`{"added_tokens_decoder":[]}`), []byte(`{"<|im_end|>":3}`), []byte(`[]`))
+	f.Add([]byte(`{"chat_template":[{"name":"default","template":1}],"eos_token":{"content":"</s>"}}`), []byte(`{"<|im_start|>":1000000}`), []byte(`{`))
+	f.Fuzz(func(t *testing.T, config, added, leo []byte) {
+		files := TokenizerFiles{fileSentencePiece: model, fileConfig: config, fileAddedTokens: added, fileLeo: leo}
+		boundtest.Run(t, 1<<29, 20*time.Second, func() {
+			grown, err := files.Grow("fuzz", []string{"<|new|>", "<|newer|>"})
+			if err != nil {
+				return
+			}
+			tok, err := grown.Open("fuzz", tokenizer.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := grown.WithTemplate("x"); err != nil {
+				return
+			}
+			cfg := Config{VocabSize: tok.Vocab(), BOS: -1, PAD: -1}
+			_, _, _ = grown.Metadata(&cfg)
+		})
 	})
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"leolm/internal/bounded/boundtest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -429,7 +431,9 @@ func FuzzYAML(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got := readAll(write(t, "f.yml", s), Options{MaxRow: 1 << 20})
+		var got []string
+		path := write(t, "f.yml", s)
+		boundtest.Run(t, 1<<30, 20*time.Second, func() { got = readAll(path, Options{MaxRow: 1 << 20}) })
 		if len(got) > len(s)+2 {
 			t.Fatalf("%d rows of %d bytes", len(got), len(s))
 		}
