@@ -110,6 +110,17 @@ func (e *ContextError) Error() string {
 	return fmt.Sprintf("%d tokens do not fit into the context of %d; shorten the input, or raise --context if the model allows it", e.Tokens, e.Limit)
 }
 
+// TokenError says that an id has no row in the model.
+type TokenError struct {
+	ID       int32
+	Position int
+	Vocab    int // rows
+}
+
+func (e *TokenError) Error() string {
+	return fmt.Sprintf("token id %d at position %d is outside the vocabulary of %d", e.ID, e.Position, e.Vocab)
+}
+
 // Session is one sequence of tokens whose keys and values are cached.
 type Session struct {
 	e     *Engine
@@ -118,6 +129,10 @@ type Session struct {
 	// length is that of the text which the next tokens belong to, for rotary scalings that depend on it (dynamic,
 	// LongRoPE): 0 is up to the end of a feed, oneByOne up to each token, as if they came alone.
 	length int
+
+	// kept pages are in a Scheduler's prefix cache, under keys that end with key.
+	kept int
+	key  prefixKey
 }
 
 const oneByOne = -1
@@ -131,11 +146,9 @@ func (s *Session) Len() int { return len(s.ids) }
 // Tokens returns the cached tokens; do not change them.
 func (s *Session) Tokens() []int32 { return s.ids }
 
-// Truncate forgets all but the first n tokens.
+// Truncate forgets all but the first n tokens, and gives back pages that were made room with and not used.
 func (s *Session) Truncate(n int) {
-	if n >= len(s.ids) {
-		return
-	}
+	n = min(n, len(s.ids))
 	s.ids = s.ids[:n]
 	pageLen := s.e.cache.PageLen()
 	keep := (n + pageLen - 1) / pageLen
@@ -143,6 +156,9 @@ func (s *Session) Truncate(n int) {
 		s.e.cache.Free(p)
 	}
 	s.pages = s.pages[:keep]
+	if keep < s.kept {
+		s.kept, s.key = 0, prefixKey{}
+	}
 }
 
 // FillSynthetic makes the session n tokens long with made-up keys and values: for measuring how
@@ -240,7 +256,7 @@ func (e *Engine) hidden(feeds []Feed, wanted []int32) (*device.Tensor, error) {
 	for _, f := range feeds {
 		for i, id := range f.IDs {
 			if id < 0 || int(id) >= e.model.Config.VocabSize {
-				return nil, fmt.Errorf("token id %d at position %d is outside the vocabulary of %d", id, f.Session.Len()+i, e.model.Config.VocabSize)
+				return nil, &TokenError{ID: id, Position: f.Session.Len() + i, Vocab: e.model.Config.VocabSize}
 			}
 		}
 		if err := f.Session.grow(len(f.IDs)); err != nil {

@@ -2,7 +2,6 @@ package infer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -106,7 +105,7 @@ func (s *Stats) PrefillRate() float64 {
 	return float64(s.PromptTokens-s.CachedTokens) / s.PrefillTime.Seconds()
 }
 
-// run is the state of one Generate.
+// run is what becomes of the tokens of one answer.
 type run struct {
 	req     *Request
 	text    Text
@@ -124,88 +123,25 @@ type run struct {
 // soon as its text is certain; an error from it ends the answer. On error (cancellation included) the result
 // holds what was generated so far.
 func (e *Engine) Generate(ctx context.Context, s *Session, text Text, req *Request, emit func(Token) error) (*Result, error) {
-	r := &run{req: req, text: text, emit: emit, stops: sample.NewStopMatcher(req.Stops), start: time.Now()}
-	p := req.Params
-	p.StopIDs = req.StopIDs
-	p.Vocab = e.model.Vocab
-	var err error
-	if r.sampler, err = sample.New(p, e.model.Vocab); err != nil {
-		return &r.res, err
-	}
-	r.sampler.Prompt(req.Prompt)
-	if len(req.Prompt) == 0 {
-		return &r.res, errors.New("the prompt has no tokens; a model needs at least one (its BOS token, for example)")
-	}
-	// Room for one new token, or the request makes no sense.
-	if n := len(req.Prompt) + 1; n > e.opt.Context {
-		return &r.res, &ContextError{Tokens: n, Limit: e.opt.Context}
-	}
-	limit := e.opt.Context - len(req.Prompt)
-	full := FinishContext
-	if req.MaxNewTokens > 0 && req.MaxNewTokens <= limit {
-		limit, full = req.MaxNewTokens, FinishLength
-	}
-	st := &r.res.Stats
-	st.PromptTokens = len(req.Prompt)
-	st.CachedTokens = s.Reuse(req.Prompt)
-	logits, err := e.Prefill(ctx, s, req.Prompt[st.CachedTokens:], req.Progress)
+	q, err := e.newSequence(s, text, req, emit)
 	if err != nil {
-		return &r.res, err
+		return &q.res, err
 	}
-	st.PrefillTime = time.Since(r.start)
-	decode := time.Now()
-	defer func() { st.DecodeTime = time.Since(decode) }()
-
-	id, err := r.next(logits)
-	st.FirstTokenLag = time.Since(r.start)
-	for err == nil && !r.done {
-		if len(r.res.IDs) >= limit {
-			r.res.Finish = full
+	defer func() { s.length = 0 }()
+	for err == nil && !q.done {
+		var feed Feed
+		if feed, err = q.next(ctx, e, e.opt.PrefillChunk); err != nil {
 			break
 		}
-		if err = ctx.Err(); err != nil {
-			break
-		}
-		id, err = r.pass(ctx, e, s, id, limit)
-	}
-	if ferr := r.flush(); err == nil {
-		err = ferr
-	}
-	return &r.res, err
-}
-
-// pass feeds id and what is proposed to follow it, and samples from every row as long as
-// the proposals come true. It returns the last token sampled, which is not fed yet.
-func (r *run) pass(ctx context.Context, e *Engine, s *Session, id int32, limit int) (int32, error) {
-	feed := []int32{id}
-	if r.req.Draft != nil && r.req.Speculate > 0 {
-		room := min(r.req.Speculate, limit-len(r.res.IDs)-1, e.opt.Context-s.Len()-1)
-		if room > 0 {
-			seq := append(slices.Clone(s.Tokens()), id)
-			guess, err := r.req.Draft.Propose(ctx, seq, room)
-			if err != nil {
-				return 0, err
-			}
-			r.res.Stats.Proposed += len(guess)
-			feed = append(feed, guess...)
+		var logits []float32
+		if logits, err = e.Step([]Feed{feed}); err == nil {
+			err = q.took(len(feed.IDs), logits, e.model.Vocab)
 		}
 	}
-	base := s.Len()
-	s.length = oneByOne
-	logits, err := e.Step([]Feed{{s, feed, WantAll}})
-	s.length = 0
-	if err != nil {
-		return 0, err
+	if len(q.res.IDs) == 0 {
+		return &q.res, err
 	}
-	v := e.model.Vocab
-	for row := 0; ; row++ {
-		next, err := r.next(logits[row*v : (row+1)*v])
-		if err != nil || r.done || row+1 == len(feed) || next != feed[row+1] || len(r.res.IDs) >= limit {
-			s.Truncate(base + row + 1)
-			return next, err
-		}
-		r.res.Stats.Accepted++
-	}
+	return &q.res, q.end(err)
 }
 
 // next samples one token and deals with it.

@@ -88,7 +88,11 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := f.modelFlags.open(cmd.Context(), cmd.ErrOrStderr(), 2*f.beams+1) // while beams fork, old and new ones hold pages
+	sessions := min(f.nBest, maxTogether)
+	if f.beams > 0 {
+		sessions = 2*f.beams + 1 // while beams fork, old and new ones hold pages
+	}
+	l, err := f.modelFlags.open(cmd.Context(), cmd.ErrOrStderr(), sessions)
 	if err != nil {
 		return err
 	}
@@ -116,10 +120,19 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err := f.speculation(ctx, cmd.ErrOrStderr(), l, &req); err != nil {
 		return err
 	}
-	var answers []answer
+	var reqs []*infer.Request
 	for i := range max(f.nBest, 1) {
-		req.Params.Seed, req.Constraint = preset.Seed+uint64(i), constraint()
-		s := l.Engine.NewSession()
+		one := req
+		one.Params.Seed, one.Constraint = preset.Seed+uint64(i), constraint()
+		reqs = append(reqs, &one)
+	}
+	tickets, stop, err := together(ctx, l, reqs, func() infer.Text { return l.Tokenizer.ContinueDecoder(ids, true) })
+	if err != nil {
+		return err
+	}
+	defer stop()
+	var answers []answer
+	for _, ticket := range tickets {
 		a := answer{Prompt: prompt}
 		show := newDisplay(cmd, true, true)
 		if preset.RepeatPrompt && !f.asJSON {
@@ -127,16 +140,16 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 				return err
 			}
 		}
-		res, err := l.Engine.Generate(ctx, s, l.Tokenizer.ContinueDecoder(ids, true), &req, func(t infer.Token) error {
-			if f.asJSON {
-				if req.TopLogProbs >= 0 && t.ID >= 0 {
-					a.LogProbs = append(a.LogProbs, logprob(l, t))
+		for t, ok := ticket.Next(); ok; t, ok = ticket.Next() {
+			if !f.asJSON {
+				if err := show.write(t.Text); err != nil {
+					return err
 				}
-				return nil
+			} else if req.TopLogProbs >= 0 && t.ID >= 0 {
+				a.LogProbs = append(a.LogProbs, logprob(l, t))
 			}
-			return show.write(t.Text)
-		})
-		s.Close()
+		}
+		res, err := ticket.Result()
 		if !f.asJSON && (err == nil || len(res.IDs) > 0) {
 			if ferr := show.end(); err == nil {
 				err = ferr
@@ -162,6 +175,27 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	return printJSON(out, answers)
+}
+
+// maxTogether is how many answers have room for a whole context each; more wait for their turn where they need it.
+const maxTogether = 8
+
+// together starts writing answers to one prompt at one time. stop ends it and waits for the end.
+func together(ctx context.Context, l *open.Model, reqs []*infer.Request, text func() infer.Text) (ts []*infer.Ticket, stop func(), err error) {
+	s := infer.NewScheduler(l.Engine, infer.SchedulerOptions{MaxSequences: max(maxTogether, len(reqs)), Queue: len(reqs)})
+	if ts, err = s.Submit(ctx, text, reqs...); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Run(ctx) // what ends it ends the answers, which say so
+	}()
+	return ts, func() {
+		cancel()
+		<-done
+	}, nil
 }
 
 // check refuses what would otherwise be left undone without a word.
