@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"leolm/device"
+	"leolm/internal/mapped"
 )
 
 // SchedulerOptions bound what a Scheduler does at one time. Zero means the default.
@@ -121,9 +122,15 @@ func (s *Scheduler) rouse() {
 	}
 }
 
-// Run writes answers until ctx ends; then all that are not finished end with its error.
-func (s *Scheduler) Run(ctx context.Context) (err error) {
-	defer func() { s.close(err) }()
+// Run writes answers until ctx ends; then all that are not finished end with its error. A model file that is truncated
+// meanwhile ends it with an error that names it.
+func (s *Scheduler) Run(ctx context.Context) error {
+	err := mapped.Guard(func() error { return s.loop(ctx) })
+	s.close(err)
+	return err
+}
+
+func (s *Scheduler) loop(ctx context.Context) error {
 	for {
 		s.admit()
 		if len(s.active) == 0 {
