@@ -139,6 +139,27 @@ func (e *CacheFullError) Error() string {
 	return fmt.Sprintf("the key/value cache is full: %d pages of %d tokens are in use; close sessions or raise the cache size", e.Pages, e.PageLen)
 }
 
+// MemoryError says that something does not fit into memory. It comes before anything is allocated for it.
+type MemoryError struct {
+	What      string  // "the keys and values of 8192 tokens"
+	Needed    float64 // bytes; a float because absurd sizes exceed every integer
+	Available int64   // bytes
+}
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("%s need %s of memory, %s are available", e.What, memorySize(e.Needed), memorySize(float64(e.Available)))
+}
+
+func memorySize(n float64) string {
+	switch {
+	case n >= 1<<50:
+		return fmt.Sprintf("%.3g bytes", n)
+	case n >= 1<<30:
+		return fmt.Sprintf("%.2f GiB", n/(1<<30))
+	}
+	return fmt.Sprintf("%.1f MiB", n/(1<<20))
+}
+
 // Rope is rotary position embedding: HeadDim/2 angles per position (Su et al. 2021), in the rotate-half
 // layout of Hugging Face. It is made by Device.NewRope and may be used by several goroutines.
 type Rope struct {

@@ -48,7 +48,7 @@ type Options struct {
 }
 
 // NewEngine makes an engine for m on dev. A cache that does not fit into memory is a
-// *sysmem.ShortError, though its pages are taken only when they are used.
+// *device.MemoryError, though its pages are taken only when they are used.
 func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) {
 	if opt.Context == 0 {
 		opt.Context = m.Config.MaxPositions

@@ -19,7 +19,6 @@ import (
 	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/infer"
-	"leolm/internal/sysmem"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -121,7 +120,7 @@ func (m *Model) start(ctx context.Context, opt Options) error {
 			Context: n, CacheType: opt.CacheType, Sessions: opt.Sessions, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
 		})
 		// A context that nobody asked for may be smaller.
-		var short *sysmem.ShortError
+		var short *device.MemoryError
 		if opt.Context > 0 || !errors.As(err, &short) || n < 1024 {
 			return err
 		}

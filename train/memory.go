@@ -7,7 +7,7 @@ import (
 	"leolm/internal/sysmem"
 )
 
-// checkMemory refuses a run that does not fit into memory with a *sysmem.ShortError,
+// checkMemory refuses a run that does not fit into memory with a *device.MemoryError,
 // before anything of it is allocated.
 func checkMemory(c *Config) error {
 	var assumed []string

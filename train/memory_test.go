@@ -5,7 +5,7 @@ import (
 	"math"
 	"testing"
 
-	"leolm/internal/sysmem"
+	"leolm/device"
 	"leolm/tensor"
 )
 
@@ -27,7 +27,7 @@ func TestMemoryIsCheckedFirst(t *testing.T) {
 		cfg := workshop(t)
 		change(cfg)
 		_, err := New(cfg, newCPU(t, tensor.F32), Observer{})
-		var short *sysmem.ShortError
+		var short *device.MemoryError
 		if !errors.As(err, &short) || short.Needed <= float64(short.Available) {
 			t.Errorf("%s: %v", name, err)
 		}

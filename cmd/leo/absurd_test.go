@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"leolm/device"
 	"leolm/internal/bounded/boundtest"
-	"leolm/internal/sysmem"
 )
 
 // Absurd sizes are refused with both numbers before memory is taken, or do no harm.
@@ -37,7 +37,7 @@ schedule: {steps: 2}
 	const max = "9223372036854775807"
 	for _, c := range []struct {
 		args []string
-		want string // of the error; "short" for a *sysmem.ShortError; "" if none is needed
+		want string // of the error; "short" for a *device.MemoryError; "" if none is needed
 	}{
 		{generate("--context", "1000000000000"), "short"},
 		{generate("--context", max), "short"},
@@ -81,7 +81,7 @@ schedule: {steps: 2}
 				root.SetArgs(c.args)
 				err = root.ExecuteContext(t.Context())
 			})
-			var short *sysmem.ShortError
+			var short *device.MemoryError
 			switch {
 			case c.want == "":
 			case err == nil:

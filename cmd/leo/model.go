@@ -14,8 +14,8 @@ import (
 
 	"leolm/catalog"
 	"leolm/chat"
+	"leolm/device"
 	"leolm/internal/pool"
-	"leolm/internal/sysmem"
 	"leolm/open"
 	"leolm/tensor"
 )
@@ -73,7 +73,7 @@ func (f *modelFlags) open(ctx context.Context, stderr io.Writer, sessions int) (
 		Context: f.context, CacheType: cache, Sessions: sessions, Packed: f.packed, Progress: p.update,
 	})
 	p.clear()
-	var short *sysmem.ShortError
+	var short *device.MemoryError
 	if errors.As(err, &short) {
 		return nil, fmt.Errorf("%w; choose a smaller --context, fewer --beams, or --cache-type q8_0", err)
 	}

@@ -5,37 +5,16 @@ package sysmem
 
 import (
 	"bytes"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"leolm/device"
 )
 
-// A ShortError says that something does not fit into memory. It comes before
-// anything is allocated for it.
-type ShortError struct {
-	What      string  // "the keys and values of 8192 tokens"
-	Needed    float64 // bytes; a float because absurd sizes exceed every integer
-	Available int64   // bytes
-}
-
-func (e *ShortError) Error() string {
-	return fmt.Sprintf("%s need %s of memory, %s are available", e.What, size(e.Needed), size(float64(e.Available)))
-}
-
-func size(n float64) string {
-	switch {
-	case n >= 1<<50:
-		return fmt.Sprintf("%.3g bytes", n)
-	case n >= 1<<30:
-		return fmt.Sprintf("%.2f GiB", n/(1<<30))
-	}
-	return fmt.Sprintf("%.1f MiB", n/(1<<20))
-}
-
-// Need returns a *ShortError if n bytes are more than are available. Where the
+// Need returns a *device.MemoryError if n bytes are more than are available. Where the
 // system does not say what is available, only what no machine has is refused.
 func Need(what string, n float64) error {
 	available, ok := Available()
@@ -45,7 +24,7 @@ func Need(what string, n float64) error {
 	if n <= float64(available) {
 		return nil
 	}
-	return &ShortError{What: what, Needed: n, Available: available}
+	return &device.MemoryError{What: what, Needed: n, Available: available}
 }
 
 // Available is the memory that this process can take before the system or its

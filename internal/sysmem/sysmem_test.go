@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"leolm/device"
 )
 
 func TestAvailable(t *testing.T) {
@@ -48,7 +50,7 @@ func TestNeed(t *testing.T) {
 	}
 	for _, n := range []float64{1 << 50, math.MaxInt64, 1e40, math.Inf(1)} {
 		err := Need("the weights", n)
-		var short *ShortError
+		var short *device.MemoryError
 		if !errors.As(err, &short) || short.Needed != n || !strings.Contains(err.Error(), "the weights need") || !strings.Contains(err.Error(), "available") {
 			t.Errorf("%v bytes: %v", n, err)
 		}
