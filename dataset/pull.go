@@ -24,10 +24,25 @@ type Pulled struct {
 	Files  []string `json:"files"`
 }
 
+// PullOptions tell who is told how Pull gets on. Both may be nil.
+type PullOptions struct {
+	// Progress is told how many bytes of a file are there; total is -1 if unknown.
+	Progress func(file string, done, total int64)
+	// Warn is told when a copy in the cache stands in for the hub.
+	Warn func(message string)
+}
+
 // Pull fetches the data files of datasets on the Hugging Face hub into the
 // cache shared with Python, resuming what an earlier run left, and puts them
-// into to/ORG/NAME as hard links, or copies where links cannot be made.
-func Pull(ctx context.Context, client *hub.Client, ids []string, to string, progress hub.Progress) ([]Pulled, error) {
+// into to/ORG/NAME as hard links, or copies where links cannot be made. Hub,
+// cache and token are those of the environment: HF_ENDPOINT, HF_HOME, HF_TOKEN
+// and the other variables that huggingface_hub reads.
+func Pull(ctx context.Context, ids []string, to string, opt PullOptions) ([]Pulled, error) {
+	client, err := hub.FromEnv()
+	if err != nil {
+		return nil, err
+	}
+	client.Warn = opt.Warn
 	var out []Pulled
 	for _, id := range ids {
 		repo, err := hub.ParseRepo(hub.Dataset, id)
@@ -45,7 +60,7 @@ func Pull(ctx context.Context, client *hub.Client, ids []string, to string, prog
 				return nil, fmt.Errorf("%s: no Parquet, JSON, JSONL, CSV, TSV or YAML data among its %d files", repo, len(files))
 			}
 			return data, nil
-		}, progress)
+		}, opt.Progress)
 		if err != nil {
 			return out, err
 		}

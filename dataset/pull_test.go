@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"leolm/internal/hub"
 )
 
 // datasetHub is a local hub with one dataset. The first request for a big
@@ -73,13 +71,9 @@ func TestPull(t *testing.T) {
 	t.Setenv("HF_ENDPOINT", s.URL)
 	t.Setenv("HF_HOME", home)
 	t.Setenv("HF_HUB_CACHE", filepath.Join(home, "hub"))
-	client, err := hub.FromEnv()
-	if err != nil {
-		t.Fatal(err)
-	}
 	to := t.TempDir()
 	for range 2 { // the second time from the cache
-		got, err := Pull(context.Background(), client, []string{"org/name"}, to, nil)
+		got, err := Pull(context.Background(), []string{"org/name"}, to, PullOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,13 +99,13 @@ func TestPull(t *testing.T) {
 		t.Errorf("hub ids %v", ids)
 	}
 
-	if _, err := Pull(context.Background(), client, []string{"../x"}, to, nil); err == nil {
+	if _, err := Pull(context.Background(), []string{"../x"}, to, PullOptions{}); err == nil {
 		t.Error("a name that is no repository was accepted")
 	}
 	s, _ = datasetHub(t, map[string]string{"README.md": "x"})
-	client.Endpoint = s.URL
-	client.CacheDir = t.TempDir()
-	if _, err := Pull(context.Background(), client, []string{"org/name"}, to, nil); err == nil || !strings.Contains(err.Error(), "no Parquet, JSON") {
+	t.Setenv("HF_ENDPOINT", s.URL)
+	t.Setenv("HF_HUB_CACHE", t.TempDir())
+	if _, err := Pull(context.Background(), []string{"org/name"}, to, PullOptions{}); err == nil || !strings.Contains(err.Error(), "no Parquet, JSON") {
 		t.Errorf("no data: %v", err)
 	}
 }

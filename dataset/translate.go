@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"leolm/dataset/rows"
 	"leolm/internal/durable"
@@ -28,10 +29,41 @@ type Translation struct {
 	Limit   int      // only so many rows; 0: all
 	Options rows.Options
 
-	// Request holds temperature, length and so on; its messages are filled in.
-	Request llmclient.Request
-	Batch   *llmclient.Batch
+	Endpoint    Endpoint
+	Temperature *float64 // of sampling; nil: the server's
+	MaxTokens   int      // limit of an answer; 0: the server's
+
+	Concurrency int // requests at a time; 0: 8
+	Tries       int // times a text is asked for while its checks fail; 0: 1
+	Price       Price
+	Budget      float64 // ends the run when the cost exceeds it; 0: no limit
+
+	// Done is told about every finished text, one at a time; may be nil.
+	Done func(finished, total int)
+	// Log is told about repeated attempts; may be nil.
+	Log func(format string, args ...any)
+
+	pause time.Duration // before the second attempt; 0: a second
 }
+
+// Endpoint is a chat endpoint as OpenAI's.
+type Endpoint struct {
+	URL   string // up to /chat/completions, as "http://127.0.0.1:8080/v1"
+	Key   string // bearer token; "" for none
+	Model string // to ask for; may be empty where a server has one only
+}
+
+// Price is the cost of a million tokens.
+type Price struct{ Prompt, Completion float64 }
+
+// Usage counts tokens as the server reports them.
+type Usage struct {
+	Prompt     int64 `json:"prompt_tokens"`
+	Completion int64 `json:"completion_tokens"`
+}
+
+// Of is the price of a number of tokens.
+func (p Price) Of(u Usage) float64 { return llmclient.Price(p).Cost(llmclient.Usage(u)) }
 
 // Estimate is what a translation would send.
 type Estimate struct {
@@ -45,11 +77,11 @@ type Estimate struct {
 
 // TranslateResult is what came of it.
 type TranslateResult struct {
-	Rows     int             `json:"rows"`
-	Requests int             `json:"requests"`
-	Problems int             `json:"problems"`
-	Usage    llmclient.Usage `json:"usage"`
-	Cost     float64         `json:"cost"`
+	Rows     int     `json:"rows"`
+	Requests int     `json:"requests"`
+	Problems int     `json:"problems"`
+	Usage    Usage   `json:"usage"`
+	Cost     float64 `json:"cost"`
 }
 
 // Validate checks the run before anything is sent.
@@ -147,8 +179,7 @@ func (t *Translation) texts(perRow func(row *rows.Row, v *rows.Value) error, per
 
 func (t *Translation) request(id, text string) llmclient.Request {
 	_, field, _ := strings.Cut(id, ":")
-	req := t.Request
-	req.Messages = nil
+	req := llmclient.Request{Temperature: t.Temperature, MaxTokens: t.MaxTokens}
 	if t.System != "" {
 		req.Messages = append(req.Messages, llmclient.Message{Role: "system", Content: t.System})
 	}
@@ -157,6 +188,22 @@ func (t *Translation) request(id, text string) llmclient.Request {
 	name := strings.NewReplacer("{field}", field)
 	req.Messages = append(req.Messages, llmclient.Message{Role: "user", Content: name.Replace(before) + text + name.Replace(after)})
 	return req
+}
+
+// batch sends the requests.
+func (t *Translation) batch() *llmclient.Batch {
+	b := &llmclient.Batch{
+		Client:      &llmclient.Client{BaseURL: t.Endpoint.URL, Key: t.Endpoint.Key, Model: t.Endpoint.Model, Pause: t.pause, Log: t.Log},
+		Journal:     t.Output + ".journal",
+		Concurrency: t.Concurrency,
+		Tries:       t.Tries,
+		Price:       llmclient.Price(t.Price),
+		Budget:      t.Budget,
+	}
+	if t.Done != nil {
+		b.Done = func(_ llmclient.Result, finished, total int) { t.Done(finished, total) }
+	}
+	return b
 }
 
 // Estimate counts without sending anything.
@@ -174,7 +221,7 @@ func (t *Translation) Estimate() (*Estimate, error) {
 		e.Answer += int64(float64(n) * 1.2 / 3.5)
 		return nil
 	})
-	e.Cost = t.Batch.Price.Cost(llmclient.Usage{Prompt: e.Prompt, Completion: e.Answer})
+	e.Cost = t.Price.Of(Usage{Prompt: e.Prompt, Completion: e.Answer})
 	return e, err
 }
 
@@ -196,9 +243,10 @@ func (t *Translation) Run(ctx context.Context) (*TranslateResult, error) {
 		return nil, err
 	}
 	res.Requests = len(jobs)
-	results, err := t.Batch.Run(ctx, jobs)
+	batch := t.batch()
+	results, err := batch.Run(ctx, jobs)
 	if err != nil {
-		return nil, fmt.Errorf("%w (run the same command again to go on from %s)", err, t.Batch.Journal)
+		return nil, fmt.Errorf("%w (the same translation, run again, goes on from %s)", err, batch.Journal)
 	}
 	problems, err := durable.Create(t.Output + ".problems.jsonl")
 	if err != nil {
@@ -266,8 +314,9 @@ func (t *Translation) Run(ctx context.Context) (*TranslateResult, error) {
 	if err := problems.Commit(); err != nil {
 		return nil, err
 	}
-	res.Usage, _ = t.Batch.Usage()
-	res.Cost = t.Batch.Price.Cost(res.Usage)
+	usage, _ := batch.Usage()
+	res.Usage = Usage(usage)
+	res.Cost = t.Price.Of(res.Usage)
 	return res, nil
 }
 

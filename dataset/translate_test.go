@@ -18,7 +18,7 @@ import (
 
 // translator is a local endpoint that puts "de:" before what it is given and
 // fails as told.
-func translator(t *testing.T, spoil func(n int, text string) (status int, answer string)) (*llmclient.Client, *atomic.Int64) {
+func translator(t *testing.T, spoil func(n int, text string) (status int, answer string)) (Endpoint, *atomic.Int64) {
 	var n atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var req llmclient.Request
@@ -38,7 +38,7 @@ func translator(t *testing.T, spoil func(n int, text string) (status int, answer
 		fmt.Fprintf(w, `{"choices":[{"message":{"content":%s},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":3}}`, b)
 	}))
 	t.Cleanup(s.Close)
-	return &llmclient.Client{BaseURL: s.URL, Pause: time.Millisecond}, &n
+	return Endpoint{URL: s.URL}, &n
 }
 
 func TestTranslate(t *testing.T) {
@@ -46,7 +46,7 @@ func TestTranslate(t *testing.T) {
 	in, out := filepath.Join(dir, "in.json"), filepath.Join(dir, "out.jsonl")
 	os.WriteFile(in, []byte(`[{"id":1,"conversations":[{"from":"human","value":"Use {name} and 1,234.5"},{"from":"gpt","value":""}],"x":null},
 {"id":2,"conversations":[{"from":"human","value":"b"},{"from":"gpt","value":"c\n"}],"x":"y"}]`), 0o644)
-	client, asked := translator(t, func(n int, text string) (int, string) {
+	endpoint, asked := translator(t, func(n int, text string) (int, string) {
 		if strings.HasPrefix(text, "Use") {
 			return 200, "Nimm {name} und 1.234,5"
 		}
@@ -57,7 +57,7 @@ func TestTranslate(t *testing.T) {
 	})
 	make := func() *Translation {
 		return &Translation{Input: in, Output: out, Fields: []string{"conversations[].value"}, Prompt: "Übersetze ins Deutsche:\n{text}",
-			Batch: &llmclient.Batch{Client: client, Journal: out + ".journal", Tries: 2, Concurrency: 1, Price: llmclient.Price{Prompt: 1e6, Completion: 1e6}}}
+			Endpoint: endpoint, Tries: 2, Concurrency: 1, Price: Price{Prompt: 1e6, Completion: 1e6}, pause: time.Millisecond}
 	}
 	e, err := make().Estimate()
 	if err != nil || e.Rows != 2 || e.Requests != 3 || e.Chars != 25 || e.Cost == 0 {
@@ -93,8 +93,8 @@ func TestTranslateProblemsAndErrors(t *testing.T) {
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "in.jsonl"), filepath.Join(dir, "out.jsonl")
 	os.WriteFile(in, []byte("{\"a\":\"It costs 42 dollars.\"}\n{\"a\":\"x\"}\n"), 0o644)
-	client, asked := translator(t, func(n int, text string) (int, string) { return 200, "Es kostet viel." })
-	tr := &Translation{Input: in, Output: out, Fields: []string{"a"}, Prompt: "{text}", Batch: &llmclient.Batch{Client: client, Journal: out + ".journal", Tries: 3}}
+	endpoint, asked := translator(t, func(n int, text string) (int, string) { return 200, "Es kostet viel." })
+	tr := &Translation{Input: in, Output: out, Fields: []string{"a"}, Prompt: "{text}", Endpoint: endpoint, Tries: 3}
 	res, err := tr.Run(context.Background())
 	if err != nil || res.Problems != 1 || asked.Load() != 4 {
 		t.Errorf("%+v after %d requests, %v", res, asked.Load(), err)
@@ -111,7 +111,7 @@ func TestTranslateProblemsAndErrors(t *testing.T) {
 		{[]string{"a"}, "no place", "must contain {text} exactly once"},
 		{nil, "{text}", "no fields"},
 	} {
-		tr := &Translation{Input: in, Output: out, Fields: c.fields, Prompt: c.prompt, Batch: &llmclient.Batch{Client: client, Journal: out + "2"}}
+		tr := &Translation{Input: in, Output: out, Fields: c.fields, Prompt: c.prompt, Endpoint: endpoint}
 		if _, err := tr.Run(context.Background()); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v, want %q", c.fields, err, c.want)
 		}

@@ -285,7 +285,7 @@ func matching[T any](patterns map[string]T, module string, otherwise T) T {
 // Projections are the linear layers of a decoder block by their Hugging Face names.
 var Projections = []string{"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
-// Validate implements recipe.Validator: it reports every contradiction with the key's path.
+// Validate hands every contradiction to fail, with the path of its key.
 func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	c.derive()
 	no := func(cond bool, key, format string, args ...any) {

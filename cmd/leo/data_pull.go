@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"leolm/dataset"
-	"leolm/internal/hub"
 )
 
 func newDataPullCmd() *cobra.Command {
@@ -46,11 +45,6 @@ HF_HUB_OFFLINE are obeyed.`,
 			if to == "" {
 				to = "."
 			}
-			client, err := hub.FromEnv()
-			if err != nil {
-				return err
-			}
-			client.Warn = func(msg string) { fmt.Fprintln(cmd.ErrOrStderr(), "leo:", msg) }
 			last := time.Now().Add(-time.Second) // the first line comes after a second
 			progress := func(file string, done, total int64) {
 				if quiet || time.Since(last) < 2*time.Second && done != total {
@@ -63,7 +57,10 @@ HF_HUB_OFFLINE are obeyed.`,
 					fmt.Fprintf(cmd.ErrOrStderr(), "%s: %.1f MB\n", file, float64(done)/1e6)
 				}
 			}
-			got, err := dataset.Pull(cmd.Context(), client, ids, to, progress)
+			got, err := dataset.Pull(cmd.Context(), ids, to, dataset.PullOptions{
+				Progress: progress,
+				Warn:     func(msg string) { fmt.Fprintln(cmd.ErrOrStderr(), "leo:", msg) },
+			})
 			if err != nil {
 				return err
 			}

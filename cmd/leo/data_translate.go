@@ -10,7 +10,6 @@ import (
 
 	"leolm/dataset"
 	"leolm/internal/bounded"
-	"leolm/internal/llmclient"
 )
 
 func newDataTranslateCmd() *cobra.Command {
@@ -48,17 +47,16 @@ asked for again; what still fails is listed in OUT.jsonl.problems.jsonl.`,
 				}
 			}
 			var last time.Time
-			t := &dataset.Translation{Input: args[0], Output: out, Fields: fields, Suffix: suffix, System: string(system), Prompt: string(prompt), Limit: limit,
-				Request: llmclient.Request{Temperature: &temperature, MaxTokens: maxTokens}}
-			t.Options.Format = format
-			t.Batch = &llmclient.Batch{
-				Client:      &llmclient.Client{BaseURL: baseURL, Key: os.Getenv(keyEnv), Model: model},
-				Journal:     out + ".journal",
+			t := &dataset.Translation{
+				Input: args[0], Output: out, Fields: fields, Suffix: suffix, System: string(system), Prompt: string(prompt), Limit: limit,
+				Endpoint:    dataset.Endpoint{URL: baseURL, Key: os.Getenv(keyEnv), Model: model},
+				Temperature: &temperature,
+				MaxTokens:   maxTokens,
 				Concurrency: concurrency,
 				Tries:       tries,
-				Price:       llmclient.Price{Prompt: priceIn, Completion: priceOut},
+				Price:       dataset.Price{Prompt: priceIn, Completion: priceOut},
 				Budget:      budget,
-				Done: func(r llmclient.Result, finished, total int) {
+				Done: func(finished, total int) {
 					if quiet || time.Since(last) < 5*time.Second && finished < total {
 						return
 					}
@@ -66,8 +64,9 @@ asked for again; what still fails is listed in OUT.jsonl.problems.jsonl.`,
 					fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d texts\n", finished, total)
 				},
 			}
+			t.Options.Format = format
 			if !quiet {
-				t.Batch.Client.Log = func(f string, a ...any) { fmt.Fprintf(cmd.ErrOrStderr(), f+"\n", a...) }
+				t.Log = func(f string, a ...any) { fmt.Fprintf(cmd.ErrOrStderr(), f+"\n", a...) }
 			}
 			if err := t.Validate(); err != nil {
 				return usageError{err}

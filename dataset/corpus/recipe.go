@@ -60,8 +60,7 @@ type Filters struct {
 	Overlap     *Overlap  `yaml:"overlap" json:"overlap,omitempty"`
 }
 
-// C4Lines are the line rules of Raffel et al. 2020, §2.2, which keep sentences and drop the furniture of web pages; see
-// textcheck.C4Lines.
+// C4Lines are the line rules of Raffel et al. 2020, §2.2, which keep sentences and drop the furniture of web pages.
 type C4Lines struct {
 	Terminal   bool `yaml:"terminal" default:"true" json:"terminal"`              // keep only lines that end with . ! ? or a closing quote
 	MinWords   int  `yaml:"min_words" default:"3" check:"min=0" json:"min_words"` // drop shorter lines
@@ -96,7 +95,7 @@ func (l *Language) Validate(fail func(key, format string, args ...any)) {
 	}
 }
 
-// Quality are the quality rules of Rae et al. 2021, table A1; see textcheck.GopherQuality.
+// Quality are the quality rules of Rae et al. 2021, table A1.
 type Quality struct {
 	MinWords         int      `yaml:"min_words" default:"50" json:"min_words"`                    // drop documents of fewer words
 	MaxWords         int      `yaml:"max_words" default:"100000" json:"max_words"`                // drop longer ones
@@ -110,8 +109,7 @@ type Quality struct {
 	StopWords        []string `yaml:"stop_words" json:"stop_words,omitempty"`                     // empty: German ones
 }
 
-// Repeats are the repetition rules of Rae et al. 2021, table A1; see textcheck.GopherRepetition. A document is dropped when
-// a share is larger.
+// Repeats are the repetition rules of Rae et al. 2021, table A1. A document is dropped when a share is larger.
 type Repeats struct {
 	DupLines          float64   `yaml:"dup_lines" default:"0.30" json:"dup_lines"`                                                     // lines that occurred before
 	DupParagraphs     float64   `yaml:"dup_paragraphs" default:"0.30" json:"dup_paragraphs"`                                           // paragraphs that occurred before
@@ -135,8 +133,7 @@ type Dedup struct {
 	MemoryMB int `yaml:"memory_mb" default:"1024" check:"min=1" json:"memory_mb"`
 }
 
-// MinHash finds near duplicates: documents that share a band of minima (FineWeb's 14 × 8 over 5-grams); see
-// textcheck.MinHashOptions.
+// MinHash finds near duplicates: documents that share a band of minima (FineWeb's 14 × 8 over 5-grams).
 type MinHash struct {
 	Bands int `yaml:"bands" default:"14" check:"min=1,max=256" json:"bands"` // buckets per text
 	Rows  int `yaml:"rows" default:"8" check:"min=1,max=64" json:"rows"`     // minima per bucket; all must agree
@@ -173,7 +170,7 @@ func LoadRecipe(path string, sets []string) (*Recipe, error) {
 
 var inputFormats = []string{"jsonl", "json", "parquet", "csv", "tsv", "text", "wet"}
 
-// Validate implements recipe.Validator.
+// Validate hands every contradiction to fail, with the path of its key.
 func (r *Recipe) Validate(fail func(key, format string, args ...any)) {
 	names := map[string]bool{}
 	for i, in := range r.Inputs {
