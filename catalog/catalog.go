@@ -193,8 +193,9 @@ func (m *Model) checkFingerprint(given string) error {
 		return nil
 	}
 	got := m.Tokenizer.Fingerprint()
+	kind, _, _ := strings.Cut(got, "-")
 	switch {
-	case got == want:
+	case got == want, !strings.HasPrefix(want, kind+"-"): // or of another way of making fingerprints
 		return nil
 	case given == "":
 		return &TokenizerError{Model: m.Name, Want: want, Got: got}
