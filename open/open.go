@@ -8,6 +8,7 @@
 package open
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/infer"
+	"leolm/internal/sysmem"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -46,6 +48,9 @@ type Options struct {
 	CacheType tensor.DType
 	// Sessions is how many full-length sessions the cache has room for; 0 means 1.
 	Sessions int
+	// Together is how many answers a scheduler will write at one time: the cache has room for as many contexts, or for
+	// those that a quarter of the free memory holds, and at least one. Sessions counts where it is 0.
+	Together int
 	// PageLen is the number of tokens in a page of the cache; 0 means the device's default.
 	PageLen int
 
@@ -116,8 +121,12 @@ func (m *Model) start(ctx context.Context, opt Options) error {
 		m.note("The model was made for %d positions; what lies beyond them it has never seen.", made)
 	}
 	for {
+		sessions := opt.Sessions
+		if opt.Together > 0 {
+			sessions = sessionsFor(opt.Together, n, lm, opt.CacheType)
+		}
 		m.Engine, err = infer.NewEngine(m.Device, lm, infer.Options{
-			Context: n, CacheType: opt.CacheType, Sessions: opt.Sessions, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
+			Context: n, CacheType: opt.CacheType, Sessions: sessions, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
 		})
 		// A context that nobody asked for may be smaller.
 		var short *device.MemoryError
@@ -127,6 +136,18 @@ func (m *Model) start(ctx context.Context, opt Options) error {
 		n /= 2
 		m.note("%v; the context is %d tokens.", err, n)
 	}
+}
+
+// sessionsFor is for how many contexts of n tokens the cache should have room, at most wanted.
+func sessionsFor(wanted, n int, lm *llama.Model, cache tensor.DType) int {
+	c := &lm.Config
+	row, err := cmp.Or(cache, tensor.F16).RowSize(c.HeadDim)
+	free, ok := sysmem.Available()
+	if err != nil || !ok {
+		return 1
+	}
+	one := max(int64(n)*int64(2*c.Layers*c.KVHeads*row), 1)
+	return int(min(max(free/4/one, 1), int64(wanted)))
 }
 
 func (m *Model) note(format string, args ...any) {

@@ -88,11 +88,14 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	sessions := min(f.nBest, maxTogether)
-	if f.beams > 0 {
-		sessions = 2*f.beams + 1 // while beams fork, old and new ones hold pages
-	}
-	l, err := f.modelFlags.open(cmd.Context(), cmd.ErrOrStderr(), sessions)
+	l, err := f.modelFlags.openFor(cmd.Context(), cmd.ErrOrStderr(), func(o *open.Options) {
+		switch {
+		case f.beams > 0:
+			o.Sessions = 2*f.beams + 1 // while beams fork, old and new ones hold pages
+		case f.nBest > 1:
+			o.Together, o.PageLen = min(f.nBest, maxTogether), shortPages
+		}
+	})
 	if err != nil {
 		return err
 	}
@@ -177,8 +180,12 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	return printJSON(out, answers)
 }
 
-// maxTogether is how many answers have room for a whole context each; more wait for their turn where they need it.
-const maxTogether = 8
+// maxTogether is how many answers have room for a whole context each if memory allows; more wait for their turn where they
+// need it. shortPages, in tokens, waste little where many answers are short.
+const (
+	maxTogether = 8
+	shortPages  = 64
+)
 
 // together starts writing answers to one prompt at one time. stop ends it and waits for the end.
 func together(ctx context.Context, l *open.Model, reqs []*infer.Request, text func() infer.Text) (ts []*infer.Ticket, stop func(), err error) {

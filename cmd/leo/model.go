@@ -48,6 +48,11 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 
 // open opens the model that the flags name, with room for so many sessions, and says what a person should know of it.
 func (f *modelFlags) open(ctx context.Context, stderr io.Writer, sessions int) (*open.Model, error) {
+	return f.openFor(ctx, stderr, func(o *open.Options) { o.Sessions = sessions })
+}
+
+// openFor is open with the room for sessions that change sets.
+func (f *modelFlags) openFor(ctx context.Context, stderr io.Writer, change func(*open.Options)) (*open.Model, error) {
 	cache, err := tensor.ParseDType(f.cacheType)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--cache-type: %w", err)}
@@ -68,10 +73,12 @@ func (f *modelFlags) open(ctx context.Context, stderr io.Writer, sessions int) (
 		return nil, err
 	}
 	p := newLoadProgress(stderr, f.quiet)
-	m, err := open.Open(ctx, f.model, open.Options{
+	opt := open.Options{
 		Template: f.template, Tokenizer: f.tokenizer, Adapters: adapters, Threads: f.threads,
-		Context: f.context, CacheType: cache, Sessions: sessions, Packed: f.packed, Progress: p.update,
-	})
+		Context: f.context, CacheType: cache, Packed: f.packed, Progress: p.update,
+	}
+	change(&opt)
+	m, err := open.Open(ctx, f.model, opt)
 	p.clear()
 	var short *device.MemoryError
 	if errors.As(err, &short) {
