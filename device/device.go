@@ -226,6 +226,23 @@ type CrossEntropy struct {
 	LogProbs []float32 // log pᵢ per row; 0 where the weight is 0
 }
 
+// Teacher is what LinearDistillGrad learns from.
+type Teacher struct {
+	Hidden *Tensor // [rows, the teacher's hidden size]
+	Head   Weight  // [the teacher's rows, its hidden size]
+	// Vocab is how many leading columns of the logits are the student's ids too; the others are left out of the teacher's
+	// distribution, and where it has fewer than the student, it gives the rest probability 0.
+	Vocab       int
+	Alpha       float32 // share of the cross-entropy, 0 to 1
+	Temperature float32
+}
+
+// Distillation is the result of LinearDistillGrad.
+type Distillation struct {
+	CrossEntropy         // of the targets alone
+	Divergence   float64 // Σ weightᵢ·KL(teacher ‖ student) at the temperature, without its square
+}
+
 // Derivatives are the backward passes of Ops, called by grad.Tape. Those with
 // respect to weights are added to the weight's gradient.
 type Derivatives interface {
@@ -253,6 +270,10 @@ type Derivatives interface {
 	// LinearCrossEntropyGrad computes the cross-entropy and, in the same
 	// sweep over chunks, dhidden of the weighted loss; the gradient of w is added to if w is trainable.
 	LinearCrossEntropyGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, needHidden bool) (CrossEntropy, *Tensor)
+	// LinearDistillGrad is LinearCrossEntropyGrad of a loss that also holds the rows' distributions against a teacher's:
+	// Σ weightᵢ·(Alpha·(-log pᵢ) + (1-Alpha)·Temperature²·KL(teacher ‖ student)), both distributions over the logits
+	// divided by Temperature (Hinton et al. 2015). It works in chunks of rows: neither model's logits exist as a whole.
+	LinearDistillGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, teacher *Teacher, needHidden bool) (Distillation, *Tensor)
 	// Accumulate returns x + y, in x's place if nobody else holds x. It takes ownership of x.
 	Accumulate(x, y *Tensor) *Tensor
 	// DowncastSaved lets a device keep x in its compute type only, until it is used

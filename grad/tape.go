@@ -305,6 +305,14 @@ func (t *Tape) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, target
 	return ce
 }
 
+// LinearDistill is LinearCrossEntropy of a student that is also held against a teacher: see device.Derivatives. The teacher
+// is a constant. The derivative is computed here, of the whole loss with factor 1.
+func (t *Tape) LinearDistill(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher) device.Distillation {
+	loss, dh := t.dev.LinearDistillGrad(hidden, w, targets, weights, vocab, teacher, t.needs[hidden.ID])
+	t.give(hidden.ID, dh)
+	return loss
+}
+
 // LogProbs are log-probabilities of targets whose derivatives depend on them, as in losses over whole answers.
 type LogProbs struct {
 	// Values has log p(targets[i]) for every row that counts, 0 for the others.

@@ -31,7 +31,11 @@ type Config struct {
 	Checkpoint CheckpointConfig `yaml:"checkpoint"`
 	Faults     FaultsConfig     `yaml:"faults"`
 	Export     ExportConfig     `yaml:"export" json:"-"` // how the finished model is written; no part of identity
-	DPO        *DPOConfig       `yaml:"dpo"`             // preference optimization instead of next-token loss
+	// At most one of these.
+	DPO     *DPOConfig     `yaml:"dpo"`                       // preference optimization instead of next-token loss
+	ORPO    *ORPOConfig    `yaml:"orpo" json:",omitempty"`    // preference optimization without a reference, instead of next-token loss
+	KTO     *KTOConfig     `yaml:"kto" json:",omitempty"`     // learning from good and bad answers, instead of next-token loss
+	Distill *DistillConfig `yaml:"distill" json:",omitempty"` // learning from another model, beside the next-token loss
 }
 
 // ExportConfig says how the finished model is written.
@@ -215,6 +219,32 @@ type DPOConfig struct {
 	Pairs string `yaml:"pairs"`
 }
 
+// ORPOConfig is odds ratio preference optimization (Hong et al. 2024): chosen answers are learned and told from rejected
+// ones at once, without a reference model.
+type ORPOConfig struct {
+	Beta  float64 `yaml:"beta"`  // weight of the odds ratio, the paper's λ; default 0.1
+	Pairs string  `yaml:"pairs"` // as DPO's
+}
+
+// KTOConfig is Kahneman-Tversky optimization (Ethayarajh et al. 2024) over single answers that are good or bad.
+type KTOConfig struct {
+	Beta float64 `yaml:"beta"` // default 0.1
+	// Desirable and Undesirable weigh the losses of good and bad answers; default 1.
+	Desirable   *float64 `yaml:"desirable_weight"`
+	Undesirable *float64 `yaml:"undesirable_weight"`
+	// Examples is a file of rows with prompt, completion (texts or lists of messages) and label, or in LLaMA-Factory's
+	// form: messages, or instruction, input and output, with label or kto_tag.
+	Examples string `yaml:"examples"`
+}
+
+// DistillConfig adds another model's distributions to the next-token loss (Hinton et al. 2015): α·CE + (1−α)·T²·KL.
+type DistillConfig struct {
+	// Teacher is any model argument whose tokenizer gives the trained model's ids.
+	Teacher     string   `yaml:"teacher"`
+	Alpha       *float64 `yaml:"alpha"`       // share of the cross-entropy, 0 to 1; default 0.5
+	Temperature float64  `yaml:"temperature"` // T, default 1
+}
+
 // DefaultConfig returns the values of what a recipe leaves out.
 func DefaultConfig() Config {
 	return Config{
@@ -256,9 +286,7 @@ func (c *Config) derive() {
 			l.Targets = slices.Clone(Projections)
 		}
 	}
-	if d := c.DPO; d != nil {
-		d.Beta = cmp.Or(d.Beta, 0.1)
-	}
+	c.deriveObjective()
 	c.Batch.Global = cmp.Or(c.Batch.Global, c.Batch.Micro)
 }
 
@@ -338,7 +366,7 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 		_, err := path.Match(p, "")
 		no(err != nil, "model.train", "%q: %v", p, err)
 	}
-	no(len(c.Data.Train) == 0 && c.DPO == nil, "data.train", "name at least one set of shards")
+	c.validateObjective(no)
 	for i, d := range c.Data.Train {
 		no(d.Shards == "", fmt.Sprintf("data.train[%d].shards", i), "missing")
 		no(d.Weight < 0, fmt.Sprintf("data.train[%d].weight", i), "%v must not be negative", d.Weight)
@@ -374,7 +402,4 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	oneOf("compute.dtype", c.Compute.DType, "f32", "bf16")
 	oneOf("export.dtype", c.Export.DType, "", "f32", "f16", "bf16")
 	oneOf("faults.action", c.Faults.Action, "stop", "skip")
-	if d := c.DPO; d != nil {
-		no(d.Pairs == "", "dpo.pairs", "name a file with prompt, chosen and rejected")
-	}
 }

@@ -113,7 +113,7 @@ func openData(c *Config) (*feed, error) {
 		f.valid = append(f.valid, validSet{nameOf(d, i), s})
 	}
 	if len(sets) == 0 {
-		return f, nil // preference training brings its own pairs
+		return f, nil // objectives over answers bring their own
 	}
 	parts, err := dataset.Proportions(sets, weights)
 	if err != nil {
@@ -144,6 +144,7 @@ type microBatch struct {
 	batch   llama.Batch
 	targets []int32
 	weights []float32
+	ends    []int   // of the windows: the row after the last
 	loss    float64 // sum of the weights before scaling
 }
 
@@ -151,7 +152,7 @@ type microBatch struct {
 func (r *microBatch) fill(ws []dataset.Window, cross bool) {
 	b := &r.batch
 	b.IDs, b.Positions, b.Seqs = b.IDs[:0], b.Positions[:0], b.Seqs[:0]
-	r.targets, r.weights, r.loss = r.targets[:0], r.weights[:0], 0
+	r.targets, r.weights, r.ends, r.loss = r.targets[:0], r.weights[:0], r.ends[:0], 0
 	for i := range ws {
 		w := &ws[i]
 		at := len(b.IDs)
@@ -175,6 +176,7 @@ func (r *microBatch) fill(ws []dataset.Window, cross bool) {
 		b.IDs = append(b.IDs, w.IDs...)
 		r.targets = append(r.targets, w.Targets...)
 		r.weights = append(r.weights, w.Weights...)
+		r.ends = append(r.ends, len(b.IDs))
 		r.loss += w.Loss()
 	}
 }

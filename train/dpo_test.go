@@ -102,7 +102,7 @@ func TestPairForms(t *testing.T) {
 			return nil, err
 		}
 		defer tr.Close()
-		return tr.prefs.pairs, nil
+		return tr.objective.(*dpo).rows, nil
 	}
 	want, err := read("", `{"prompt":"Wo?","chosen":"Hier.","rejected":"Da."}`)
 	if err != nil {

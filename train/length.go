@@ -46,14 +46,6 @@ func (c *Config) length(windows func(epoch int) int) runLength {
 	return l
 }
 
-// windows counts the sequences of an epoch of the run.
-func (t *Trainer) windows(epoch int) int {
-	if t.prefs != nil {
-		return len(t.prefs.pairs)
-	}
-	return t.data.batcher.WindowCount(epoch)
-}
-
 // batchOf is the number of sequences of a step.
 func (t *Trainer) batchOf(step int) int {
 	if t.length.last > 0 && step == t.length.steps {
@@ -65,13 +57,13 @@ func (t *Trainer) batchOf(step int) int {
 // planLength is length for a plan, whose data may not be on this machine.
 func planLength(c *Config, data *feed, dataErr error, assumed *[]string) (runLength, error) {
 	examples := c.Data.Examples
-	switch {
-	case c.DPO != nil:
-		n, err := countRows(c.DPO.Pairs)
+	switch d := c.demand(); {
+	case d.file != "":
+		n, err := countRows(d.file)
 		if err == nil {
 			return c.length(func(int) int { return n }), nil
 		}
-		dataErr = fmt.Errorf("dpo.pairs: %w", err)
+		dataErr = fmt.Errorf("%s: %w", d.key, err)
 	case dataErr == nil:
 		return c.length(data.batcher.WindowCount), nil
 	}

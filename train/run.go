@@ -11,7 +11,6 @@ import (
 
 	"leolm/dataset"
 	"leolm/device"
-	"leolm/grad"
 	"leolm/internal/durable"
 	"leolm/tensor"
 )
@@ -52,7 +51,7 @@ type Sample struct {
 // Observer is told what happens. Any field may be nil.
 type Observer struct {
 	Start func(Plan)
-	// Batch sees the windows of a step before it is taken; they change with the next one. Not in a DPO run.
+	// Batch sees the windows of a step before it is taken; they change with the next one. Only of shards.
 	Batch func(step int, windows []dataset.Window)
 	Step  func(Step)
 	Eval  func(Eval)
@@ -111,13 +110,13 @@ func (e *FaultError) Error() string {
 
 // Trainer is a run in progress.
 type Trainer struct {
-	cfg   *Config
-	dev   device.Device
-	sub   *subject
-	data  *feed
-	prefs *preferences // not nil in a DPO run
-	opt   *Optimizer
-	obs   Observer
+	cfg       *Config
+	dev       device.Device
+	sub       *subject
+	data      *feed
+	objective objective
+	opt       *Optimizer
+	obs       Observer
 
 	length    runLength
 	seen      int64
@@ -162,20 +161,15 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 		t.Close()
 		return nil, err
 	}
-	if cfg.DPO != nil {
-		if t.prefs, err = openPairs(cfg, t); err == nil {
-			t.prefs.reference, err = openReference(cfg, dev, t.sub)
-		}
-		if err != nil {
-			t.Close()
-			return nil, err
-		}
+	if t.objective, err = openObjective(t); err != nil {
+		t.Close()
+		return nil, err
 	}
 	if t.opt, err = NewOptimizer(dev, cfg.Optimizer, t.sub.params); err != nil {
 		t.Close()
 		return nil, err
 	}
-	t.length = cfg.length(t.windows)
+	t.length = cfg.length(t.objective.windows)
 	if t.length.steps < 1 {
 		t.Close()
 		return nil, fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
@@ -200,6 +194,9 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 
 // Close gives files back.
 func (t *Trainer) Close() {
+	if t.objective != nil {
+		t.objective.Close() // files that were only read
+	}
 	if t.data != nil {
 		t.data.Close()
 	}
@@ -281,56 +278,6 @@ func (t *Trainer) due() bool {
 	return c.Every > 0 && t.opt.Step%c.Every == 0 || c.Minutes > 0 && time.Since(t.lastSaved).Minutes() >= c.Minutes
 }
 
-// step takes one optimiser step.
-func (t *Trainer) step() (*Step, error) {
-	if t.prefs != nil {
-		return t.preferenceStep()
-	}
-	start := time.Now()
-	n := t.opt.Step + 1
-	windows := t.data.batcher.Next()
-	windows = windows[:t.batchOf(n)]
-	if t.obs.Batch != nil {
-		t.obs.Batch(n, windows)
-	}
-	st := &Step{Step: n, Total: t.length.steps, Epoch: t.data.batcher.Position().Epoch, Epochs: t.data.batcher.Epochs(), LR: t.cfg.Schedule.LR(t.cfg.Optimizer.LR, n, t.length.steps)}
-	for i := range windows {
-		st.Tokens += windows[i].Len()
-		st.LossTokens += windows[i].Loss()
-	}
-	if st.LossTokens == 0 {
-		// Every answer of the batch was cut off, or the roles do not fit the recipe: in the second case no step will do.
-		if t.empty++; t.empty > maxEmpty {
-			return nil, fmt.Errorf("step %d: no token carries loss, in %d batches running; check data.loss and data.sequence_length against the shards (leo data inspect)", n, t.empty)
-		}
-		t.obs.note("step %d: no token of the batch carries loss: skipped", n)
-		t.opt.Step++
-		st.Skipped, st.Loss, st.Seconds = true, t.mean, time.Since(start).Seconds()
-		return st, nil
-	}
-	t.empty = 0
-	micros := (len(windows) + t.cfg.Batch.Micro - 1) / t.cfg.Batch.Micro
-	for m := range micros {
-		part := windows[m*t.cfg.Batch.Micro : min((m+1)*t.cfg.Batch.Micro, len(windows))]
-		t.micro.fill(part, t.cfg.Data.CrossDocument)
-		if t.micro.loss == 0 {
-			continue
-		}
-		if t.cfg.Batch.Average == "microbatch" {
-			t.micro.scale(1 / (t.micro.loss * float64(micros)))
-		} else {
-			t.micro.scale(1 / st.LossTokens)
-		}
-		t.micro.batch.DropoutSeed = t.cfg.Seed ^ uint64(n)<<20 ^ uint64(m+1)
-		t.micro.batch.Noise = float32(t.cfg.Compute.NEFTune)
-		st.Loss += t.accumulate()
-	}
-	if err := t.finishStep(st, start); err != nil {
-		return nil, err
-	}
-	return st, nil
-}
-
 // finishStep looks at the gradients, updates the weights and fills in what the step took.
 func (t *Trainer) finishStep(st *Step, start time.Time) error {
 	norm, bad := t.opt.GradNorm()
@@ -372,20 +319,13 @@ func (t *Trainer) check(st *Step, bad string) error {
 	return nil
 }
 
-// accumulate runs the micro-batch forward and backward and returns its loss.
-func (t *Trainer) accumulate() float64 {
-	m := t.sub.model
-	tape := grad.New(t.dev, t.cfg.Compute.Recompute)
-	h := m.Forward(tape, &t.micro.batch)
-	ce := tape.LinearCrossEntropy(h, m.Head, t.micro.targets, t.micro.weights, m.Vocab)
-	tape.Release(h)
-	tape.Backward(nil)
-	return ce.Loss
-}
-
 // PeakBytes is the memory that the run took at most: weights with gradients, optimiser state, tensors.
 func (t *Trainer) PeakBytes() int {
-	return t.sub.model.WeightBytes() + t.opt.Bytes() + t.dev.Memory().Arena
+	n := t.sub.model.WeightBytes() + t.opt.Bytes() + t.dev.Memory().Arena
+	for _, m := range t.objective.beside() {
+		n += m.WeightBytes()
+	}
+	return n
 }
 
 // Plan returns the plan of the run.

@@ -242,10 +242,7 @@ func (t *Trainer) write(dir string) error {
 	if err := checkpoint.WriteSafetensors(filepath.Join(dir, optimizerFile), nil, sealed(moments, written.Tensors[optimizerFile])); err != nil {
 		return err
 	}
-	s := state{Recipe: t.cfg.identity(), Tokenizer: t.sub.vocab.fingerprint, Data: t.dataIdentity(), Step: t.opt.Step, Total: t.length.steps, Seen: t.seen, Mean: t.mean, Bad: t.bad}
-	if t.data.batcher != nil {
-		s.Position = t.data.batcher.Position()
-	}
+	s := state{Recipe: t.cfg.identity(), Tokenizer: t.sub.vocab.fingerprint, Data: t.dataIdentity(), Step: t.opt.Step, Total: t.length.steps, Position: t.objective.position(), Seen: t.seen, Mean: t.mean, Bad: t.bad}
 	if !math.IsInf(t.best, 0) {
 		s.Best = &t.best
 	}
@@ -440,10 +437,8 @@ func (t *Trainer) read(dir string) error {
 	if err != nil {
 		return err
 	}
-	if t.data.batcher != nil {
-		if err := t.data.batcher.Seek(s.Position); err != nil {
-			return err
-		}
+	if err := t.objective.seek(s.Position); err != nil {
+		return err
 	}
 	t.opt.Step, t.seen, t.mean, t.bad = s.Step, s.Seen, s.Mean, s.Bad
 	if s.Best != nil {
@@ -463,9 +458,7 @@ func (t *Trainer) dataIdentity() map[string]string {
 		for _, o := range t.data.opened {
 			t.identities[o.key] = o.Identity()
 		}
-		if t.prefs != nil {
-			t.identities["dpo.pairs"] = t.prefs.identity
-		}
+		t.objective.identities(t.identities)
 	}
 	return t.identities
 }

@@ -123,7 +123,7 @@ func (v *vocabulary) chooseTemplate(c *Config, base *catalog.Model, data *feed) 
 	default:
 		record := data.template()
 		if record == nil {
-			v.template, v.write = chat.Default(), c.DPO != nil
+			v.template, v.write = chat.Default(), c.demand().file != ""
 			return nil
 		}
 		v.write = true

@@ -120,6 +120,7 @@ func derivatives(s *suite) {
 
 	attentionGrad(s)
 	crossEntropyGrad(s)
+	distillGrad(s)
 	doraGrad(s)
 }
 
@@ -155,6 +156,67 @@ func crossEntropyGrad(s *suite) {
 		defer d.Release(h)
 		return d.LinearCrossEntropy(h, s.param(padded, hidden, v[1]), targets, weights, vocab).Loss
 	}, [][]float32{hv, wv}, [][]float32{s.take(dh), s.grad(w)})
+}
+
+// distillGrad: values against the formula, derivatives against values; the teacher has another width, and fewer or more
+// columns than the student.
+func distillGrad(s *suite) {
+	d := s.dev
+	const r, hidden, wide, vocab, padded = 9, 12, 20, 30, 32
+	for _, c := range []struct {
+		known, rows        int
+		alpha, temperature float32
+	}{{vocab, 32, 0.3, 2}, {vocab, 40, 0, 1}, {26, 26, 0.7, 0.5}, {vocab, 30, 1, 3}} {
+		hv, wv, tv, twv := s.smooth(r*hidden), s.smooth(padded*hidden), s.smooth(r*wide), s.smooth(c.rows*wide)
+		targets, weights := make([]int32, r), make([]float32, r)
+		for i := range targets {
+			targets[i], weights[i] = int32(i*7%vocab), float32(i%3)
+		}
+		head := s.param(c.rows, wide, twv)
+		run := func(hv, wv []float32) (loss device.Distillation, total float64, dh, dw []float32) {
+			h, th, w := s.tensor(r, hidden, hv), s.tensor(r, wide, tv), s.param(padded, hidden, wv)
+			loss, x := d.LinearDistillGrad(h, w, targets, weights, vocab,
+				&device.Teacher{Hidden: th, Head: head, Vocab: c.known, Alpha: c.alpha, Temperature: c.temperature}, true)
+			d.Release(h, th)
+			t := float64(c.temperature)
+			return loss, float64(c.alpha)*loss.Loss + float64(1-c.alpha)*t*t*loss.Divergence, s.take(x), s.grad(w)
+		}
+		loss, _, dh, dw := run(hv, wv)
+		var divergence float64
+		for i := range r {
+			p := logSoftmax(hv[i*hidden:(i+1)*hidden], wv[:vocab*hidden], float64(c.temperature))
+			q := logSoftmax(tv[i*wide:(i+1)*wide], twv[:c.known*wide], float64(c.temperature))
+			for j := range q {
+				divergence += float64(weights[i]) * math.Exp(q[j]) * (q[j] - p[j])
+			}
+		}
+		if math.Abs(loss.Divergence-divergence) > 1e-4*divergence {
+			s.Errorf("the divergence is %v, want %v", loss.Divergence, divergence)
+		}
+		h, w := s.tensor(r, hidden, hv), s.param(padded, hidden, wv)
+		s.same("log-probabilities", loss.LogProbs, d.LinearCrossEntropy(h, w, targets, weights, vocab).LogProbs)
+		d.Release(h)
+		s.slope("LinearDistill", func(v [][]float32) float64 {
+			_, total, _, _ := run(v[0], v[1])
+			return total
+		}, [][]float32{hv, wv}, [][]float32{dh, dw})
+	}
+}
+
+// logSoftmax is log softmax(x·wᵀ/t), in float64.
+func logSoftmax(x, w []float32, t float64) []float64 {
+	out := make([]float64, len(w)/len(x))
+	var sum float64
+	for i := range out {
+		for j, v := range x {
+			out[i] += float64(v) * float64(w[i*len(x)+j]) / t
+		}
+		sum += math.Exp(out[i])
+	}
+	for i := range out {
+		out[i] -= math.Log(sum)
+	}
+	return out
 }
 
 func doraGrad(s *suite) {

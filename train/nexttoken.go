@@ -1,0 +1,85 @@
+package train
+
+import (
+	"leolm/dataset"
+	"leolm/device"
+	"leolm/grad"
+	"leolm/llama"
+)
+
+// nextToken is the cross-entropy of the next token over shards: pretraining and fine-tuning.
+type nextToken struct {
+	batcher *dataset.Batcher
+	// head gives the loss of the micro-batch. It is called before the model runs.
+	head func(t *Trainer) lossHead
+}
+
+// lossHead runs the LM head on hidden states and returns the loss, whose derivative is on the tape.
+type lossHead func(tape *grad.Tape, hidden *device.Tensor) float64
+
+func openNextToken(t *Trainer) (*nextToken, error) {
+	return &nextToken{batcher: t.data.batcher, head: crossEntropy}, nil
+}
+
+func crossEntropy(t *Trainer) lossHead {
+	return func(tape *grad.Tape, hidden *device.Tensor) float64 {
+		m := t.sub.model
+		return tape.LinearCrossEntropy(hidden, m.Head, t.micro.targets, t.micro.weights, m.Vocab).Loss
+	}
+}
+
+// windows implements objective.
+func (o *nextToken) windows(epoch int) int { return o.batcher.WindowCount(epoch) }
+
+// position implements objective.
+func (o *nextToken) position() dataset.Position { return o.batcher.Position() }
+
+// seek implements objective.
+func (o *nextToken) seek(p dataset.Position) error { return o.batcher.Seek(p) }
+
+// identities implements objective: the shards are the trainer's.
+func (o *nextToken) identities(map[string]string) {}
+
+// beside implements objective.
+func (o *nextToken) beside() []*llama.Model { return nil }
+
+// Close implements objective.
+func (o *nextToken) Close() error { return nil }
+
+// accumulate implements objective.
+func (o *nextToken) accumulate(t *Trainer, st *Step) error {
+	windows := o.batcher.Next()
+	windows = windows[:t.batchOf(st.Step)]
+	if t.obs.Batch != nil {
+		t.obs.Batch(st.Step, windows)
+	}
+	st.Epoch, st.Epochs = o.batcher.Position().Epoch, o.batcher.Epochs()
+	o.learn(t, st, windows)
+	return nil
+}
+
+// learn runs the windows of a step forward and backward.
+func (o *nextToken) learn(t *Trainer, st *Step, windows []dataset.Window) {
+	for i := range windows {
+		st.Tokens += windows[i].Len()
+		st.LossTokens += windows[i].Loss()
+	}
+	if st.LossTokens == 0 {
+		return
+	}
+	micros := t.cfg.micros(len(windows))
+	for m := range micros {
+		t.micro.fill(windows[m*t.cfg.Batch.Micro:min((m+1)*t.cfg.Batch.Micro, len(windows))], t.cfg.Data.CrossDocument)
+		if t.micro.loss == 0 {
+			continue
+		}
+		t.micro.scale(t.cfg.share(t.micro.loss, st.LossTokens, micros))
+		t.micro.batch.DropoutSeed, t.micro.batch.Noise = t.dropout(st.Step, m+1), float32(t.cfg.Compute.NEFTune)
+		head := o.head(t)
+		tape := grad.New(t.dev, t.cfg.Compute.Recompute)
+		h := t.sub.model.Forward(tape, &t.micro.batch)
+		st.Loss += head(tape, h)
+		tape.Release(h)
+		tape.Backward(nil)
+	}
+}
