@@ -51,21 +51,28 @@ func openTeacher(name string, student *tokenizer.Tokenizer) (*catalog.Model, err
 	if err != nil {
 		return nil, fmt.Errorf("distill.teacher: %w", err)
 	}
-	ok, why := fitsTeacher(files, student)
-	if !ok {
-		err := &MismatchError{"distill.teacher", fmt.Sprintf("%s has another tokenizer (%d ids, fingerprint %s) than the trained model (%d ids, %s): %s",
-			name, files.Tokenizer.Vocab(), files.Tokenizer.Fingerprint(), student.Vocab(), student.Fingerprint(), why),
-			"its probabilities would be those of other tokens; choose a teacher with the same tokenizer"}
+	if err := checkTeacher(files, student); err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
 	return files, nil
 }
 
-func fitsTeacher(files *catalog.Model, student *tokenizer.Tokenizer) (ok bool, why string) {
-	if files.Tokenizer.Fingerprint() == student.Fingerprint() {
-		return true, ""
+// checkTeacher refuses a teacher of other ids with a *MismatchError.
+func checkTeacher(files *catalog.Model, student *tokenizer.Tokenizer) error {
+	ok, why := fitsTeacher(files, student)
+	if ok {
+		return nil
 	}
-	if ok, why = files.Tokenizer.Extends(student); ok && files.Checkpoint.Config.VocabSize < student.Used() {
+	return &MismatchError{"distill.teacher", fmt.Sprintf("%s has another tokenizer (%d ids, fingerprint %s) than the trained model (%d ids, %s): %s",
+		files.Name, files.Tokenizer.Vocab(), files.Tokenizer.Fingerprint(), student.Vocab(), student.Fingerprint(), why),
+		"its probabilities would be those of other tokens; choose a teacher with the same tokenizer"}
+}
+
+func fitsTeacher(files *catalog.Model, student *tokenizer.Tokenizer) (ok bool, why string) {
+	if ok = files.Tokenizer.Fingerprint() == student.Fingerprint(); !ok {
+		ok, why = files.Tokenizer.Extends(student)
+	}
+	if ok && files.Checkpoint.Config.VocabSize < student.Used() {
 		return false, fmt.Sprintf("it has rows for %d ids only", files.Checkpoint.Config.VocabSize)
 	}
 	return ok, why

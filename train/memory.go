@@ -21,7 +21,7 @@ func checkMemory(c *Config) error {
 	// First a part of it in floats: absurd sizes exceed the integers of a plan.
 	h, q, kv := float64(m.HiddenSize), float64(m.Heads)*float64(m.HeadDim), float64(m.KVHeads)*float64(m.HeadDim)
 	layer := 2*h*q + 2*h*kv + 3*h*float64(m.IntermediateSize)
-	tokens := float64(c.Batch.Micro) * float64(c.Data.SequenceLength)
+	tokens := float64(c.Batch.Micro) * float64(c.demand().sequences) * float64(c.Data.SequenceLength)
 	least := float64(m.Layers)*layer + h*float64(m.VocabSize) + // half a byte a weight at least, and the norms
 		4*tokens*(float64(m.Layers)*h+float64(m.IntermediateSize))
 	if l := c.LoRA; l != nil {
@@ -34,6 +34,10 @@ func checkMemory(c *Config) error {
 	if err := errors.Join(sysmem.Need(what, least/2), sysmem.Need("the sequences of a step", 4*float64(c.Batch.Global)*float64(c.Data.SequenceLength))); err != nil {
 		return err
 	}
-	p := makePlan(c, m, stored, runLength{steps: 1})
+	teacher, err := planTeacher(c, nil, &assumed)
+	if err != nil {
+		return nil // it is opened later
+	}
+	p := makePlan(c, m, stored, runLength{steps: 1}, teacher)
 	return sysmem.Need(what, float64(p.Memory.Total()))
 }

@@ -84,7 +84,11 @@ func MakePlan(c *Config) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := makePlan(c, m, stored, length)
+	teacher, err := planTeacher(c, vocab, &assumed)
+	if err != nil {
+		return nil, err
+	}
+	p := makePlan(c, m, stored, length, teacher)
 	if p.Assumed = assumed; vocab != nil {
 		p.Notes = vocab.notes
 	}
@@ -113,20 +117,41 @@ func planModel(c *Config, data *feed, assumed *[]string) (checkpoint.Config, *vo
 		v, err := findVocabulary(c, base, m.VocabSize, data)
 		return m, v, err
 	}
-	m, err := knownShape(c, err, assumed)
+	m, err := knownShape("model.base", c.Model.Base, err, assumed)
 	return m, nil, err
 }
 
-// knownShape takes the shape of a published model for a base that is not here.
-func knownShape(c *Config, err error, assumed *[]string) (checkpoint.Config, error) {
-	name := strings.ToLower(filepath.Base(c.Model.Base))
+// planTeacher finds the shape of the model that is distilled, nil if none is. vocab is nil where it is not known.
+func planTeacher(c *Config, vocab *vocabulary, assumed *[]string) (*checkpoint.Config, error) {
+	name := c.demand().teacher
+	if name == "" {
+		return nil, nil
+	}
+	files, err := catalog.Open(name, catalog.Options{})
+	if err != nil {
+		m, err := knownShape("distill.teacher", name, err, assumed)
+		return &m, err
+	}
+	defer files.Close()
+	if vocab != nil {
+		if err := checkTeacher(files, vocab.tok); err != nil {
+			return nil, err
+		}
+	}
+	m := files.Checkpoint.Config
+	return &m, nil
+}
+
+// knownShape takes the shape of a published model for one that the recipe names at key and that is not here.
+func knownShape(key, model string, err error, assumed *[]string) (checkpoint.Config, error) {
+	name := strings.ToLower(filepath.Base(model))
 	for _, k := range known {
 		if strings.Contains(name, k.size) && slices.ContainsFunc(k.families, func(f string) bool { return strings.Contains(name, f) }) {
-			*assumed = append(*assumed, fmt.Sprintf("model.base %s is not here; the shape of %s %s is taken for it", c.Model.Base, k.families[0], k.size))
+			*assumed = append(*assumed, fmt.Sprintf("%s %s is not here; the shape of %s %s is taken for it", key, model, k.families[0], k.size))
 			return k.shape, nil
 		}
 	}
-	return checkpoint.Config{}, fmt.Errorf("model.base: %w", err)
+	return checkpoint.Config{}, fmt.Errorf("%s: %w", key, err)
 }
 
 // flopsPerToken counts 6 × the parameters of all matrices that multiply (the
@@ -161,8 +186,9 @@ func adapterParams(l *LoRAConfig, c *checkpoint.Config) int64 {
 	return n
 }
 
-// makePlan plans for the shape m, whose vocabulary had stored rows before it grew.
-func makePlan(c *Config, m checkpoint.Config, stored int, l runLength) Plan {
+// makePlan plans for the shape m, whose vocabulary had stored rows before it grew. teacher is the shape of the model that
+// is distilled, or nil.
+func makePlan(c *Config, m checkpoint.Config, stored int, l runLength, teacher *checkpoint.Config) Plan {
 	p := Plan{Name: c.Name, Params: m.Parameters(), Steps: l.steps, Epochs: l.epochs}
 	p.Trainable = p.Params
 	if c.LoRA != nil || len(c.Model.Train) > 0 {
@@ -183,7 +209,8 @@ func makePlan(c *Config, m checkpoint.Config, stored int, l runLength) Plan {
 		p.Trainable += n
 		p.Params += n
 	}
-	p.TokensPerStep = int64(c.Batch.Global) * int64(c.Data.SequenceLength)
+	d := c.demand()
+	p.TokensPerStep = int64(c.Batch.Global) * int64(d.sequences) * int64(c.Data.SequenceLength)
 	p.Tokens = p.TokensPerStep * int64(l.steps)
 	p.FLOPsPerToken = flopsPerToken(&m, c.Data.SequenceLength)
 	if c.LoRA != nil {
@@ -191,8 +218,13 @@ func makePlan(c *Config, m checkpoint.Config, stored int, l runLength) Plan {
 		p.FLOPsPerToken -= 2 * float64(layerMatrices(&m)*int64(m.Layers)+int64(m.HiddenSize)*int64(m.VocabSize))
 		p.FLOPsPerToken += 6 * float64(adapterParams(c.LoRA, &m))
 	}
+	// A pass without derivatives is a third of a step.
+	p.FLOPsPerToken += float64(d.forwards) * flopsPerToken(&m, c.Data.SequenceLength) / 3
+	if teacher != nil {
+		p.FLOPsPerToken += flopsPerToken(teacher, c.Data.SequenceLength) / 3
+	}
 	p.FLOPs = p.FLOPsPerToken * float64(p.Tokens)
-	p.Memory = planMemory(c, &m, stored, &p)
+	p.Memory = planMemory(c, &m, stored, &p, teacher)
 	state := p.Trainable * 4
 	p.Disk = (state+p.Memory.Optimizer)*int64(c.Checkpoint.Keep+1) + exportBytes(c)*p.Params
 	return p
@@ -207,7 +239,8 @@ func exportBytes(c *Config) int64 {
 }
 
 // planMemory adds up what the CPU device holds at the peak of a step.
-func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan) Memory {
+func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan, teacher *checkpoint.Config) Memory {
+	d := c.demand()
 	frozen := p.Params - p.Trainable
 	rows := slices.Contains(c.Model.Train, newRows) && m.VocabSize > stored // vocabulary matrices with frozen rows
 	wholeHead := trains(c.Model.Train, "lm_head.weight") || m.TieEmbeddings && trains(c.Model.Train, "model.embed_tokens.weight")
@@ -246,7 +279,7 @@ func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan) Memory {
 		}
 		mem.Weights += 4*old - int64(perFrozen*float64(old))
 	}
-	t := c.Batch.Micro * c.Data.SequenceLength
+	t := c.Batch.Micro * d.sequences * c.Data.SequenceLength
 	h, q, kv, f, v := m.HiddenSize, m.Heads*m.HeadDim, m.KVHeads*m.HeadDim, m.IntermediateSize, m.VocabSize
 	bf16 := c.Compute.DType == "bf16"
 	// f32 and saved are the bytes of a [t, n] tensor as computed and as kept for the backward pass.
@@ -304,6 +337,15 @@ func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan) Memory {
 		mem.Workspace += 4 * int64(v) * int64(h)
 	case frozen > 0:
 		mem.Workspace += 4 * widest * int64(h)
+	}
+	if d.reference && c.LoRA == nil {
+		mem.Weights += 2 * m.Parameters()
+		mem.Workspace += 4 * int64(v) * int64(h)
+	}
+	if teacher != nil {
+		mem.Weights += 2 * teacher.Parameters()
+		mem.Workspace += f32(t, teacher.HiddenSize) + f32(chunk, teacher.HiddenSize) + f32(chunk, teacher.VocabSize) +
+			4*int64(teacher.VocabSize)*int64(teacher.HiddenSize)
 	}
 	return mem
 }

@@ -161,6 +161,11 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 		t.Close()
 		return nil, err
 	}
+	teacher, err := planTeacher(cfg, t.sub.vocab, new([]string))
+	if err != nil {
+		t.Close()
+		return nil, err
+	}
 	if t.objective, err = openObjective(t); err != nil {
 		t.Close()
 		return nil, err
@@ -181,7 +186,7 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if t.sub.base != nil {
 		stored = t.sub.base.Checkpoint.Config.VocabSize
 	}
-	t.plan = makePlan(cfg, t.sub.cfg, stored, t.length)
+	t.plan = makePlan(cfg, t.sub.cfg, stored, t.length, teacher)
 	if free, err := durable.FreeSpace(cfg.Output); err == nil && free < t.plan.Disk {
 		t.obs.note("%s has %d MB free; checkpoints and model may take %d MB", cfg.Output, free/1e6, t.plan.Disk/1e6)
 	}
