@@ -30,12 +30,11 @@ type Config struct {
 	Eval       EvalConfig       `yaml:"eval"`
 	Checkpoint CheckpointConfig `yaml:"checkpoint"`
 	Faults     FaultsConfig     `yaml:"faults"`
-	Export     ExportConfig     `yaml:"export" json:"-"` // how the finished model is written; no part of identity
-	// At most one of these.
-	DPO     *DPOConfig     `yaml:"dpo"`                       // preference optimization instead of next-token loss
-	ORPO    *ORPOConfig    `yaml:"orpo" json:",omitempty"`    // preference optimization without a reference, instead of next-token loss
-	KTO     *KTOConfig     `yaml:"kto" json:",omitempty"`     // learning from good and bad answers, instead of next-token loss
-	Distill *DistillConfig `yaml:"distill" json:",omitempty"` // learning from another model, beside the next-token loss
+	Export     ExportConfig     `yaml:"export" json:"-"`           // how the finished model is written; no part of identity
+	DPO        *DPOConfig       `yaml:"dpo"`                       // preference optimization instead of next-token loss; at most one of these four
+	ORPO       *ORPOConfig      `yaml:"orpo" json:",omitempty"`    // preference optimization without a reference, instead of next-token loss
+	KTO        *KTOConfig       `yaml:"kto" json:",omitempty"`     // learning from good and bad answers, instead of next-token loss
+	Distill    *DistillConfig   `yaml:"distill" json:",omitempty"` // learning from another model, beside the next-token loss
 }
 
 // ExportConfig says how the finished model is written.
@@ -222,16 +221,15 @@ type DPOConfig struct {
 // ORPOConfig is odds ratio preference optimization (Hong et al. 2024): chosen answers are learned and told from rejected
 // ones at once, without a reference model.
 type ORPOConfig struct {
-	Beta  float64 `yaml:"beta"`  // weight of the odds ratio, the paper's λ; default 0.1
-	Pairs string  `yaml:"pairs"` // as DPO's
+	Beta  float64 `yaml:"beta"`  // weight of the odds ratio, the paper's λ
+	Pairs string  `yaml:"pairs"` // a file as dpo.pairs names
 }
 
 // KTOConfig is Kahneman-Tversky optimization (Ethayarajh et al. 2024) over single answers that are good or bad.
 type KTOConfig struct {
-	Beta float64 `yaml:"beta"` // default 0.1
-	// Desirable and Undesirable weigh the losses of good and bad answers; default 1.
-	Desirable   *float64 `yaml:"desirable_weight"`
-	Undesirable *float64 `yaml:"undesirable_weight"`
+	Beta        float64  `yaml:"beta"`               // strength of the tie to the reference model
+	Desirable   *float64 `yaml:"desirable_weight"`   // weight of the good answers' losses
+	Undesirable *float64 `yaml:"undesirable_weight"` // weight of the bad answers' losses
 	// Examples is a file of rows with prompt, completion (texts or lists of messages) and label, or in LLaMA-Factory's
 	// form: messages, or instruction, input and output, with label or kto_tag.
 	Examples string `yaml:"examples"`
@@ -239,10 +237,11 @@ type KTOConfig struct {
 
 // DistillConfig adds another model's distributions to the next-token loss (Hinton et al. 2015): α·CE + (1−α)·T²·KL.
 type DistillConfig struct {
-	// Teacher is any model argument whose tokenizer gives the trained model's ids.
+	// Teacher is any model argument whose tokenizer gives the trained model's ids: a folder, GGUF file, Hugging Face id or
+	// the embedded model.
 	Teacher     string   `yaml:"teacher"`
-	Alpha       *float64 `yaml:"alpha"`       // share of the cross-entropy, 0 to 1; default 0.5
-	Temperature float64  `yaml:"temperature"` // T, default 1
+	Alpha       *float64 `yaml:"alpha"`       // share α of the cross-entropy, 0 to 1
+	Temperature float64  `yaml:"temperature"` // softens both distributions
 }
 
 // DefaultConfig returns the values of what a recipe leaves out.

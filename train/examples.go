@@ -221,7 +221,7 @@ func (t *Trainer) fillAnswers(st *Step, ws []dataset.Window) {
 // differentiate runs the micro-batch through the trained model, once: f gets the log-probabilities of the targets whose weight
 // is not 0 and fills in the derivatives of the loss with respect to them.
 func (t *Trainer) differentiate(dropout uint64, f func(values, grad []float32)) {
-	t.micro.batch.DropoutSeed, t.micro.batch.Noise = dropout, 0
+	t.micro.batch.DropoutSeed, t.micro.batch.Noise = dropout, float32(t.cfg.Compute.NEFTune)
 	m := t.sub.model
 	tape := grad.New(t.dev, t.cfg.Compute.Recompute)
 	h := m.Forward(tape, &t.micro.batch)

@@ -163,6 +163,7 @@ func TestOddsRatio(t *testing.T) {
 func workshopOf(t *testing.T, rows string) (cfg *Config, file string) {
 	t.Helper()
 	base := workshop(t)
+	base.Checkpoint.Every, base.Schedule.Steps = 0, 5
 	runAll(t, base, 0)
 	file = filepath.Join(filepath.Dir(base.Output), "rows.jsonl")
 	if err := os.WriteFile(file, []byte(rows), 0o666); err != nil {
@@ -174,6 +175,7 @@ func workshopOf(t *testing.T, rows string) (cfg *Config, file string) {
 	c.Batch.Global, c.Batch.Micro = 4, 2
 	c.Optimizer.LR, c.Optimizer.WeightDecay = 3e-3, 0
 	c.Schedule = ScheduleConfig{Type: "constant", Steps: 12}
+	c.Checkpoint.Every, c.Data.Valid = 0, nil
 	return &c, file
 }
 

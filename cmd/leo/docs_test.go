@@ -425,6 +425,9 @@ func runShell(dir, line string) (string, error) {
 	return string(out), err
 }
 
+// namedRecipe is a recipe whose first line says which file it is.
+var namedRecipe = regexp.MustCompile("(?s)```yaml\n# ([a-z]+\\.yaml)\n(.*?)```")
+
 // docsFolder makes a folder where the files that the pages name exist, all of them tiny.
 func docsFolder(t *testing.T) string {
 	t.Helper()
@@ -501,6 +504,13 @@ func docsFolder(t *testing.T) string {
 	_, mix, _ := strings.Cut(string(data), "```yaml\n")
 	mix, _, _ = strings.Cut(mix, "```")
 	write("mix.yaml", []byte(mix))
+	write("pairs.jsonl", []byte(strings.Repeat(`{"prompt": "Wo ist der Mond?", "chosen": "Über dem Wald.", "rejected": "Im Haus."}`+"\n", 4)))
+	write("judged.jsonl", []byte(strings.Repeat(`{"prompt": "Wo ist der Mond?", "completion": "Über dem Wald.", "label": true}`+"\n", 4)))
+	data, err = os.ReadFile("../../docs/training.md")
+	must(err)
+	for _, m := range namedRecipe.FindAllStringSubmatch(string(data), -1) {
+		write(m[1], []byte(m[2]))
+	}
 	return dir
 }
 

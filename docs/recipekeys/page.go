@@ -33,7 +33,8 @@ func page(root string) (string, error) {
 		"`{}` is enough to take all its defaults.\n")
 	bare := train.DefaultConfig()
 	whole := train.DefaultConfig()
-	whole.LoRA, whole.DPO = &train.LoRAConfig{}, &train.DPOConfig{}
+	whole.LoRA, whole.DPO, whole.ORPO = &train.LoRAConfig{}, &train.DPOConfig{}, &train.ORPOConfig{}
+	whole.KTO, whole.Distill = &train.KTOConfig{}, &train.DistillConfig{}
 	whole.Model.Shape, whole.Model.Generation = &train.Shape{}, &train.GenerationConfig{}
 	whole.Data.Train = []train.DataSet{{}}
 	whole.Validate(func(string, string, ...any) {}) // fills the defaults that follow from other values
@@ -60,7 +61,7 @@ func complaints(bare, whole *train.Config) map[string]string {
 	found := map[string]string{}
 	bare.Validate(func(key, format string, args ...any) { found[key] = fmt.Sprintf(format, args...) })
 	whole.Validate(func(key, format string, args ...any) {
-		for _, optional := range []string{"lora", "dpo", "model.shape", "data.train[0]"} {
+		for _, optional := range []string{"lora", "dpo", "orpo", "kto", "distill", "model.shape", "data.train[0]"} {
 			if strings.HasPrefix(key, optional) {
 				found[key] = fmt.Sprintf(format, args...)
 			}
@@ -275,6 +276,9 @@ func bounded(kind, check string) string {
 
 // defaultOf is the default of a key: what its tag says, else the value.
 func defaultOf(f reflect.StructField, v reflect.Value) string {
+	if v.IsValid() && v.Kind() == reflect.Pointer && !v.IsNil() && v.Elem().Kind() != reflect.Struct {
+		v = v.Elem() // a value that may be left out although zero means something
+	}
 	if d, ok := f.Tag.Lookup("default"); ok {
 		return "`" + d + "`"
 	}
