@@ -21,9 +21,6 @@ func openDPO(t *Trainer) (objective, error) {
 	return &dpo{pairs, ref}, nil
 }
 
-// Close implements objective.
-func (o *dpo) Close() error { return nil }
-
 // accumulate implements objective.
 func (o *dpo) accumulate(t *Trainer, st *Step) error {
 	o.learn(t, st, o.next(t, st))

@@ -74,6 +74,9 @@ func (e *examples[T]) seek(dataset.Position) error { return nil }
 // identities implements objective.
 func (e *examples[T]) identities(into map[string]string) { into[e.key] = e.hash }
 
+// Close implements objective: the file was read.
+func (e *examples[T]) Close() error { return nil }
+
 // next returns the examples of a step and says in st how far they are.
 func (e *examples[T]) next(t *Trainer, st *Step) []*T {
 	n := len(e.rows)
@@ -196,7 +199,7 @@ func openReference(t *Trainer) (r reference, err error) {
 		return r, nil
 	}
 	if s.base == nil {
-		return r, errNoBase
+		return r, errors.New("preference training needs model.base")
 	}
 	r.model, err = llama.Load(context.Background(), t.dev, s.base.Checkpoint, llama.LoadOptions{VocabSize: s.vocab.rows})
 	return r, err

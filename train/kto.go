@@ -45,9 +45,6 @@ func openKTO(t *Trainer) (objective, error) {
 	return &kto{rows, ref}, nil
 }
 
-// Close implements objective.
-func (o *kto) Close() error { return nil }
-
 // accumulate implements objective.
 func (o *kto) accumulate(t *Trainer, st *Step) error {
 	o.learn(t, st, o.next(t, st))

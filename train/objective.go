@@ -2,7 +2,6 @@ package train
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"time"
 
@@ -173,5 +172,3 @@ func (c *Config) micros(n int) int { return (n + c.Batch.Micro - 1) / c.Batch.Mi
 func (t *Trainer) dropout(step, micro int) uint64 {
 	return t.cfg.Seed ^ uint64(step)<<20 ^ uint64(micro)
 }
-
-var errNoBase = errors.New("preference training needs model.base")

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"leolm/catalog"
+	"leolm/checkpoint"
 	"leolm/dataset"
 	"leolm/llama"
 	"leolm/tensor"
@@ -439,6 +441,58 @@ func TestObjectiveKeys(t *testing.T) {
 		cfg.Validate(func(key, format string, args ...any) { said = append(said, key+": "+fmt.Sprintf(format, args...)) })
 		if len(said) != 1 || !strings.HasPrefix(said[0], want) {
 			t.Errorf("want %q, got %q", want, said)
+		}
+	}
+}
+
+// A teacher may know more tokens than the student, not fewer, and needs a row for each of the student's.
+func TestTeacherKnowsMore(t *testing.T) {
+	tr, err := tokenizer.NewTrainer(tokenizer.TrainOptions{VocabSize: 330})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counter := tr.Counter()
+	for _, l := range lines {
+		counter.Add(l)
+	}
+	res, err := tr.Train(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "tokenizer.model")
+	if err := os.WriteFile(path, res.Model, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	files, err := checkpoint.ReadTokenizerFiles(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grown, added, err := files.WithChatTokens(path)
+	if err != nil || len(added) == 0 {
+		t.Fatal(added, err)
+	}
+	small, err := files.Open(path, tokenizer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := grown.Open(path, tokenizer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		teacher, student *tokenizer.Tokenizer
+		rows             int
+		want             bool
+	}{
+		"equal":        {small, small, small.Used(), true},
+		"more tokens":  {large, small, large.Used(), true},
+		"fewer tokens": {small, large, small.Used(), false},
+		"too few rows": {small, small, small.Used() - 1, false},
+	} {
+		m := &catalog.Model{Tokenizer: c.teacher, Checkpoint: &checkpoint.Checkpoint{Config: checkpoint.Config{VocabSize: c.rows}}}
+		var mismatch *MismatchError
+		if err := checkTeacher(m, c.student); (err == nil) != c.want || err != nil && !errors.As(err, &mismatch) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

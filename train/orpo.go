@@ -21,9 +21,6 @@ func openORPO(t *Trainer) (objective, error) {
 	return &orpo{examples: pairs}, nil
 }
 
-// Close implements objective.
-func (o *orpo) Close() error { return nil }
-
 // accumulate implements objective.
 func (o *orpo) accumulate(t *Trainer, st *Step) error {
 	o.learn(t, st, o.next(t, st))
