@@ -340,6 +340,9 @@ func (m *Model) openAdapters(specs []AdapterSpec) error {
 			replaced[t.Name] = s.Path
 		}
 		m.Notes = append(m.Notes, a.Notes...)
+		if made := a.Files.Base(); made != "" && made != m.Checkpoint.Identity() {
+			m.Notes = append(m.Notes, fmt.Sprintf("%s was trained on other weights than those of %s: its answers mean nothing there unless they are the same model in another type.", s.Path, m.Name))
+		}
 	}
 	return nil
 }

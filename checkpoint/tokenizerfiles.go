@@ -170,27 +170,53 @@ const keyFingerprint = "tokenizer.leo.fingerprint"
 type leoFile struct {
 	Version   int    `json:"version"` // 1
 	Tokenizer string `json:"tokenizer_fingerprint"`
+	Base      string `json:"base_identity,omitempty"` // of an adapter: Checkpoint.Identity of the weights it was trained on
 }
 
 // WithFingerprint returns the files with a record of what their ids must mean (tokenizer.Fingerprint), which travels
 // with them into folders, adapters and GGUF.
 func (f TokenizerFiles) WithFingerprint(fingerprint string) (TokenizerFiles, error) {
+	return f.withLeo(leoFile{Version: 1, Tokenizer: fingerprint})
+}
+
+// WithBase returns the files saying which weights the adapter beside them was trained on (Checkpoint.Identity).
+func (f TokenizerFiles) WithBase(identity string) (TokenizerFiles, error) {
+	l, err := f.leo()
+	if err != nil {
+		return nil, err
+	}
+	l.Version, l.Base = 1, identity
+	return f.withLeo(l)
+}
+
+// Base is the identity of the weights that an adapter was trained on, "" if nothing says so.
+func (f TokenizerFiles) Base() string {
+	l, _ := f.leo() // Fingerprint reports what is wrong with the file
+	return l.Base
+}
+
+func (f TokenizerFiles) withLeo(l leoFile) (TokenizerFiles, error) {
 	out := maps.Clone(f)
-	b, err := indentJSON(leoFile{Version: 1, Tokenizer: fingerprint})
+	b, err := indentJSON(l)
 	out[fileLeo] = b
 	return out, err
 }
 
+func (f TokenizerFiles) leo() (leoFile, error) {
+	var l leoFile
+	if f[fileLeo] == nil {
+		return l, nil
+	}
+	if err := json.Unmarshal(f[fileLeo], &l); err != nil {
+		return l, jsonError(fileLeo, f[fileLeo], err)
+	}
+	return l, nil
+}
+
 // Fingerprint is the record's, "" if there is none.
 func (f TokenizerFiles) Fingerprint() (string, error) {
-	if f[fileLeo] == nil {
-		return "", nil
-	}
-	var l leoFile
-	if err := json.Unmarshal(f[fileLeo], &l); err != nil {
-		return "", jsonError(fileLeo, f[fileLeo], err)
-	}
-	return l.Tokenizer, nil
+	l, err := f.leo()
+	return l.Tokenizer, err
 }
 
 // WithoutBOS returns the files saying that nothing is put in front of a text or behind it.

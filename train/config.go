@@ -289,6 +289,9 @@ func (c *Config) derive() {
 	c.Batch.Global = cmp.Or(c.Batch.Global, c.Batch.Micro)
 }
 
+// frozenBase reports whether a checkpoint holds only a part of the weights, so that the base must still be what it was.
+func (c *Config) frozenBase() bool { return c.LoRA != nil || len(c.Model.Train) > 0 }
+
 // newRows stands in model.train for the rows that model.vocab_size adds.
 const newRows = "new_rows"
 

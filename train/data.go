@@ -181,6 +181,18 @@ func (r *microBatch) fill(ws []dataset.Window, cross bool) {
 	}
 }
 
+// check refuses ids that have no row: a shard was damaged since its largest id was written down.
+func (r *microBatch) check(rows int) error {
+	for _, ids := range [][]int32{r.batch.IDs, r.targets} {
+		for _, id := range ids {
+			if id < 0 || int(id) >= rows {
+				return &MismatchError{"data", fmt.Sprintf("the shards hold the id %d, the model has %d rows: a file was changed since it was prepared", id, rows), "prepare the data again"}
+			}
+		}
+	}
+	return nil
+}
+
 // scale multiplies the weights, so that the loss of a step is a mean.
 func (r *microBatch) scale(s float64) {
 	for i, w := range r.weights {

@@ -40,6 +40,9 @@ func (t *Trainer) evaluate(ctx context.Context) (*Eval, bool, error) {
 			if t.micro.loss == 0 {
 				continue
 			}
+			if err := t.micro.check(t.sub.model.Config.VocabSize); err != nil {
+				return nil, false, fmt.Errorf("%s: %w", v.name, err)
+			}
 			t.micro.batch.DropoutSeed, t.micro.batch.Noise = 0, 0
 			m := t.sub.model
 			h := m.Forward(t.dev, &t.micro.batch)

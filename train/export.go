@@ -325,6 +325,8 @@ func (t *Trainer) exportAdapter(dir string) error {
 	if err != nil {
 		return err
 	}
-	opt.Files = files
+	if opt.Files, err = files.WithBase(t.sub.base.Checkpoint.Identity()); err != nil {
+		return err
+	}
 	return checkpoint.WritePEFT(dir, targets, opt)
 }

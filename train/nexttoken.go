@@ -54,24 +54,26 @@ func (o *nextToken) accumulate(t *Trainer, st *Step) error {
 		t.obs.Batch(st.Step, windows)
 	}
 	st.Epoch, st.Epochs = o.batcher.Position().Epoch, o.batcher.Epochs()
-	o.learn(t, st, windows)
-	return nil
+	return o.learn(t, st, windows)
 }
 
 // learn runs the windows of a step forward and backward.
-func (o *nextToken) learn(t *Trainer, st *Step, windows []dataset.Window) {
+func (o *nextToken) learn(t *Trainer, st *Step, windows []dataset.Window) error {
 	for i := range windows {
 		st.Tokens += windows[i].Len()
 		st.LossTokens += windows[i].Loss()
 	}
 	if st.LossTokens == 0 {
-		return
+		return nil
 	}
 	micros := t.cfg.micros(len(windows))
 	for m := range micros {
 		t.micro.fill(windows[m*t.cfg.Batch.Micro:min((m+1)*t.cfg.Batch.Micro, len(windows))], t.cfg.Data.CrossDocument)
 		if t.micro.loss == 0 {
 			continue
+		}
+		if err := t.micro.check(t.sub.model.Config.VocabSize); err != nil {
+			return err
 		}
 		t.micro.scale(t.cfg.share(t.micro.loss, st.LossTokens, micros))
 		t.micro.batch.DropoutSeed, t.micro.batch.Noise = t.dropout(st.Step, m+1), float32(t.cfg.Compute.NEFTune)
@@ -82,4 +84,5 @@ func (o *nextToken) learn(t *Trainer, st *Step, windows []dataset.Window) {
 		tape.Release(h)
 		tape.Backward(nil)
 	}
+	return nil
 }

@@ -106,7 +106,9 @@ func TestObjectivesEqualTRL(t *testing.T) {
 				for _, p := range r.pairs() {
 					ws = append(ws, p[0])
 				}
-				o.learn(r.t, st, ws)
+				if err := o.learn(r.t, st, ws); err != nil {
+					t.Error(err)
+				}
 			}
 		}},
 	} {

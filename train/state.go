@@ -458,6 +458,9 @@ func (t *Trainer) dataIdentity() map[string]string {
 		for _, o := range t.data.opened {
 			t.identities[o.key] = o.Identity()
 		}
+		if t.sub.base != nil && t.cfg.frozenBase() {
+			t.identities["model.base"] = t.sub.base.Checkpoint.Identity()
+		}
 		t.objective.identities(t.identities)
 	}
 	return t.identities

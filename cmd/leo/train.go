@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"leolm/internal/durable"
 	"leolm/internal/kernel/limits"
 	"leolm/internal/recipe"
 	"leolm/internal/report"
@@ -25,7 +26,7 @@ import (
 
 func newTrainCmd() *cobra.Command {
 	var sets []string
-	var plan, print, asJSON bool
+	var plan, print, asJSON, force bool
 	var export, from string
 	var threads int
 	cmd := &cobra.Command{
@@ -50,10 +51,10 @@ SIGHUP, SIGUSR1, a crash) goes on from its last checkpoint when the same command
 				return showPlan(cmd.OutOrStdout(), cfg, asJSON)
 			}
 			if export != "" {
-				return exportCheckpoint(cmd, cfg, from, export)
+				return exportCheckpoint(cmd, cfg, from, export, force)
 			}
-			if from != "" {
-				return usageError{errors.New("--checkpoint names what --export DIR writes: give both")}
+			if from != "" || force {
+				return usageError{errors.New("--checkpoint and --force say how --export DIR writes: give both")}
 			}
 			return runTraining(cmd, cfg, threads, asJSON)
 		},
@@ -63,6 +64,7 @@ SIGHUP, SIGUSR1, a crash) goes on from its last checkpoint when the same command
 	fl.BoolVar(&plan, "plan", false, "say what the run takes, and do nothing")
 	fl.BoolVar(&print, "print", false, "print the recipe with all defaults, and do nothing")
 	fl.StringVar(&export, "export", "", "write the model of a checkpoint into this folder, also while the run goes on, and do nothing else")
+	fl.BoolVar(&force, "force", false, "with --export: replace the folder if it exists")
 	fl.StringVar(&from, "checkpoint", "", "with --export: best, or a name such as step-00000200 (default: the newest)")
 	fl.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	fl.IntVarP(&threads, "threads", "t", 0, "workers (default: the processors that this process may use)")
@@ -162,7 +164,10 @@ func (l *trainLog) page() {
 }
 
 // exportCheckpoint writes the model of a checkpoint.
-func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string) error {
+func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string, force bool) error {
+	if err := refuseOverwrite(cfg.Model.Base, dir, force); err != nil {
+		return fmt.Errorf("--export: %w", err)
+	}
 	dev, err := newDevice(0)
 	if err != nil {
 		return err
@@ -189,8 +194,13 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 		return err
 	}
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
-		return err
+		return fmt.Errorf("output: %w", err)
 	}
+	unlock, err := durable.LockDir(cfg.Output)
+	if err != nil {
+		return fmt.Errorf("output: %w: two runs can't share a folder; wait for its end, or choose another output", err)
+	}
+	defer unlock()
 	log := &trainLog{w: stderr, cfg: cfg}
 	t, err := train.New(cfg, dev, train.Observer{
 		Step: log.step, Eval: log.eval,

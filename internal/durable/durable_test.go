@@ -243,3 +243,25 @@ func TestLeftoversAreTakenOver(t *testing.T) {
 		t.Errorf("a link was followed: %q", got)
 	}
 }
+
+// A folder that is in use is refused with the process that uses it, and free again when that gives it back.
+func TestLockDir(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("locks are per process there")
+	}
+	dir := t.TempDir()
+	unlock, err := LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var busy *BusyError
+	if _, err := LockDir(dir); !errors.As(err, &busy) || busy.Process != fmt.Sprint(os.Getpid()) {
+		t.Errorf("taken twice: %v", err)
+	}
+	unlock()
+	again, err := LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+}
