@@ -320,8 +320,17 @@ func (c *Checkpoint) readTokenizerFiles(dir string) error {
 	if data, err := readOptional(file); err != nil {
 		return err
 	} else if data != nil {
-		if err := addedTokens(data, ids); err != nil {
+		// What tokenizer_config.json names has the id that it says, as transformers reads it.
+		more := map[string][]int{}
+		if err := addedTokens(data, more); err != nil {
 			return jsonError(file, data, err)
+		}
+		for text, list := range more {
+			if _, known := ids[text]; !known {
+				ids[text] = list
+			} else if !slices.Equal(ids[text], slices.Compact(slices.Sorted(slices.Values(list)))) {
+				c.note("%s gives %q the ids %v, tokenizer_config.json %v: the second counts.", fileAddedTokens, text, list, ids[text])
+			}
 		}
 	}
 	if len(ids) == 0 {
@@ -418,6 +427,9 @@ func tokenText(o *jsonObject, key string) string {
 
 // addedTokens reads added_tokens.json, in which LeoLM's 70B names one key twice.
 func addedTokens(data []byte, ids map[string][]int) error {
+	if !json.Valid(data) {
+		return json.Unmarshal(data, new(map[string]int)) // says where
+	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	tok, err := dec.Token()
 	if err != nil {

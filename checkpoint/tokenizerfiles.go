@@ -49,7 +49,7 @@ func ReadTokenizerFiles(path string) (TokenizerFiles, error) {
 		}
 		return f, err
 	}
-	if strings.HasSuffix(strings.ToLower(path), ".gguf") {
+	if isGGUF(path) {
 		c, err := Open(path)
 		if err != nil {
 			return nil, err

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -279,6 +280,25 @@ func (c *Checkpoint) TokenizerMetadata() (kv []KV, notes []string, err error) {
 	return kv, notes, err
 }
 
+// fingerprintOf is the fingerprint of the tokenizer that Leo reads from the entries of a GGUF file.
+func fingerprintOf(kv []KV) (string, error) {
+	g := &GGUF{KV: kv, byKey: map[string]int{}}
+	for i, e := range kv {
+		g.byKey[e.Key] = i
+	}
+	v, err := g.vocab()
+	if err != nil {
+		return "", err
+	}
+	t, err := tokenizer.FromGGUF(*v, tokenizer.Options{})
+	if err != nil {
+		return "", err
+	}
+	return t.Fingerprint(), nil
+}
+
+var errNoTokenizer = errors.New("neither tokenizer.model nor tokenizer.json: the model has no tokenizer")
+
 // padVocab fills a vocabulary in GGUF metadata up to rows with tokens that no text becomes: llama.cpp refuses a file
 // whose embedding has more rows than there are tokens.
 func padVocab(kv []KV, rows int) []KV {
@@ -316,6 +336,9 @@ const keyLegacy = "tokenizer.leo.legacy"
 // rows and the special ids that the files leave out. The notes say what GGUF can't hold.
 func (f TokenizerFiles) Metadata(cfg *Config) (kv []KV, notes []string, err error) {
 	v, file, err := f.readVocab(cfg.VocabSize)
+	if errors.Is(err, errNoTokenizer) {
+		return nil, nil, err
+	}
 	if err != nil {
 		return nil, nil, &FormatError{File: file, Offset: -1, Err: err}
 	}
@@ -350,10 +373,16 @@ func (f TokenizerFiles) Metadata(cfg *Config) (kv []KV, notes []string, err erro
 		notes = append(notes, `The tokenizer puts its "▁" before the very first text only (legacy: false). GGUF has no entry for that: Leo keeps it in one of its own, `+
 			`llama.cpp gives every text behind a control token a "▁", so that its ids of chat prompts differ.`)
 	}
-	if fp, err := f.Fingerprint(); err != nil {
+	if want, err := f.Fingerprint(); err != nil {
 		return nil, nil, err
-	} else if fp != "" {
-		kv = append(kv, KV{keyFingerprint, fp})
+	} else if want != "" {
+		got, err := fingerprintOf(kv)
+		if err != nil {
+			return nil, nil, err
+		}
+		if kv = append(kv, KV{keyFingerprint, got}); got != want {
+			notes = append(notes, "As GGUF, the vocabulary gives some texts other ids, such as runs of blanks: merges became scores.")
+		}
 	}
 	if names := f.flagged(); len(names) > 0 {
 		notes = append(notes, fmt.Sprintf("GGUF has no entry for what the tokenizer says of %s: that it takes the blanks beside it (lstrip, rstrip), stands for whole words only "+
@@ -491,7 +520,7 @@ func (f TokenizerFiles) readVocab(size int) (*rawVocab, string, error) {
 	}
 	file = fileTokenizerJSON
 	if f[file] == nil {
-		return nil, "", fmt.Errorf("neither tokenizer.model nor tokenizer.json: the model has no tokenizer")
+		return nil, "", errNoTokenizer
 	}
 	v, err := tokenizerJSON(f[file], size)
 	return v, file, err
@@ -518,7 +547,7 @@ type specialTokens struct {
 // gives rows without a token a name of their own.
 func (f TokenizerFiles) addTokens(v *rawVocab) (specialTokens, error) {
 	var s specialTokens
-	control := map[string]bool{}
+	control, decoded := map[string]bool{}, map[string]bool{}
 	set := func(id int, text string, special bool) error {
 		if id < 0 {
 			return fmt.Errorf("added token %q has id %d", text, id)
@@ -584,6 +613,7 @@ func (f TokenizerFiles) addTokens(v *rawVocab) (specialTokens, error) {
 			if err != nil {
 				return s, fmt.Errorf("%s: id %q is no number", file, key)
 			}
+			decoded[decoder[key].Content] = true
 			if err := set(id, decoder[key].Content, decoder[key].Special); err != nil {
 				return s, fmt.Errorf("%s: %w", file, err)
 			}
@@ -595,6 +625,9 @@ func (f TokenizerFiles) addTokens(v *rawVocab) (specialTokens, error) {
 			return s, fmt.Errorf("added_tokens.json: %w", err)
 		}
 		for _, text := range sortedKeys(ids) {
+			if decoded[text] {
+				continue // tokenizer_config.json says which id counts
+			}
 			list := ids[text]
 			slices.Sort(list)
 			for i, id := range slices.Compact(list) {

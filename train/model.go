@@ -85,13 +85,7 @@ func openModel(c *Config, dev device.Device, data *feed) (*subject, error) {
 			cfg.MaxPositions = m.MaxPositions
 		}
 	}}
-	if opt.NewRows = slices.Contains(m.Train, newRows); opt.NewRows && s.vocab.rows <= stored {
-		s.Close()
-		return nil, fmt.Errorf("model.train: new_rows, but the base has %d rows and none are added: its tokenizer has all tokens that the data need; leave new_rows out, or set model.vocab_size", stored)
-	}
-	if len(s.vocab.added) > 0 && s.vocab.rows > stored && len(m.Train) == 0 && c.LoRA != nil {
-		s.vocab.note("the rows of the added tokens are not trained: they stay the mean of all others; add new_rows to model.train to train them")
-	}
+	opt.NewRows = slices.Contains(m.Train, newRows)
 	if c.LoRA == nil || len(m.Train) > 0 {
 		opt.Train = func(name string) bool { return trains(m.Train, name) }
 	}

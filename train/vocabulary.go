@@ -78,7 +78,11 @@ func findVocabulary(c *Config, base *catalog.Model, rows int, data *feed) (*voca
 	if err := v.fitsData(data); err != nil {
 		return nil, err
 	}
+	stored := v.rows
 	if err := v.chooseRows(c, base); err != nil {
+		return nil, err
+	}
+	if err := v.checkTrained(c, base, stored); err != nil {
 		return nil, err
 	}
 	if err := data.each(v.fitsRows); err != nil {
@@ -309,6 +313,25 @@ func (v *vocabulary) chooseRows(c *Config, base *catalog.Model) error {
 	}
 	v.note("%s has %d rows; %d tokens are added (%s), so that it grows to %d", base.Name, v.rows, len(v.added), strings.Join(v.added, " "), roundUp(ids, rowMultiple))
 	v.rows = roundUp(ids, rowMultiple)
+	return nil
+}
+
+// checkTrained holds what the recipe trains against the rows that are added, and its sequences against the positions that
+// the base knows.
+func (v *vocabulary) checkTrained(c *Config, base *catalog.Model, stored int) error {
+	if base == nil {
+		return nil
+	}
+	trainsRows := slices.Contains(c.Model.Train, newRows)
+	if trainsRows && v.rows <= stored {
+		return fmt.Errorf("model.train: new_rows, but the base has %d rows and none are added: its tokenizer has all tokens that the data need; leave new_rows out, or set model.vocab_size", stored)
+	}
+	if c.LoRA != nil && len(v.added) > 0 && v.rows > stored && len(c.Model.Train) == 0 {
+		v.note("the rows of the added tokens (%s) are not trained: they stay the mean of all others; add new_rows to model.train to train them", strings.Join(v.added, " "))
+	}
+	if made := base.Checkpoint.Config.MaxPositions; c.Data.SequenceLength > made && c.Model.MaxPositions == 0 && c.Model.RopeLinear == 0 {
+		v.note("data.sequence_length %d is more than the %d positions that %s knows; model.max_positions and model.rope_linear lengthen it", c.Data.SequenceLength, made, base.Name)
+	}
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"leolm/catalog"
 	"leolm/chat"
 	"leolm/checkpoint"
 	"leolm/internal/bounded"
@@ -75,7 +76,10 @@ func newConvertCmd() *cobra.Command {
 			if !c.HasWeights() {
 				return fmt.Errorf("%s holds no weights to convert", src)
 			}
-			m := plainModel(c)
+			m, err := plainModel(c)
+			if err != nil {
+				return err
+			}
 			if adapter != "" {
 				a, err := checkpoint.OpenAdapter(adapter, c.Config)
 				if err != nil {
@@ -177,8 +181,28 @@ type model struct {
 	files   checkpoint.TokenizerFiles // of the adapter; nil: the checkpoint's own
 }
 
-func plainModel(c *checkpoint.Checkpoint) *model {
-	return &model{Checkpoint: c, cfg: c.Config, sources: c.Sources()}
+func plainModel(c *checkpoint.Checkpoint) (*model, error) {
+	m := &model{Checkpoint: c, cfg: c.Config, sources: c.Sources()}
+	return m, sameTokenizer(c.Path, c, c.TokenizerFingerprint)
+}
+
+// sameTokenizer refuses a tokenizer that is not the one of that fingerprint, "" for none.
+func sameTokenizer(trained string, c *checkpoint.Checkpoint, want string) error {
+	if want == "" {
+		return nil
+	}
+	files, err := c.TokenizerFiles()
+	if err != nil {
+		return err
+	}
+	t, err := files.Open(c.Path, tokenizer.Options{})
+	if err != nil {
+		return err
+	}
+	if got := t.Fingerprint(); got != want {
+		return &catalog.TokenizerError{Model: trained, Want: want, Got: got}
+	}
+	return nil
 }
 
 func mergedModel(c *checkpoint.Checkpoint, a *checkpoint.Adapter) (*model, error) {
@@ -188,7 +212,11 @@ func mergedModel(c *checkpoint.Checkpoint, a *checkpoint.Adapter) (*model, error
 		return nil, err
 	}
 	if !a.Files.HasVocabulary() {
-		return m, nil
+		want, err := a.Files.Fingerprint()
+		if err != nil {
+			return nil, err
+		}
+		return m, sameTokenizer(a.Path, c, want)
 	}
 	own, err := c.TokenizerFiles()
 	if err != nil {

@@ -62,8 +62,12 @@ func newQuantizeCmd() *cobra.Command {
 			if !quiet {
 				noteFallbacks(cmd.ErrOrStderr(), typ.Fallbacks(&c.Config, c.Sources(), imatrix != nil))
 			}
+			m, err := plainModel(c)
+			if err != nil {
+				return err
+			}
 			p := newBytesProgress(cmd.ErrOrStderr(), quiet)
-			notes, err := writeModelGGUF(plainModel(c), dst, typ, imatrix, "", p)
+			notes, err := writeModelGGUF(m, dst, typ, imatrix, "", p)
 			p.clear()
 			if err != nil {
 				return err
