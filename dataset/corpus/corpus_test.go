@@ -19,7 +19,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
-	"leolm/dataset"
+	"leolm/dataset/shard"
 )
 
 // wordTokenizer gives each word an id by its letters: enough to follow words
@@ -214,7 +214,7 @@ func stream(t *testing.T, dir, split string, window int) (ids []int32, starts []
 		list = m.Val
 	}
 	for _, sh := range list {
-		s, err := dataset.OpenShards(filepath.Join(dir, "out", sh.File))
+		s, err := shard.Open(filepath.Join(dir, "out", sh.File))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ import (
 //	           entry of each sample [samples+1], u32 position in the sample [n]
 //
 // A sample whose first entry in .docs isn't 0 begins in the middle of a
-// document. Everything is little endian. dataset.OpenShards reads all three.
+// document. Everything is little endian. shard.Open reads all three.
 const (
 	idxMagic  = "MMIDIDX\x00\x00"
 	docsTable = "LEODOCS1"

@@ -1,10 +1,12 @@
-package dataset
+package loader
 
 import (
 	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
+
+	"leolm/dataset/shard"
 )
 
 func TestOrderIsPermutation(t *testing.T) {
@@ -87,14 +89,14 @@ func TestBlendCountsSamples(t *testing.T) {
 			t.Errorf("%v: no error", bad)
 		}
 	}
-	parts, err := Proportions([]Set{a, b}, []float64{3, 1})
+	parts, err := Proportions([]shard.Set{a, b}, []float64{3, 1})
 	if err != nil || parts[0].Weight != 0.75*17/10 || parts[1].Weight != 0.25*17/7 {
 		t.Errorf("proportions: %v %v", parts, err)
 	}
-	if parts, err = Proportions([]Set{a, b}, []float64{0, 0}); err != nil || parts[0].Weight != 1 || parts[1].Weight != 1 {
+	if parts, err = Proportions([]shard.Set{a, b}, []float64{0, 0}); err != nil || parts[0].Weight != 1 || parts[1].Weight != 1 {
 		t.Errorf("by size: %v %v", parts, err)
 	}
-	if _, err = Proportions([]Set{a, b}, []float64{0, 1}); err == nil {
+	if _, err = Proportions([]shard.Set{a, b}, []float64{0, 1}); err == nil {
 		t.Error("half of the weights given: no error")
 	}
 }
@@ -102,9 +104,9 @@ func TestBlendCountsSamples(t *testing.T) {
 func TestWindow(t *testing.T) {
 	var w Window
 	loss := AssistantLoss()
-	w.Append(Ref{0, 0}, Sample{IDs: []int32{10, 11, 12, 13}, Roles: []uint8{1, 1, 2, 2}}, &loss, 8)
-	w.Append(Ref{0, 1}, Sample{IDs: []int32{20}, Roles: []uint8{2}}, &loss, 5)
-	w.Append(Ref{0, 2}, Sample{IDs: []int32{30, 31, 32, 33, 34}, Roles: []uint8{1, 2, 3, 2, 2}}, &loss, 3)
+	w.Append(Ref{0, 0}, shard.Sample{IDs: []int32{10, 11, 12, 13}, Roles: []uint8{1, 1, 2, 2}}, &loss, 8)
+	w.Append(Ref{0, 1}, shard.Sample{IDs: []int32{20}, Roles: []uint8{2}}, &loss, 5)
+	w.Append(Ref{0, 2}, shard.Sample{IDs: []int32{30, 31, 32, 33, 34}, Roles: []uint8{1, 2, 3, 2, 2}}, &loss, 3)
 	want := `{"IDs":[10,11,12,30,31,32],"Targets":[11,12,13,31,32,33],"Weights":[0,1,1,1,0,1],"Docs":[0,3],"Refs":[{"Part":0,"Index":0},{"Part":0,"Index":2}],"Cut":1}`
 	if got, _ := json.Marshal(w); string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -119,7 +121,7 @@ func TestWindow(t *testing.T) {
 	// A window of packed text: borders carry no loss.
 	var c Window
 	all := AllLoss()
-	c.Append(Ref{}, Sample{IDs: []int32{1, 2, 3, 4, 5}, Docs: []int32{0, 2, 4}}, &all, 8)
+	c.Append(Ref{}, shard.Sample{IDs: []int32{1, 2, 3, 4, 5}, Docs: []int32{0, 2, 4}}, &all, 8)
 	if got := fmt.Sprint(c.IDs, c.Targets, c.Weights, c.Docs); got != "[1 2 3 4] [2 3 4 5] [1 0 1 0] [0 2]" {
 		t.Errorf("packed text: %s", got)
 	}

@@ -1,4 +1,4 @@
-package dataset
+package shard
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package dataset
+package shard
 
 import (
 	"bufio"
@@ -118,21 +118,21 @@ func (w *streamWriter) commit() error {
 	return durable.WriteFile(w.prefix+".idx", idx)
 }
 
-// ShardWriter writes a set of samples as Megatron shards: PREFIX-text.bin and
+// Writer writes a set of samples as Megatron shards: PREFIX-text.bin and
 // .idx with the ids, PREFIX-role.bin and .idx with their roles. Nothing is
 // visible before Commit.
-type ShardWriter struct {
+type Writer struct {
 	prefix     string
 	text, role *streamWriter
 	vocab      int
 	record     Record
 }
 
-// NewShardWriter starts shards at a prefix whose folder exists. Ids must be
+// NewWriter starts shards at a prefix whose folder exists. Ids must be
 // below from.Vocab; they take two bytes if that is below 65500, else four, as in
 // Megatron. Roles take two bytes. from says where the ids come from, but for
 // what the writer counts.
-func NewShardWriter(prefix string, from Record) (*ShardWriter, error) {
+func NewWriter(prefix string, from Record) (*Writer, error) {
 	vocab := from.Vocab
 	code := byte(codeInt32)
 	if vocab < 65500 {
@@ -148,11 +148,11 @@ func NewShardWriter(prefix string, from Record) (*ShardWriter, error) {
 		return nil, err
 	}
 	from.MaxID, from.Samples, from.IDs = -1, 0, 0
-	return &ShardWriter{prefix: prefix, text: text, role: role, vocab: vocab, record: from}, nil
+	return &Writer{prefix: prefix, text: text, role: role, vocab: vocab, record: from}, nil
 }
 
 // Add appends a sample with as many roles as ids.
-func (w *ShardWriter) Add(s Sample) error {
+func (w *Writer) Add(s Sample) error {
 	if len(s.Roles) != len(s.IDs) {
 		return fmt.Errorf("%s: sample %d has %d ids but %d roles", w.text.prefix, len(w.text.sizes), len(s.IDs), len(s.Roles))
 	}
@@ -171,7 +171,7 @@ func (w *ShardWriter) Add(s Sample) error {
 }
 
 // Commit makes the shards visible.
-func (w *ShardWriter) Commit() error {
+func (w *Writer) Commit() error {
 	if err := removeRecord(w.prefix); err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (w *ShardWriter) Commit() error {
 }
 
 // Abort drops what was written; after Commit it does nothing.
-func (w *ShardWriter) Abort() {
+func (w *Writer) Abort() {
 	w.text.bin.Abort()
 	w.role.bin.Abort()
 }
@@ -292,14 +292,6 @@ func appendElements[T int32 | uint8](dst []T, code byte, raw []byte) []T {
 	return dst
 }
 
-// Set is an ordered collection of samples that training draws from. Reading
-// is safe from several goroutines.
-type Set interface {
-	Len() int            // number of samples
-	Length(i int) int    // number of ids of sample i, without reading it
-	Sample(i int) Sample // a copy; i in [0, Len())
-}
-
 // Shards is a set of samples on disk, memory-mapped.
 type Shards struct {
 	prefix     string
@@ -308,11 +300,11 @@ type Shards struct {
 	record     *Record
 }
 
-// OpenShards opens PREFIX-text.bin/.idx with PREFIX-role.bin/.idx beside them
+// Open opens PREFIX-text.bin/.idx with PREFIX-role.bin/.idx beside them
 // or, for plain text, PREFIX.bin/.idx with package corpus's table of document
 // starts, PREFIX.docs, if there is one. It checks that the files are whole and
 // of the same lengths, and reads the record beside them if there is one.
-func OpenShards(prefix string) (*Shards, error) {
+func Open(prefix string) (*Shards, error) {
 	text, err := openStream(prefix + "-text")
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, plain := os.Stat(prefix + ".idx"); plain == nil {

@@ -1,4 +1,4 @@
-package dataset
+package loader
 
 import (
 	"cmp"
@@ -6,12 +6,13 @@ import (
 	"math"
 	"slices"
 
+	"leolm/dataset/shard"
 	"leolm/internal/pynum"
 )
 
 // Subset is the part of a set that indices name, in their order.
 type Subset struct {
-	Set     Set
+	Set     shard.Set
 	Indices []int
 }
 
@@ -22,12 +23,12 @@ func (s Subset) Len() int { return len(s.Indices) }
 func (s Subset) Length(i int) int { return s.Set.Length(s.Indices[i]) }
 
 // Sample reads sample i.
-func (s Subset) Sample(i int) Sample { return s.Set.Sample(s.Indices[i]) }
+func (s Subset) Sample(i int) shard.Sample { return s.Set.Sample(s.Indices[i]) }
 
 // HoldOut splits a set by scikit-learn's shuffled split: ceil(n*share)
 // samples are held out. The card's "examples per epoch" are such a 1 % split
 // of its 132540 samples (docs/leolm.md#held-out-samples).
-func HoldOut(set Set, share float64, seed uint32) (train, held Subset, err error) {
+func HoldOut(set shard.Set, share float64, seed uint32) (train, held Subset, err error) {
 	t, h, err := pynum.TrainTestSplit(set.Len(), share, seed)
 	if err != nil {
 		return train, held, fmt.Errorf("hold-out: %w", err)
@@ -36,7 +37,7 @@ func HoldOut(set Set, share float64, seed uint32) (train, held Subset, err error
 }
 
 // Concat is several sets one after the other.
-type Concat []Set
+type Concat []shard.Set
 
 // Len is the number of samples.
 func (c Concat) Len() int {
@@ -47,14 +48,14 @@ func (c Concat) Len() int {
 	return n
 }
 
-func (c Concat) find(i int) (Set, int) {
+func (c Concat) find(i int) (shard.Set, int) {
 	for _, s := range c {
 		if i < s.Len() {
 			return s, i
 		}
 		i -= s.Len()
 	}
-	panic("dataset: sample behind the end of a concatenation")
+	panic("loader: sample behind the end of a concatenation")
 }
 
 // Length is the number of ids of sample i.
@@ -64,7 +65,7 @@ func (c Concat) Length(i int) int {
 }
 
 // Sample reads sample i.
-func (c Concat) Sample(i int) Sample {
+func (c Concat) Sample(i int) shard.Sample {
 	s, k := c.find(i)
 	return s.Sample(k)
 }
@@ -72,7 +73,7 @@ func (c Concat) Sample(i int) Sample {
 // Proportions turns relative weights of sets, shares of all samples drawn,
 // into the weights of Blend.Part, so that an epoch has as many samples as the
 // sets together. Weights that are all 0 mean: by size.
-func Proportions(sets []Set, relative []float64) ([]Part, error) {
+func Proportions(sets []shard.Set, relative []float64) ([]Part, error) {
 	if len(relative) != len(sets) {
 		return nil, fmt.Errorf("%d weights for %d sets", len(relative), len(sets))
 	}

@@ -1,54 +1,21 @@
-package dataset
+package loader
 
 import (
 	"fmt"
 	"slices"
 
 	"leolm/chat"
+	"leolm/dataset/shard"
 )
 
 // LossWeights is the weight of a predicted token by its role. A token's
 // weight counts where the token is the target, not where it is the input.
-type LossWeights [2 * roleFrame]float32
-
-// What shards add to a token's role where it carries less loss than its role says.
-const (
-	// roleFrame is of a token of the assistant that its template leaves outside
-	// of {% generation %}: only where every token carries loss it does.
-	roleFrame uint8 = 8
-	// roleMuted is of a turn with weight 0: it never carries loss.
-	roleMuted uint8 = 16
-)
-
-// roleOf is the role itself.
-func roleOf(b uint8) chat.Role { return chat.Role(b & (roleFrame - 1)) }
-
-// LossRoles are the roles of an encoded conversation as shards hold them: where
-// the template marks what is generated, that alone is the assistant's, and no
-// token of a muted message carries loss. Muted has an entry for each message, or
-// is nil.
-func LossRoles(e *chat.Encoded, muted []bool) []uint8 {
-	roles := make([]uint8, len(e.IDs))
-	for i, r := range e.Roles {
-		roles[i] = uint8(r)
-		if e.Generation != nil {
-			if e.Generation[i] {
-				roles[i] = roleAssistant
-			} else if r == chat.Assistant {
-				roles[i] |= roleFrame
-			}
-		}
-		if m := e.Messages[i]; m >= 0 && muted != nil && muted[m] {
-			roles[i] |= roleMuted
-		}
-	}
-	return roles
-}
+type LossWeights [2 * shard.Frame]float32
 
 // AssistantLoss counts the assistant's turns only, with their header and end
 // marker, as LeoLM's training did (docs/leolm.md#fine-tuning); with a template that marks
 // what is generated, that alone.
-func AssistantLoss() LossWeights { return LossWeights{roleAssistant: 1} }
+func AssistantLoss() LossWeights { return LossWeights{uint8(chat.Assistant): 1} }
 
 // AllLoss counts every token but those of muted turns.
 func AllLoss() LossWeights {
@@ -136,7 +103,7 @@ func (w *Window) Positions() []int32 {
 // Append adds a sample to the window, at most limit positions of it; what is
 // longer is cut at its end and counted, as Megatron does. A sample of fewer
 // than two ids has nothing to predict and adds nothing.
-func (w *Window) Append(ref Ref, s Sample, loss *LossWeights, limit int) {
+func (w *Window) Append(ref Ref, s shard.Sample, loss *LossWeights, limit int) {
 	n := len(s.IDs) - 1
 	if n > limit {
 		w.Cut += n - limit

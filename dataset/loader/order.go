@@ -1,9 +1,11 @@
-package dataset
+package loader
 
 import (
 	"fmt"
 	"math"
 	"math/bits"
+
+	"leolm/dataset/shard"
 )
 
 // Order is the order of n samples in one epoch: a permutation of [0,n) that
@@ -22,7 +24,7 @@ type Order struct {
 // NewOrder returns the order of an epoch. It panics if n is negative.
 func NewOrder(seed uint64, epoch, n int) Order {
 	if n < 0 {
-		panic(fmt.Sprintf("dataset: NewOrder of %d samples", n))
+		panic(fmt.Sprintf("loader: NewOrder of %d samples", n))
 	}
 	o := Order{n: uint64(n), half: uint(bits.Len64(uint64(max(n, 2)-1))+1) / 2}
 	state := mix64(seed) ^ mix64(uint64(epoch)*0x9e3779b97f4a7c15+1)
@@ -48,7 +50,7 @@ func (o Order) Len() int { return int(o.n) }
 // At returns the sample at position i in [0, Len()).
 func (o Order) At(i int) int {
 	if uint64(i) >= o.n {
-		panic(fmt.Sprintf("dataset: position %d of an order of %d", i, o.n))
+		panic(fmt.Sprintf("loader: position %d of an order of %d", i, o.n))
 	}
 	mask := uint64(1)<<o.half - 1
 	for v := uint64(i); ; {
@@ -65,7 +67,7 @@ func (o Order) At(i int) int {
 // Part is one set of a blend. Weight says how often each of its samples
 // appears per epoch, on average: 1 once, 0.5 every second epoch, 2 twice.
 type Part struct {
-	Set    Set
+	Set    shard.Set
 	Weight float64
 }
 
@@ -114,7 +116,7 @@ func (b *Blend) EpochLen(epoch int) int {
 type Ref struct{ Part, Index int }
 
 // Sample reads the sample.
-func (b *Blend) Sample(r Ref) Sample { return b.parts[r.Part].Set.Sample(r.Index) }
+func (b *Blend) Sample(r Ref) shard.Sample { return b.parts[r.Part].Set.Sample(r.Index) }
 
 // Length is the number of ids of the sample.
 func (b *Blend) Length(r Ref) int { return b.parts[r.Part].Set.Length(r.Index) }

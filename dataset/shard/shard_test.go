@@ -1,4 +1,4 @@
-package dataset
+package shard
 
 import (
 	"bytes"
@@ -12,16 +12,9 @@ import (
 	"testing"
 )
 
-// memSet is a set in memory.
-type memSet []Sample
-
-func (m memSet) Len() int            { return len(m) }
-func (m memSet) Length(i int) int    { return len(m[i].IDs) }
-func (m memSet) Sample(i int) Sample { return m[i] }
-
 // testSet has samples of the given lengths; ids tell sample and position.
-func testSet(lengths ...int) memSet {
-	var m memSet
+func testSet(lengths ...int) []Sample {
+	var m []Sample
 	for i, n := range lengths {
 		s := Sample{IDs: make([]int32, n), Roles: make([]uint8, n)}
 		for k := range n {
@@ -33,9 +26,9 @@ func testSet(lengths ...int) memSet {
 	return m
 }
 
-func writeShards(t *testing.T, prefix string, vocab int, set memSet) {
+func writeShards(t *testing.T, prefix string, vocab int, set []Sample) {
 	t.Helper()
-	w, err := NewShardWriter(prefix, Record{Vocab: vocab})
+	w, err := NewWriter(prefix, Record{Vocab: vocab})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +48,7 @@ func TestShards(t *testing.T) {
 		prefix := filepath.Join(t.TempDir(), "p-train")
 		set := testSet(3, 0, 1, 17, 5)
 		writeShards(t, prefix, vocab, set)
-		s, err := OpenShards(prefix)
+		s, err := Open(prefix)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +70,7 @@ func TestShards(t *testing.T) {
 func TestShardBytes(t *testing.T) {
 	// The bytes of docs/leolm.md#token-files, written out by hand.
 	prefix := filepath.Join(t.TempDir(), "x")
-	writeShards(t, prefix, 32007, memSet{{IDs: []int32{32005, 7}, Roles: []uint8{1, 1}}, {IDs: []int32{300}, Roles: []uint8{2}}})
+	writeShards(t, prefix, 32007, []Sample{{IDs: []int32{32005, 7}, Roles: []uint8{1, 1}}, {IDs: []int32{300}, Roles: []uint8{2}}})
 	want := []byte("MMIDIDX\x00\x00" + "\x01\x00\x00\x00\x00\x00\x00\x00" + "\x08" + "\x02\x00\x00\x00\x00\x00\x00\x00" + "\x01\x00\x00\x00\x00\x00\x00\x00" +
 		"\x02\x00\x00\x00\x01\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00")
 	for name, bin := range map[string]string{"text": "\x05\x7d\x07\x00\x2c\x01", "role": "\x01\x00\x01\x00\x02\x00"} {
@@ -95,10 +88,10 @@ func TestShardBytes(t *testing.T) {
 func TestShardErrors(t *testing.T) {
 	dir := t.TempDir()
 	prefix := filepath.Join(dir, "x")
-	if _, err := OpenShards(prefix); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "no finished shards at ") {
+	if _, err := Open(prefix); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "no finished shards at ") {
 		t.Errorf("missing: %v", err)
 	}
-	w, err := NewShardWriter(prefix, Record{Vocab: 100})
+	w, err := NewWriter(prefix, Record{Vocab: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +127,7 @@ func TestShardErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		os.WriteFile(path, c.damage(bytes.Clone(whole)), 0o644)
-		if _, err := OpenShards(prefix); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Open(prefix); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.file, err, c.want)
 		}
 		os.WriteFile(path, whole, 0o644)
@@ -143,18 +136,18 @@ func TestShardErrors(t *testing.T) {
 	for _, ext := range []string{".bin", ".idx"} {
 		os.Rename(filepath.Join(dir, "y-role"+ext), prefix+"-role"+ext)
 	}
-	if _, err := OpenShards(prefix); err == nil || !strings.Contains(err.Error(), "sample 1 has 2 ids but 3 roles") {
+	if _, err := Open(prefix); err == nil || !strings.Contains(err.Error(), "sample 1 has 2 ids but 3 roles") {
 		t.Errorf("foreign roles: %v", err)
 	}
 }
 
 func TestDocTable(t *testing.T) {
 	prefix := filepath.Join(t.TempDir(), "c")
-	writeShards(t, prefix, 100, memSet{{IDs: []int32{1, 2, 3, 4}, Roles: make([]uint8, 4)}, {IDs: []int32{5, 6}, Roles: make([]uint8, 2)}})
+	writeShards(t, prefix, 100, []Sample{{IDs: []int32{1, 2, 3, 4}, Roles: make([]uint8, 4)}, {IDs: []int32{5, 6}, Roles: make([]uint8, 2)}})
 	for _, ext := range []string{".bin", ".idx"} {
 		os.Rename(prefix+"-text"+ext, prefix+ext)
 	}
-	s, err := OpenShards(prefix)
+	s, err := Open(prefix)
 	if err != nil || s.Sample(0).Docs != nil || s.Sample(0).Roles != nil {
 		t.Fatalf("plain: %v", err)
 	}
@@ -165,7 +158,7 @@ func TestDocTable(t *testing.T) {
 	table = binary.LittleEndian.AppendUint32(table, 1)
 	table = binary.LittleEndian.AppendUint32(table, 3)
 	os.WriteFile(prefix+".docs", table, 0o644)
-	if s, err = OpenShards(prefix); err != nil {
+	if s, err = Open(prefix); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.Sample(0).Docs; !slices.Equal(got, []int32{0, 1, 3}) {
@@ -179,18 +172,18 @@ func TestDocTable(t *testing.T) {
 		bad := bytes.Clone(table)
 		bad[i] ^= 0x81
 		os.WriteFile(prefix+".docs", bad, 0o644)
-		if s, err := OpenShards(prefix); err == nil {
+		if s, err := Open(prefix); err == nil {
 			t.Errorf("byte %d damaged: no error", i)
 			s.Close()
 		}
 	}
 }
 
-// FuzzOpenShards: damaged indices and tables are errors, never panics, and
+// FuzzOpen: damaged indices and tables are errors, never panics, and
 // what opens can be read.
-func FuzzOpenShards(f *testing.F) {
+func FuzzOpen(f *testing.F) {
 	dir := f.TempDir()
-	w, err := NewShardWriter(filepath.Join(dir, "x"), Record{Vocab: 100})
+	w, err := NewWriter(filepath.Join(dir, "x"), Record{Vocab: 100})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -213,7 +206,7 @@ func FuzzOpenShards(f *testing.F) {
 		if docs != nil {
 			os.WriteFile(prefix+".docs", docs, 0o644)
 		}
-		s, err := OpenShards(prefix)
+		s, err := Open(prefix)
 		if err != nil {
 			return
 		}
