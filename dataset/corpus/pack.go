@@ -3,6 +3,8 @@ package corpus
 import (
 	"context"
 	"fmt"
+
+	"leolm/dataset/shard"
 )
 
 // PackStats is what one output shard holds.
@@ -57,7 +59,7 @@ func (r *runner) pack(ctx context.Context, task int) (result, error) {
 		}
 		files = append(files, f)
 	}
-	shard := func(s int, load bool) ([]entry, error) {
+	documents := func(s int, load bool) ([]entry, error) {
 		var es []entry
 		var err error
 		for _, f := range files {
@@ -70,11 +72,11 @@ func (r *runner) pack(ctx context.Context, task int) (result, error) {
 	}
 
 	st := PackStats{Split: name, File: fmt.Sprintf("%s-%05d-of-%05d", name, task-first, last-first)}
-	own, err := shard(task, true)
+	own, err := documents(task, true)
 	if err != nil {
 		return result{}, err
 	}
-	w, err := CreateShard(r.path("out", st.File), width)
+	w, err := shard.NewTextWriter(r.path("out", st.File), width)
 	if err != nil {
 		return result{}, err
 	}
@@ -92,7 +94,7 @@ func (r *runner) pack(ctx context.Context, task int) (result, error) {
 			}
 		}
 	} else {
-		c := cutter{w: w, window: window, width: int64(width), total: total, pos: before, next: (before + window - 1) / window * window}
+		c := cutter{write: w.Add, window: window, width: int64(width), total: total, pos: before, next: (before + window - 1) / window * window}
 		for i := range own {
 			ids, err := own[i].read(width)
 			if err != nil {
@@ -104,7 +106,7 @@ func (r *runner) pack(ctx context.Context, task int) (result, error) {
 		}
 		c.closing = true
 		for s := task + 1; s < last && c.open(); s++ {
-			es, err := shard(s, false)
+			es, err := documents(s, false)
 			if err != nil {
 				return result{}, err
 			}
@@ -121,13 +123,14 @@ func (r *runner) pack(ctx context.Context, task int) (result, error) {
 		if err := c.finish(); err != nil {
 			return result{}, err
 		}
-		if n := int64(w.last); w.samples > 0 && n != window+1 {
+		if n := w.Stats().Last; n > 0 && n != window+1 {
 			st.Short = n
 		}
 	}
-	st.Samples, st.IDs, st.Starts = w.samples, w.ids, w.starts
+	wrote := w.Stats()
+	st.Samples, st.IDs, st.Starts = wrote.Samples, wrote.IDs, wrote.Starts
 	res := result{stats: &st}
-	if w.samples > 0 {
+	if st.Samples > 0 {
 		if st.SHA256, err = w.Commit(); err != nil {
 			return result{}, err
 		}
@@ -142,7 +145,7 @@ func (r *runner) pack(ctx context.Context, task int) (result, error) {
 // cutter cuts a stream of documents, from a position in a larger stream, into
 // windows of window+1 ids at multiples of window.
 type cutter struct {
-	w             *ShardWriter
+	write         func(ids []byte, starts []uint32) error
 	window, width int64
 	total         int64 // tokens of the whole stream
 	pos           int64 // of the next token to come
@@ -181,7 +184,7 @@ func (c *cutter) add(ids []byte) error {
 		if c.pos < c.next+c.window+1 {
 			return nil
 		}
-		if err := c.w.Add(c.buf, c.starts); err != nil {
+		if err := c.write(c.buf, c.starts); err != nil {
 			return err
 		}
 		// The last id opens the next window; so does a document that begins there.
@@ -206,5 +209,5 @@ func (c *cutter) finish() error {
 	if !c.open() || c.pos != c.total || int64(len(c.buf)) < 2*c.width {
 		return nil
 	}
-	return c.w.Add(c.buf, c.starts)
+	return c.write(c.buf, c.starts)
 }

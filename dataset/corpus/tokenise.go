@@ -17,6 +17,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"leolm/checkpoint"
+	"leolm/dataset/shard"
 	"leolm/internal/durable"
 )
 
@@ -30,13 +31,6 @@ type Tokenizer struct {
 	// Fingerprint and Files are kept beside the shards, for whoever trains on them; "" and nil: nothing is.
 	Fingerprint string
 	Files       checkpoint.TokenizerFiles
-}
-
-func (t *Tokenizer) width() int {
-	if t.Vocab < 65500 { // as Megatron-LM chooses
-		return 2
-	}
-	return 4
 }
 
 // openTokenizer opens the plan's tokenizer once.
@@ -124,7 +118,7 @@ func (r *runner) tokenise(ctx context.Context, task int) (result, error) {
 	}
 	p := r.plan
 	shards := p.Train + p.Val
-	width := tok.width()
+	width := shard.Width(tok.Vocab)
 	st := TokenStats{Shards: make([]int64, shards), Width: width, Vocab: tok.Vocab, BOS: tok.BOS, EOS: tok.EOS}
 	var drop []byte
 	if p.Recipe.bands() > 0 {
@@ -224,13 +218,13 @@ func (r *runner) tokenise(ctx context.Context, task int) (result, error) {
 				return fmt.Errorf("%s: row %d: a document of %d tokens", p.Inputs[task].Path, d.row, count)
 			}
 			key := shuffleKey(p.Recipe.Seed, file, earlier+id)
-			shard := shardOf(key, p.Train)
+			to := shardOf(key, p.Train)
 			if p.Val > 0 && heldOut(&d, p.Recipe.Validation.Fraction) {
-				shard = p.Train + shardOf(key, p.Val)
+				to = p.Train + shardOf(key, p.Val)
 			}
 			o.docs = append(o.docs, Tokens{Count{1, int64(len(d.text))}, int64(count)})
 			o.keys = append(o.keys, key)
-			o.shard = append(o.shard, uint32(shard))
+			o.shard = append(o.shard, uint32(to))
 			o.lens = append(o.lens, uint32(count))
 			return nil
 		})
@@ -329,22 +323,11 @@ func (w *tokensWriter) write(b []byte) {
 	w.off += int64(len(b))
 }
 
-func (w *tokensWriter) add(shard int, key uint64, ids []int32) {
-	b := &w.shards[shard]
+func (w *tokensWriter) add(to int, key uint64, ids []int32) {
+	b := &w.shards[to]
 	b.keys = append(b.keys, key)
 	b.lens = append(b.lens, uint32(len(ids)))
-	from := len(b.ids)
-	b.ids = slices.Grow(b.ids, w.width*len(ids))[:from+w.width*len(ids)]
-	to := b.ids[from:]
-	if w.width == 2 {
-		for i, id := range ids {
-			binary.LittleEndian.PutUint16(to[2*i:], uint16(id))
-		}
-	} else {
-		for i, id := range ids {
-			binary.LittleEndian.PutUint32(to[4*i:], uint32(id))
-		}
-	}
+	b.ids = shard.AppendIDs(b.ids, ids, w.width)
 	w.held += 12 + w.width*len(ids)
 	if w.held >= segmentBytes {
 		w.segment()

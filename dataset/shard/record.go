@@ -1,17 +1,13 @@
 package shard
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-
-	"github.com/zeebo/xxh3"
 
 	"leolm/internal/bounded"
 	"leolm/internal/durable"
@@ -129,75 +125,3 @@ func corpusRecord(prefix string, s *Shards) (*Record, error) {
 
 // maxManifest bounds the manifest of a corpus of many thousand shards.
 const maxManifest = 256 << 20
-
-// Record says where the ids come from; nil for shards of other programs. TokenizerDir is a path, made of the shards' own.
-func (s *Shards) Record() *Record { return s.record }
-
-// Prefix is the path that the shards were opened with.
-func (s *Shards) Prefix() string { return s.prefix }
-
-// IDs is the number of ids of all samples.
-func (s *Shards) IDs() int64 { return int64(len(s.text.bin) / elementSize(s.text.code)) }
-
-// MaxID is the largest id: the record's, or found by reading all ids; -1 if there is none.
-func (s *Shards) MaxID() int32 {
-	if s.record != nil {
-		return s.record.MaxID
-	}
-	return s.scanMaxID()
-}
-
-func (s *Shards) scanMaxID() int32 {
-	if len(s.text.bin) == 0 {
-		return -1
-	}
-	largest := uint32(0)
-	switch b := s.text.bin; s.text.code {
-	case codeUint8:
-		for _, v := range b {
-			largest = max(largest, uint32(v))
-		}
-	case codeUint16:
-		for ; len(b) >= 2; b = b[2:] {
-			largest = max(largest, uint32(binary.LittleEndian.Uint16(b)))
-		}
-	case codeInt32: // negative ids come out as the largest
-		for ; len(b) >= 4; b = b[4:] {
-			largest = max(largest, binary.LittleEndian.Uint32(b))
-		}
-	}
-	return int32(min(largest, math.MaxInt32))
-}
-
-// identityBlock and identityBlocks bound what Identity reads of a large file.
-const (
-	identityBlock  = 64 << 10
-	identityBlocks = 512
-)
-
-// Identity tells these shards from others: a hash over the lengths of all samples and over ids and roles, of which large
-// sets are read in part (32 MiB in evenly spread blocks). A run that goes on compares it.
-func (s *Shards) Identity() string {
-	h := xxh3.New()
-	streams := []*stream{s.text}
-	if s.role != nil {
-		streams = append(streams, s.role)
-	}
-	for _, st := range streams {
-		for _, b := range [][]byte{st.idx, st.bin} {
-			var size [8]byte
-			binary.LittleEndian.PutUint64(size[:], uint64(len(b)))
-			h.Write(size[:])
-			if len(b) <= identityBlock*identityBlocks {
-				h.Write(b)
-				continue
-			}
-			step := (len(b) - identityBlock) / (identityBlocks - 1)
-			for i := range identityBlocks {
-				h.Write(b[i*step : i*step+identityBlock])
-			}
-		}
-	}
-	sum := h.Sum128().Bytes()
-	return fmt.Sprintf("x1-%x", sum)
-}
