@@ -649,7 +649,7 @@ func TestStagesWaitForEachOther(t *testing.T) {
 		return Run(context.Background(), out, RunOptions{Stage: stage, Task: task, Workers: 1, Tokenizer: wordTokenizer})
 	}
 	for want, err := range map[string]error{
-		"3 of 3 tasks of stage prep are not done": one(StageTokenise, 0),
+		"3 of 3 tasks of stage prep are not done": one(StageTokenize, 0),
 		"there is no task 9":                      one(StagePrep, 9),
 		"no stage \"shuffle\"":                    one("shuffle", 0),
 	} {

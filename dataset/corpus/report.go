@@ -55,7 +55,7 @@ func (r *runner) report(ctx context.Context, _ int) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	toks, err := stats[TokenStats](r, StageTokenise)
+	toks, err := stats[TokenStats](r, StageTokenize)
 	if err != nil {
 		return result{}, err
 	}

@@ -13,7 +13,6 @@ import (
 	"slices"
 
 	"leolm/internal/durable"
-	"leolm/internal/textcheck"
 )
 
 // Documents are numbered over all input files in the order of the plan, without
@@ -63,14 +62,6 @@ type BucketStats struct {
 // buckets sorts one column of keys and writes the pairs (first document of a
 // group of equal keys, each other one) as two u32 each.
 func (r *runner) buckets(ctx context.Context, task int) (result, error) {
-	counts, _, err := r.docCounts()
-	if err != nil {
-		return result{}, err
-	}
-	bands := 0
-	if m := r.plan.Recipe.Dedup.MinHash; m != nil {
-		bands = m.Bands
-	}
 	column := task
 	if r.plan.Recipe.Dedup.Exact {
 		column--
@@ -80,48 +71,70 @@ func (r *runner) buckets(ctx context.Context, task int) (result, error) {
 		st.Column = fmt.Sprintf("band %d", column)
 	}
 	out := fmt.Sprintf("work/pairs/%05d", task)
-	limit := max(r.plan.Recipe.Dedup.MemoryMB<<20/keyBytes, 1024)
-	s := &sorter{limit: limit, path: r.path(out)}
+	s := &sorter{limit: max(r.plan.Recipe.Dedup.MemoryMB<<20/keyBytes, 1024), path: r.path(out)}
 	defer s.close()
+	if err := r.readColumn(ctx, column, s); err != nil {
+		return result{}, err
+	}
+	if err := st.writePairs(r.path(out), s); err != nil {
+		return result{}, err
+	}
+	return result{files: []string{out}, stats: st, note: fmt.Sprintf("%s: %d pairs", st.Column, st.Pairs)}, nil
+}
+
+// readColumn gives the keys of one column, of all input files, to a sorter.
+func (r *runner) readColumn(ctx context.Context, column int, s *sorter) error {
+	counts, _, err := r.docCounts()
+	if err != nil {
+		return err
+	}
+	bands := 0
+	if m := r.plan.Recipe.Dedup.MinHash; m != nil {
+		bands = m.Bands
+	}
+	width := 8
+	if column < 0 {
+		width = 16
+	}
 	id := uint32(0)
-	for i, n := range counts {
-		if err := ctx.Err(); err != nil {
-			return result{}, err
-		}
-		err := func() error {
-			f, err := os.Open(r.path("work/keys", fmt.Sprintf("%05d", i)))
-			if err != nil {
+	add := func(group []byte) error {
+		for ; len(group) > 0; group = group[width:] {
+			k := key{lo: binary.LittleEndian.Uint64(group), id: id}
+			if width == 16 {
+				k.hi = binary.LittleEndian.Uint64(group[8:])
+			}
+			id++
+			if k.hi|k.lo == 0 { // a text without words
+				continue
+			}
+			if err := s.add(k); err != nil {
 				return err
 			}
-			defer f.Close()
-			return keysColumn(f, n, bands, column, func(group []byte) error {
-				width := 8
-				if column < 0 {
-					width = 16
-				}
-				for ; len(group) > 0; group = group[width:] {
-					k := key{lo: binary.LittleEndian.Uint64(group), id: id}
-					if width == 16 {
-						k.hi = binary.LittleEndian.Uint64(group[8:])
-					}
-					id++
-					if k.hi|k.lo == 0 { // a text without words
-						continue
-					}
-					if err := s.add(k); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}()
+		}
+		return nil
+	}
+	for i, n := range counts {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		path := r.path("work/keys", fmt.Sprintf("%05d", i))
+		f, err := os.Open(path)
+		if err == nil {
+			err = keysColumn(f, n, bands, column, add)
+			f.Close()
+		}
 		if err != nil {
-			return result{}, fmt.Errorf("%s: %w", r.path("work/keys", fmt.Sprintf("%05d", i)), err)
+			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	f, err := durable.Create(r.path(out))
+	return nil
+}
+
+// writePairs writes the pairs of equal keys.
+func (st *BucketStats) writePairs(path string, s *sorter) error {
+	f, err := durable.Create(path)
 	if err != nil {
-		return result{}, err
+		return err
 	}
 	defer f.Abort()
 	bw := bufio.NewWriterSize(f, 256<<10)
@@ -140,15 +153,12 @@ func (r *runner) buckets(ctx context.Context, task int) (result, error) {
 		return err
 	})
 	if err != nil {
-		return result{}, err
+		return err
 	}
 	if err := bw.Flush(); err != nil {
-		return result{}, err
+		return err
 	}
-	if err := f.Commit(); err != nil {
-		return result{}, err
-	}
-	return result{files: []string{out}, stats: st, note: fmt.Sprintf("%s: %d pairs", st.Column, st.Pairs)}, nil
+	return f.Commit()
 }
 
 // sorter sorts any number of keys with limit of them in memory: full pieces go
@@ -266,140 +276,4 @@ func (h *runHeap) Pop() any {
 	x := old[len(old)-1]
 	*h = old[:len(old)-1]
 	return x
-}
-
-// DedupStats is what duplicate removal dropped.
-type DedupStats struct {
-	Docs   int64 `json:"docs"`
-	Exact  Count `json:"exact"`
-	Near   Count `json:"near"`
-	Groups int64 `json:"groups"` // of two documents or more
-	// Between counts dropped documents by "input of the copy = input of the
-	// document kept".
-	Between map[string]Count `json:"between,omitempty"`
-}
-
-// A drop file has 5 bytes for each document of a docs file: u8 kind, u32 number
-// of the document kept instead.
-const (
-	dropKeep = iota
-	dropExact
-	dropNear
-	dropBytes = 5
-)
-
-// cluster joins all pairs and decides which documents go.
-func (r *runner) cluster(ctx context.Context, _ int) (result, error) {
-	counts, total, err := r.docCounts()
-	if err != nil {
-		return result{}, err
-	}
-	groups := textcheck.NewClusters(int(total))
-	union := func(task int) error {
-		path := r.path("work/pairs", fmt.Sprintf("%05d", task))
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		br := bufio.NewReaderSize(f, 256<<10)
-		var b [8]byte
-		for {
-			if _, err := io.ReadFull(br, b[:]); err == io.EOF {
-				return ctx.Err()
-			} else if err != nil {
-				return fmt.Errorf("%s: damaged work file: %w", path, err)
-			}
-			x, y := binary.LittleEndian.Uint32(b[:4]), binary.LittleEndian.Uint32(b[4:])
-			if int64(x) >= total || int64(y) >= total {
-				return fmt.Errorf("%s: damaged work file: document %d of %d", path, max(x, y), total)
-			}
-			groups.Union(int(x), int(y))
-		}
-	}
-	tasks := r.plan.Recipe.bands()
-	exact := make([]byte, (total+7)/8)
-	next := 0
-	if r.plan.Recipe.Dedup.Exact {
-		if err := union(0); err != nil {
-			return result{}, err
-		}
-		for i := range int(total) {
-			if groups.Find(i) != i {
-				exact[i/8] |= 1 << (i % 8)
-			}
-		}
-		next = 1
-	}
-	for ; next < tasks; next++ {
-		if err := union(next); err != nil {
-			return result{}, err
-		}
-	}
-
-	inputOf := func(id int) string {
-		for t, n := range counts {
-			if int64(id) < n {
-				return r.plan.Recipe.Inputs[r.plan.Inputs[t].Input].Name
-			}
-			id -= int(n)
-		}
-		return ""
-	}
-	bands := 0
-	if m := r.plan.Recipe.Dedup.MinHash; m != nil {
-		bands = m.Bands
-	}
-	st := DedupStats{Docs: total, Between: map[string]Count{}}
-	var res result
-	has := make([]byte, (total+7)/8) // the kept document of a group of two or more
-	id := 0
-	for t, n := range counts {
-		name := r.plan.Recipe.Inputs[r.plan.Inputs[t].Input].Name
-		path := fmt.Sprintf("work/drop/%05d", t)
-		out := make([]byte, n*dropBytes)
-		f, err := os.Open(r.path("work/keys", fmt.Sprintf("%05d", t)))
-		if err != nil {
-			return result{}, err
-		}
-		at := 0
-		err = keysColumn(f, n, bands, -2, func(group []byte) error {
-			for ; len(group) > 0; group = group[4:] {
-				if root := groups.Find(id); root != id {
-					bytes := int(binary.LittleEndian.Uint32(group))
-					o := out[at*dropBytes:]
-					if exact[id/8]>>(id%8)&1 != 0 {
-						o[0] = dropExact
-						st.Exact.add(bytes)
-					} else {
-						o[0] = dropNear
-						st.Near.add(bytes)
-					}
-					binary.LittleEndian.PutUint32(o[1:], uint32(root))
-					pair := name + " = " + inputOf(root)
-					c := st.Between[pair]
-					c.add(bytes)
-					st.Between[pair] = c
-					if has[root/8]>>(root%8)&1 == 0 {
-						has[root/8] |= 1 << (root % 8)
-						st.Groups++
-					}
-				}
-				id++
-				at++
-			}
-			return nil
-		})
-		f.Close()
-		if err != nil {
-			return result{}, fmt.Errorf("%s: %w", f.Name(), err)
-		}
-		if err := durable.WriteFile(r.path(path), out); err != nil {
-			return result{}, err
-		}
-		res.files = append(res.files, path)
-	}
-	res.stats = &st
-	res.note = fmt.Sprintf("%d exact and %d near duplicates of %d documents", st.Exact.Docs, st.Near.Docs, total)
-	return res, nil
 }
