@@ -225,15 +225,8 @@ func asText(row *rows.Row, column string, v *rows.Value) (string, error) {
 	return text, nil
 }
 
-func object(row *rows.Row, v *rows.Value) error {
-	if v.Kind != rows.Object {
-		return row.Errorf("", "want an object with named columns, found %s", v.Kind)
-	}
-	return nil
-}
-
 func convertQA(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
-	if err := object(row, v); err != nil {
+	if err := row.Object(v); err != nil {
 		return nil, err
 	}
 	question, err := s.text(row, v, "question")
@@ -296,7 +289,7 @@ func (s *sourceReader) history(row *rows.Row, v *rows.Value) ([]Turn, error) {
 }
 
 func convertTwoExchanges(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
-	if err := object(row, v); err != nil {
+	if err := row.Object(v); err != nil {
 		return nil, err
 	}
 	var d Dialogue
@@ -314,7 +307,7 @@ func convertPairs(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, er
 	column := s.column("turns")
 	list := v
 	if column != "" {
-		if err := object(row, v); err != nil {
+		if err := row.Object(v); err != nil {
 			return nil, err
 		}
 		f, ok := v.Get(column)
@@ -342,7 +335,7 @@ func convertPairs(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, er
 }
 
 func convertSQuAD(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
-	if err := object(row, v); err != nil {
+	if err := row.Object(v); err != nil {
 		return nil, err
 	}
 	list, ok := v.Get("paragraphs")
@@ -398,7 +391,7 @@ func convertSQuAD(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, er
 }
 
 func convertChoices(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
-	if err := object(row, v); err != nil {
+	if err := row.Object(v); err != nil {
 		return nil, err
 	}
 	question, err := s.text(row, v, "question")
@@ -487,7 +480,7 @@ func loadExplanations(file string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := object(&row, &v); err != nil {
+	if err := row.Object(&v); err != nil {
 		return nil, err
 	}
 	out := make(map[string]string, len(v.Names))

@@ -1,4 +1,8 @@
-package dataset
+// Package translate runs fields of a dataset through a chat endpoint and checks what comes back.
+//
+// It owns: what is asked, what a translation must keep, and the files of answers and doubts.
+// It does not own: reading rows (package rows), or requests and their journal (internal/llmclient).
+package translate
 
 import (
 	"bufio"
@@ -147,7 +151,7 @@ func (t *Translation) texts(perRow func(row *rows.Row, v *rows.Value) error, per
 	}
 	defer r.Close()
 	n := 0
-	err = eachRow(r, func(row *rows.Row) error {
+	err = rows.Each(r, func(row *rows.Row) error {
 		if t.Limit > 0 && n >= t.Limit {
 			return io.EOF
 		}
@@ -156,7 +160,7 @@ func (t *Translation) texts(perRow func(row *rows.Row, v *rows.Value) error, per
 		if err != nil {
 			return err
 		}
-		if err := object(row, &v); err != nil {
+		if err := row.Object(&v); err != nil {
 			return err
 		}
 		for _, path := range t.Fields {
