@@ -21,8 +21,7 @@ type reader struct {
 	columns map[string]string
 	// path is where the rows are in a file of one object.
 	path string
-	// pairs: the role is given by position only (user, assistant, …), so that
-	// LeoLM's readers dropped rows of odd length.
+	// convert makes the dialogues of a row.
 	convert func(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error)
 	// whole readers see all rows of the source at once.
 	whole func(s *sourceReader, all []readRow) ([]placed, error)
