@@ -250,30 +250,11 @@ func (m *pickleMachine) step(op byte) error {
 	case opBinInt1, opBinInt2:
 		return m.push(int(number))
 	case opLong1:
-		b, err := m.take(int(number))
-		if err != nil {
-			return err
-		}
-		if len(b) > 8 {
-			return m.fail("a number of %d bytes", len(b))
-		}
-		var n uint64
-		for i := len(b) - 1; i >= 0; i-- {
-			n = n<<8 | uint64(b[i])
-		}
-		shift := 64 - 8*len(b)
-		return m.push(int(int64(n<<shift) >> shift))
+		return m.long(int(number))
 	case opBinFloat:
 		return m.push(math.Float64frombits(binary.BigEndian.Uint64(b)))
 	case opBinUnicode, opShortBinUnicode:
-		if uint64(number) > uint64(len(m.data)) {
-			return m.fail("a text of %d bytes: truncated or damaged", number)
-		}
-		b, err := m.take(int(number))
-		if err != nil {
-			return err
-		}
-		return m.push(string(b))
+		return m.text(number)
 	case opEmptyTuple:
 		return m.push(pickleTuple{})
 	case opTuple1, opTuple2, opTuple3:
@@ -299,17 +280,9 @@ func (m *pickleMachine) step(op byte) error {
 		_, err := m.popMark()
 		return err
 	case opBinPut, opLongBinPut:
-		v, err := m.top()
-		if err != nil {
-			return err
-		}
-		m.memo[number] = v
+		return m.remember(number)
 	case opMemoize:
-		v, err := m.top()
-		if err != nil {
-			return err
-		}
-		m.memo[uint32(len(m.memo))] = v
+		return m.remember(uint32(len(m.memo)))
 	case opBinGet, opLongBinGet:
 		v, ok := m.memo[number]
 		if !ok {
@@ -327,30 +300,13 @@ func (m *pickleMachine) step(op byte) error {
 		}
 		return m.global(pickleGlobal(module + "." + name))
 	case opStackGlobal:
-		v, err := m.popN(2)
-		if err != nil {
-			return err
-		}
-		module, ok1 := v[0].(string)
-		name, ok2 := v[1].(string)
-		if !ok1 || !ok2 {
-			return m.fail("a name that is no text")
-		}
-		return m.global(pickleGlobal(module + "." + name))
+		return m.stackGlobal()
 	case opAppend, opAppends:
 		return m.append(op)
 	case opSetItem, opSetItems:
 		return m.setItems(op)
 	case opBuild:
-		// The state of an OrderedDict (its _metadata) is not needed.
-		v, err := m.popN(2)
-		if err != nil {
-			return err
-		}
-		if _, ok := v[0].(*pickleDict); !ok {
-			return m.fail("sets the state of a %T", v[0])
-		}
-		return m.push(v[0])
+		return m.build()
 	case opBinPersID:
 		return m.storage()
 	case opReduce:
@@ -359,6 +315,71 @@ func (m *pickleMachine) step(op byte) error {
 		return m.fail("instruction %#02x is none that torch.save writes; refused", op)
 	}
 	return nil
+}
+
+// remember stores the topmost value, which stays where it is.
+func (m *pickleMachine) remember(at uint32) error {
+	v, err := m.top()
+	if err != nil {
+		return err
+	}
+	m.memo[at] = v
+	return nil
+}
+
+// long pushes a number of n bytes in two's complement.
+func (m *pickleMachine) long(n int) error {
+	b, err := m.take(n)
+	if err != nil {
+		return err
+	}
+	if len(b) > 8 {
+		return m.fail("a number of %d bytes", len(b))
+	}
+	var v uint64
+	for i := len(b) - 1; i >= 0; i-- {
+		v = v<<8 | uint64(b[i])
+	}
+	shift := 64 - 8*len(b)
+	return m.push(int(int64(v<<shift) >> shift))
+}
+
+// text pushes a text of n bytes.
+func (m *pickleMachine) text(n uint32) error {
+	if uint64(n) > uint64(len(m.data)) {
+		return m.fail("a text of %d bytes: truncated or damaged", n)
+	}
+	b, err := m.take(int(n))
+	if err != nil {
+		return err
+	}
+	return m.push(string(b))
+}
+
+// stackGlobal pushes the class or function whose module and name are on the stack.
+func (m *pickleMachine) stackGlobal() error {
+	v, err := m.popN(2)
+	if err != nil {
+		return err
+	}
+	module, ok1 := v[0].(string)
+	name, ok2 := v[1].(string)
+	if !ok1 || !ok2 {
+		return m.fail("a name that is no text")
+	}
+	return m.global(pickleGlobal(module + "." + name))
+}
+
+// build sets the state of an object. That of an OrderedDict (its _metadata) is not needed.
+func (m *pickleMachine) build() error {
+	v, err := m.popN(2)
+	if err != nil {
+		return err
+	}
+	if _, ok := v[0].(*pickleDict); !ok {
+		return m.fail("sets the state of a %T", v[0])
+	}
+	return m.push(v[0])
 }
 
 func (m *pickleMachine) append(op byte) error {
