@@ -234,26 +234,8 @@ func (c *Checkpoint) TokenizerFiles() (TokenizerFiles, error) {
 		"add_bos_token": g.AddBOS, "add_eos_token": g.AddEOS, "clean_up_tokenization_spaces": false,
 		"model_max_length": c.Config.MaxPositions,
 	}
-	decoder := map[string]any{}
-	for i, text := range tokens {
-		if t := types[i]; t == tokenControl || t == tokenUserDefined || t == tokenUnknown {
-			decoder[strconv.Itoa(i)] = map[string]any{"content": text, "lstrip": false, "rstrip": false, "normalized": false, "single_word": false, "special": t != tokenUserDefined}
-		}
-	}
-	config["added_tokens_decoder"] = decoder
-	switch {
-	case len(c.ChatTemplates) > 0:
-		var named []map[string]string
-		if c.ChatTemplate != "" {
-			named = append(named, map[string]string{"name": "default", "template": c.ChatTemplate})
-		}
-		for _, n := range sortedKeys(c.ChatTemplates) {
-			named = append(named, map[string]string{"name": n, "template": c.ChatTemplates[n]})
-		}
-		config["chat_template"] = named
-	case c.ChatTemplate != "":
-		config["chat_template"] = c.ChatTemplate
-	}
+	config["added_tokens_decoder"] = addedTokensDecoder(tokens, types)
+	c.writeTemplates(config)
 	switch g.Model {
 	case "llama":
 		// GGUF's readers give every text between control tokens a "▁" of its own, unless the file says otherwise.
@@ -285,4 +267,32 @@ func (c *Checkpoint) TokenizerFiles() (TokenizerFiles, error) {
 		return out.WithFingerprint(fp)
 	}
 	return out, nil
+}
+
+// addedTokensDecoder lists the tokens that stand for themselves, as tokenizer_config.json does.
+func addedTokensDecoder(tokens []string, types []int32) map[string]any {
+	decoder := map[string]any{}
+	for i, text := range tokens {
+		if t := types[i]; t == tokenControl || t == tokenUserDefined || t == tokenUnknown {
+			decoder[strconv.Itoa(i)] = map[string]any{"content": text, "lstrip": false, "rstrip": false, "normalized": false, "single_word": false, "special": t != tokenUserDefined}
+		}
+	}
+	return decoder
+}
+
+// writeTemplates adds the chat templates to a tokenizer_config.json.
+func (c *Checkpoint) writeTemplates(config map[string]any) {
+	switch {
+	case len(c.ChatTemplates) > 0:
+		var named []map[string]string
+		if c.ChatTemplate != "" {
+			named = append(named, map[string]string{"name": "default", "template": c.ChatTemplate})
+		}
+		for _, n := range sortedKeys(c.ChatTemplates) {
+			named = append(named, map[string]string{"name": n, "template": c.ChatTemplates[n]})
+		}
+		config["chat_template"] = named
+	case c.ChatTemplate != "":
+		config["chat_template"] = c.ChatTemplate
+	}
 }
