@@ -79,8 +79,8 @@ type Estimate struct {
 	Cost     float64 `json:"cost"`
 }
 
-// TranslateResult is what came of it.
-type TranslateResult struct {
+// Result is what came of it.
+type Result struct {
 	Rows     int     `json:"rows"`
 	Requests int     `json:"requests"`
 	Problems int     `json:"problems"`
@@ -230,12 +230,12 @@ func (t *Translation) Estimate() (*Estimate, error) {
 }
 
 // Run translates, and writes the output when every text is done.
-func (t *Translation) Run(ctx context.Context) (*TranslateResult, error) {
+func (t *Translation) Run(ctx context.Context) (*Result, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
 	var jobs []llmclient.Job
-	res := &TranslateResult{}
+	res := &Result{}
 	err := t.texts(func(*rows.Row, *rows.Value) error { res.Rows++; return nil }, func(_ *rows.Row, id string, text, _ *rows.Value) error {
 		source := text.Text
 		jobs = append(jobs, llmclient.Job{ID: id, Request: t.request(id, source), Check: func(r llmclient.Response) error {
