@@ -252,9 +252,20 @@ func (t *Translation) Run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w (the same translation, run again, goes on from %s)", err, batch.Journal)
 	}
+	if err := t.write(results, res); err != nil {
+		return nil, err
+	}
+	usage, _ := batch.Usage()
+	res.Usage = Usage(usage)
+	res.Cost = t.Price.Of(res.Usage)
+	return res, nil
+}
+
+// write writes the translated rows, and the list of answers that failed their checks.
+func (t *Translation) write(results map[string]llmclient.Result, res *Result) error {
 	problems, err := durable.Create(t.Output + ".problems.jsonl")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer problems.Abort()
 	list := bufio.NewWriter(problems)
@@ -281,18 +292,7 @@ func (t *Translation) Run(ctx context.Context) (*Result, error) {
 			got := strings.TrimSpace(r.Response.Text)
 			if r.Problem != "" {
 				res.Problems++
-				_, field, _ := strings.Cut(id, ":") // ids are row:field
-				b, err := json.Marshal(struct {
-					Row     int64  `json:"row"`
-					Field   string `json:"field"`
-					Problem string `json:"problem"`
-					Source  string `json:"source"`
-					Answer  string `json:"answer"`
-				}{row.Number, field, r.Problem, text.Text, got})
-				if err != nil {
-					return err
-				}
-				if _, err := list.Write(append(b, '\n')); err != nil {
+				if err := writeProblem(list, row, id, r.Problem, text.Text, got); err != nil {
 					return err
 				}
 			}
@@ -310,18 +310,29 @@ func (t *Translation) Run(ctx context.Context) (*Result, error) {
 		return out.Flush()
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := list.Flush(); err != nil {
-		return nil, err
+		return err
 	}
-	if err := problems.Commit(); err != nil {
-		return nil, err
+	return problems.Commit()
+}
+
+// writeProblem lists an answer that failed its checks.
+func writeProblem(list io.Writer, row *rows.Row, id, problem, source, answer string) error {
+	_, field, _ := strings.Cut(id, ":") // ids are row:field
+	b, err := json.Marshal(struct {
+		Row     int64  `json:"row"`
+		Field   string `json:"field"`
+		Problem string `json:"problem"`
+		Source  string `json:"source"`
+		Answer  string `json:"answer"`
+	}{row.Number, field, problem, source, answer})
+	if err != nil {
+		return err
 	}
-	usage, _ := batch.Usage()
-	res.Usage = Usage(usage)
-	res.Cost = t.Price.Of(res.Usage)
-	return res, nil
+	_, err = list.Write(append(b, '\n'))
+	return err
 }
 
 var (
