@@ -269,13 +269,8 @@ func (o *jsonObject) need(keys ...string) {
 	}
 }
 
-// ParseConfig reads a config.json of transformers 4 or 5.
-func ParseConfig(data []byte) (Config, error) {
-	o, err := parseObject(data)
-	if err != nil {
-		return Config{}, err
-	}
-	c := Config{}
+// readArchitecture reads which model it is.
+func (c *Config) readArchitecture(o *jsonObject) error {
 	c.Architecture = o.string("model_type")
 	var archs []string
 	o.get("architectures", "a list of names", &archs)
@@ -283,7 +278,7 @@ func ParseConfig(data []byte) (Config, error) {
 		c.TransformersModel = archs[0]
 	}
 	if o.err != nil {
-		return Config{}, o.err
+		return o.err
 	}
 	switch c.Architecture {
 	case "llama", "mistral":
@@ -294,10 +289,41 @@ func ParseConfig(data []byte) (Config, error) {
 		case "MistralForCausalLM":
 			c.Architecture = "mistral"
 		default:
-			return Config{}, fmt.Errorf("neither model_type nor architectures says what the model is")
+			return fmt.Errorf("neither model_type nor architectures says what the model is")
 		}
 	default:
-		return Config{}, fmt.Errorf("model_type %q is not supported (llama and mistral are)", c.Architecture)
+		return fmt.Errorf("model_type %q is not supported (llama and mistral are)", c.Architecture)
+	}
+	return nil
+}
+
+// readTokens reads the ids of special tokens.
+func (c *Config) readTokens(o *jsonObject) {
+	c.BOS, c.PAD = -1, o.int("pad_token_id", -1)
+	if b := o.ids("bos_token_id"); len(b) > 0 {
+		c.BOS = b[0]
+	}
+	c.EOS = o.ids("eos_token_id")
+}
+
+// readDType reads the type of the weights, which transformers 5 names anew.
+func (c *Config) readDType(o *jsonObject) {
+	dtype := o.string("torch_dtype")
+	if dtype == "" {
+		dtype = o.string("dtype")
+	}
+	c.DType = torchDTypes[dtype]
+}
+
+// ParseConfig reads a config.json of transformers 4 or 5.
+func ParseConfig(data []byte) (Config, error) {
+	o, err := parseObject(data)
+	if err != nil {
+		return Config{}, err
+	}
+	c := Config{}
+	if err := c.readArchitecture(o); err != nil {
+		return Config{}, err
 	}
 	if act := o.string("hidden_act"); act != "" && act != "silu" && act != "swish" { // one function, two names
 		return Config{}, fmt.Errorf("hidden_act %q is not supported (silu is)", act)
@@ -325,16 +351,8 @@ func ParseConfig(data []byte) (Config, error) {
 	c.AttentionBias = o.bool("attention_bias")
 	c.MLPBias = o.bool("mlp_bias")
 	c.InitializerRange = o.float("initializer_range", 0)
-	c.BOS, c.PAD = -1, o.int("pad_token_id", -1)
-	if b := o.ids("bos_token_id"); len(b) > 0 {
-		c.BOS = b[0]
-	}
-	c.EOS = o.ids("eos_token_id")
-	dtype := o.string("torch_dtype")
-	if dtype == "" {
-		dtype = o.string("dtype")
-	}
-	c.DType = torchDTypes[dtype]
+	c.readTokens(o)
+	c.readDType(o)
 	if o.has("head_dim") {
 		c.HeadDim = o.int("head_dim", 0)
 	} else if c.Heads > 0 {

@@ -211,13 +211,6 @@ func (m *pickleMachine) top() (any, error) {
 	return m.stack[len(m.stack)-1], nil
 }
 
-func (m *pickleMachine) global(name pickleGlobal) error {
-	if !pickleNames[name] {
-		return m.fail("asks for %q, which no file of weights needs; refused", string(name))
-	}
-	return m.push(name)
-}
-
 // pickleWidth is the length of an instruction's operand; text and names are read by step.
 var pickleWidth = [256]int{opProto: 1, opFrame: 8, opBinInt: 4, opBinInt1: 1, opBinInt2: 2, opBinFloat: 8, opBinGet: 1, opLongBinGet: 4, opBinPut: 1, opLongBinPut: 4, opLong1: 1, opBinUnicode: 4, opShortBinUnicode: 1}
 
@@ -250,30 +243,11 @@ func (m *pickleMachine) step(op byte) error {
 	case opBinInt1, opBinInt2:
 		return m.push(int(number))
 	case opLong1:
-		b, err := m.take(int(number))
-		if err != nil {
-			return err
-		}
-		if len(b) > 8 {
-			return m.fail("a number of %d bytes", len(b))
-		}
-		var n uint64
-		for i := len(b) - 1; i >= 0; i-- {
-			n = n<<8 | uint64(b[i])
-		}
-		shift := 64 - 8*len(b)
-		return m.push(int(int64(n<<shift) >> shift))
+		return m.long(int(number))
 	case opBinFloat:
 		return m.push(math.Float64frombits(binary.BigEndian.Uint64(b)))
 	case opBinUnicode, opShortBinUnicode:
-		if uint64(number) > uint64(len(m.data)) {
-			return m.fail("a text of %d bytes: truncated or damaged", number)
-		}
-		b, err := m.take(int(number))
-		if err != nil {
-			return err
-		}
-		return m.push(string(b))
+		return m.text(number)
 	case opEmptyTuple:
 		return m.push(pickleTuple{})
 	case opTuple1, opTuple2, opTuple3:
@@ -299,17 +273,9 @@ func (m *pickleMachine) step(op byte) error {
 		_, err := m.popMark()
 		return err
 	case opBinPut, opLongBinPut:
-		v, err := m.top()
-		if err != nil {
-			return err
-		}
-		m.memo[number] = v
+		return m.remember(number)
 	case opMemoize:
-		v, err := m.top()
-		if err != nil {
-			return err
-		}
-		m.memo[uint32(len(m.memo))] = v
+		return m.remember(uint32(len(m.memo)))
 	case opBinGet, opLongBinGet:
 		v, ok := m.memo[number]
 		if !ok {
@@ -327,30 +293,13 @@ func (m *pickleMachine) step(op byte) error {
 		}
 		return m.global(pickleGlobal(module + "." + name))
 	case opStackGlobal:
-		v, err := m.popN(2)
-		if err != nil {
-			return err
-		}
-		module, ok1 := v[0].(string)
-		name, ok2 := v[1].(string)
-		if !ok1 || !ok2 {
-			return m.fail("a name that is no text")
-		}
-		return m.global(pickleGlobal(module + "." + name))
+		return m.stackGlobal()
 	case opAppend, opAppends:
 		return m.append(op)
 	case opSetItem, opSetItems:
 		return m.setItems(op)
 	case opBuild:
-		// The state of an OrderedDict (its _metadata) is not needed.
-		v, err := m.popN(2)
-		if err != nil {
-			return err
-		}
-		if _, ok := v[0].(*pickleDict); !ok {
-			return m.fail("sets the state of a %T", v[0])
-		}
-		return m.push(v[0])
+		return m.build()
 	case opBinPersID:
 		return m.storage()
 	case opReduce:
@@ -361,140 +310,41 @@ func (m *pickleMachine) step(op byte) error {
 	return nil
 }
 
-func (m *pickleMachine) append(op byte) error {
-	var v []any
-	var err error
-	if op == opAppend {
-		v, err = m.popN(1)
-	} else {
-		v, err = m.popMark()
-	}
+// remember stores the topmost value, which stays where it is.
+func (m *pickleMachine) remember(at uint32) error {
+	v, err := m.top()
 	if err != nil {
 		return err
 	}
-	t, err := m.top()
-	if err != nil {
-		return err
-	}
-	l, ok := t.(*pickleList)
-	if !ok {
-		return m.fail("appends to a %T", t)
-	}
-	l.items = append(l.items, v...)
+	m.memo[at] = v
 	return nil
 }
 
-func (m *pickleMachine) setItems(op byte) error {
-	var v []any
-	var err error
-	if op == opSetItem {
-		v, err = m.popN(2)
-	} else {
-		v, err = m.popMark()
-	}
+// long pushes a number of n bytes in two's complement.
+func (m *pickleMachine) long(n int) error {
+	b, err := m.take(n)
 	if err != nil {
 		return err
 	}
-	if len(v)%2 != 0 {
-		return m.fail("a key without a value")
+	if len(b) > 8 {
+		return m.fail("a number of %d bytes", len(b))
 	}
-	t, err := m.top()
+	var v uint64
+	for i := len(b) - 1; i >= 0; i-- {
+		v = v<<8 | uint64(b[i])
+	}
+	shift := 64 - 8*len(b)
+	return m.push(int(int64(v<<shift) >> shift))
+}
+
+// text pushes a text of n bytes.
+func (m *pickleMachine) text(n uint32) error {
+	if uint64(n) > uint64(len(m.data)) {
+		return m.fail("a text of %d bytes: truncated or damaged", n)
+	}
+	b, err := m.take(int(n))
 	if err != nil {
 		return err
 	}
-	d, ok := t.(*pickleDict)
-	if !ok {
-		return m.fail("sets items of a %T", t)
-	}
-	for i := 0; i < len(v); i += 2 {
-		d.items = append(d.items, pickleItem{v[i], v[i+1]})
-	}
-	return nil
-}
-
-// storage turns the persistent id ('storage', type, key, device, elements).
-func (m *pickleMachine) storage() error {
-	v, err := m.pop()
-	if err != nil {
-		return err
-	}
-	t, _ := v.(pickleTuple)
-	if len(t) != 5 || t[0] != "storage" {
-		return m.fail("a persistent id that is no storage")
-	}
-	typ, ok1 := t[1].(pickleGlobal)
-	key, ok2 := t[2].(string)
-	n, ok3 := t[4].(int)
-	if !ok1 || !ok2 || !ok3 || n < 0 {
-		return m.fail("a storage described by wrong values")
-	}
-	return m.push(pickleStorage{typ, key, n})
-}
-
-// reduce calls one of the known functions.
-func (m *pickleMachine) reduce() error {
-	v, err := m.popN(2)
-	if err != nil {
-		return err
-	}
-	return m.call(v[0], v[1])
-}
-
-func (m *pickleMachine) call(function, arguments any) error {
-	name, ok1 := function.(pickleGlobal)
-	args, ok2 := arguments.(pickleTuple)
-	if !ok1 || !ok2 {
-		return m.fail("calls a %T with a %T", function, arguments)
-	}
-	switch name {
-	case "collections.OrderedDict":
-		if len(args) == 0 {
-			return m.push(&pickleDict{})
-		}
-	case "torch.Size":
-		if len(args) == 1 {
-			return m.push(args[0])
-		}
-	case "torch._tensor._rebuild_from_type_v2":
-		// (function, type, its arguments, attributes): a tensor with Python
-		// attributes, which don't matter here.
-		if len(args) == 4 && args[0] == pickleGlobal("torch._utils._rebuild_tensor_v2") && (args[1] == pickleGlobal("torch.Tensor") || args[1] == pickleGlobal("torch.nn.parameter.Parameter")) {
-			return m.call(args[0], args[2])
-		}
-	case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state":
-		if len(args) >= 1 {
-			if t, ok := args[0].(pickleTensor); ok {
-				return m.push(t)
-			}
-		}
-	case "torch._utils._rebuild_tensor_v2":
-		if len(args) < 4 {
-			break
-		}
-		s, ok1 := args[0].(pickleStorage)
-		off, ok2 := args[1].(int)
-		shape, ok3 := wholeNumbers(args[2])
-		stride, ok4 := wholeNumbers(args[3])
-		if ok1 && ok2 && ok3 && ok4 && off >= 0 && len(shape) == len(stride) && len(shape) <= 8 {
-			return m.push(pickleTensor{s, off, shape, stride})
-		}
-	}
-	return m.fail("calls %s with arguments it doesn't take", string(name))
-}
-
-// wholeNumbers reads a tuple of numbers that are not negative.
-func wholeNumbers(v any) ([]int, bool) {
-	t, ok := v.(pickleTuple)
-	if !ok {
-		return nil, false
-	}
-	out := make([]int, len(t))
-	for i, e := range t {
-		n, ok := e.(int)
-		if !ok || n < 0 {
-			return nil, false
-		}
-		out[i] = n
-	}
-	return out, true
+	return m.push(string(b))
 }

@@ -89,84 +89,108 @@ func ParseSafetensors(name string, data []byte) (*Safetensors, error) {
 	if n > uint64(len(data)-8) {
 		return nil, fail(0, "a header of %d bytes in a file of %d: truncated or damaged", n, len(data))
 	}
-	header, body := data[8:8+n], data[8+n:]
+	header := data[8 : 8+n]
 	s := &Safetensors{File: name}
-	base := int64(8 + n)
 	dec := json.NewDecoder(bytes.NewReader(header))
+	if err := s.readHeader(dec, data[8+n:], int64(8+n)); err != nil {
+		return nil, err
+	}
+	if rest := bytes.TrimSpace(header[dec.InputOffset():]); len(rest) > 0 {
+		return nil, fail(8+dec.InputOffset(), "%d bytes after the header's JSON", len(rest))
+	}
+	if err := s.checkPlaces(int64(8+n), int64(len(data))); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// readHeader reads the JSON object that names the tensors; body, at byte base of the file, holds them.
+func (s *Safetensors) readHeader(dec *json.Decoder, body []byte, base int64) error {
 	bad := func(err error) error {
 		var syntax *json.SyntaxError
 		at := 8 + dec.InputOffset()
 		if errors.As(err, &syntax) {
 			at = 8 + syntax.Offset
 		}
-		return &FormatError{File: name, Offset: at, Msg: "in the JSON header", Err: err}
+		return &FormatError{File: s.File, Offset: at, Msg: "in the JSON header", Err: err}
 	}
 	if tok, err := dec.Token(); err != nil {
-		return nil, bad(err)
+		return bad(err)
 	} else if tok != json.Delim('{') {
-		return nil, fail(8, "the header is not a JSON object")
+		return &FormatError{File: s.File, Offset: 8, Msg: "the header is not a JSON object"}
 	}
 	seen := map[string]bool{}
 	for dec.More() {
 		at := 8 + dec.InputOffset()
 		tok, err := dec.Token()
 		if err != nil {
-			return nil, bad(err)
+			return bad(err)
 		}
 		key, _ := tok.(string)
 		if seen[key] {
-			return nil, &FormatError{File: name, Tensor: key, Offset: at, Msg: "appears twice in the header"}
+			return &FormatError{File: s.File, Tensor: key, Offset: at, Msg: "appears twice in the header"}
 		}
 		seen[key] = true
 		if key == "__metadata__" {
 			if err := dec.Decode(&s.Metadata); err != nil {
-				return nil, bad(err)
+				return bad(err)
 			}
 			continue
 		}
-		t := Stored{Name: key, File: name, Offset: at}
-		failT := func(format string, args ...any) error {
-			return &FormatError{File: name, Tensor: key, Offset: at, Msg: fmt.Sprintf(format, args...)}
+		t, err := s.readTensor(dec, key, at, body, base)
+		if err != nil {
+			return err
 		}
-		var entry struct {
-			DType   string   `json:"dtype"`
-			Shape   []int    `json:"shape"`
-			Offsets []uint64 `json:"data_offsets"`
-		}
-		if err := dec.Decode(&entry); err != nil {
-			return nil, &FormatError{File: name, Tensor: key, Offset: at, Msg: "in the JSON header", Err: err}
-		}
-		var ok bool
-		if t.DType, ok = safetensorsTypes[entry.DType]; !ok {
-			t.Foreign = entry.DType
-		}
-		if len(entry.Offsets) != 2 {
-			return nil, failT("data_offsets holds %d numbers instead of 2", len(entry.Offsets))
-		}
-		t.Shape = entry.Shape
-		from, to := entry.Offsets[0], entry.Offsets[1]
-		if from > to || to > uint64(len(body)) {
-			return nil, failT("lies at bytes %d to %d of %d of data: truncated or damaged", from, to, len(body))
-		}
-		if t.Foreign == "" {
-			size, err := t.Shape.Size(t.DType)
-			if err != nil {
-				return nil, failT("%v", err)
-			}
-			if uint64(size) != to-from {
-				return nil, failT("shape %v of %v takes %d bytes, data_offsets say %d", t.Shape, t.DType, size, to-from)
-			}
-		}
-		t.Offset = base + int64(from)
-		t.Data = body[from:to:to]
 		s.Tensors = append(s.Tensors, t)
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, bad(err)
+		return bad(err)
 	}
-	if rest := bytes.TrimSpace(header[dec.InputOffset():]); len(rest) > 0 {
-		return nil, fail(8+dec.InputOffset(), "%d bytes after the header's JSON", len(rest))
+	return nil
+}
+
+// readTensor reads what the header says of a tensor, at byte at.
+func (s *Safetensors) readTensor(dec *json.Decoder, key string, at int64, body []byte, base int64) (Stored, error) {
+	t := Stored{Name: key, File: s.File, Offset: at}
+	fail := func(format string, args ...any) (Stored, error) {
+		return t, &FormatError{File: s.File, Tensor: key, Offset: at, Msg: fmt.Sprintf(format, args...)}
 	}
+	var entry struct {
+		DType   string   `json:"dtype"`
+		Shape   []int    `json:"shape"`
+		Offsets []uint64 `json:"data_offsets"`
+	}
+	if err := dec.Decode(&entry); err != nil {
+		return t, &FormatError{File: s.File, Tensor: key, Offset: at, Msg: "in the JSON header", Err: err}
+	}
+	var ok bool
+	if t.DType, ok = safetensorsTypes[entry.DType]; !ok {
+		t.Foreign = entry.DType
+	}
+	if len(entry.Offsets) != 2 {
+		return fail("data_offsets holds %d numbers instead of 2", len(entry.Offsets))
+	}
+	t.Shape = entry.Shape
+	from, to := entry.Offsets[0], entry.Offsets[1]
+	if from > to || to > uint64(len(body)) {
+		return fail("lies at bytes %d to %d of %d of data: truncated or damaged", from, to, len(body))
+	}
+	if t.Foreign == "" {
+		size, err := t.Shape.Size(t.DType)
+		if err != nil {
+			return fail("%v", err)
+		}
+		if uint64(size) != to-from {
+			return fail("shape %v of %v takes %d bytes, data_offsets say %d", t.Shape, t.DType, size, to-from)
+		}
+	}
+	t.Offset = base + int64(from)
+	t.Data = body[from:to:to]
+	return t, nil
+}
+
+// checkPlaces checks that the tensors fill the file from base to its end, without gaps or overlaps.
+func (s *Safetensors) checkPlaces(base, size int64) error {
 	order := make([]int, len(s.Tensors))
 	for i := range order {
 		order[i] = i
@@ -179,16 +203,16 @@ func ParseSafetensors(name string, data []byte) (*Safetensors, error) {
 		case len(t.Data) == 0:
 			continue
 		case t.Offset < end:
-			return nil, &FormatError{File: name, Tensor: t.Name, Offset: t.Offset, Msg: fmt.Sprintf("overlaps the tensor before it, which ends at byte %d", end)}
+			return &FormatError{File: s.File, Tensor: t.Name, Offset: t.Offset, Msg: fmt.Sprintf("overlaps the tensor before it, which ends at byte %d", end)}
 		case t.Offset > end:
-			return nil, &FormatError{File: name, Tensor: t.Name, Offset: t.Offset, Msg: fmt.Sprintf("%d bytes before it belong to no tensor", t.Offset-end)}
+			return &FormatError{File: s.File, Tensor: t.Name, Offset: t.Offset, Msg: fmt.Sprintf("%d bytes before it belong to no tensor", t.Offset-end)}
 		}
 		end = t.Offset + int64(len(t.Data))
 	}
-	if end != int64(len(data)) {
-		return nil, fail(end, "%d bytes at the end belong to no tensor", int64(len(data))-end)
+	if end != size {
+		return &FormatError{File: s.File, Offset: end, Msg: fmt.Sprintf("%d bytes at the end belong to no tensor", size-end)}
 	}
-	return s, nil
+	return nil
 }
 
 // Output is a tensor to be written: Write gives exactly the bytes

@@ -57,82 +57,13 @@ func (p *PyTorch) Close() error {
 // ParsePyTorch reads a file of torch.save that is in memory; name stands for
 // the file in errors.
 func ParsePyTorch(name string, data []byte) (*PyTorch, error) {
-	fail := func(format string, args ...any) error {
-		return &FormatError{File: name, Offset: -1, Msg: fmt.Sprintf(format, args...)}
-	}
-	if !bytes.HasPrefix(data, []byte("PK")) {
-		if bytes.HasPrefix(data, []byte("version https://git-lfs")) {
-			return nil, fail("a Git LFS pointer, not the weights themselves; fetch them with git lfs pull or leo pull")
-		}
-		return nil, fail("not a zip archive: damaged, or written by a PyTorch before 1.6 (load and save it there once)")
-	}
-	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		return nil, &FormatError{File: name, Offset: -1, Msg: "broken zip archive: truncated or damaged", Err: err}
-	}
-	files := make(map[string]*zip.File, len(z.File))
-	root := ""
-	var pkl *zip.File
-	for _, f := range z.File {
-		if files[f.Name] != nil {
-			return nil, fail("the archive holds %q twice", f.Name)
-		}
-		files[f.Name] = f
-		if path.Base(f.Name) == "data.pkl" && strings.Count(f.Name, "/") <= 1 {
-			if pkl != nil {
-				return nil, fail("the archive holds two data.pkl")
-			}
-			pkl, root = f, strings.TrimSuffix(f.Name, "data.pkl")
-		}
-	}
-	if pkl == nil {
-		return nil, fail("the archive holds no data.pkl: not a file of torch.save")
-	}
-	// place finds the bytes of a stored (uncompressed) file of the archive.
-	place := func(f *zip.File) (int64, []byte, error) {
-		if f.Method != zip.Store {
-			return 0, nil, fail("%q is compressed, which torch.save never does", f.Name)
-		}
-		at, err := f.DataOffset()
-		if err != nil {
-			return 0, nil, &FormatError{File: name, Offset: -1, Msg: fmt.Sprintf("broken entry %q", f.Name), Err: err}
-		}
-		if at < 0 || at > int64(len(data)) || f.UncompressedSize64 > uint64(int64(len(data))-at) {
-			return 0, nil, &FormatError{File: name, Offset: at, Msg: fmt.Sprintf("%q reaches beyond the end of the file: truncated or damaged", f.Name)}
-		}
-		return at, data[at : at+int64(f.UncompressedSize64) : at+int64(f.UncompressedSize64)], nil
-	}
-	if f := files[root+"byteorder"]; f != nil {
-		if _, b, err := place(f); err != nil {
-			return nil, err
-		} else if string(b) != "little" {
-			return nil, fail("byte order %q; Leo reads little-endian files", abbreviate(b))
-		}
-	}
-	at, program, err := place(pkl)
+	z, err := openTorchArchive(name, data)
 	if err != nil {
 		return nil, err
 	}
-	if len(program) > maxPickle {
-		return nil, &FormatError{File: name, Offset: at, Msg: fmt.Sprintf("data.pkl of %d bytes; %d are allowed", len(program), maxPickle)}
-	}
-	// The pickle is small and everything hangs on it: hold it against its checksum.
-	if r, err := pkl.Open(); err != nil {
-		return nil, &FormatError{File: name, Offset: at, Msg: "data.pkl", Err: err}
-	} else if _, err := io.Copy(io.Discard, r); err != nil {
-		return nil, &FormatError{File: name, Offset: at, Msg: "data.pkl is damaged", Err: err}
-	}
-	obj, err := runPickle(program)
+	dict, at, err := z.pickle()
 	if err != nil {
-		var pe *pickleError
-		if errors.As(err, &pe) {
-			return nil, &FormatError{File: name, Offset: at + int64(pe.at), Msg: "data.pkl: " + pe.msg}
-		}
-		return nil, &FormatError{File: name, Offset: at, Err: err}
-	}
-	dict, ok := obj.(*pickleDict)
-	if !ok {
-		return nil, &FormatError{File: name, Offset: at, Msg: fmt.Sprintf("holds a %T instead of a dictionary of tensors", obj)}
+		return nil, err
 	}
 	p := &PyTorch{File: name}
 	seen := map[string]bool{}
@@ -150,11 +81,11 @@ func ParsePyTorch(name string, data []byte) (*PyTorch, error) {
 			p.Ignored = append(p.Ignored, key)
 			continue
 		}
-		f := files[root+"data/"+t.storage.key]
+		f := z.files[z.root+"data/"+t.storage.key]
 		if f == nil {
 			return nil, &FormatError{File: name, Tensor: key, Offset: at, Msg: fmt.Sprintf("its storage %q is not in the archive", t.storage.key)}
 		}
-		where, bytes, err := place(f)
+		where, bytes, err := z.place(f)
 		if err != nil {
 			return nil, err
 		}
@@ -166,6 +97,105 @@ func ParsePyTorch(name string, data []byte) (*PyTorch, error) {
 		p.Tensors = append(p.Tensors, s)
 	}
 	return p, nil
+}
+
+// torchArchive is the zip archive that torch.save writes.
+type torchArchive struct {
+	name  string
+	data  []byte
+	files map[string]*zip.File
+	pkl   *zip.File
+	root  string // folder of pkl
+}
+
+func (z *torchArchive) fail(format string, args ...any) error {
+	return &FormatError{File: z.name, Offset: -1, Msg: fmt.Sprintf(format, args...)}
+}
+
+func openTorchArchive(name string, data []byte) (*torchArchive, error) {
+	z := &torchArchive{name: name, data: data, files: map[string]*zip.File{}}
+	if !bytes.HasPrefix(data, []byte("PK")) {
+		if bytes.HasPrefix(data, []byte("version https://git-lfs")) {
+			return nil, z.fail("a Git LFS pointer, not the weights themselves; fetch them with git lfs pull or leo pull")
+		}
+		return nil, z.fail("not a zip archive: damaged, or written by a PyTorch before 1.6 (load and save it there once)")
+	}
+	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, &FormatError{File: name, Offset: -1, Msg: "broken zip archive: truncated or damaged", Err: err}
+	}
+	for _, f := range r.File {
+		if z.files[f.Name] != nil {
+			return nil, z.fail("the archive holds %q twice", f.Name)
+		}
+		z.files[f.Name] = f
+		if path.Base(f.Name) == "data.pkl" && strings.Count(f.Name, "/") <= 1 {
+			if z.pkl != nil {
+				return nil, z.fail("the archive holds two data.pkl")
+			}
+			z.pkl, z.root = f, strings.TrimSuffix(f.Name, "data.pkl")
+		}
+	}
+	if z.pkl == nil {
+		return nil, z.fail("the archive holds no data.pkl: not a file of torch.save")
+	}
+	if f := z.files[z.root+"byteorder"]; f != nil {
+		if _, b, err := z.place(f); err != nil {
+			return nil, err
+		} else if string(b) != "little" {
+			return nil, z.fail("byte order %q; Leo reads little-endian files", abbreviate(b))
+		}
+	}
+	return z, nil
+}
+
+// place finds the bytes of a stored (uncompressed) file of the archive.
+func (z *torchArchive) place(f *zip.File) (int64, []byte, error) {
+	if f.Method != zip.Store {
+		return 0, nil, z.fail("%q is compressed, which torch.save never does", f.Name)
+	}
+	at, err := f.DataOffset()
+	if err != nil {
+		return 0, nil, &FormatError{File: z.name, Offset: -1, Msg: fmt.Sprintf("broken entry %q", f.Name), Err: err}
+	}
+	if at < 0 || at > int64(len(z.data)) || f.UncompressedSize64 > uint64(int64(len(z.data))-at) {
+		return 0, nil, &FormatError{File: z.name, Offset: at, Msg: fmt.Sprintf("%q reaches beyond the end of the file: truncated or damaged", f.Name)}
+	}
+	end := at + int64(f.UncompressedSize64)
+	return at, z.data[at:end:end], nil
+}
+
+// pickle runs data.pkl, which lies at byte at.
+func (z *torchArchive) pickle() (dict *pickleDict, at int64, err error) {
+	at, program, err := z.place(z.pkl)
+	if err != nil {
+		return nil, 0, err
+	}
+	fail := func(err error, format string, args ...any) (*pickleDict, int64, error) {
+		return nil, 0, &FormatError{File: z.name, Offset: at, Msg: fmt.Sprintf(format, args...), Err: err}
+	}
+	if len(program) > maxPickle {
+		return fail(nil, "data.pkl of %d bytes; %d are allowed", len(program), maxPickle)
+	}
+	// The pickle is small and everything hangs on it: hold it against its checksum.
+	if r, err := z.pkl.Open(); err != nil {
+		return fail(err, "data.pkl")
+	} else if _, err := io.Copy(io.Discard, r); err != nil {
+		return fail(err, "data.pkl is damaged")
+	}
+	obj, err := runPickle(program)
+	if err != nil {
+		var pe *pickleError
+		if errors.As(err, &pe) {
+			return nil, 0, &FormatError{File: z.name, Offset: at + int64(pe.at), Msg: "data.pkl: " + pe.msg}
+		}
+		return fail(err, "")
+	}
+	dict, ok := obj.(*pickleDict)
+	if !ok {
+		return fail(nil, "holds a %T instead of a dictionary of tensors", obj)
+	}
+	return dict, at, nil
 }
 
 // stored finds the tensor's elements in its storage, which is at byte `where`

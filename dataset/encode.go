@@ -10,6 +10,7 @@ import (
 
 	"leolm/chat"
 	"leolm/checkpoint"
+	"leolm/dataset/shard"
 	"leolm/internal/bounded"
 	"leolm/tokenizer"
 )
@@ -157,12 +158,34 @@ func (e *encoder) encode(d *Dialogue, ids []int32, roles []uint8) (_ []int32, _ 
 // Encode turns a conversation into a sample. No token of a muted message carries
 // loss; muted has an entry for each message, or is nil. A conversation of which
 // the template leaves something out is an error.
-func Encode(t *chat.Template, tok chat.Tokenizer, msgs []chat.Message, muted []bool, tools []json.RawMessage) (Sample, error) {
+func Encode(t *chat.Template, tok chat.Tokenizer, msgs []chat.Message, muted []bool, tools []json.RawMessage) (shard.Sample, error) {
 	got, err := encodeWhole(t, tok, msgs, tools)
 	if err != nil {
-		return Sample{}, err
+		return shard.Sample{}, err
 	}
-	return Sample{IDs: got.IDs, Roles: LossRoles(got, muted)}, nil
+	return shard.Sample{IDs: got.IDs, Roles: LossRoles(got, muted)}, nil
+}
+
+// LossRoles are the roles of an encoded conversation as shards hold them: where
+// the template marks what is generated, that alone is the assistant's, and no
+// token of a muted message carries loss. Muted has an entry for each message, or
+// is nil.
+func LossRoles(e *chat.Encoded, muted []bool) []uint8 {
+	roles := make([]uint8, len(e.IDs))
+	for i, r := range e.Roles {
+		roles[i] = uint8(r)
+		if e.Generation != nil {
+			if e.Generation[i] {
+				roles[i] = roleAssistant
+			} else if r == chat.Assistant {
+				roles[i] |= shard.Frame
+			}
+		}
+		if m := e.Messages[i]; m >= 0 && muted != nil && muted[m] {
+			roles[i] |= shard.Muted
+		}
+	}
+	return roles
 }
 
 func encodeWhole(t *chat.Template, tok chat.Tokenizer, msgs []chat.Message, tools []json.RawMessage) (*chat.Encoded, error) {

@@ -9,6 +9,7 @@ import (
 
 	"leolm/chat"
 	"leolm/dataset"
+	"leolm/dataset/shard"
 	"leolm/tokenizer"
 )
 
@@ -55,7 +56,7 @@ sources:
 	}
 	fmt.Println(report.Train[0].Accepted, "accepted, skipped:", report.Train[0].Skipped)
 
-	shards, err := dataset.OpenShards(report.Prefix + "-train")
+	shards, err := shard.Open(report.Prefix + "-train")
 	if err != nil {
 		log.Fatal(err)
 	}

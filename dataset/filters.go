@@ -119,7 +119,7 @@ func (c *checker) addEvalFile(file string, columns []string) error {
 	}
 	defer r.Close()
 	texts := 0
-	err = eachRow(r, func(row *rows.Row) error {
+	err = rows.Each(r, func(row *rows.Row) error {
 		v, err := row.Value()
 		if err != nil {
 			return err

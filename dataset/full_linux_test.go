@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"leolm/dataset/shard"
 	"leolm/internal/durable"
 )
 
@@ -36,7 +37,7 @@ func TestFullDisk(t *testing.T) {
 		if !errors.Is(err, syscall.ENOSPC) && !errors.As(err, &space) {
 			t.Errorf("%s: %v is not an error about space", size, err)
 		}
-		if _, err := OpenShards(filepath.Join(disk, "x-train")); err == nil {
+		if _, err := shard.Open(filepath.Join(disk, "x-train")); err == nil {
 			t.Errorf("%s: shards after a failure", size)
 		}
 		entries, _ := os.ReadDir(disk)

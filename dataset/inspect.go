@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"leolm/checkpoint"
+	"leolm/dataset/loader"
+	"leolm/dataset/shard"
 	"leolm/internal/screen"
 	"leolm/tokenizer"
 )
@@ -15,7 +17,7 @@ import (
 type Inspector struct {
 	// Tokenizer names the pieces; nil shows ids.
 	Tokenizer *tokenizer.Tokenizer
-	Loss      LossWeights
+	Loss      loader.LossWeights
 	// Colour marks tokens that carry loss by colour; otherwise they stand
 	// between ⟦ and ⟧.
 	Colour bool
@@ -123,7 +125,7 @@ func (l *line) flush(w io.Writer, label string) {
 // Sample shows a whole sample: turn by turn, each token by its piece, and
 // which of them the model learns to produce. Limit > 0 marks what a window
 // of so many positions cuts off.
-func (v *Inspector) Sample(w io.Writer, title string, s Sample, limit int) error {
+func (v *Inspector) Sample(w io.Writer, title string, s shard.Sample, limit int) error {
 	out := bufio.NewWriter(w)
 	kept := len(s.IDs)
 	if limit > 0 {
@@ -163,23 +165,23 @@ func (v *Inspector) Sample(w io.Writer, title string, s Sample, limit int) error
 	return out.Flush()
 }
 
-func (v *Inspector) weight(s Sample, i int) float32 {
+func (v *Inspector) weight(s shard.Sample, i int) float32 {
 	if s.Roles == nil {
 		return 1
 	}
 	return v.Loss.Of(s.Roles[i])
 }
 
-func roleName(s Sample, i int) string {
+func roleName(s shard.Sample, i int) string {
 	if s.Roles == nil {
 		return "text"
 	}
-	return roleOf(s.Roles[i]).String()
+	return shard.RoleOf(s.Roles[i]).String()
 }
 
 // Window shows a window of training: its documents with their positions and
 // the targets that carry loss.
-func (v *Inspector) Window(w io.Writer, title string, win *Window) error {
+func (v *Inspector) Window(w io.Writer, title string, win *loader.Window) error {
 	out := bufio.NewWriter(w)
 	documents := "documents"
 	if len(win.Docs) == 1 {

@@ -157,23 +157,6 @@ func (p *preparation) work(jobs <-chan *job, reader *sourceReader) {
 	}
 }
 
-// eachRow calls f for every row, until an error of the reader or of f.
-func eachRow(r *rows.Reader, f func(*rows.Row) error) error {
-	for {
-		var row rows.Row
-		err := r.Next(&row)
-		if err == io.EOF {
-			return nil
-		}
-		if err == nil {
-			err = f(&row)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 // produce cuts files into jobs, and makes the dialogues of readers that see all
 // rows at once.
 func (p *preparation) produce(ctx context.Context, reader *sourceReader, files []string, send func(*job) bool) error {

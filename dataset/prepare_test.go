@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"leolm/chat"
+	"leolm/dataset/shard"
 	"leolm/internal/shareddata"
 )
 
@@ -38,14 +39,14 @@ func prepare(t *testing.T, m *Mix) (*Report, string) {
 	return r, dir
 }
 
-func readShards(t *testing.T, prefix string) []Sample {
+func readShards(t *testing.T, prefix string) []shard.Sample {
 	t.Helper()
-	s, err := OpenShards(prefix)
+	s, err := shard.Open(prefix)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	var out []Sample
+	var out []shard.Sample
 	for i := range s.Len() {
 		out = append(out, s.Sample(i))
 	}
@@ -342,7 +343,7 @@ func TestPrepareAgain(t *testing.T) {
 		if n := len(readShards(t, filepath.Join(dir, "x-train"))); n != c.train {
 			t.Errorf("%d training samples, want %d", n, c.train)
 		}
-		if _, err := OpenShards(filepath.Join(dir, "x-val")); (err == nil) != (c.val > 0) {
+		if _, err := shard.Open(filepath.Join(dir, "x-val")); (err == nil) != (c.val > 0) {
 			t.Errorf("validation set: %v", err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"unicode/utf16"
 
+	"leolm/dataset/shard"
 	"leolm/internal/durable"
 )
 
@@ -57,7 +58,7 @@ func (p *preparation) writeSplit(ctx context.Context, split string, parts []*par
 		}
 		return nil
 	}
-	w, err := NewShardWriter(prefix, Record{
+	w, err := shard.NewWriter(prefix, shard.Record{
 		Tokenizer: p.enc.fingerprint, TokenizerDir: filepath.Base(p.report.Prefix) + "-tokenizer", Vocab: p.enc.tok.Vocab(),
 		Template: p.enc.template.Source(), TemplateName: p.enc.template.Name(),
 	})
@@ -96,9 +97,9 @@ func (p *preparation) writeSplit(ctx context.Context, split string, parts []*par
 
 // sampleWriter writes samples of spill files into a split.
 type sampleWriter struct {
-	shards *ShardWriter
+	shards *shard.Writer
 	lines  *bufio.Writer // the text of each, as JSONL; nil: not wanted
-	sample Sample
+	sample shard.Sample
 	buf    []byte
 }
 
@@ -132,7 +133,7 @@ func (o *sampleWriter) write(ctx context.Context, pt *part, indices []int, stats
 	}
 	for r, n := range roleTokens {
 		if n > 0 {
-			stats.RoleTokens[roleOf(uint8(r)).String()] += n
+			stats.RoleTokens[shard.RoleOf(uint8(r)).String()] += n
 		}
 	}
 	return nil

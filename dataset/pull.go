@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"leolm/dataset/rows"
@@ -113,46 +111,4 @@ func place(src, dst string) error {
 		_, err := io.Copy(w, in)
 		return err
 	})
-}
-
-// HubIDs lists the hub datasets that the mix names, each once.
-func (m *Mix) HubIDs() []string {
-	var ids []string
-	for _, s := range m.Sources {
-		if s.Hub != "" && !slices.Contains(ids, s.Hub) {
-			ids = append(ids, s.Hub)
-		}
-	}
-	return ids
-}
-
-// Folder is where the file names of the mix start from.
-func (m *Mix) Folder() string { return m.path(".") }
-
-// glob expands a pattern whose ** stands for any number of folders.
-func glob(pattern string) ([]string, error) {
-	root, rest, deep := strings.Cut(filepath.ToSlash(pattern), "**/")
-	if !deep {
-		return filepath.Glob(pattern)
-	}
-	var out []string
-	err := filepath.WalkDir(filepath.FromSlash(root), func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		name := d.Name()
-		if n := strings.Count(rest, "/"); n > 0 {
-			parts := strings.Split(filepath.ToSlash(p), "/")
-			name = strings.Join(parts[max(0, len(parts)-n-1):], "/")
-		}
-		ok, err := path.Match(rest, name)
-		if ok {
-			out = append(out, p)
-		}
-		return err
-	})
-	if os.IsNotExist(err) {
-		err = nil
-	}
-	return out, err
 }

@@ -21,8 +21,7 @@ type reader struct {
 	columns map[string]string
 	// path is where the rows are in a file of one object.
 	path string
-	// pairs: the role is given by position only (user, assistant, …), so that
-	// LeoLM's readers dropped rows of odd length.
+	// convert makes the dialogues of a row.
 	convert func(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error)
 	// whole readers see all rows of the source at once.
 	whole func(s *sourceReader, all []readRow) ([]placed, error)
@@ -225,15 +224,8 @@ func asText(row *rows.Row, column string, v *rows.Value) (string, error) {
 	return text, nil
 }
 
-func object(row *rows.Row, v *rows.Value) error {
-	if v.Kind != rows.Object {
-		return row.Errorf("", "want an object with named columns, found %s", v.Kind)
-	}
-	return nil
-}
-
 func convertQA(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
-	if err := object(row, v); err != nil {
+	if err := row.Object(v); err != nil {
 		return nil, err
 	}
 	question, err := s.text(row, v, "question")
@@ -296,7 +288,7 @@ func (s *sourceReader) history(row *rows.Row, v *rows.Value) ([]Turn, error) {
 }
 
 func convertTwoExchanges(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
-	if err := object(row, v); err != nil {
+	if err := row.Object(v); err != nil {
 		return nil, err
 	}
 	var d Dialogue
@@ -314,7 +306,7 @@ func convertPairs(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, er
 	column := s.column("turns")
 	list := v
 	if column != "" {
-		if err := object(row, v); err != nil {
+		if err := row.Object(v); err != nil {
 			return nil, err
 		}
 		f, ok := v.Get(column)
@@ -342,7 +334,7 @@ func convertPairs(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, er
 }
 
 func convertSQuAD(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
-	if err := object(row, v); err != nil {
+	if err := row.Object(v); err != nil {
 		return nil, err
 	}
 	list, ok := v.Get("paragraphs")
@@ -398,7 +390,7 @@ func convertSQuAD(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, er
 }
 
 func convertChoices(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
-	if err := object(row, v); err != nil {
+	if err := row.Object(v); err != nil {
 		return nil, err
 	}
 	question, err := s.text(row, v, "question")
@@ -487,7 +479,7 @@ func loadExplanations(file string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := object(&row, &v); err != nil {
+	if err := row.Object(&v); err != nil {
 		return nil, err
 	}
 	out := make(map[string]string, len(v.Names))

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"leolm/dataset/shard"
 	"leolm/internal/durable"
 )
 
@@ -74,7 +75,7 @@ func (s *spill) add(ids []int32, roles []uint8, text string) (at int64, err erro
 }
 
 // read brings a sample back; buf is scratch memory that is handed around.
-func (s *spill) read(info *sampleInfo, out *Sample, buf []byte, withText bool) (text string, _ []byte, err error) {
+func (s *spill) read(info *sampleInfo, out *shard.Sample, buf []byte, withText bool) (text string, _ []byte, err error) {
 	n, width := int(info.tokens), 2
 	if s.wide {
 		width = 4

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"leolm/dataset/shard"
 )
 
 // cardRow is a row of the model card's table (docs/leolm.md#statistics-block).
@@ -126,7 +128,18 @@ func TestQuantilesAndBins(t *testing.T) {
 
 func TestReadStats(t *testing.T) {
 	prefix := filepath.Join(t.TempDir(), "x-train")
-	writeShards(t, prefix, 5000, testSet(4, 2, 9))
+	w, err := shard.NewWriter(prefix, shard.Record{Vocab: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{4, 2, 9} {
+		if err := w.Add(shard.Sample{IDs: make([]int32, n), Roles: make([]uint8, n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
 	got, err := ReadStats(prefix)
 	if err != nil || len(got) != 1 || got[0].Accepted != 3 || got[0].Tokens != 15 || got[0].Min != 2 || got[0].Max != 9 {
 		t.Errorf("foreign shards: %+v, %v", got, err)

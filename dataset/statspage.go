@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"leolm/dataset/shard"
 	"leolm/internal/bounded"
 	"leolm/internal/pynum"
 )
@@ -39,7 +40,7 @@ func ShardTokenizer(prefix string) (path string, vocab int) {
 // ReadStats reads the statistics of finished shards: from PREFIX_stats.json,
 // or, if another tool wrote the shards, from the lengths in their index.
 func ReadStats(prefix string) ([]*Stats, error) {
-	shards, err := OpenShards(prefix)
+	shards, err := shard.Open(prefix)
 	if err != nil {
 		return nil, err
 	}

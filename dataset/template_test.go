@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"leolm/chat"
+	"leolm/dataset/shard"
 	"leolm/tokenizer"
 )
 
@@ -38,7 +39,7 @@ func TestOwnTemplate(t *testing.T) {
 		if _, err := Prepare(context.Background(), m, out, PrepareOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		s, err := OpenShards(filepath.Join(out, "x-train"))
+		s, err := shard.Open(filepath.Join(out, "x-train"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"leolm/dataset/loader"
+	"leolm/dataset/shard"
 	"leolm/tokenizer"
 )
 
@@ -16,7 +18,7 @@ const toolTemplate = `{% for t in tools or [] %}#{{ t | tojson }}
 {% endfor %}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% for c in m.tool_calls or [] %}!{{ c.function.name }} {{ c.function.arguments | tojson }}{% endfor %}{{ "\n" }}{% endfor %}`
 
 // marked shows a sample: its text, with the role byte in brackets where it changes.
-func marked(tok *tokenizer.Tokenizer, s Sample) string {
+func marked(tok *tokenizer.Tokenizer, s shard.Sample) string {
 	var b strings.Builder
 	from := 0
 	for i := 1; i <= len(s.IDs); i++ {
@@ -44,7 +46,7 @@ func samplesOf(t *testing.T, mix, rows string, files map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shards, err := OpenShards(filepath.Join(dir, "x-train"))
+	shards, err := shard.Open(filepath.Join(dir, "x-train"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,8 +134,8 @@ func TestLossMarks(t *testing.T) {
 			t.Errorf("%s:\n got %q\nwant %q", name, got, tc.want)
 		}
 	}
-	all, assistant := AllLoss(), AssistantLoss()
-	roles, err := RoleLoss(map[string]float64{"assistant": 2, "user": 0.5})
+	all, assistant := loader.AllLoss(), loader.AssistantLoss()
+	roles, err := loader.RoleLoss(map[string]float64{"assistant": 2, "user": 0.5})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func convertTrees(s *sourceReader, all []readRow) ([]placed, error) {
 	var flat []*node
 	for i := range all {
 		row, v := all[i].row, &all[i].value
-		if err := object(row, v); err != nil {
+		if err := row.Object(v); err != nil {
 			return nil, err
 		}
 		if prompt, ok := v.Get("prompt"); ok && prompt.Kind == rows.Object {
@@ -197,7 +197,7 @@ func (s *sourceReader) idColumns(v *rows.Value) (id, parent string) {
 
 // tree reads a nested message.
 func (s *sourceReader) tree(row *rows.Row, v *rows.Value, order, depth int) (*node, error) {
-	if err := object(row, v); err != nil {
+	if err := row.Object(v); err != nil {
 		return nil, err
 	}
 	if depth > maxTreeDepth {

@@ -13,7 +13,7 @@ import (
 // convertTurns reads a row with a list of turns: OpenAI's messages, ShareGPT's
 // conversations with the columns that LLaMA-Factory knows beside them.
 func convertTurns(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, error) {
-	if err := object(row, v); err != nil {
+	if err := row.Object(v); err != nil {
 		return nil, err
 	}
 	column := s.column("turns")

@@ -384,7 +384,6 @@ func (e *Engine) Prefill(ctx context.Context, s *Session, ids []int32, progress 
 // same cache as in generation, so the numbers are those that generation sees.
 func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32, error) {
 	out := make([]float32, len(ids))
-	var prev []float32 // logits after the last token so far, when the session was not empty
 	if s.Len() > 0 && len(ids) > 0 {
 		last := s.ids[len(s.ids)-1]
 		s.Truncate(len(s.ids) - 1)
@@ -392,8 +391,7 @@ func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32,
 		if err != nil {
 			return nil, err
 		}
-		prev = lg
-		out[0] = LogProb(prev, ids[0])
+		out[0] = LogProb(lg, ids[0])
 	}
 	s.length = s.Len() + len(ids)
 	defer func() { s.length = 0 }()

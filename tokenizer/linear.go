@@ -47,43 +47,6 @@ type inst struct {
 // maxProgram bounds the instructions of an expression; counted repetitions are written out.
 const maxProgram = 20_000
 
-// charSet answers for single characters, each asked once.
-type charSet struct {
-	re    *regexp2.Regexp
-	ascii [utf8.RuneSelf]int8 // 0: not asked yet
-	other map[rune]bool
-}
-
-func newCharSet(expr, flags string) (*charSet, error) {
-	if flags != "" {
-		expr = "(?" + flags + ":" + expr + ")"
-	}
-	re, err := regexp2.Compile(`\A`+expr+`\z`, regexp2.None)
-	if err != nil {
-		return nil, err
-	}
-	return &charSet{re: re, other: map[rune]bool{}}, nil
-}
-
-func (s *charSet) has(r rune) bool {
-	if r >= 0 && r < utf8.RuneSelf && s.ascii[r] != 0 {
-		return s.ascii[r] > 0
-	}
-	if ok, known := s.other[r]; known {
-		return ok
-	}
-	ok, _ := s.re.MatchRunes([]rune{r}) // of one character: no time limit is set, none is needed
-	if r >= 0 && r < utf8.RuneSelf {
-		s.ascii[r] = -1
-		if ok {
-			s.ascii[r] = 1
-		}
-		return ok
-	}
-	s.other[r] = ok
-	return ok
-}
-
 // newLinear reads an expression in the syntax of regexp2, under the flags i, m and s. What it cannot bound is an error.
 func newLinear(expr, flags string) (*linear, error) {
 	p := &linearParser{src: []rune(expr)}
@@ -403,35 +366,13 @@ func (p *linearParser) class() (string, error) {
 // group reads what stands in round brackets.
 func (p *linearParser) group(l *linear, flags *string) error {
 	p.at++
-	close := func() error {
-		if !p.peek(")") {
-			return p.fail("a group without )")
-		}
-		p.at++
-		return nil
-	}
-	inside := func(flags string) error {
-		if err := p.alternatives(l, flags); err != nil {
-			return err
-		}
-		return close()
-	}
-	sub := func() (int, error) {
-		s := &linear{}
-		if err := p.alternatives(s, *flags); err != nil {
-			return 0, err
-		}
-		s.prog = append(s.prog, inst{op: opMatch})
-		l.subs = append(l.subs, s)
-		return len(l.subs) - 1, close()
-	}
 	if !p.peek("?") {
-		return inside(*flags)
+		return p.inside(l, *flags)
 	}
 	switch {
 	case p.peek("?:"):
 		p.at += 2
-		return inside(*flags)
+		return p.inside(l, *flags)
 	case p.peek("?=") || p.peek("?!") || p.peek("?>"):
 		i := inst{op: opAhead, not: p.src[p.at+1] == '!'}
 		if p.src[p.at+1] == '>' {
@@ -439,13 +380,13 @@ func (p *linearParser) group(l *linear, flags *string) error {
 		}
 		p.at += 2
 		var err error
-		i.y, err = sub()
+		i.y, err = p.sub(l, *flags)
 		l.prog = append(l.prog, i)
 		return err
 	case p.peek("?<=") || p.peek("?<!"):
 		not := p.src[p.at+2] == '!'
 		p.at += 3
-		n, err := sub()
+		n, err := p.sub(l, *flags)
 		if err != nil {
 			return err
 		}
@@ -471,9 +412,40 @@ func (p *linearParser) group(l *linear, flags *string) error {
 			return p.fail("balancing groups cannot be bounded")
 		}
 		p.at += end + 3
-		return inside(*flags)
+		return p.inside(l, *flags)
 	}
-	// Flags: of the rest of this group, or of a group of their own.
+	return p.flagGroup(l, flags)
+}
+
+// inside reads what a group holds, and its end.
+func (p *linearParser) inside(l *linear, flags string) error {
+	if err := p.alternatives(l, flags); err != nil {
+		return err
+	}
+	return p.closeGroup()
+}
+
+// sub reads what a group holds, and its end, into a program of its own and returns its number.
+func (p *linearParser) sub(l *linear, flags string) (int, error) {
+	s := &linear{}
+	if err := p.alternatives(s, flags); err != nil {
+		return 0, err
+	}
+	s.prog = append(s.prog, inst{op: opMatch})
+	l.subs = append(l.subs, s)
+	return len(l.subs) - 1, p.closeGroup()
+}
+
+func (p *linearParser) closeGroup() error {
+	if !p.peek(")") {
+		return p.fail("a group without )")
+	}
+	p.at++
+	return nil
+}
+
+// flagGroup reads flags: of the rest of this group, or of a group of their own.
+func (p *linearParser) flagGroup(l *linear, flags *string) error {
 	end := p.at + 1
 	for end < len(p.src) && strings.ContainsRune("imns-", p.src[end]) {
 		end++
@@ -484,7 +456,7 @@ func (p *linearParser) group(l *linear, flags *string) error {
 	next := withFlags(*flags, string(p.src[p.at+1:end]))
 	p.at = end + 1
 	if p.src[end] == ':' {
-		return inside(next)
+		return p.inside(l, next)
 	}
 	*flags = next
 	return nil
@@ -500,127 +472,4 @@ func withFlags(flags, change string) string {
 		}
 	}
 	return b.String()
-}
-
-// search is a search of one text.
-type search struct {
-	l     *linear
-	text  []rune
-	seen  []uint64 // a bit for each instruction at each place
-	width int      // words a place
-	stack []state
-	subs  []*search
-	// Of a sub-expression, whose places come in any order: the way under
-	// way, and the ends of the matches that are known to begin at a state.
-	inner bool
-	path  []state
-	ends  map[state]int
-}
-
-// state is a place in the program and in the text; depth is how long the path
-// was when it was put off.
-type state struct{ pc, at, depth int }
-
-func (l *linear) search(text []rune, inner bool) *search {
-	r := &search{l: l, text: text, width: (len(l.prog) + 63) / 64, inner: inner, ends: map[state]int{}}
-	r.seen = make([]uint64, r.width*(len(text)+1))
-	for _, s := range l.subs {
-		r.subs = append(r.subs, s.search(text, true))
-	}
-	return r
-}
-
-// match returns where the first match that begins at a place ends, or -1. Unless
-// the search is an inner one, the places must not go back from call to call.
-func (r *search) match(at int) int {
-	r.stack, r.path = append(r.stack[:0], state{0, at, 0}), r.path[:0]
-	for len(r.stack) > 0 {
-		s := r.stack[len(r.stack)-1]
-		r.stack = r.stack[:len(r.stack)-1]
-		r.path = r.path[:s.depth]
-		for ok := true; ok; {
-			if r.inner {
-				key := state{pc: s.pc, at: s.at}
-				if end, known := r.ends[key]; known {
-					return r.won(end)
-				}
-				r.path = append(r.path, key)
-			}
-			word, bit := &r.seen[s.at*r.width+s.pc/64], uint64(1)<<(s.pc%64)
-			if *word&bit != 0 {
-				break // it did not match from here before
-			}
-			*word |= bit
-			i := &r.l.prog[s.pc]
-			s.pc++
-			switch i.op {
-			case opMatch:
-				if !r.inner {
-					// The way that led here passed this place, and the next search begins at it.
-					clear(r.seen[s.at*r.width : (s.at+1)*r.width])
-				}
-				return r.won(s.at)
-			case opChar:
-				if ok = s.at < len(r.text) && i.set.has(r.text[s.at]); ok {
-					s.at++
-				}
-			case opSplit:
-				r.stack = append(r.stack, state{i.y, s.at, len(r.path)})
-				s.pc = i.x
-			case opJump:
-				s.pc = i.x
-			case opAssert:
-				ok = r.holds(i, s.at)
-			case opBehind:
-				ok = (s.at > 0 && i.set.has(r.text[s.at-1])) != i.not
-			case opAhead:
-				ok = (r.subs[i.y].match(s.at) >= 0) != i.not
-			case opAtomic:
-				end := r.subs[i.y].match(s.at)
-				if ok = end >= 0; ok {
-					s.at = end
-				}
-			}
-		}
-	}
-	return -1
-}
-
-// won notes that a match to end begins at each state of the path.
-func (r *search) won(end int) int {
-	for _, s := range r.path {
-		r.ends[s] = end
-	}
-	return end
-}
-
-func (r *search) holds(i *inst, at int) bool {
-	n := len(r.text)
-	switch i.kind {
-	case 'A', '^':
-		return at == 0
-	case 'z':
-		return at == n
-	case '$':
-		return at == n || at == n-1 && r.text[at] == '\n'
-	case 'm':
-		return at == 0 || r.text[at-1] == '\n'
-	case 'M':
-		return at == n || r.text[at] == '\n'
-	}
-	before := at > 0 && i.set.has(r.text[at-1])
-	after := at < n && i.set.has(r.text[at])
-	return (before != after) == (i.kind == 'b')
-}
-
-// all calls f with the matches from left to right, empty ones too.
-func (l *linear) all(text []rune, f func(start, end int)) {
-	r := l.search(text, false)
-	for at := 0; at <= len(text); {
-		end := r.match(at)
-		if end >= 0 {
-			f(at, end)
-		}
-		at = max(end, at+1)
-	}
 }

@@ -3,14 +3,15 @@ package train
 import (
 	"fmt"
 
-	"leolm/dataset"
+	"leolm/dataset/loader"
+	"leolm/dataset/shard"
 	"leolm/device"
 	"leolm/llama"
 )
 
 // feed is where batches come from.
 type feed struct {
-	batcher *dataset.Batcher
+	batcher *loader.Batcher
 	valid   []validSet
 	opened  []openedShards
 }
@@ -18,11 +19,11 @@ type feed struct {
 // openedShards are shards with the recipe's key that names them.
 type openedShards struct {
 	key string
-	*dataset.Shards
+	*shard.Shards
 }
 
 // each calls f for all shards.
-func (f *feed) each(fn func(key string, s *dataset.Shards) error) error {
+func (f *feed) each(fn func(key string, s *shard.Shards) error) error {
 	for _, o := range f.opened {
 		if err := fn(o.key, o.Shards); err != nil {
 			return err
@@ -32,7 +33,7 @@ func (f *feed) each(fn func(key string, s *dataset.Shards) error) error {
 }
 
 // template is the record of the first shards that say what wrote their dialogues; nil if none do.
-func (f *feed) template() *dataset.Record {
+func (f *feed) template() *shard.Record {
 	for _, o := range f.opened {
 		if r := o.Record(); r != nil && r.Template != "" {
 			return r
@@ -44,7 +45,7 @@ func (f *feed) template() *dataset.Record {
 // validSet is one named set that validation loss is measured on.
 type validSet struct {
 	name string
-	set  dataset.Set
+	set  shard.Set
 }
 
 func (f *feed) Close() {
@@ -53,8 +54,8 @@ func (f *feed) Close() {
 	}
 }
 
-func (f *feed) open(key string, d DataSet) (*dataset.Shards, error) {
-	s, err := dataset.OpenShards(d.Shards)
+func (f *feed) open(key string, d DataSet) (*shard.Shards, error) {
+	s, err := shard.Open(d.Shards)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
@@ -63,14 +64,14 @@ func (f *feed) open(key string, d DataSet) (*dataset.Shards, error) {
 }
 
 // lossWeights turns the recipe's loss into weights by role.
-func (c *DataConfig) lossWeights() (dataset.LossWeights, error) {
+func (c *DataConfig) lossWeights() (loader.LossWeights, error) {
 	switch c.Loss {
 	case "assistant":
-		return dataset.AssistantLoss(), nil
+		return loader.AssistantLoss(), nil
 	case "roles":
-		return dataset.RoleLoss(c.RoleWeights)
+		return loader.RoleLoss(c.RoleWeights)
 	}
-	return dataset.AllLoss(), nil
+	return loader.AllLoss(), nil
 }
 
 // holdOutSeed is the seed of scikit-learn's split in the original pipeline.
@@ -83,7 +84,7 @@ func openData(c *Config) (*feed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data.role_weights: %w", err)
 	}
-	var sets []dataset.Set
+	var sets []shard.Set
 	var weights []float64
 	fail := func(err error) (*feed, error) {
 		f.Close()
@@ -94,9 +95,9 @@ func openData(c *Config) (*feed, error) {
 		if err != nil {
 			return fail(err)
 		}
-		var set dataset.Set = s
+		var set shard.Set = s
 		if c.Data.HoldOut > 0 {
-			train, held, err := dataset.HoldOut(s, c.Data.HoldOut, holdOutSeed)
+			train, held, err := loader.HoldOut(s, c.Data.HoldOut, holdOutSeed)
 			if err != nil {
 				return fail(fmt.Errorf("data.train[%d]: %w", i, err))
 			}
@@ -115,15 +116,15 @@ func openData(c *Config) (*feed, error) {
 	if len(sets) == 0 {
 		return f, nil // objectives over answers bring their own
 	}
-	parts, err := dataset.Proportions(sets, weights)
+	parts, err := loader.Proportions(sets, weights)
 	if err != nil {
 		return fail(fmt.Errorf("data.train: %w", err))
 	}
-	blend, err := dataset.NewBlend(c.Seed, parts...)
+	blend, err := loader.NewBlend(c.Seed, parts...)
 	if err != nil {
 		return fail(fmt.Errorf("data.train: %w", err))
 	}
-	f.batcher, err = dataset.NewBatcher(blend, dataset.BatchOptions{
+	f.batcher, err = loader.NewBatcher(blend, loader.BatchOptions{
 		Length: c.Data.SequenceLength, Batch: c.Batch.Global, Pack: c.Data.Packing, GroupByLength: c.Data.GroupByLength, Loss: loss,
 	})
 	if err != nil {
@@ -149,7 +150,7 @@ type microBatch struct {
 }
 
 // fill makes a micro-batch of ws. With cross, a window is one sequence whatever documents it holds.
-func (r *microBatch) fill(ws []dataset.Window, cross bool) {
+func (r *microBatch) fill(ws []loader.Window, cross bool) {
 	b := &r.batch
 	b.IDs, b.Positions, b.Seqs = b.IDs[:0], b.Positions[:0], b.Seqs[:0]
 	r.targets, r.weights, r.ends, r.loss = r.targets[:0], r.weights[:0], r.ends[:0], 0

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"leolm/dataset"
+	"leolm/dataset/shard"
 	"leolm/device/cpu"
 	"leolm/tokenizer"
 	"leolm/train"
@@ -88,14 +88,14 @@ func writeData(dir, sentence string) (*tokenizer.Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := dataset.NewShardWriter(filepath.Join(dir, "data"), dataset.Record{Vocab: tok.Vocab(), Tokenizer: tok.Fingerprint()})
+	w, err := shard.NewWriter(filepath.Join(dir, "data"), shard.Record{Vocab: tok.Vocab(), Tokenizer: tok.Fingerprint()})
 	if err != nil {
 		return nil, err
 	}
 	defer w.Abort()
 	for range 8 {
 		ids := tok.AppendTokens([]int32{tok.BOS()}, sentence)
-		if err := w.Add(dataset.Sample{IDs: ids, Roles: make([]uint8, len(ids))}); err != nil {
+		if err := w.Add(shard.Sample{IDs: ids, Roles: make([]uint8, len(ids))}); err != nil {
 			return nil, err
 		}
 	}

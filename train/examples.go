@@ -9,7 +9,9 @@ import (
 
 	"leolm/chat"
 	"leolm/dataset"
+	"leolm/dataset/loader"
 	"leolm/dataset/rows"
+	"leolm/dataset/shard"
 	"leolm/grad"
 	"leolm/llama"
 )
@@ -66,10 +68,10 @@ func eachRow(r *rows.Reader, f func(*rows.Row) error) error {
 func (e *examples[T]) windows(int) int { return len(e.rows) }
 
 // position implements objective.
-func (e *examples[T]) position() (p dataset.Position) { return p }
+func (e *examples[T]) position() (p loader.Position) { return p }
 
 // seek implements objective.
-func (e *examples[T]) seek(dataset.Position) error { return nil }
+func (e *examples[T]) seek(loader.Position) error { return nil }
 
 // identities implements objective.
 func (e *examples[T]) identities(into map[string]string) { into[e.key] = e.hash }
@@ -85,16 +87,16 @@ func (e *examples[T]) next(t *Trainer, st *Step) []*T {
 	out := make([]*T, batch)
 	for i := range out {
 		at := first + i
-		out[i] = &e.rows[dataset.NewOrder(e.seed, at/n, n).At(at%n)]
+		out[i] = &e.rows[loader.NewOrder(e.seed, at/n, n).At(at%n)]
 	}
 	return out
 }
 
 // encodeAnswer encodes a prompt with its answer. Only the answer carries loss, not what the assistant said in the prompt.
-func (t *Trainer) encodeAnswer(row *rows.Row, v *rows.Value, prompt, answer []chat.Message) (dataset.Sample, error) {
+func (t *Trainer) encodeAnswer(row *rows.Row, v *rows.Value, prompt, answer []chat.Message) (shard.Sample, error) {
 	tools, err := dataset.ReadTools(row, v)
 	if err != nil {
-		return dataset.Sample{}, err
+		return shard.Sample{}, err
 	}
 	msgs := append(slices.Clone(prompt), answer...)
 	muted := make([]bool, len(msgs))
@@ -109,9 +111,9 @@ func (t *Trainer) encodeAnswer(row *rows.Row, v *rows.Value, prompt, answer []ch
 }
 
 // answerWindow cuts an encoded answer to the recipe's length; column is where the row has it.
-func (t *Trainer) answerWindow(row *rows.Row, column string, s dataset.Sample) (w dataset.Window, err error) {
-	loss, length := dataset.AssistantLoss(), t.cfg.Data.SequenceLength
-	w.Append(dataset.Ref{}, s, &loss, length)
+func (t *Trainer) answerWindow(row *rows.Row, column string, s shard.Sample) (w loader.Window, err error) {
+	loss, length := loader.AssistantLoss(), t.cfg.Data.SequenceLength
+	w.Append(loader.Ref{}, s, &loss, length)
 	if w.Loss() == 0 {
 		return w, row.Errorf(column, "no token of the answer fits into data.sequence_length %d", length)
 	}
@@ -207,7 +209,7 @@ func openReference(t *Trainer) (r reference, err error) {
 
 // fillPairs makes a micro-batch of pairs: window 2k is the chosen answer of pair k, 2k+1 the rejected one.
 func (t *Trainer) fillPairs(st *Step, pairs []*pair) {
-	ws := make([]dataset.Window, 0, 2*len(pairs))
+	ws := make([]loader.Window, 0, 2*len(pairs))
 	for _, p := range pairs {
 		ws = append(ws, p[0], p[1])
 	}
@@ -215,7 +217,7 @@ func (t *Trainer) fillPairs(st *Step, pairs []*pair) {
 }
 
 // fillAnswers makes a micro-batch of answers and counts them in st.
-func (t *Trainer) fillAnswers(st *Step, ws []dataset.Window) {
+func (t *Trainer) fillAnswers(st *Step, ws []loader.Window) {
 	t.micro.fill(ws, false)
 	st.Tokens += len(t.micro.targets)
 	st.LossTokens += t.micro.loss

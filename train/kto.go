@@ -8,7 +8,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"leolm/chat"
-	"leolm/dataset"
+	"leolm/dataset/loader"
 	"leolm/dataset/rows"
 )
 
@@ -23,7 +23,7 @@ type kto struct {
 
 // judged is an answer that is good or bad.
 type judged struct {
-	window dataset.Window
+	window loader.Window
 	good   bool
 }
 
@@ -57,7 +57,7 @@ func (o *kto) learn(t *Trainer, st *Step, answers []*judged) {
 	kl := o.divergence(t, answers)
 	for at := 0; at < len(answers); at += t.cfg.Batch.Micro {
 		part := answers[at:min(at+t.cfg.Batch.Micro, len(answers))]
-		ws := make([]dataset.Window, len(part))
+		ws := make([]loader.Window, len(part))
 		for i, a := range part {
 			ws[i] = a.window
 		}
@@ -81,7 +81,7 @@ func (o *kto) learn(t *Trainer, st *Step, answers []*judged) {
 func (o *kto) divergence(t *Trainer, answers []*judged) float64 {
 	var sum float64
 	for at := 0; at < len(answers); at += t.cfg.Batch.Micro {
-		var ws []dataset.Window
+		var ws []loader.Window
 		for i := at; i < min(at+t.cfg.Batch.Micro, len(answers)); i++ {
 			other := answers[(i+len(answers)-1)%len(answers)]
 			ws = append(ws, answers[i].answeredBy(other, t.cfg.Data.SequenceLength))
@@ -96,7 +96,7 @@ func (o *kto) divergence(t *Trainer, answers []*judged) float64 {
 }
 
 // answeredBy is the prompt of a with the answer of b, at most limit positions of it.
-func (a *judged) answeredBy(b *judged, limit int) (w dataset.Window) {
+func (a *judged) answeredBy(b *judged, limit int) (w loader.Window) {
 	from, other := a.start(), b.start()
 	w.IDs = append(append(w.IDs, a.window.IDs[:from+1]...), b.window.Targets[other:b.window.Len()-1]...)
 	w.Targets = append(append(w.Targets, a.window.Targets[:from]...), b.window.Targets[other:]...)

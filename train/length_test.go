@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"leolm/dataset"
+	"leolm/dataset/loader"
 	"leolm/tensor"
 )
 
@@ -52,7 +52,7 @@ func TestFractionalEpochs(t *testing.T) {
 		var sizes []int
 		var steps []Step
 		tr, err := New(cfg, newCPU(t, tensor.F32), Observer{
-			Batch: func(_ int, w []dataset.Window) { sizes = append(sizes, len(w)) },
+			Batch: func(_ int, w []loader.Window) { sizes = append(sizes, len(w)) },
 			Step:  func(s Step) { steps = append(steps, s) },
 		})
 		if err != nil {

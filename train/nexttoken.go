@@ -1,7 +1,7 @@
 package train
 
 import (
-	"leolm/dataset"
+	"leolm/dataset/loader"
 	"leolm/device"
 	"leolm/grad"
 	"leolm/llama"
@@ -9,7 +9,7 @@ import (
 
 // nextToken is the cross-entropy of the next token over shards: pretraining and fine-tuning.
 type nextToken struct {
-	batcher *dataset.Batcher
+	batcher *loader.Batcher
 	// head gives the loss of the micro-batch. It is called before the model runs.
 	head func(t *Trainer) lossHead
 }
@@ -32,10 +32,10 @@ func crossEntropy(t *Trainer) lossHead {
 func (o *nextToken) windows(epoch int) int { return o.batcher.WindowCount(epoch) }
 
 // position implements objective.
-func (o *nextToken) position() dataset.Position { return o.batcher.Position() }
+func (o *nextToken) position() loader.Position { return o.batcher.Position() }
 
 // seek implements objective.
-func (o *nextToken) seek(p dataset.Position) error { return o.batcher.Seek(p) }
+func (o *nextToken) seek(p loader.Position) error { return o.batcher.Seek(p) }
 
 // identities implements objective: the shards are the trainer's.
 func (o *nextToken) identities(map[string]string) {}
@@ -58,7 +58,7 @@ func (o *nextToken) accumulate(t *Trainer, st *Step) error {
 }
 
 // learn runs the windows of a step forward and backward.
-func (o *nextToken) learn(t *Trainer, st *Step, windows []dataset.Window) error {
+func (o *nextToken) learn(t *Trainer, st *Step, windows []loader.Window) error {
 	for i := range windows {
 		st.Tokens += windows[i].Len()
 		st.LossTokens += windows[i].Loss()

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"leolm/dataset"
+	"leolm/dataset/loader"
 	"leolm/llama"
 )
 
@@ -19,8 +19,8 @@ type objective interface {
 	accumulate(t *Trainer, st *Step) error
 	// position is where the examples of the next step begin, and seek goes there. Objectives whose examples follow from
 	// the number of the step have none.
-	position() dataset.Position
-	seek(p dataset.Position) error
+	position() loader.Position
+	seek(p loader.Position) error
 	// identities adds what the examples and the models beside the trained one are, by the recipe's keys.
 	identities(into map[string]string)
 	// beside are the models that are run but not trained.

@@ -15,7 +15,8 @@ import (
 
 	"leolm/catalog"
 	"leolm/checkpoint"
-	"leolm/dataset"
+	"leolm/dataset/loader"
+	"leolm/dataset/shard"
 	"leolm/llama"
 	"leolm/tensor"
 	"leolm/tokenizer"
@@ -50,14 +51,14 @@ func (r trlRun) other(t *testing.T, name string) *llama.Model {
 }
 
 // window is a prompt with its answer, of which alone the tokens count.
-func (r trlRun) window(prompt, answer string) dataset.Window {
+func (r trlRun) window(prompt, answer string) loader.Window {
 	var ids []int32
 	for _, name := range []string{prompt, answer} {
 		for _, v := range r.values[name] {
 			ids = append(ids, int32(v))
 		}
 	}
-	w := dataset.Window{IDs: ids[:len(ids)-1], Targets: ids[1:], Weights: make([]float32, len(ids)-1)}
+	w := loader.Window{IDs: ids[:len(ids)-1], Targets: ids[1:], Weights: make([]float32, len(ids)-1)}
 	for i := len(r.values[prompt]) - 1; i < w.Len(); i++ {
 		w.Weights[i] = 1
 	}
@@ -102,7 +103,7 @@ func TestObjectivesEqualTRL(t *testing.T) {
 			o := &distill{nextToken: &nextToken{}, teacher: r.other(t, "teacher"), vocab: r.t.sub.model.Vocab}
 			o.head = o.both
 			return func(st *Step) {
-				var ws []dataset.Window
+				var ws []loader.Window
 				for _, p := range r.pairs() {
 					ws = append(ws, p[0])
 				}
@@ -307,12 +308,12 @@ func TestTeachersThatDontFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	prefix := filepath.Join(t.TempDir(), "data")
-	w, err := dataset.NewShardWriter(prefix, dataset.Record{Vocab: tok.Vocab(), Tokenizer: tok.Fingerprint()})
+	w, err := shard.NewWriter(prefix, shard.Record{Vocab: tok.Vocab(), Tokenizer: tok.Fingerprint()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 20 {
-		if err := w.Add(dataset.Sample{IDs: tok.AppendTokens(nil, lines[0]), Roles: make([]uint8, len(tok.AppendTokens(nil, lines[0])))}); err != nil {
+		if err := w.Add(shard.Sample{IDs: tok.AppendTokens(nil, lines[0]), Roles: make([]uint8, len(tok.AppendTokens(nil, lines[0])))}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -402,13 +403,13 @@ func TestJudgedForms(t *testing.T) {
 
 // Answers that are given to other prompts keep to the sequence length and to what counts.
 func TestAnsweredBy(t *testing.T) {
-	a := &judged{window: dataset.Window{IDs: []int32{1, 2, 3, 10, 11}, Targets: []int32{2, 3, 10, 11, 12}, Weights: []float32{0, 0, 1, 1, 1}}}
-	b := &judged{window: dataset.Window{IDs: []int32{1, 20, 21}, Targets: []int32{20, 21, 22}, Weights: []float32{1, 1, 0.5}}}
+	a := &judged{window: loader.Window{IDs: []int32{1, 2, 3, 10, 11}, Targets: []int32{2, 3, 10, 11, 12}, Weights: []float32{0, 0, 1, 1, 1}}}
+	b := &judged{window: loader.Window{IDs: []int32{1, 20, 21}, Targets: []int32{20, 21, 22}, Weights: []float32{1, 1, 0.5}}}
 	w := a.answeredBy(b, 64)
-	if want := (dataset.Window{IDs: []int32{1, 2, 3, 20, 21}, Targets: []int32{2, 3, 20, 21, 22}, Weights: []float32{0, 0, 1, 1, 0.5}}); !reflect.DeepEqual(w, want) {
+	if want := (loader.Window{IDs: []int32{1, 2, 3, 20, 21}, Targets: []int32{2, 3, 20, 21, 22}, Weights: []float32{0, 0, 1, 1, 0.5}}); !reflect.DeepEqual(w, want) {
 		t.Errorf("got %+v, want %+v", w, want)
 	}
-	if w = b.answeredBy(a, 2); !reflect.DeepEqual(w, dataset.Window{IDs: []int32{1, 10}, Targets: []int32{10, 11}, Weights: []float32{1, 1}}) {
+	if w = b.answeredBy(a, 2); !reflect.DeepEqual(w, loader.Window{IDs: []int32{1, 10}, Targets: []int32{10, 11}, Weights: []float32{1, 1}}) {
 		t.Errorf("cut: got %+v", w)
 	}
 	if w = a.answeredBy(a, 64); !reflect.DeepEqual(w, a.window) {

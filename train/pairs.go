@@ -9,12 +9,12 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"leolm/chat"
-	"leolm/dataset"
+	"leolm/dataset/loader"
 	"leolm/dataset/rows"
 )
 
 // pair is a prompt with a better and a worse answer: [0] chosen, [1] rejected.
-type pair [2]dataset.Window
+type pair [2]loader.Window
 
 // readPairs reads rows with prompt, chosen and rejected.
 func readPairs(t *Trainer, key, path string) (examples[pair], error) {
@@ -99,7 +99,7 @@ func identityOf(pairs []pair) string {
 	return hashText(h)
 }
 
-func hashWindow(h hash.Hash, w *dataset.Window) {
+func hashWindow(h hash.Hash, w *loader.Window) {
 	binary.Write(h, binary.LittleEndian, []int64{int64(len(w.IDs))})
 	binary.Write(h, binary.LittleEndian, w.IDs)
 	binary.Write(h, binary.LittleEndian, w.Targets)

@@ -7,7 +7,8 @@ import (
 	"testing"
 
 	"leolm/checkpoint"
-	"leolm/dataset"
+	"leolm/dataset/loader"
+	"leolm/dataset/shard"
 	"leolm/grad"
 	"leolm/tensor"
 )
@@ -25,7 +26,7 @@ func grown(t *testing.T, tied bool) (cfg, base *Config) {
 	c.Output += "-grown"
 	c.Model = ModelConfig{Base: filepath.Join(base.Output, "model"), VocabSize: grownRows, Train: []string{newRows}}
 	shards := filepath.Join(t.TempDir(), "new")
-	w, err := dataset.NewShardWriter(shards, dataset.Record{Vocab: grownRows})
+	w, err := shard.NewWriter(shards, shard.Record{Vocab: grownRows})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func grown(t *testing.T, tied bool) (cfg, base *Config) {
 			}
 			ids = append(ids, id)
 		}
-		if err := w.Add(dataset.Sample{IDs: ids, Roles: make([]uint8, len(ids))}); err != nil {
+		if err := w.Add(shard.Sample{IDs: ids, Roles: make([]uint8, len(ids))}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,7 +132,7 @@ func TestGradientOfNewRowsIsTheFullOne(t *testing.T) {
 				}
 				defer s.Close()
 				r := microBatch{}
-				r.fill([]dataset.Window{{IDs: []int32{5, 361, 8, 383, 361, 40, 370}, Targets: []int32{361, 8, 383, 361, 40, 370, 372}, Weights: []float32{1, 1, 1, 0, 1, 1, 1}}}, true)
+				r.fill([]loader.Window{{IDs: []int32{5, 361, 8, 383, 361, 40, 370}, Targets: []int32{361, 8, 383, 361, 40, 370, 372}, Weights: []float32{1, 1, 1, 0, 1, 1, 1}}}, true)
 				tape := grad.New(dev, false)
 				h := s.model.Forward(tape, &r.batch)
 				tape.LinearCrossEntropy(h, s.model.Head, r.targets, r.weights, s.model.Vocab)

@@ -9,7 +9,8 @@ import (
 	"os"
 	"time"
 
-	"leolm/dataset"
+	"leolm/dataset/loader"
+	"leolm/dataset/shard"
 	"leolm/device"
 	"leolm/internal/durable"
 	"leolm/tensor"
@@ -52,7 +53,7 @@ type Sample struct {
 type Observer struct {
 	Start func(Plan)
 	// Batch sees the windows of a step before it is taken; they change with the next one. Only of shards.
-	Batch func(step int, windows []dataset.Window)
+	Batch func(step int, windows []loader.Window)
 	Step  func(Step)
 	Eval  func(Eval)
 	Note  func(format string, args ...any)
@@ -340,11 +341,11 @@ func (t *Trainer) Plan() Plan { return t.plan }
 func (t *Trainer) Step() int { return t.opt.Step }
 
 // windowsOf cuts a validation set into windows.
-func windowsOf(set dataset.Set, length, i int, loss *dataset.LossWeights) []dataset.Window {
-	var w dataset.Window
-	w.Append(dataset.Ref{Index: i}, set.Sample(i), loss, length)
+func windowsOf(set shard.Set, length, i int, loss *loader.LossWeights) []loader.Window {
+	var w loader.Window
+	w.Append(loader.Ref{Index: i}, set.Sample(i), loss, length)
 	if w.Len() == 0 {
 		return nil
 	}
-	return []dataset.Window{w}
+	return []loader.Window{w}
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"leolm/checkpoint"
-	"leolm/dataset"
+	"leolm/dataset/shard"
 	"leolm/tensor"
 	"leolm/tokenizer"
 )
@@ -54,7 +54,7 @@ func workshop(t *testing.T) *Config {
 		t.Fatal(err)
 	}
 	shards := filepath.Join(dir, "data")
-	w, err := dataset.NewShardWriter(shards, dataset.Record{Vocab: tok.Vocab(), Tokenizer: tok.Fingerprint()})
+	w, err := shard.NewWriter(shards, shard.Record{Vocab: tok.Vocab(), Tokenizer: tok.Fingerprint()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func workshop(t *testing.T) *Config {
 				roles[j] = 2 // assistant
 			}
 		}
-		if err := w.Add(dataset.Sample{IDs: ids, Roles: roles}); err != nil {
+		if err := w.Add(shard.Sample{IDs: ids, Roles: roles}); err != nil {
 			t.Fatal(err)
 		}
 	}

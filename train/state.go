@@ -22,7 +22,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"leolm/checkpoint"
-	"leolm/dataset"
+	"leolm/dataset/loader"
 	"leolm/device"
 	"leolm/internal/bounded"
 	"leolm/internal/durable"
@@ -53,7 +53,7 @@ type state struct {
 	Step      int               `json:"step"`
 	Total     int               `json:"total"`
 	Seen      int64             `json:"tokens_seen"`
-	Position  dataset.Position  `json:"data_position"`
+	Position  loader.Position   `json:"data_position"`
 	Loss      *float64          `json:"loss,omitempty"` // of the last step
 	Mean      float64           `json:"loss_mean"`
 	Best      *float64          `json:"best_valid_loss"`

@@ -9,7 +9,7 @@ import (
 	"leolm/catalog"
 	"leolm/chat"
 	"leolm/checkpoint"
-	"leolm/dataset"
+	"leolm/dataset/shard"
 	"leolm/tokenizer"
 )
 
@@ -140,7 +140,7 @@ func (v *vocabulary) chooseTemplate(c *Config, base *catalog.Model, data *feed) 
 
 // forChat is the template that a model trained on dialogues of r is talked to with: r's own, or for LeoLM's training
 // data, which has no prompt for an answer, the one of its model card, which writes the same.
-func forChat(r *dataset.Record, tok *tokenizer.Tokenizer) (*chat.Template, error) {
+func forChat(r *shard.Record, tok *tokenizer.Tokenizer) (*chat.Template, error) {
 	if r.TemplateName == "training" {
 		return chat.Default(), nil
 	}
@@ -171,7 +171,7 @@ func (v *vocabulary) grow(name string, data *feed) error {
 	if len(added) > 0 && v.write && v.template.ChatML() {
 		use()
 	}
-	return data.each(func(key string, s *dataset.Shards) error {
+	return data.each(func(key string, s *shard.Shards) error {
 		r := s.Record()
 		switch {
 		case r == nil:
@@ -190,7 +190,7 @@ func (v *vocabulary) grow(name string, data *feed) error {
 }
 
 // adopt takes the tokenizer of shards that extends the model's.
-func (v *vocabulary) adopt(key string, r *dataset.Record, known map[string]bool) error {
+func (v *vocabulary) adopt(key string, r *shard.Record, known map[string]bool) error {
 	if r.TokenizerDir == "" {
 		return v.otherTokenizer(key, r, "")
 	}
@@ -224,7 +224,7 @@ func (v *vocabulary) adopt(key string, r *dataset.Record, known map[string]bool)
 	return nil
 }
 
-func (v *vocabulary) otherTokenizer(key string, r *dataset.Record, why string) error {
+func (v *vocabulary) otherTokenizer(key string, r *shard.Record, why string) error {
 	what := fmt.Sprintf("the shards were made with another tokenizer (%d ids, fingerprint %s) than the model's (%d ids, %s)", r.Vocab, r.Tokenizer, v.tok.Vocab(), v.tok.Fingerprint())
 	if why != "" {
 		what += ": " + why
@@ -235,7 +235,7 @@ func (v *vocabulary) otherTokenizer(key string, r *dataset.Record, why string) e
 // fitsData compares the template with those that wrote the shards.
 func (v *vocabulary) fitsData(data *feed) error {
 	said := map[string]bool{}
-	return data.each(func(key string, s *dataset.Shards) error {
+	return data.each(func(key string, s *shard.Shards) error {
 		r := s.Record()
 		switch {
 		case r == nil:
@@ -345,7 +345,7 @@ func (v *vocabulary) with() string {
 func roundUp(n, multiple int) int { return (n + multiple - 1) / multiple * multiple }
 
 // fitsRows checks the largest id of shards.
-func (v *vocabulary) fitsRows(key string, s *dataset.Shards) error {
+func (v *vocabulary) fitsRows(key string, s *shard.Shards) error {
 	if r := s.Record(); r != nil && r.Vocab <= v.rows {
 		return nil
 	}

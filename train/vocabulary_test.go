@@ -11,7 +11,7 @@ import (
 
 	"leolm/chat"
 	"leolm/checkpoint"
-	"leolm/dataset"
+	"leolm/dataset/shard"
 	"leolm/tensor"
 	"leolm/tokenizer"
 )
@@ -31,7 +31,7 @@ func dialogues(t *testing.T, files checkpoint.TokenizerFiles, template string) s
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := dataset.NewShardWriter(prefix, dataset.Record{Tokenizer: tok.Fingerprint(), TokenizerDir: "chat-tokenizer", Vocab: tok.Vocab(), Template: tmpl.Source(), TemplateName: template})
+	w, err := shard.NewWriter(prefix, shard.Record{Tokenizer: tok.Fingerprint(), TokenizerDir: "chat-tokenizer", Vocab: tok.Vocab(), Template: tmpl.Source(), TemplateName: template})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func dialogues(t *testing.T, files checkpoint.TokenizerFiles, template string) s
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := dataset.Sample{IDs: ids}
+	s := shard.Sample{IDs: ids}
 	for _, r := range roles {
 		s.Roles = append(s.Roles, uint8(r))
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"leolm/dataset"
+	"leolm/dataset/loader"
+	"leolm/dataset/shard"
 )
 
 func newDataInspectCmd() *cobra.Command {
@@ -25,7 +27,7 @@ which of them carry loss: in colour on a terminal, else between ⟦ and ⟧. Wit
   leo data inspect out/shared-train --pack --length 2048`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			shards, err := dataset.OpenShards(args[0])
+			shards, err := shard.Open(args[0])
 			if err != nil {
 				return err
 			}
@@ -33,11 +35,11 @@ which of them carry loss: in colour on a terminal, else between ⟦ and ⟧. Wit
 			if sample < 0 || sample >= shards.Len() {
 				return usageError{fmt.Errorf("--sample %d: %s has samples 0 to %d", sample, args[0], shards.Len()-1)}
 			}
-			weights := dataset.AssistantLoss()
+			weights := loader.AssistantLoss()
 			switch loss {
 			case "assistant":
 			case "all":
-				weights = dataset.AllLoss()
+				weights = loader.AllLoss()
 			default:
 				return usageError{fmt.Errorf("--loss %s: want assistant or all", loss)}
 			}
@@ -67,11 +69,11 @@ which of them carry loss: in colour on a terminal, else between ⟦ and ⟧. Wit
 			if length == 0 {
 				return usageError{fmt.Errorf("--pack needs --length, the positions of a window")}
 			}
-			blend, err := dataset.NewBlend(seed, dataset.Part{Set: shards, Weight: 1})
+			blend, err := loader.NewBlend(seed, loader.Part{Set: shards, Weight: 1})
 			if err != nil {
 				return err
 			}
-			batcher, err := dataset.NewBatcher(blend, dataset.BatchOptions{Length: length, Batch: batch, Pack: true, Loss: weights})
+			batcher, err := loader.NewBatcher(blend, loader.BatchOptions{Length: length, Batch: batch, Pack: true, Loss: weights})
 			if err != nil {
 				return err
 			}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"leolm/dataset"
+	"leolm/dataset/translate"
 	"leolm/internal/bounded"
 )
 
@@ -47,14 +47,14 @@ asked for again; what still fails is listed in OUT.jsonl.problems.jsonl.`,
 				}
 			}
 			var last time.Time
-			t := &dataset.Translation{
+			t := &translate.Translation{
 				Input: args[0], Output: out, Fields: fields, Suffix: suffix, System: string(system), Prompt: string(prompt), Limit: limit,
-				Endpoint:    dataset.Endpoint{URL: baseURL, Key: os.Getenv(keyEnv), Model: model},
+				Endpoint:    translate.Endpoint{URL: baseURL, Key: os.Getenv(keyEnv), Model: model},
 				Temperature: &temperature,
 				MaxTokens:   maxTokens,
 				Concurrency: concurrency,
 				Tries:       tries,
-				Price:       dataset.Price{Prompt: priceIn, Completion: priceOut},
+				Price:       translate.Price{Prompt: priceIn, Completion: priceOut},
 				Budget:      budget,
 				Done: func(finished, total int) {
 					if quiet || time.Since(last) < 5*time.Second && finished < total {

@@ -3,6 +3,8 @@ package corpus
 import (
 	"context"
 	"fmt"
+
+	"leolm/dataset/shard"
 )
 
 // PackStats is what one output shard holds.
@@ -21,113 +23,37 @@ type PackStats struct {
 // windows don't depend on how many shards there are; the last window of a shard
 // takes its missing tokens from the shards after it.
 func (r *runner) pack(ctx context.Context, task int) (result, error) {
-	p := r.plan
-	toks, err := stats[TokenStats](r, StageTokenise)
+	p := &packTask{r: r, task: task}
+	if err := p.open(); err != nil {
+		return result{}, err
+	}
+	defer p.close()
+	own, err := p.documents(ctx, task, true)
 	if err != nil {
 		return result{}, err
 	}
-	first, last, name := 0, p.Train, "train"
-	if task >= p.Train {
-		first, last, name = p.Train, p.Train+p.Val, "val"
-	}
-	var before, total int64
-	for i := range toks {
-		if toks[i].Width != toks[0].Width || toks[i].Vocab != toks[0].Vocab {
-			return result{}, fmt.Errorf("tokenise tasks 0 and %d used different vocabularies (%d and %d ids)", i, toks[0].Vocab, toks[i].Vocab)
-		}
-		for s := first; s < last; s++ {
-			total += toks[i].Shards[s]
-			if s < task {
-				before += toks[i].Shards[s]
-			}
-		}
-	}
-	width := toks[0].Width
-
-	var files []*tokensFile
-	defer func() {
-		for _, f := range files {
-			f.f.Close()
-		}
-	}()
-	for i := range toks {
-		f, err := openTokens(r.path("work/tokens", fmt.Sprintf("%05d", i)))
-		if err != nil {
-			return result{}, err
-		}
-		files = append(files, f)
-	}
-	shard := func(s int, load bool) ([]entry, error) {
-		var es []entry
-		var err error
-		for _, f := range files {
-			if es, err = f.entries(es, s, width, load); err != nil {
-				return nil, err
-			}
-		}
-		sortEntries(es)
-		return es, ctx.Err()
-	}
-
-	st := PackStats{Split: name, File: fmt.Sprintf("%s-%05d-of-%05d", name, task-first, last-first)}
-	own, err := shard(task, true)
-	if err != nil {
-		return result{}, err
-	}
-	w, err := CreateShard(r.path("out", st.File), width)
+	st := PackStats{Split: p.split, File: fmt.Sprintf("%s-%05d-of-%05d", p.split, task-p.first, p.last-p.first)}
+	w, err := shard.NewTextWriter(r.path("out", st.File), p.width)
 	if err != nil {
 		return result{}, err
 	}
 	defer w.Abort()
-
-	window := int64(p.Recipe.Pack.Window)
+	window := int64(r.plan.Recipe.Pack.Window)
 	if window == 0 {
-		for i := range own {
-			ids, err := own[i].read(width)
-			if err != nil {
-				return result{}, err
-			}
-			if err := w.Add(ids, []uint32{0}); err != nil {
-				return result{}, err
-			}
-		}
+		err = p.whole(own, w)
 	} else {
-		c := cutter{w: w, window: window, width: int64(width), total: total, pos: before, next: (before + window - 1) / window * window}
-		for i := range own {
-			ids, err := own[i].read(width)
-			if err != nil {
-				return result{}, err
-			}
-			if err := c.add(ids); err != nil {
-				return result{}, err
-			}
-		}
-		c.closing = true
-		for s := task + 1; s < last && c.open(); s++ {
-			es, err := shard(s, false)
-			if err != nil {
-				return result{}, err
-			}
-			for i := 0; i < len(es) && c.open(); i++ {
-				ids, err := es[i].read(width)
-				if err != nil {
-					return result{}, err
-				}
-				if err := c.add(ids); err != nil {
-					return result{}, err
-				}
-			}
-		}
-		if err := c.finish(); err != nil {
-			return result{}, err
-		}
-		if n := int64(w.last); w.samples > 0 && n != window+1 {
-			st.Short = n
-		}
+		err = p.windows(ctx, own, window, w)
 	}
-	st.Samples, st.IDs, st.Starts = w.samples, w.ids, w.starts
+	if err != nil {
+		return result{}, err
+	}
+	wrote := w.Stats()
+	st.Samples, st.IDs, st.Starts = wrote.Samples, wrote.IDs, wrote.Starts
+	if n := wrote.Last; window > 0 && n > 0 && n != window+1 {
+		st.Short = n
+	}
 	res := result{stats: &st}
-	if w.samples > 0 {
+	if st.Samples > 0 {
 		if st.SHA256, err = w.Commit(); err != nil {
 			return result{}, err
 		}
@@ -139,72 +65,110 @@ func (r *runner) pack(ctx context.Context, task int) (result, error) {
 	return res, nil
 }
 
-// cutter cuts a stream of documents, from a position in a larger stream, into
-// windows of window+1 ids at multiples of window.
-type cutter struct {
-	w             *ShardWriter
-	window, width int64
-	total         int64 // tokens of the whole stream
-	pos           int64 // of the next token to come
-	next          int64 // where the next window to write begins
-	buf           []byte
-	starts        []uint32
-	closing       bool // own documents are over: write no window that begins later
+// packTask is the stage pack of one output shard.
+type packTask struct {
+	r           *runner
+	task        int
+	split       string // train or val
+	first, last int    // shards of the split: [first, last)
+	before      int64  // tokens of the split in shards before this one
+	total       int64  // tokens of the split
+	width       int    // bytes of an id
+	files       []*tokensFile
 }
 
-// open tells whether a window was begun and not finished.
-func (c *cutter) open() bool { return len(c.buf) > 0 }
-
-// add takes one document.
-func (c *cutter) add(ids []byte) error {
-	start := true
-	for len(ids) > 0 {
-		n := int64(len(ids)) / c.width
-		if c.pos < c.next { // belongs to a window of the shard before
-			skip := min(n, c.next-c.pos)
-			c.pos += skip
-			ids = ids[skip*c.width:]
-			start = false
-			continue
+// open counts the tokens of the split and opens the files that hold them. After an error nothing is open.
+func (p *packTask) open() error {
+	plan := p.r.plan
+	toks, err := stats[TokenStats](p.r, StageTokenize)
+	if err != nil {
+		return err
+	}
+	p.first, p.last, p.split = 0, plan.Train, "train"
+	if p.task >= plan.Train {
+		p.first, p.last, p.split = plan.Train, plan.Train+plan.Val, "val"
+	}
+	for i := range toks {
+		if toks[i].Width != toks[0].Width || toks[i].Vocab != toks[0].Vocab {
+			return fmt.Errorf("tokenise tasks 0 and %d used different vocabularies (%d and %d ids)", i, toks[0].Vocab, toks[i].Vocab)
 		}
-		if c.closing && !c.open() {
-			return nil
+		for s := p.first; s < p.last; s++ {
+			p.total += toks[i].Shards[s]
+			if s < p.task {
+				p.before += toks[i].Shards[s]
+			}
 		}
-		if start {
-			c.starts = append(c.starts, uint32(c.pos-c.next))
-			start = false
-		}
-		take := min(n, c.next+c.window+1-c.pos)
-		c.buf = append(c.buf, ids[:take*c.width]...)
-		c.pos += take
-		ids = ids[take*c.width:]
-		if c.pos < c.next+c.window+1 {
-			return nil
-		}
-		if err := c.w.Add(c.buf, c.starts); err != nil {
+	}
+	p.width = toks[0].Width
+	for i := range toks {
+		f, err := openTokens(p.r.path("work/tokens", fmt.Sprintf("%05d", i)))
+		if err != nil {
+			p.close()
 			return err
 		}
-		// The last id opens the next window; so does a document that begins there.
-		shared := len(c.starts) > 0 && int64(c.starts[len(c.starts)-1]) == c.window
-		c.next += c.window
-		c.starts = c.starts[:0]
-		if c.closing {
-			c.buf = c.buf[:0]
-			return nil
+		p.files = append(p.files, f)
+	}
+	return nil
+}
+
+func (p *packTask) close() {
+	for _, f := range p.files {
+		f.f.Close()
+	}
+}
+
+// documents lists the documents of a shard in the order of the stream; with their ids if load.
+func (p *packTask) documents(ctx context.Context, s int, load bool) (es []entry, err error) {
+	for _, f := range p.files {
+		if es, err = f.entries(es, s, p.width, load); err != nil {
+			return nil, err
 		}
-		c.buf = append(c.buf[:0], c.buf[c.window*c.width:]...)
-		if shared {
-			c.starts = append(c.starts, 0)
+	}
+	sortEntries(es)
+	return es, ctx.Err()
+}
+
+// whole writes each document as a sample of its own.
+func (p *packTask) whole(own []entry, w *shard.TextWriter) error {
+	for i := range own {
+		ids, err := own[i].read(p.width)
+		if err != nil {
+			return err
+		}
+		if err := w.Add(ids, []uint32{0}); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// finish writes the shorter window at the end of the stream. One id alone has
-// nothing to predict and was the target of the window before.
-func (c *cutter) finish() error {
-	if !c.open() || c.pos != c.total || int64(len(c.buf)) < 2*c.width {
-		return nil
+// windows writes the windows that begin in the shard's own documents.
+func (p *packTask) windows(ctx context.Context, own []entry, window int64, w *shard.TextWriter) error {
+	c := cutter{write: w.Add, window: window, width: int64(p.width), total: p.total, pos: p.before, next: (p.before + window - 1) / window * window}
+	for i := range own {
+		ids, err := own[i].read(p.width)
+		if err != nil {
+			return err
+		}
+		if err := c.add(ids); err != nil {
+			return err
+		}
 	}
-	return c.w.Add(c.buf, c.starts)
+	c.closing = true
+	for s := p.task + 1; s < p.last && c.open(); s++ {
+		es, err := p.documents(ctx, s, false)
+		if err != nil {
+			return err
+		}
+		for i := 0; i < len(es) && c.open(); i++ {
+			ids, err := es[i].read(p.width)
+			if err != nil {
+				return err
+			}
+			if err := c.add(ids); err != nil {
+				return err
+			}
+		}
+	}
+	return c.finish()
 }

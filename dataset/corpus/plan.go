@@ -28,7 +28,7 @@ const (
 	StagePrep     = "prep"
 	StageBuckets  = "buckets"
 	StageCluster  = "cluster"
-	StageTokenise = "tokenise"
+	StageTokenize = "tokenise" // as plans and markers on disk have it
 	StagePack     = "pack"
 	StageReport   = "report"
 )
@@ -211,7 +211,7 @@ func (p *Plan) layOut() {
 	for _, f := range p.Tokenizer {
 		tok = append(tok, filepath.Base(f.Path), f.identity())
 	}
-	add(StageTokenise, len(p.Inputs), tok, r.Seed, r.Pack.BOS, r.Pack.EOS, r.Validation, p.Train, p.Val)
+	add(StageTokenize, len(p.Inputs), tok, r.Seed, r.Pack.BOS, r.Pack.EOS, r.Validation, p.Train, p.Val)
 	add(StagePack, p.Train+p.Val, r.Pack.Window)
 	add(StageReport, 1, r.Name)
 	p.ID = p.Stages[len(p.Stages)-1].Keys[0]

@@ -50,25 +50,54 @@ type InputReport struct {
 // report adds up the stats of all tasks into DIR/report.json and the list of
 // shards into DIR/out/manifest.json.
 func (r *runner) report(ctx context.Context, _ int) (result, error) {
+	rep, err := r.addUp()
+	if err != nil {
+		return result{}, err
+	}
+	b, err := json.MarshalIndent(rep, "", "  ")
+	if err != nil {
+		return result{}, err
+	}
+	if err := durable.WriteFile(r.path("report.json"), append(b, '\n')); err != nil {
+		return result{}, err
+	}
+	m, err := r.manifest(rep)
+	if err != nil {
+		return result{}, err
+	}
+	if b, err = json.MarshalIndent(m, "", "  "); err != nil {
+		return result{}, err
+	}
+	if err := durable.WriteFile(r.path("out", "manifest.json"), append(b, '\n')); err != nil {
+		return result{}, err
+	}
+	if err := r.removeStrays(m); err != nil {
+		return result{}, err
+	}
+	return result{files: []string{"report.json", "out/manifest.json"}, stats: struct{}{}, note: fmt.Sprintf("%d samples, %d tokens", rep.Samples, rep.Total.Train.Tokens)}, nil
+}
+
+// addUp makes the report of the stats of all tasks, and checks that they agree.
+func (r *runner) addUp() (*Report, error) {
 	p := r.plan
 	prep, err := stats[PrepStats](r, StagePrep)
 	if err != nil {
-		return result{}, err
+		return nil, err
 	}
-	toks, err := stats[TokenStats](r, StageTokenise)
+	toks, err := stats[TokenStats](r, StageTokenize)
 	if err != nil {
-		return result{}, err
+		return nil, err
 	}
 	packs, err := stats[PackStats](r, StagePack)
 	if err != nil {
-		return result{}, err
+		return nil, err
 	}
-	rep := Report{Name: p.Recipe.Name, Plan: p.ID, Window: p.Recipe.Pack.Window, Seed: p.Recipe.Seed, Tokenizer: p.Tokenizer[0].SHA256,
+	rep := &Report{Name: p.Recipe.Name, Plan: p.ID, Window: p.Recipe.Pack.Window, Seed: p.Recipe.Seed, Tokenizer: p.Tokenizer[0].SHA256,
 		Vocab: toks[0].Vocab, Width: toks[0].Width, BOS: toks[0].BOS, EOS: toks[0].EOS}
 	if p.Recipe.bands() > 0 {
 		d, err := stats[DedupStats](r, StageCluster)
 		if err != nil {
-			return result{}, err
+			return nil, err
 		}
 		rep.Dedup = &d[0]
 	}
@@ -76,52 +105,48 @@ func (r *runner) report(ctx context.Context, _ int) (result, error) {
 		rep.Inputs = append(rep.Inputs, InputReport{Name: in.Name})
 	}
 	rep.Total.Name = "total"
-	var starts, train int64
 	for i := range p.Inputs {
-		for _, to := range []*InputReport{&rep.Inputs[p.Inputs[i].Input], &rep.Total} {
-			to.plus(&prep[i])
-			to.Train.plus(toks[i].Train.Count)
-			to.Train.Tokens += toks[i].Train.Tokens
-			to.Val.plus(toks[i].Val.Count)
-			to.Val.Tokens += toks[i].Val.Tokens
-			to.Copy.plus(Count{prep[i].Kept.Docs - toks[i].Train.Docs - toks[i].Val.Docs, prep[i].Kept.Bytes - toks[i].Train.Bytes - toks[i].Val.Bytes})
-		}
 		in := &rep.Inputs[p.Inputs[i].Input]
+		in.count(&prep[i], &toks[i])
+		rep.Total.count(&prep[i], &toks[i])
 		in.Dups = append(in.Dups, toks[i].Copies[:min(len(toks[i].Copies), max(0, maxCopies-len(in.Dups)))]...)
 		rep.Longest = max(rep.Longest, toks[i].Longest)
 	}
 	rep.Total.Examples = nil
 	for _, s := range packs {
-		starts += s.Starts
 		if s.Samples == 0 {
 			continue
 		}
 		rep.Shards = append(rep.Shards, s)
 		if s.Split == "train" {
 			rep.Samples += s.Samples
-			train += s.IDs
 		} else {
 			rep.ValSample += s.Samples
 		}
 	}
-	if err := p.verify(&rep, packs); err != nil {
-		return result{}, err
-	}
-	b, err := json.MarshalIndent(&rep, "", "  ")
-	if err != nil {
-		return result{}, err
-	}
-	if err := durable.WriteFile(r.path("report.json"), append(b, '\n')); err != nil {
-		return result{}, err
-	}
-	m := Manifest{Plan: p.ID, Seed: p.Recipe.Seed, Window: rep.Window, Vocab: rep.Vocab, BOS: rep.BOS, EOS: rep.EOS, TokenizerSHA256: rep.Tokenizer}
+	return rep, p.verify(rep, packs)
+}
+
+// count adds what became of one input file.
+func (in *InputReport) count(prep *PrepStats, toks *TokenStats) {
+	in.plus(prep)
+	in.Train.plus(toks.Train.Count)
+	in.Train.Tokens += toks.Train.Tokens
+	in.Val.plus(toks.Val.Count)
+	in.Val.Tokens += toks.Val.Tokens
+	in.Copy.plus(Count{prep.Kept.Docs - toks.Train.Docs - toks.Val.Docs, prep.Kept.Bytes - toks.Train.Bytes - toks.Val.Bytes})
+}
+
+// manifest lists the shards, and writes their tokenizer beside them.
+func (r *runner) manifest(rep *Report) (*Manifest, error) {
+	m := &Manifest{Plan: r.plan.ID, Seed: r.plan.Recipe.Seed, Window: rep.Window, Vocab: rep.Vocab, BOS: rep.BOS, EOS: rep.EOS, TokenizerSHA256: rep.Tokenizer}
 	tok, err := r.openTokenizer()
 	if err != nil {
-		return result{}, err
+		return nil, err
 	}
 	if m.Tokenizer = tok.Fingerprint; tok.Files != nil {
 		if err := tok.Files.Write(r.path("out", "tokenizer")); err != nil {
-			return result{}, err
+			return nil, err
 		}
 	}
 	for _, s := range rep.Shards {
@@ -132,16 +157,7 @@ func (r *runner) report(ctx context.Context, _ int) (result, error) {
 			m.Val = append(m.Val, e)
 		}
 	}
-	if b, err = json.MarshalIndent(&m, "", "  "); err != nil {
-		return result{}, err
-	}
-	if err := durable.WriteFile(r.path("out", "manifest.json"), append(b, '\n')); err != nil {
-		return result{}, err
-	}
-	if err := r.removeStrays(&m); err != nil {
-		return result{}, err
-	}
-	return result{files: []string{"report.json", "out/manifest.json"}, stats: struct{}{}, note: fmt.Sprintf("%d samples, %d tokens", rep.Samples, rep.Total.Train.Tokens)}, nil
+	return m, nil
 }
 
 var shardName = regexp.MustCompile(`^(train|val)-\d{5,}-of-\d{5,}\.(bin|idx|docs)$`)

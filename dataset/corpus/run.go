@@ -208,7 +208,7 @@ type result struct {
 
 func (r *runner) stage(ctx context.Context, s *Stage, only int) error {
 	do := map[string]func(context.Context, int) (result, error){
-		StagePrep: r.prep, StageBuckets: r.buckets, StageCluster: r.cluster, StageTokenise: r.tokenise, StagePack: r.pack, StageReport: r.report,
+		StagePrep: r.prep, StageBuckets: r.buckets, StageCluster: r.cluster, StageTokenize: r.tokenize, StagePack: r.pack, StageReport: r.report,
 	}[s.Name]
 	var todo []int
 	for i := range s.Tasks {
@@ -226,7 +226,7 @@ func (r *runner) stage(ctx context.Context, s *Stage, only int) error {
 		}
 		todo = append(todo, i)
 	}
-	if s.Name == StagePrep || s.Name == StageTokenise { // large files first
+	if s.Name == StagePrep || s.Name == StageTokenize { // large files first
 		slices.SortStableFunc(todo, func(a, b int) int {
 			return int(min(max(r.plan.Inputs[b].load()-r.plan.Inputs[a].load(), -1), 1))
 		})

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"leolm/checkpoint"
-	"leolm/dataset"
+	"leolm/dataset/shard"
 	"leolm/internal/bounded"
 	"leolm/tokenizer"
 )
@@ -62,7 +62,7 @@ func Show(w io.Writer, dir, split string, at int64) error {
 		left -= list[k].Samples
 		k++
 	}
-	set, err := dataset.OpenShards(filepath.Join(dir, "out", list[k].File))
+	set, err := shard.Open(filepath.Join(dir, "out", list[k].File))
 	if err != nil {
 		return err
 	}

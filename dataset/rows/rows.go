@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -83,6 +84,31 @@ func (r *Row) Value() (Value, error) {
 // Errorf returns an error about this row. Column may be empty.
 func (r *Row) Errorf(column, format string, args ...any) *Error {
 	return &Error{File: r.File, Row: r.Number, Line: r.Line, Column: column, What: fmt.Sprintf(format, args...)}
+}
+
+// Object is an error if v, the row's value, is no object with named columns.
+func (r *Row) Object(v *Value) error {
+	if v.Kind != Object {
+		return r.Errorf("", "want an object with named columns, found %s", v.Kind)
+	}
+	return nil
+}
+
+// Each calls f for every row, until an error of the reader or of f.
+func Each(r *Reader, f func(*Row) error) error {
+	for {
+		var row Row
+		err := r.Next(&row)
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = f(&row)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // Error says what is wrong with a file, and where.

@@ -44,69 +44,10 @@ func (c *schemaCompiler) merge(o *object, all any, at string) any {
 		c.fail(at+"/allOf", "must be a list of at least one schema")
 		return false
 	}
-	out := &object{vals: map[string]any{}}
-	// What was made here may grow; what belongs to the document may not.
-	merged := map[*object]bool{}
-	owned := 0
-	own := func(list []any) []any {
-		if owned == len(list) && owned > 0 {
-			return list
-		}
-		return slices.Clone(list)
-	}
-	put := func(k string, v any, at string) {
-		have, ok := out.vals[k]
-		switch {
-		case !ok:
-			out.keys = append(out.keys, k)
-			out.vals[k] = v
-		case annotation(k):
-		case k == "required":
-			a, aok := have.([]any)
-			b, bok := v.([]any)
-			if aok && bok {
-				all := append(own(a), b...)
-				out.vals[k], owned = all, len(all)
-				return
-			}
-			c.fail(at, "required must be a list")
-		case k == "properties":
-			a, aok := have.(*object)
-			b, bok := v.(*object)
-			if !aok || !bok {
-				c.fail(at, "properties must be an object")
-				return
-			}
-			m := a
-			if !merged[a] {
-				m = &object{keys: slices.Clone(a.keys), vals: maps.Clone(a.vals)}
-				merged[m] = true
-			}
-			for _, p := range b.keys {
-				if old, ok := m.vals[p]; ok {
-					if canonicalAny(old) != canonicalAny(b.vals[p]) {
-						c.fail(at, "the parts of allOf disagree on the property %q, which is not supported", p)
-					}
-					continue
-				}
-				m.keys = append(m.keys, p)
-				m.vals[p] = b.vals[p]
-			}
-			out.vals[k] = m
-		case canonicalAny(have) == canonicalAny(v):
-		case k == "pattern":
-			list, ok := have.(patternList)
-			if !ok {
-				list = patternList{have}
-			}
-			out.vals[k] = append(slices.Clone(list), v)
-		default:
-			c.fail(at, "the parts of allOf disagree on %q, which is not supported", k)
-		}
-	}
+	m := merger{c: c, out: &object{vals: map[string]any{}}, merged: map[*object]bool{}}
 	for _, k := range o.keys {
 		if k != "allOf" {
-			put(k, o.vals[k], at)
+			m.put(k, o.vals[k], at)
 		}
 	}
 	closed := 0
@@ -117,7 +58,7 @@ func (c *schemaCompiler) merge(o *object, all any, at string) any {
 			c.fail(place, "a part of allOf must be an object")
 			return false
 		}
-		if len(list) == 1 && len(out.keys) == 0 {
+		if len(list) == 1 && len(m.out.keys) == 0 {
 			return s
 		}
 		for _, k := range part.keys {
@@ -127,12 +68,12 @@ func (c *schemaCompiler) merge(o *object, all any, at string) any {
 			if k == "additionalProperties" {
 				closed++
 			}
-			put(k, part.vals[k], place)
+			m.put(k, part.vals[k], place)
 		}
 	}
 	if v, ok := o.vals["additionalProperties"]; ok && v != true {
 		own, _ := o.vals["properties"].(*object)
-		all, _ := out.vals["properties"].(*object)
+		all, _ := m.out.vals["properties"].(*object)
 		if all != nil && (own == nil || len(all.keys) > len(own.keys)) {
 			c.fail(at, "additionalProperties beside allOf, anyOf or oneOf with properties of their own is not supported")
 		}
@@ -142,5 +83,74 @@ func (c *schemaCompiler) merge(o *object, all any, at string) any {
 	if closed > 0 {
 		c.fail(at, "additionalProperties inside allOf is not supported")
 	}
-	return out
+	return m.out
+}
+
+// merger puts schemas together.
+type merger struct {
+	c   *schemaCompiler
+	out *object
+	// What was made here may grow; what belongs to the document may not.
+	merged   map[*object]bool // properties
+	required int              // length of the list that was made here
+}
+
+// put adds what a part says of key k.
+func (m *merger) put(k string, v any, at string) {
+	have, ok := m.out.vals[k]
+	switch {
+	case !ok:
+		m.out.keys = append(m.out.keys, k)
+		m.out.vals[k] = v
+	case annotation(k):
+	case k == "required":
+		a, aok := have.([]any)
+		b, bok := v.([]any)
+		if !aok || !bok {
+			m.c.fail(at, "required must be a list")
+			return
+		}
+		if m.required != len(a) || m.required == 0 {
+			a = slices.Clone(a)
+		}
+		all := append(a, b...)
+		m.out.vals[k], m.required = all, len(all)
+	case k == "properties":
+		m.properties(have, v, at)
+	case canonicalAny(have) == canonicalAny(v):
+	case k == "pattern":
+		list, ok := have.(patternList)
+		if !ok {
+			list = patternList{have}
+		}
+		m.out.vals[k] = append(slices.Clone(list), v)
+	default:
+		m.c.fail(at, "the parts of allOf disagree on %q, which is not supported", k)
+	}
+}
+
+// properties adds the properties v to those that are there.
+func (m *merger) properties(have, v any, at string) {
+	a, aok := have.(*object)
+	b, bok := v.(*object)
+	if !aok || !bok {
+		m.c.fail(at, "properties must be an object")
+		return
+	}
+	all := a
+	if !m.merged[a] {
+		all = &object{keys: slices.Clone(a.keys), vals: maps.Clone(a.vals)}
+		m.merged[all] = true
+	}
+	for _, p := range b.keys {
+		if old, ok := all.vals[p]; ok {
+			if canonicalAny(old) != canonicalAny(b.vals[p]) {
+				m.c.fail(at, "the parts of allOf disagree on the property %q, which is not supported", p)
+			}
+			continue
+		}
+		all.keys = append(all.keys, p)
+		all.vals[p] = b.vals[p]
+	}
+	m.out.vals["properties"] = all
 }

@@ -74,24 +74,19 @@ func requestKey(c *Client, r Request) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// Run sends the jobs that the journal has no result of, and returns all
-// results by job. At the first error that does not pass it stops sending,
-// lets running requests end, and returns the error; the journal keeps what
-// is finished.
-func (b *Batch) Run(ctx context.Context, jobs []Job) (map[string]Result, error) {
-	results, err := b.load()
-	if err != nil {
-		return nil, err
+// split reads the journal: the results of jobs, the jobs that have none, and every job's key.
+func (b *Batch) split(jobs []Job) (results map[string]Result, open []Job, keys map[string]string, err error) {
+	if results, err = b.load(); err != nil {
+		return nil, nil, nil, err
 	}
-	var open []Job
-	keys := make(map[string]string, len(jobs))
+	keys = make(map[string]string, len(jobs))
 	for _, j := range jobs {
 		key, err := requestKey(b.Client, j.Request)
 		if err != nil {
-			return nil, err
+			return nil, nil, nil, err
 		}
 		if _, twice := keys[j.ID]; twice {
-			return nil, fmt.Errorf("job %q appears twice", j.ID)
+			return nil, nil, nil, fmt.Errorf("job %q appears twice", j.ID)
 		}
 		keys[j.ID] = key
 		if r, ok := results[j.ID]; ok && r.Key == key {
@@ -105,6 +100,18 @@ func (b *Batch) Run(ctx context.Context, jobs []Job) (map[string]Result, error) 
 		if _, wanted := keys[id]; !wanted {
 			delete(results, id)
 		}
+	}
+	return results, open, keys, nil
+}
+
+// Run sends the jobs that the journal has no result of, and returns all
+// results by job. At the first error that does not pass it stops sending,
+// lets running requests end, and returns the error; the journal keeps what
+// is finished.
+func (b *Batch) Run(ctx context.Context, jobs []Job) (map[string]Result, error) {
+	results, open, keys, err := b.split(jobs)
+	if err != nil {
+		return nil, err
 	}
 	if len(open) == 0 {
 		return results, nil

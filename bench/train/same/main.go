@@ -14,7 +14,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"leolm/dataset"
+	"leolm/dataset/loader"
+	"leolm/dataset/shard"
 	"leolm/device/cpu"
 	"leolm/train"
 )
@@ -58,7 +59,7 @@ func run(args []string) (err error) {
 	defer func() { err = errors.Join(err, out.Flush(), f.Close()) }()
 	enc := json.NewEncoder(out)
 	var lost error
-	keep := func(step int, ws []dataset.Window) {
+	keep := func(step int, ws []loader.Window) {
 		for i := range ws {
 			w := &ws[i]
 			lost = errors.Join(lost, enc.Encode(window{step, w.IDs, w.Targets, w.Weights, w.Docs}))
@@ -97,16 +98,16 @@ func run(args []string) (err error) {
 	if err := os.WriteFile(filepath.Join(dir, "init.safetensors"), b, 0o666); err != nil {
 		return err
 	}
-	valid, err := dataset.OpenShards(cfg.Data.Valid[0].Shards)
+	valid, err := shard.Open(cfg.Data.Valid[0].Shards)
 	if err != nil {
 		return err
 	}
 	defer valid.Close()
-	loss := dataset.AllLoss()
+	loss := loader.AllLoss()
 	for i := range valid.Len() {
-		var w dataset.Window
-		w.Append(dataset.Ref{Index: i}, valid.Sample(i), &loss, cfg.Data.SequenceLength)
-		keep(0, []dataset.Window{w})
+		var w loader.Window
+		w.Append(loader.Ref{Index: i}, valid.Sample(i), &loss, cfg.Data.SequenceLength)
+		keep(0, []loader.Window{w})
 	}
 	start := time.Now()
 	res, err := t.Run(context.Background())

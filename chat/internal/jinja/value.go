@@ -455,3 +455,29 @@ func From(v any, origin int32) (Value, error) {
 	}
 	return FromJSON(data, origin)
 }
+
+func typeName(v Value) string {
+	switch v := v.(type) {
+	case nil:
+		return "none"
+	case bool:
+		return "a boolean"
+	case int64, bigInt:
+		return "an integer"
+	case float64:
+		return "a float"
+	case Str:
+		return "a string"
+	case *List:
+		return [...]string{"a list", "a tuple", "a range", "a dictionary view", "a generator"}[v.kind]
+	case *Dict:
+		return "a dictionary"
+	case *namespace:
+		return "a namespace"
+	case undefined:
+		return "undefined"
+	case *loopVar:
+		return "the loop variable"
+	}
+	return "a function"
+}

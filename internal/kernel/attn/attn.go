@@ -22,8 +22,6 @@ package attn
 
 import (
 	"fmt"
-	"math"
-	"slices"
 
 	"leolm/internal/kernel/gemm"
 	"leolm/internal/kernel/vec"
@@ -106,12 +104,28 @@ type Grad struct {
 
 // Scratch is the working memory of one worker. The zero value is ready.
 type Scratch struct {
-	kt, v, s, acc, state, q []float32
-	k, vt, dp               []float32
-	tail                    []byte
+	// Of all passes. A row is one query of one head.
+	q     []float32 // queries, gathered row after row
+	kt, v []float32 // keys of a split, transposed, and its values
+	s     []float32 // scores of a tile of rows, then their softmax
+	acc   []float32 // products with values of a tile; in Backward dK and dV of a split
+	state []float32 // what is kept per row from split to split; the functions say how it is cut
 
-	hkt, hvt, hk, hv, hq, hpz, hdsz, hqz, hdoz []uint32
-	hp, hds                                    []uint16
+	// Of Backward in f32.
+	k, vt []float32 // keys of a split, and its values transposed
+	dp    []float32 // dO × Vᵀ of a tile, then the derivative of the scores
+
+	// Of keys that are read where they lie: the last of a run, copied so that the kernel reads nothing behind them.
+	tail []byte
+
+	// Of bf16, prefixed by h. A word holds two numbers that follow each other in the sum: of one row, or, zipped, of
+	// two rows where the sum runs over rows.
+	hq        []uint32 // queries (in Backward with dO), gathered row after row
+	hkt, hvt  []uint32 // keys and values of a split, transposed
+	hk, hv    []uint32 // keys and values of a split, zipped
+	hp, hds   []uint16 // softmax of a tile, and the derivative of its scores
+	hpz, hdsz []uint32 // the same, zipped
+	hqz, hdoz []uint32 // queries and dO of a tile, zipped
 }
 
 func grow(p *[]float32, n int) []float32 {
@@ -331,26 +345,6 @@ func (b *Block) scores(dst []float32, q []float32, ldq int, x *split, lo, hi int
 	b.mask(dst, pad, n, x.pos, lo, m)
 }
 
-// mask scales the products of m rows, tokens from lo on, with n keys from
-// position pos on, and puts −Inf where a token sees no key.
-func (b *Block) mask(dst []float32, pad, n, pos, lo, m int) {
-	for r := range m {
-		row := dst[r*pad : (r+1)*pad]
-		from, to := b.visible(lo + r/b.Heads)
-		from, to = min(max(from-pos, 0), pad), min(max(to-pos, 0), n)
-		to = max(to, from)
-		vec.Scale(row[from:to], row[from:to], b.Scale)
-		fillInf(row[:from])
-		fillInf(row[to:])
-	}
-}
-
-func fillInf(x []float32) {
-	for i := range x {
-		x[i] = float32(math.Inf(-1))
-	}
-}
-
 // partial computes (maximum, sum, p·v) of tokens [lo,hi) over one split. q
 // holds their gathered queries at distance ld. acc gets rows at distance ld.
 func (b *Block) partial(ml, acc []float32, q []float32, x *split, lo, hi int, s *Scratch) {
@@ -362,277 +356,5 @@ func (b *Block) partial(ml, acc []float32, q []float32, x *split, lo, hi int, s 
 	gemm.TileF32(acc, x.ld, sc, pad, 1, x.v, x.ld, m, x.ld, n, false)
 }
 
-// softmax turns scores into weights relative to their row's maximum and
-// records (maximum, sum).
-func (b *Block) softmax(ml, sc []float32, pad, m int) {
-	for r := range m {
-		row := sc[r*pad : (r+1)*pad]
-		top := vec.Max(row)
-		if math.IsInf(float64(top), -1) {
-			if !slices.ContainsFunc(row, isNaN) { // nothing visible
-				ml[2*r], ml[2*r+1] = top, 0
-				clear(row)
-				continue
-			}
-			top = float32(math.NaN()) // a broken model must not look like an empty row
-		}
-		ml[2*r], ml[2*r+1] = top, vec.ExpSum(row, row, top)
-	}
-}
-
-func isNaN(x float32) bool { return x != x }
-
 // queryRows is the largest number of rows of a tile: whole tokens.
 func queryRows(heads int) int { return max(1, queryTile/heads) * heads }
-
-// merge folds a partial result into a running one: both are (max, sum, acc).
-func merge(ml, acc []float32, pm, pl float32, pacc []float32) {
-	if math.IsInf(float64(pm), -1) {
-		return
-	}
-	if math.IsInf(float64(ml[0]), -1) {
-		ml[0], ml[1] = pm, pl
-		copy(acc, pacc)
-		return
-	}
-	top := max(ml[0], pm)
-	old, fresh := expOf(ml[0]-top), expOf(pm-top)
-	ml[0] = top
-	ml[1] = ml[1]*old + pl*fresh
-	vec.Axpby(acc, pacc, fresh, old)
-}
-
-func expOf(x float32) float32 {
-	var y [1]float32
-	vec.ExpSum(y[:], []float32{x}, 0)
-	return y[0]
-}
-
-// finish turns (max, sum, acc) into an output row and its log-sum-exp. A row
-// that saw no key is zero with log-sum-exp −Inf.
-func finish(o, ml, acc []float32) (lse float32) {
-	if math.IsInf(float64(ml[0]), -1) {
-		clear(o)
-		return ml[0]
-	}
-	vec.Scale(o, acc, 1/ml[1])
-	return ml[0] + float32(math.Log(float64(ml[1])))
-}
-
-func (out *Output) row(i, h, dim int) []float32 {
-	at := i*out.Token + h*out.Head
-	return out.O[at : at+dim]
-}
-
-// Forward computes the block's output rows.
-func (b *Block) Forward(out *Output, s *Scratch) error {
-	if err := b.check(); err != nil {
-		return err
-	}
-	if b.N == 0 {
-		return nil
-	}
-	if b.QH != nil {
-		return b.forwardHalf(out, s)
-	}
-	ld := roundUp(b.Dim, 16)
-	rows := b.N * b.Heads
-	q := grow(&s.q, rows*ld)
-	gather(q, ld, b.Q, b.QToken, b.QHead, 0, b.N, b.Heads, b.Dim)
-	state := grow(&s.state, rows*(2+ld)+2*queryRows(b.Heads))
-	ml, acc, pml := state[:2*rows], state[2*rows:rows*(2+ld)], state[rows*(2+ld):]
-	for r := range rows {
-		ml[2*r], ml[2*r+1] = float32(math.Inf(-1)), 0
-	}
-	pacc := grow(&s.acc, queryRows(b.Heads)*ld)
-	step := queryRows(b.Heads) / b.Heads
-	for sp := range Splits(b.Pos + b.N) {
-		from, to := b.tokensSeeing(sp)
-		if from >= to {
-			continue
-		}
-		var x split
-		near := b.canDirect((to - from) * b.Heads)
-		if !near {
-			x = b.load(sp, s)
-		}
-		for lo := from; lo < to; lo += step {
-			hi := min(lo+step, to)
-			if near {
-				b.partialDirect(pml, pacc, q[lo*b.Heads*ld:], ld, sp, lo, hi, s)
-			} else {
-				b.partial(pml, pacc, q[lo*b.Heads*ld:], &x, lo, hi, s)
-			}
-			for r := lo * b.Heads; r < hi*b.Heads; r++ {
-				p := r - lo*b.Heads
-				merge(ml[2*r:2*r+2], acc[r*ld:r*ld+ld], pml[2*p], pml[2*p+1], pacc[p*ld:p*ld+ld])
-			}
-		}
-	}
-	for r := range rows {
-		i, h := r/b.Heads, r%b.Heads
-		lse := finish(out.row(i, h, b.Dim), ml[2*r:2*r+2], acc[r*ld:r*ld+b.Dim])
-		if out.LSE != nil {
-			out.LSE[i*out.LSEToken+h] = lse
-		}
-	}
-	return nil
-}
-
-// Partials computes splits [lo,hi) of the block on their own, so that workers
-// can share one long context: dst receives PartialLen floats per split.
-// Combine then gives the bits of Forward.
-func (b *Block) Partials(dst []float32, lo, hi int, s *Scratch) error {
-	if err := b.check(); err != nil {
-		return err
-	}
-	n := b.PartialLen()
-	if len(dst) < n*(hi-lo) || hi > Splits(b.Pos+b.N) {
-		return fmt.Errorf("attn: %d floats for splits %d..%d of %d", len(dst), lo, hi, Splits(b.Pos+b.N))
-	}
-	ld := roundUp(b.Dim, 16)
-	rows := b.N * b.Heads
-	q := grow(&s.q, rows*ld)
-	gather(q, ld, b.Q, b.QToken, b.QHead, 0, b.N, b.Heads, b.Dim)
-	pml := grow(&s.state, 2*queryRows(b.Heads))
-	pacc := grow(&s.acc, queryRows(b.Heads)*ld)
-	step := queryRows(b.Heads) / b.Heads
-	for sp := lo; sp < hi; sp++ {
-		part := dst[(sp-lo)*n:][:n]
-		for r := range rows {
-			part[r*(2+b.Dim)] = float32(math.Inf(-1))
-		}
-		from, to := b.tokensSeeing(sp)
-		if from >= to {
-			continue
-		}
-		var x split
-		near := b.canDirect((to - from) * b.Heads)
-		if !near {
-			x = b.load(sp, s)
-		}
-		for t := from; t < to; t += step {
-			end := min(t+step, to)
-			if near {
-				b.partialDirect(pml, pacc, q[t*b.Heads*ld:], ld, sp, t, end, s)
-			} else {
-				b.partial(pml, pacc, q[t*b.Heads*ld:], &x, t, end, s)
-			}
-			for r := t * b.Heads; r < end*b.Heads; r++ {
-				p := r - t*b.Heads
-				d := part[r*(2+b.Dim) : (r+1)*(2+b.Dim)]
-				d[0], d[1] = pml[2*p], pml[2*p+1]
-				copy(d[2:], pacc[p*ld:])
-			}
-		}
-	}
-	return nil
-}
-
-// Combine folds the partial results of splits 0..splits, in order, into the output.
-func (b *Block) Combine(out *Output, parts []float32, splits int) error {
-	n := b.PartialLen()
-	if len(parts) < n*splits {
-		return fmt.Errorf("attn: %d floats hold no %d splits of %d", len(parts), splits, n)
-	}
-	w := 2 + b.Dim
-	for i := range b.N {
-		for h := range b.Heads {
-			r := i*b.Heads + h
-			o := out.row(i, h, b.Dim)
-			ml := [2]float32{float32(math.Inf(-1)), 0}
-			for sp := range splits {
-				p := parts[sp*n+r*w:][:w]
-				merge(ml[:], o, p[0], p[1], p[2:])
-			}
-			lse := finish(o, ml[:], o)
-			if out.LSE != nil {
-				out.LSE[i*out.LSEToken+h] = lse
-			}
-		}
-	}
-	return nil
-}
-
-// Backward adds the gradients of Forward. P is recomputed from LSE, split by
-// split, so memory stays linear; the group's heads and the query tiles are
-// summed in order, so the result does not depend on threads. Work divides by
-// sequence and key/value head.
-//
-//	δ = Σ dO∘O;  dS = P∘(dO·Vᵀ − δ);  dV += Pᵀ·dO;  dQ += Scale·dS·K;  dK += Scale·dSᵀ·Q
-func (b *Block) Backward(g *Grad, s *Scratch) error {
-	if err := b.check(); err != nil {
-		return err
-	}
-	if b.N == 0 {
-		return nil
-	}
-	if g.LSE == nil {
-		return fmt.Errorf("attn: Backward needs the LSE of Forward")
-	}
-	if b.QH != nil {
-		return b.backwardHalf(g, s)
-	}
-	ld := roundUp(b.Dim, 16)
-	rows := b.N * b.Heads
-	// Gathered per row: q, dO, dQ, and (lse, δ).
-	buf := grow(&s.state, rows*(3*ld+2))
-	q, do, dq, ml := buf[:rows*ld], buf[rows*ld:2*rows*ld], buf[2*rows*ld:3*rows*ld], buf[3*rows*ld:]
-	gather(q, ld, b.Q, b.QToken, b.QHead, 0, b.N, b.Heads, b.Dim)
-	gather(do, ld, g.DO, g.Token, g.Head, 0, b.N, b.Heads, b.Dim)
-	clear(dq)
-	for r := range rows {
-		i, h := r/b.Heads, r%b.Heads
-		ml[2*r] = g.LSE[i*g.LSEToken+h]
-		ml[2*r+1] = vec.Dot(do[r*ld:r*ld+b.Dim], g.row(i, h, b.Dim))
-	}
-	qr := queryRows(b.Heads)
-	step := qr / b.Heads
-	sc, dp := grow(&s.s, qr*Split), grow(&s.dp, qr*Split)
-	dk, dv := grow(&s.acc, 2*Split*ld)[:Split*ld], s.acc[Split*ld:]
-	for sp := range Splits(b.Pos + b.N) {
-		from, to := b.tokensSeeing(sp)
-		if from >= to {
-			continue
-		}
-		x := b.load(sp, s)
-		k := grow(&s.k, Split*ld)
-		b.widen(k, ld, x.pos, x.n, false)
-		clearPad(k, ld, x.n, b.Dim)
-		vt := grow(&s.vt, b.Dim*Split)[:b.Dim*x.pad]
-		transposed(vt, x.pad, x.v, ld, x.n, b.Dim)
-		clear(dk[:x.n*ld])
-		clear(dv[:x.n*ld])
-		for lo := from; lo < to; lo += step {
-			hi := min(lo+step, to)
-			r0, m := lo*b.Heads, (hi-lo)*b.Heads
-			n, pad := b.reach(&x, hi)
-			b.scores(sc, q[r0*ld:], ld, &x, lo, hi)
-			gemm.TileF32(dp, pad, do[r0*ld:], ld, 1, vt, x.pad, m, pad, b.Dim, false)
-			for r := range m {
-				p, d := sc[r*pad:(r+1)*pad], dp[r*pad:(r+1)*pad]
-				lse, delta := ml[2*(r0+r)], ml[2*(r0+r)+1]
-				if math.IsInf(float64(lse), -1) {
-					clear(p)
-					clear(d)
-					continue
-				}
-				vec.ExpSum(p, p, lse)
-				vec.MulShifted(d, p, delta, b.Scale)
-			}
-			gemm.TileF32(dv, ld, sc, 1, pad, do[r0*ld:], ld, n, ld, m, true)
-			gemm.TileF32(dk, ld, dp, 1, pad, q[r0*ld:], ld, n, ld, m, true)
-			gemm.TileF32(dq[r0*ld:], ld, dp, pad, 1, k, ld, m, ld, n, true)
-		}
-		for j := range x.n {
-			at := (x.pos + j) * g.DKStride
-			vec.Add(g.DK[at:at+b.Dim], g.DK[at:at+b.Dim], dk[j*ld:j*ld+b.Dim])
-			vec.Add(g.DV[at:at+b.Dim], g.DV[at:at+b.Dim], dv[j*ld:j*ld+b.Dim])
-		}
-	}
-	for r := range rows {
-		at := r/b.Heads*b.QToken + r%b.Heads*b.QHead
-		vec.Add(g.DQ[at:at+b.Dim], g.DQ[at:at+b.Dim], dq[r*ld:r*ld+b.Dim])
-	}
-	return nil
-}

@@ -82,9 +82,18 @@ func putNibbles(rec []byte, lane, g int, v uint32) { or32(rec[g%4*64+lane*4:], v
 
 func putPairs(rec []byte, lane, g int, v uint32) { or32(rec[g/4*64+lane*4:], v<<(g%4*2)) }
 
-// putBits takes the bits in the lowest bit of each byte.
+// putBits takes the bits in the lowest bit of each byte of v, whose others are zero, and gathers them:
+//
+//	bit      31    24      16       8       0
+//	v        .......d .......c .......b .......a
+//	v >> 7                             ......b.
+//	v >> 14                            .....c..
+//	v >> 21                            ....d...
+//	their or, as a byte                ....dcba
+//
+// A byte of the record holds those of two rows: of an even one in its low half, of an odd one in its high half.
 func putBits(rec []byte, lane, g int, v uint32) {
-	rec[g*8+lane/2] |= byte(v|v>>7|v>>14|v>>21) & 15 << (lane % 2 * 4)
+	rec[g*8+lane/2] |= byte(v|v>>7|v>>14|v>>21) << (lane % 2 * 4)
 }
 
 func or32(b []byte, v uint32) {
