@@ -154,7 +154,7 @@ func InspectAdapter(path string) (*Adapter, error) {
 	return loadAdapter(path, Config{}, func(*Adapter) error { return nil })
 }
 
-// IsAdapter tells whether path holds an adapter instead of a model: a folder with
+// IsAdapter reports whether path holds an adapter instead of a model: a folder with
 // adapter_config.json and no config.json, or a GGUF file that says so.
 func IsAdapter(path string) bool {
 	info, err := os.Stat(path)

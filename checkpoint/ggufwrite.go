@@ -218,7 +218,7 @@ func WriteGGUF(path string, cfg Config, sources []Source, opt GGUFOptions) error
 			return fmt.Errorf("%s: tensor %q has no name in GGUF", path, s.Name)
 		}
 		d := opt.Type.tensorType(&cfg, name, s.Shape, opt.Imatrix != nil)
-		if opt.Imatrix != nil && d.Quantised() {
+		if opt.Imatrix != nil && d.Quantized() {
 			var err error
 			if s.Importance, err = opt.Imatrix.importance(name, s.Shape.Cols()); err != nil {
 				return fmt.Errorf("%s: tensor %q: %w", path, name, err)
@@ -416,7 +416,7 @@ func (f FileType) Fallbacks(c *Config, sources []Source, imatrix bool) []Fallbac
 // tensorType is the data type that a tensor gets.
 func (f FileType) tensorType(c *Config, name string, shape tensor.Shape, imatrix bool) tensor.DType {
 	d := f.wanted(c, name, shape, imatrix)
-	if !d.Quantised() {
+	if !d.Quantized() {
 		return d
 	}
 	return fallback(d, shape.Cols())
@@ -431,7 +431,7 @@ func (f FileType) wanted(c *Config, name string, shape tensor.Shape, imatrix boo
 		return tensor.F32
 	}
 	d := f.base
-	if !d.Quantised() {
+	if !d.Quantized() {
 		return d
 	}
 	layer, part := -1, ""

@@ -12,9 +12,9 @@ import (
 type UnsupportedAdapterError struct {
 	Kind   string // as its authors call it, such as "(IA)³" or "PiSSA"
 	Reason string // what is different about it
-	// Merge tells whether PEFT can fold it into its base model.
+	// Merge reports whether PEFT can fold it into its base model.
 	Merge bool
-	// Convert tells whether PEFT can write it as a plain LoRA adapter.
+	// Convert reports whether PEFT can write it as a plain LoRA adapter.
 	Convert bool
 }
 

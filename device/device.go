@@ -48,10 +48,10 @@ type Weight interface {
 	DType() tensor.DType
 	// Bytes is the memory that the weight occupies, gradient included.
 	Bytes() int
-	// Trainable tells whether derivatives with respect to the weight are collected.
+	// Trainable reports whether derivatives with respect to the weight are collected.
 	Trainable() bool
 	// FrozenRows is how many leading rows of a trainable weight stay as they are (see
-	// Device.FreezeRows): its gradient and optimiser state begin with the row after them.
+	// Device.FreezeRows): its gradient and optimizer state begin with the row after them.
 	FrozenRows() int
 }
 
@@ -318,7 +318,7 @@ type Device interface {
 	// ReadWeight and WriteWeight copy values as float32; writing needs a trainable weight.
 	ReadWeight(w Weight, dst []float32)
 	WriteWeight(w Weight, src []float32) error
-	// FreezeRows keeps the first n rows of a trainable weight as they are. Its gradient is cleared; optimiser
+	// FreezeRows keeps the first n rows of a trainable weight as they are. Its gradient is cleared; optimizer
 	// state is to be made afterwards.
 	FreezeRows(w Weight, n int)
 	// ReadGrad copies the gradient (of the rows that are not frozen), WriteGrad sets it, ZeroGrad clears it.
@@ -328,7 +328,7 @@ type Device interface {
 	// GradSquares returns Σg² over the gradient of w, summed in one order;
 	// it is NaN or infinite if an element is.
 	GradSquares(w Weight) float64
-	// AdamW updates w in place; m and v are the optimiser's moments.
+	// AdamW updates w in place; m and v are the optimizer's moments.
 	AdamW(w Weight, m, v OptimizerState, h AdamW)
 	// Muon updates the matrix w in place; m is its momentum. Its products are in the compute type.
 	Muon(w Weight, m OptimizerState, h Muon)
@@ -340,7 +340,7 @@ type Device interface {
 	NewRope(headDim int, invFreq []float32) *Rope
 	// NewDoRA makes a decomposed change from its weights, which must fit each other.
 	NewDoRA(w, a, b, magnitude Weight, scale float32) *DoRA
-	// New makes an uninitialised tensor, FromSlice a copy of values.
+	// New makes an uninitialized tensor, FromSlice a copy of values.
 	New(rows, cols int) *Tensor
 	FromSlice(rows, cols int, values []float32) *Tensor
 	// Read waits for t and copies it to dst, which has Rows·Cols elements.
@@ -355,7 +355,7 @@ type Device interface {
 	ResetPeak()
 }
 
-// Memory is what a device holds, in bytes, apart from weights, optimiser state and caches.
+// Memory is what a device holds, in bytes, apart from weights, optimizer state and caches.
 type Memory struct {
 	Tensors int // of tensors that have not been released
 	Arena   int // for tensors and for the insides of operations: the most that was needed since ResetPeak

@@ -16,7 +16,7 @@ type addedToken struct {
 	singleWord bool // only where no word character touches it
 	lstrip     bool // takes the white space before it
 	rstrip     bool // takes the white space behind it
-	normalized bool // is looked for in the normalised text
+	normalized bool // is looked for in the normalized text
 }
 
 type match struct {

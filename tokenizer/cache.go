@@ -26,7 +26,7 @@ type scratch struct {
 	heap    []uint64
 	wids    []int32
 	wlens   []int32
-	buf     []byte // normalised text
+	buf     []byte // normalized text
 	word    []byte // first word with its prefix
 	amap    []int32
 	nodes   []viterbiNode
@@ -115,7 +115,7 @@ func (p *scratches) put(s *scratch) {
 }
 
 // wordCache remembers the tokens of words. It is exact where words are
-// independent of their neighbours, which the engines check when they load a
+// independent of their neighbors, which the engines check when they load a
 // vocabulary. Bounded: when it is full it starts anew.
 type wordCache struct {
 	slots []cacheSlot

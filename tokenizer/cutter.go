@@ -13,14 +13,14 @@ import (
 // A cutter finds what merging makes of a text without merging.
 //
 // A sequence of pieces is what BPE makes of a text if and only if each piece is
-// what BPE makes of its own text, and each two neighbours are what BPE makes of
+// what BPE makes of its own text, and each two neighbors are what BPE makes of
 // theirs: the first merge that crosses a border would cross it in the two
-// neighbours alone as well. So a text is cut by its longest pieces from left to
-// right; where two pieces cannot be neighbours a shorter one is tried, and where
+// neighbors alone as well. So a text is cut by its longest pieces from left to
+// right; where two pieces cannot be neighbors a shorter one is tried, and where
 // none is left the piece before is taken back. A place where that happened never
 // gets a second try: the pieces up to a place are the only ones possible.
 //
-// Whether two pieces may be neighbours is answered from the last merges inside
+// Whether two pieces may be neighbors is answered from the last merges inside
 // both, undone one by one: at no time may the symbols that touch merge before
 // the next merge on either side. That supposes that merges inside a piece come
 // in order of their ranks, which newCutter checks.
@@ -149,8 +149,8 @@ func (c *cutter) meet(l, r int32) bool {
 	}
 }
 
-// neighbours reports whether BPE leaves l and r side by side.
-func (c *cutter) neighbours(l, r int32) bool {
+// neighbors reports whether BPE leaves l and r side by side.
+func (c *cutter) neighbors(l, r int32) bool {
 	if c.merges(l, r) {
 		if rank, _ := c.table.find(l, r); rank != noRank {
 			return false
@@ -201,7 +201,7 @@ func (c *cutter) cut(s *scratch, dst []int32, w string) []int32 {
 		for {
 			for y >= 0 {
 				end := at + int(c.syms[y].size)
-				if dead[end>>6]>>(end&63)&1 == 0 && (len(dst) == settled || c.neighbours(dst[len(dst)-1], y)) {
+				if dead[end>>6]>>(end&63)&1 == 0 && (len(dst) == settled || c.neighbors(dst[len(dst)-1], y)) {
 					break
 				}
 				y = c.syms[y].shorter

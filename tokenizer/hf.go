@@ -8,7 +8,7 @@ import (
 )
 
 // hfEngine encodes text through the stages of a Hugging Face tokenizer:
-// normalisation, added tokens of the normalised text, pre-tokenization, model.
+// normalization, added tokens of the normalized text, pre-tokenization, model.
 type hfEngine struct {
 	norms   []normStep
 	spaces  bool // the vocabulary writes spaces as "▁": engine form is spaces
@@ -33,12 +33,12 @@ type prefixStep struct{}
 
 func (prefixStep) cut(dst []span, text string, in []span) []span { return append(dst, in...) }
 
-// normalizes reports whether there is a normaliser at all.
+// normalizes reports whether there is a normalizer at all.
 func (e *hfEngine) normalizes() bool {
 	return len(e.norms) > 0 || e.spaces && e.meta == nil || e.prepend
 }
 
-// normalized returns what an added token's text looks like in normalised text.
+// normalized returns what an added token's text looks like in normalized text.
 func (e *hfEngine) normalized(text string) string {
 	text, _ = e.normalize(text, false)
 	return text
@@ -124,7 +124,7 @@ func (m *metaStep) wants(text string, atStart bool) bool {
 	return !m.never && text != "" && text[0] != ' ' && (!m.first || atStart)
 }
 
-// piece encodes normalised text without added tokens: text lies at offset at of
+// piece encodes normalized text without added tokens: text lies at offset at of
 // the text that amap belongs to.
 func (e *hfEngine) piece(s *scratch, text string, amap []int32, at int) {
 	s.align, s.pos = amap, at
@@ -398,7 +398,7 @@ func newTokenizer(pieces []string, opt Options) *Tokenizer {
 }
 
 // charBPE is BPE over characters as Hugging Face has it: symbols are ids; a
-// character without one is spelt in bytes, becomes the unknown token, or vanishes.
+// character without one is spelled in bytes, becomes the unknown token, or vanishes.
 type charBPE struct {
 	table   *mergeTable
 	chars   *runeTable
@@ -473,7 +473,7 @@ func newCharBPE(m *hfModel, merges [][2]string, spaces bool) (*charBPE, error) {
 	return b, nil
 }
 
-// spells tells whether the vocabulary has all bytes of a character.
+// spells reports whether the vocabulary has all bytes of a character.
 func (b *charBPE) spells(char string) bool {
 	if b.byteIDs == nil {
 		return false

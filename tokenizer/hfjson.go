@@ -38,7 +38,7 @@ type hfFile struct {
 	Model         json.RawMessage `json:"model"`
 }
 
-// hfPart is any normaliser, pre-tokenizer, post-processor or decoder.
+// hfPart is any normalizer, pre-tokenizer, post-processor or decoder.
 type hfPart struct {
 	Type string `json:"type"`
 
@@ -296,7 +296,7 @@ func (t *Tokenizer) isAdded(text string) bool {
 	return slices.ContainsFunc(t.added, func(a addedToken) bool { return a.text == text })
 }
 
-// applyConfig takes over what tokenizer_config.json and its neighbours say.
+// applyConfig takes over what tokenizer_config.json and its neighbors say.
 func (t *Tokenizer) applyConfig(cfg fileConfig) {
 	for name, p := range map[*int32]string{&t.bos: cfg.bos, &t.eos: cfg.eos, &t.unk: cfg.unk, &t.pad: cfg.pad} {
 		if id, ok := t.index[p]; p != "" && ok {
@@ -364,7 +364,7 @@ func hfMerges(raw json.RawMessage) ([][2]string, error) {
 }
 
 // readDecoder finds the decoding that a file describes. Added tokens of the
-// normalised text are decoded from their normalised form.
+// normalized text are decoded from their normalized form.
 func (t *Tokenizer) readDecoder(p *hfPart, byteLevel bool, normed []addedToken) error {
 	pieces := slices.Clone(t.pieces)
 	for _, a := range normed {

@@ -59,14 +59,14 @@ func (w *rewriter) done(text string, from []int32) (string, []int32) {
 	return string(w.out), append(w.amap, int32(end))
 }
 
-// normStep is one stage of a normaliser. It gets and returns a text and, when
+// normStep is one stage of a normalizer. It gets and returns a text and, when
 // offsets are wanted, its map to the segment (nil: the identity).
 type normStep interface {
 	apply(text string, amap []int32, want bool) (string, []int32)
 }
 
 // unicodeForm is NFC, NFD, NFKC or NFKD. The algorithm is ours, the data x/text's:
-// that package's own normaliser also applies the Stream-Safe Text Format, which
+// that package's own normalizer also applies the Stream-Safe Text Format, which
 // puts characters into long runs of marks, and its iterator panics on some input.
 type unicodeForm struct {
 	form    norm.Form // decides whether a text is normal already

@@ -64,7 +64,7 @@ func PreTokenizerByName(name string) (PreTokenizer, error) {
 
 // PreTokenizerByJSON finds the pre-tokenizer that a tokenizer.json's
 // "pre_tokenizer" writes out, of two that differ by ignore_merges only the one
-// that fits. prefix tells whether text gets a space in front, which GGUF says
+// that fits. prefix reports whether text gets a space in front, which GGUF says
 // apart from the name.
 func PreTokenizerByJSON(raw json.RawMessage, ignoreMerges bool) (p PreTokenizer, prefix bool, err error) {
 	want, prefix, err := preTokenizerKey(raw)

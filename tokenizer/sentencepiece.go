@@ -211,7 +211,7 @@ func (t *Tokenizer) spMarks(m *spModel, opt Options, gguf bool, e *spEngine) {
 	}
 }
 
-// decoding is how ids become text; converted tells whether Hugging Face's way applies.
+// decoding is how ids become text; converted reports whether Hugging Face's way applies.
 func (m *spModel) decoding(converted bool) decoding {
 	n := len(m.pieces)
 	dec := decoding{surface: make([]string, n), bytes: make([]bool, n), special: make([]bool, n)}

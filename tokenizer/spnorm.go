@@ -11,7 +11,7 @@ import (
 // meta is the visible space of SentencePiece vocabularies.
 const meta = "▁"
 
-// spNormalizer does what SentencePiece's normaliser does, with one difference in
+// spNormalizer does what SentencePiece's normalizer does, with one difference in
 // form: escaped spaces come out as one space byte instead of "▁".
 type spNormalizer struct {
 	darts  []uint32 // double array of the rules, Darts-clone layout
@@ -135,7 +135,7 @@ func (n *spNormalizer) plain(text string) bool {
 		utf8.ValidString(text) && !strings.Contains(text, meta)
 }
 
-// apply normalises text into s.buf; with offsets asked for it fills s.amap with
+// apply normalizes text into s.buf; with offsets asked for it fills s.amap with
 // the place in text of each byte and of the end.
 func (n *spNormalizer) apply(s *scratch, text string, dummy bool) string {
 	out, amap := s.buf[:0], s.amap[:0]

@@ -50,14 +50,14 @@ const (
 	LegacyOff
 )
 
-// Specials chooses where control tokens are recognised.
+// Specials chooses where control tokens are recognized.
 type Specials uint8
 
 const (
-	// SpecialsTrusted recognises them only inside the trusted ranges of
+	// SpecialsTrusted recognizes them only inside the trusted ranges of
 	// EncodeTrusted: what a user types stays text.
 	SpecialsTrusted Specials = iota
-	// SpecialsAnywhere recognises them anywhere in text, as Hugging Face
+	// SpecialsAnywhere recognizes them anywhere in text, as Hugging Face
 	// tokenizers and Megatron do. For reproducing their ids; not for serving.
 	SpecialsAnywhere
 )
@@ -111,7 +111,7 @@ func (t *Tokenizer) AppendTokens(dst []int32, text string) []int32 {
 }
 
 // EncodeTrusted appends the ids of text to dst and, for each, the byte offset in
-// text where the token begins to offs. Control tokens are recognised where they
+// text where the token begins to offs. Control tokens are recognized where they
 // lie wholly inside trusted ranges (sorted, not overlapping; ranges that touch
 // count as one) and nowhere else. A token made of a prefix that isn't in the text
 // has the offset of what follows.

@@ -28,7 +28,7 @@ type TrainOptions struct {
 	UserDefined []string
 
 	// Coverage is the share of the characters of the text (by number of
-	// occurrences) that get a piece of their own; what is left is spelt in bytes.
+	// occurrences) that get a piece of their own; what is left is spelled in bytes.
 	Coverage float64 // default 0.9995
 	MaxPiece int     // longest piece in characters; default 16
 
@@ -204,7 +204,7 @@ func (c *Counter) count(lead, unit string) {
 	c.counts = append(c.counts, 1)
 }
 
-// TrainResult is a learnt vocabulary.
+// TrainResult is a learned vocabulary.
 type TrainResult struct {
 	Model []byte // SentencePiece model file
 
@@ -290,7 +290,7 @@ func (o *TrainOptions) metaPieces() []spPiece {
 	return p
 }
 
-// encode writes the model file: identity normalisation with a dummy prefix and
+// encode writes the model file: identity normalization with a dummy prefix and
 // nothing removed, as in Llama's.
 func (o *TrainOptions) encode(pieces []spPiece) []byte {
 	var out []byte
@@ -379,7 +379,7 @@ func coveredChars(words []string, counts []int64, share float64, required string
 	return kept, float64(sum) / float64(max(total, 1))
 }
 
-// merger keeps the words as symbols and, for each pair of neighbours, how often
+// merger keeps the words as symbols and, for each pair of neighbors, how often
 // it occurs and in which words. Symbols are the characters, then merged pieces.
 type merger struct {
 	texts   []string         // by symbol

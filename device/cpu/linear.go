@@ -21,7 +21,7 @@ type productJob struct {
 }
 
 // linearGroup is one call of LinearGroup as a task of the pool: the jobs of plain weights, then
-// the chunks of quantised ones. It stays with the device, so that a call allocates nothing
+// the chunks of quantized ones. It stays with the device, so that a call allocates nothing
 // for it.
 type linearGroup struct {
 	x        *matrix
@@ -36,7 +36,7 @@ type linearGroup struct {
 	list     [maxLinears]*qmat.Product
 }
 
-// maxLinears is how many quantised products share a task: a layer has at most three on one input.
+// maxLinears is how many quantized products share a task: a layer has at most three on one input.
 const maxLinears = 4
 
 // Do implements pool.Task.
@@ -76,7 +76,7 @@ func (l *linearGroup) run(d *Device) {
 		l.v = d.values(l.x)
 	}
 	if len(l.quant.List) > 0 {
-		d.quantise(l.v, l.x.Rows, l.x.Cols)
+		d.quantize(l.v, l.x.Rows, l.x.Cols)
 		n += l.quant.Chunks(d.pool.Workers())
 	}
 	if n > 0 {
@@ -131,18 +131,18 @@ func (d *Device) multiplyAll(ys []*device.Tensor, x *matrix, ws ...device.Weight
 	l.run(d)
 }
 
-// quantise fills d.acts from x [m, k].
-func (d *Device) quantise(x []float32, m, k int) {
+// quantize fills d.acts from x [m, k].
+func (d *Device) quantize(x []float32, m, k int) {
 	d.acts.Reset(m, k)
 	tiles := d.acts.Tiles()
 	if tiles <= 1 { // as in decoding
 		d.acts.Rows(x, k, 0, m)
 		return
 	}
-	d.quantiseTiles(x, m, k, tiles)
+	d.quantizeTiles(x, m, k, tiles)
 }
 
-func (d *Device) quantiseTiles(x []float32, m, k, tiles int) {
+func (d *Device) quantizeTiles(x []float32, m, k, tiles int) {
 	d.rows(tiles, qmat.TileRows*k, func(lo, hi int) {
 		d.acts.Rows(x, k, lo*qmat.TileRows, min(hi*qmat.TileRows, m))
 	})
@@ -284,7 +284,7 @@ func (d *Device) dense32(w *weight) []float32 {
 }
 
 // denseHalf returns the rows of a frozen bf16 weight, and their distance, in scratch memory. A panel holds pairs of
-// neighbouring columns, so it is transposed as words.
+// neighboring columns, so it is transposed as words.
 func (d *Device) denseHalf(w *weight) (rows []uint16, stride int) {
 	const pw = gemm.PanelWidth
 	stride = w.cols + w.cols&1

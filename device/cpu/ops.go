@@ -318,7 +318,7 @@ func (d *Device) Noise(x *device.Tensor, scales []float32, seed uint64) *device.
 	return &y.Tensor
 }
 
-// mix is the finaliser of SplitMix64 (Steele et al. 2014) over its golden-ratio sequence.
+// mix is the finalizer of SplitMix64 (Steele et al. 2014) over its golden-ratio sequence.
 func mix(x uint64) uint64 {
 	x *= 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

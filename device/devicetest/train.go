@@ -45,7 +45,7 @@ func (s *suite) dot(y *device.Tensor, dy []float32) float64 {
 	return sum
 }
 
-// smooth draws n numbers without outliers: differences need a smooth neighbourhood.
+// smooth draws n numbers without outliers: differences need a smooth neighborhood.
 func (s *suite) smooth(n int) []float32 {
 	v := make([]float32, n)
 	for i := range v {

@@ -105,7 +105,7 @@ func (r *regexpWriter) whole(e *syntax.Regexp, begin, end bool) (expr, error) {
 	return append(out, tail...), nil
 }
 
-// anchors says whether an alternative of e has an anchor.
+// anchors reports whether an alternative of e has an anchor.
 func anchors(e *syntax.Regexp) bool {
 	switch e.Op {
 	case syntax.OpBeginText, syntax.OpEndText:

@@ -258,7 +258,7 @@ func Mark(dir, name string, info []byte) error {
 	return WriteFile(filepath.Join(dir, name), info)
 }
 
-// Marked tells whether dir carries the completion marker name.
+// Marked reports whether dir carries the completion marker name.
 func Marked(dir, name string) bool {
 	st, err := os.Stat(filepath.Join(dir, name))
 	return err == nil && st.Mode().IsRegular()
@@ -273,7 +273,7 @@ func Unmark(dir, name string) error {
 	return syncDir(dir)
 }
 
-// IsTemp tells whether a file name is one of our temporary names.
+// IsTemp reports whether a file name is one of our temporary names.
 func IsTemp(name string) bool {
 	name = filepath.Base(name)
 	return strings.HasPrefix(name, ".") && strings.Contains(name, tempInfix)

@@ -62,7 +62,7 @@ func takeOver(name string) *os.File {
 	return f
 }
 
-// heldByWriter tells whether a living process holds lockTemp on path.
+// heldByWriter reports whether a living process holds lockTemp on path.
 func heldByWriter(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {

@@ -125,7 +125,7 @@ func (c *Client) describe(ctx context.Context, repo Repo, file string) (m metada
 	return m, "", err
 }
 
-// sameFile tells whether the file at p is the one described: by its checksum, or
+// sameFile reports whether the file at p is the one described: by its checksum, or
 // by its size where trusted says that it wasn't touched since it was checked.
 func sameFile(p string, m metadata, trusted bool) (bool, error) {
 	info, err := os.Stat(p)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// matchAny tells whether one of the patterns stands for the name, as
+// matchAny reports whether one of the patterns stands for the name, as
 // huggingface_hub's filter_repo_objects understands them.
 func matchAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {

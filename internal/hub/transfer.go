@@ -201,7 +201,7 @@ func (c *Client) do(ctx context.Context, method, address string, header http.Hea
 
 var errTooManyRedirects = errors.New("sent on from address to address ten times")
 
-// lasting tells whether a failed request would fail in a minute too: the name
+// lasting reports whether a failed request would fail in a minute too: the name
 // doesn't exist, this machine has no network, the certificate is wrong.
 func lasting(err error) bool {
 	var dns *net.DNSError
@@ -289,7 +289,7 @@ func (c *Client) resolveURL(repo Repo, file string) string {
 	return fmt.Sprintf("%s/%s%s/resolve/%s/%s", c.Endpoint, prefix, repo.ID, url.PathEscape(repo.revision()), strings.Join(parts, "/"))
 }
 
-// describes tells whether a redirect carries what head asks for: the hub answers so
+// describes reports whether a redirect carries what head asks for: the hub answers so
 // for files in large-file storage, on its way to them. One that doesn't is followed,
 // to wherever a mirror or a renamed repository sends.
 func describes(redirect *http.Response) bool {

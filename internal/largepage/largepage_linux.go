@@ -21,7 +21,7 @@ func Make[T any](n int) []T {
 	if bytes < size/4 {
 		return b
 	}
-	// Up to the borders of large pages on both sides: what lies there are neighbours of the same kind, and a page that
+	// Up to the borders of large pages on both sides: what lies there are neighbors of the same kind, and a page that
 	// one of them has touched in part stays small.
 	from := uintptr(unsafe.Pointer(unsafe.SliceData(b))) &^ (size - 1)
 	to := (uintptr(unsafe.Pointer(unsafe.SliceData(b))) + bytes + size - 1) &^ (size - 1)

@@ -31,7 +31,7 @@ type History interface {
 
 // An Editor reads texts from a terminal. What is typed ahead of a Read waits for the next.
 type Editor struct {
-	// More tells whether a text goes on: Enter then begins a new line instead of ending it. It may be nil.
+	// More reports whether a text goes on: Enter then begins a new line instead of ending it. It may be nil.
 	More func(text string) bool
 	// History may be nil.
 	History History

@@ -81,7 +81,7 @@ func (e *APIError) Error() string {
 	return fmt.Sprintf("%s: HTTP %d: %s%s", e.URL, e.Status, e.Message, hint)
 }
 
-// temporary tells whether the same request may succeed later.
+// temporary reports whether the same request may succeed later.
 func (e *APIError) temporary() bool {
 	switch e.Status {
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:

@@ -109,7 +109,7 @@ func TestRetries(t *testing.T) {
 	client = server(t, func(int, Request, http.Header) (int, string, http.Header) { return 500, "", nil })
 	client.Pause = time.Hour
 	if _, err := client.Chat(ctx, ask("x")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("cancelled while waiting: %v", err)
+		t.Errorf("canceled while waiting: %v", err)
 	}
 	if _, err := (&Client{BaseURL: "localhost:1"}).Chat(context.Background(), ask("x")); err == nil || !strings.Contains(err.Error(), "base URL") {
 		t.Errorf("bad URL: %v", err)

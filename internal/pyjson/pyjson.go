@@ -45,7 +45,7 @@ func text(data []byte) int {
 	return len(data)
 }
 
-// word tells whether w stands at data[i:] by itself.
+// word reports whether w stands at data[i:] by itself.
 func word(data []byte, i int, w string) bool {
 	letter := func(k int) bool {
 		return k >= 0 && k < len(data) && (data[k]|0x20 >= 'a' && data[k]|0x20 <= 'z' || data[k] >= '0' && data[k] <= '9' || data[k] == '_')

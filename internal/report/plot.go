@@ -17,7 +17,7 @@ type Line struct {
 	X, Y   []float64
 	Dashed bool
 	Faint  bool // drawn thin, without an entry in the key
-	Color  int  // 0…5; lines of one colour belong together
+	Color  int  // 0…5; lines of one color belong together
 }
 
 // Lines is a plot of curves.
@@ -35,7 +35,7 @@ type Histogram struct {
 	LogX          bool // edges are spaced by factors
 }
 
-// Bars compares labelled values with horizontal bars.
+// Bars compares labeled values with horizontal bars.
 type Bars struct {
 	Title  string
 	Labels []string

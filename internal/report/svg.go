@@ -6,7 +6,7 @@ import (
 	"html/template"
 )
 
-// The colours of the page in daylight: a picture in somebody else's page can't ask for that page's.
+// The colors of the page in daylight: a picture in somebody else's page can't ask for that page's.
 const svgStyle = `svg{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;--c0:#2864d7;--c1:#d2691e;--c2:#1f8a5b;--c3:#b03a78;--c4:#6b57c8;--c5:#8a6d1a}` +
 	`text{fill:#5b6675}.grid{stroke:#d8dee6;stroke-width:1}.axis{stroke:#5b6675;stroke-width:1}` +
 	`path.l{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}path.faint{stroke-width:1;opacity:.35}.dash{stroke-dasharray:5 4}`

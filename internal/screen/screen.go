@@ -56,7 +56,7 @@ func harmless(s, keep string) string {
 	return b.String()
 }
 
-// Acts tells whether a terminal does something at r instead of showing it.
+// Acts reports whether a terminal does something at r instead of showing it.
 func Acts(r rune) bool {
 	return r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
@@ -134,7 +134,7 @@ func unfinished(text string) int {
 	return 0
 }
 
-// Terminal tells whether a terminal shows what is written.
+// Terminal reports whether a terminal shows what is written.
 func (w *Writer) Terminal() bool { return w.terminal }
 
 // Size is the width and height of the terminal, 80 columns and 24 rows if they are unknown.

@@ -12,7 +12,7 @@ import (
 
 // The language model is a linear classifier over hashed features of words: the
 // n-grams of one to four characters of the folded word between two marks, and
-// the word itself. Weights were learnt by logistic regression on texts drawn
+// the word itself. Weights were learned by logistic regression on texts drawn
 // word by word from frequency lists (see langtrain_test.go); they are 8 bits
 // each. Sums of 8-bit weights make it exact and independent of the machine.
 
@@ -67,7 +67,7 @@ const maxLangs = 32
 
 // Languages are the codes that Detect tells apart by their words. A text in
 // another script of one language only (Greek, Hebrew, Arabic, Thai, Devanagari,
-// Chinese, Japanese, Korean) is recognised by that.
+// Chinese, Japanese, Korean) is recognized by that.
 func Languages() []string { return append([]string(nil), lang().codes...) }
 
 // A Guess is the language of a text.

@@ -168,7 +168,7 @@ func (c *Clusters) Find(i int) int {
 	return int(x)
 }
 
-// Union joins two groups and tells whether they were two.
+// Union joins two groups and reports whether they were apart before.
 func (c *Clusters) Union(i, j int) bool {
 	i, j = c.Find(i), c.Find(j)
 	switch {

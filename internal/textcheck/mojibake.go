@@ -20,7 +20,7 @@ type Damage struct {
 	Sample   string // that sequence
 }
 
-// Found tells whether there is any damage.
+// Found reports whether there is any damage.
 func (d Damage) Found() bool { return d.Layers > 0 }
 
 // Kind names the character sets that explain most of the damage.
@@ -204,7 +204,7 @@ func evidence(c codec, lead byte, second, r rune) int {
 }
 
 // centralEvidence is for Ă and Â, letters of Romanian: no other letter that is no
-// neighbour of theirs in Romanian, no sign and no control character follows them,
+// neighbor of theirs in Romanian, no sign and no control character follows them,
 // but quotes and dashes may.
 func centralEvidence(lead byte, second rune) int {
 	switch lead {

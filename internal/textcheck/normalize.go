@@ -15,7 +15,7 @@ import (
 // A Normalizer cleans text without changing what it says. The zero value does
 // nothing.
 type Normalizer struct {
-	// NFC composes letters and accents (Unicode normalisation form C).
+	// NFC composes letters and accents (Unicode normalization form C).
 	NFC bool
 	// Whitespace turns every kind of space and tab into one space, CR LF, U+2028
 	// and U+2029 into line feeds, strips lines, and leaves at most one empty line
@@ -127,7 +127,7 @@ func (z Normalizer) class(r rune) int {
 	return keep
 }
 
-// clean tells whether rewrite would change nothing.
+// clean reports whether rewrite would change nothing.
 func (z Normalizer) clean(s string) bool {
 	lines, spaces := 2, true // as if at the start of the text
 	for i, slow := 0, 0; i < len(s); {

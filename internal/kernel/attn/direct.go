@@ -58,7 +58,7 @@ func (r *Rows) bytes(at int) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 2*len(s))
 }
 
-// canDirect tells whether m rows of queries take the direct way through keys and values.
+// canDirect reports whether m rows of queries take the direct way through keys and values.
 func (b *Block) canDirect(m int) bool {
 	return m <= directRows && hasDirect() && b.Dim%32 == 0
 }

@@ -1,7 +1,7 @@
 // Package gemm owns dense matrix products on plain slices: f32 × f32, bf16 ×
 // bf16 (f32 sums) and f32 × f16 weights. It owns the packed layout of the
 // right operand and the micro-kernels; it does not own threads (callers split
-// rows and panels over workers) nor quantised weights (package qmat).
+// rows and panels over workers) nor quantized weights (package qmat).
 //
 // Every product is C(m,n) = Σₖ A(m,k)·B(k,n) with f32 sums. B is packed once
 // into panels of 32 columns; A is read in place through two strides, so that
@@ -58,7 +58,7 @@ type kind uint8
 
 const (
 	kindF32  kind = iota // A f32, B f32: a step is one k
-	kindBF16             // A and B bf16: a step is two neighbouring k
+	kindBF16             // A and B bf16: a step is two neighboring k
 	kindF16              // A f32, B f16: a step is one k
 )
 
@@ -292,7 +292,7 @@ func b2i(b bool) int {
 }
 
 // TileBF16 is TileF32 on bf16 pairs, with f32 sums: step s multiplies the two
-// neighbouring k in word a[i*am+s*ak] with those in word b[s*bk+j] (the even k
+// neighboring k in word a[i*am+s*ak] with those in word b[s*bk+j] (the even k
 // is the low half) in the order of sums of MulBF16.
 func TileBF16(c []float32, ldc int, a []uint32, am, ak int, b []uint32, bk, m, n, steps int, add bool) {
 	if m <= 0 || n <= 0 {

@@ -122,8 +122,8 @@ func (a *Acts) tile(t int) (data []byte, padded, rows int) {
 	return a.data[t*TileRows*blocks*recordSize:][:padded*blocks*recordSize], padded, rows
 }
 
-// Quantise is Reset and Rows for all of x, row-major [m, k].
-func (a *Acts) Quantise(x []float32, m, k int) {
+// Quantize is Reset and Rows for all of x, row-major [m, k].
+func (a *Acts) Quantize(x []float32, m, k int) {
 	a.Reset(m, k)
 	a.Rows(x, k, 0, m)
 }
@@ -143,10 +143,10 @@ func (a *Acts) Rows(x []float32, stride, lo, hi int) {
 		_ = x[(first+to-from-1)*stride+a.K-1] // the kernels check no bounds
 		if padded == 1 {
 			// The blocks lie side by side, as those of several rows do, and kernels take those together.
-			quantise(data, 0, x[first*stride:], 32, blocks, 1)
+			quantize(data, 0, x[first*stride:], 32, blocks, 1)
 			return
 		}
-		quantise(data[from*recordSize:], (padded-(to-from))*recordSize, x[first*stride:], stride, to-from, blocks)
+		quantize(data[from*recordSize:], (padded-(to-from))*recordSize, x[first*stride:], stride, to-from, blocks)
 		if to == rows {
 			for j := rows; j < padded; j++ {
 				for b := range blocks {
@@ -157,18 +157,18 @@ func (a *Acts) Rows(x []float32, stride, lo, hi int) {
 	}
 }
 
-// quantiseGeneric writes the records of some rows, whose starts in x are stride apart: block by block
+// quantizeGeneric writes the records of some rows, whose starts in x are stride apart: block by block
 // those of all rows, and skip bytes before the next block.
-func quantiseGeneric(dst []byte, skip int, x []float32, stride, rows, blocks int) {
+func quantizeGeneric(dst []byte, skip int, x []float32, stride, rows, blocks int) {
 	for b := range blocks {
 		for r := range rows {
 			at := b*(rows*recordSize+skip) + r*recordSize
-			quantiseBlock((*[recordSize]byte)(dst[at:]), (*[32]float32)(x[r*stride+b*32:]))
+			quantizeBlock((*[recordSize]byte)(dst[at:]), (*[32]float32)(x[r*stride+b*32:]))
 		}
 	}
 }
 
-func quantiseBlock(dst *[recordSize]byte, x *[32]float32) {
+func quantizeBlock(dst *[recordSize]byte, x *[32]float32) {
 	clear(dst[:])
 	put := func(at int, v uint32) { binary.LittleEndian.PutUint32(dst[at:], v) }
 	// The groups by their largest magnitude. Compared as bits, NaN and infinity are

@@ -7,7 +7,7 @@ import (
 )
 
 // args are the operands of a kernel, which multiplies panels of w with the first
-// rows of a tile. The assembly reads them by offset. A dequantising kernel takes
+// rows of a tile. The assembly reads them by offset. A dequantizing kernel takes
 // panels as its number of rows and step as four times the first one.
 type args struct {
 	dst    *float32 // 0: row 0 of the tile, first row of the panel

@@ -41,7 +41,7 @@ func mustLen(what string, n int, lens ...int) {
 
 // RMSNorm writes y = x·inv·gain with inv = 1/√(mean(x²)+eps), and returns inv
 // for the backward pass (Zhang and Sennrich 2019; the order of Llama: the
-// normalised value times the gain). y may be x.
+// normalized value times the gain). y may be x.
 func RMSNorm(y, x, gain []float32, eps float32) (inv float32) {
 	mustLen("RMSNorm", len(x), len(y), len(gain))
 	inv = float32(1 / math.Sqrt(float64(SumSquares(x))/float64(len(x))+float64(eps)))
