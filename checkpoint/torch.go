@@ -61,9 +61,6 @@ func ParsePyTorch(name string, data []byte) (*PyTorch, error) {
 		return &FormatError{File: name, Offset: -1, Msg: fmt.Sprintf(format, args...)}
 	}
 	if !bytes.HasPrefix(data, []byte("PK")) {
-		if bytes.HasPrefix(data, []byte("version https://git-lfs")) {
-			return nil, fail("a Git LFS pointer, not the weights themselves; fetch them with git lfs pull or leo pull")
-		}
 		return nil, fail("not a zip archive: damaged, or written by a PyTorch before 1.6 (load and save it there once)")
 	}
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))

@@ -1,6 +1,6 @@
 // Package recipe reads YAML recipes into Go structs, strictly.
 //
-// It owns the way from files and "--set" arguments to a filled struct: unknown and doubled keys, wrong
+// It owns the way from files and assignments ("a.b.c=value") to a filled struct: unknown and doubled keys, wrong
 // types, missing and out-of-range values are all reported at once, each with file, line, column and the
 // line itself. It doesn't own any recipe: the struct, its tags and its Validate method belong to the
 // package that runs the recipe.
@@ -46,9 +46,12 @@ const (
 	maxExtends   = 8
 )
 
+// Assignment stands for the name of a file in errors about assignments to keys.
+const Assignment = "set"
+
 // Error is one thing wrong in a recipe.
 type Error struct {
-	File    string // file name, or "--set"
+	File    string // file name, or Assignment
 	Line    int    // from 1; 0 when no place can be named
 	Column  int    // from 1, in characters
 	Path    string // dotted key, empty for the whole file
@@ -161,12 +164,12 @@ func readFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-// source is one text that values come from: a file, a preset or a --set argument.
+// source is one text that values come from: a file, a preset or an assignment.
 type source struct {
 	name   string
 	dir    string // folder for relative "extends"; empty inside presets
 	text   []byte
-	shift  int // characters before the value in a --set argument
+	shift  int // characters before the value in an assignment
 	preset bool
 }
 

@@ -145,7 +145,7 @@ func explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &Error{"the compressed file is cut off; fetch it again", io.ErrUnexpectedEOF}
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return &Error{fmt.Sprintf("the zstd window is larger than %d MiB; pack the file again without --long", maxWindow>>20), err}
+		return &Error{fmt.Sprintf("the zstd window is larger than %d MiB; pack the file again with a smaller one", maxWindow>>20), err}
 	}
 	return &Error{"the compressed file is damaged; fetch it again", err}
 }
