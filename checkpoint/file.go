@@ -77,7 +77,7 @@ type mapping struct {
 }
 
 func openMapping(path string) (*mapping, error) {
-	// Before it is opened: to open a pipe waits for somebody to write into it.
+	// Checked before opening: opening a pipe blocks until somebody writes to it.
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err

@@ -298,7 +298,7 @@ func (c *Checkpoint) GGUFMetadata() (kv []KV, notes []string, err error) {
 	return c.Generation.Replace(kv), append(notes, c.Config.GGUFNotes()...), nil
 }
 
-// GGUFNotes says what of the configuration other readers of a GGUF file don't heed.
+// GGUFNotes says which parts of the configuration other readers of GGUF ignore.
 func (c *Config) GGUFNotes() []string {
 	if c.SlidingWindow == 0 || c.SlidingWindow >= c.MaxPositions {
 		return nil
@@ -356,7 +356,7 @@ var fileTypes = []FileType{
 	{"q6_K", 18, tensor.Q6_K, 0},
 }
 
-// ParseFileType finds a type by name; upper and lower case are equal.
+// ParseFileType finds a type by name; case doesn't matter.
 func ParseFileType(name string) (FileType, error) {
 	for _, t := range fileTypes {
 		if strings.EqualFold(t.name, name) {
@@ -381,15 +381,15 @@ func FileTypeNames() []string {
 	return names
 }
 
-// A Fallback is a type that tensors don't get because its blocks do not divide
-// their rows, and what they get instead, as in llama.cpp.
+// A Fallback says that tensors get another data type than the wanted one, whose blocks
+// do not divide their rows. The replacements are llama.cpp's.
 type Fallback struct {
 	Want, Got tensor.DType
 	Columns   int      // of a row
 	Tensors   []string // their names in GGUF
 }
 
-// Fallbacks says which of the sources get another type than f has for them.
+// Fallbacks lists the sources that don't get the type f wants for them.
 func (f FileType) Fallbacks(c *Config, sources []Source, imatrix bool) []Fallback {
 	var found []Fallback
 	for _, s := range sources {

@@ -32,7 +32,7 @@ func (e *UnsupportedAdapterError) Error() string {
 }
 
 // peftKinds are the values of peft_type that are no LoRA, by the names of their
-// authors. Others than these are named as the file names them.
+// authors. Other kinds are reported under the file's name for them.
 var peftKinds = map[string]string{
 	"ADALORA": "AdaLoRA", "ADAPTION_PROMPT": "LLaMA-Adapter", "BOFT": "BOFT", "CPT": "CPT", "FOURIERFT": "FourierFT", "IA3": "(IA)³",
 	"LN_TUNING": "layer norm tuning", "LOHA": "LoHa", "LOKR": "LoKr", "MULTITASK_PROMPT_TUNING": "multitask prompt tuning",

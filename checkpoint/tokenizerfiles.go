@@ -18,7 +18,7 @@ import (
 )
 
 // TokenizerFiles are the files of a Hugging Face folder that make up its tokenizer, by name: tokenizer.model,
-// tokenizer.json, tokenizer_config.json and so on, with the chat templates. It is the form in which a vocabulary travels
+// tokenizer.json, tokenizer_config.json and so on, with the chat templates. It is the form in which a vocabulary passes
 // from data to training, into exports and adapters, and into GGUF metadata.
 type TokenizerFiles map[string][]byte
 
@@ -36,7 +36,7 @@ const (
 var tokenizerFileNames = []string{fileLeo, fileSentencePiece, fileTokenizerJSON, fileConfig, fileSpecialMap, fileAddedTokens, "vocab.json", "merges.txt", fileChatTemplate}
 
 // ReadTokenizerFiles reads the tokenizer of a folder, a GGUF file, a tokenizer.json or a tokenizer.model. A single file
-// gets a tokenizer_config.json that says what it leaves open.
+// gets a tokenizer_config.json that fills in what it leaves open.
 func ReadTokenizerFiles(path string) (TokenizerFiles, error) {
 	info, err := os.Stat(path)
 	if err != nil {

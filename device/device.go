@@ -31,8 +31,8 @@ import (
 // features. It comes from a device's arena and lives until its last Release.
 type Tensor struct {
 	Rows, Cols int
-	// ID tells a device's tensors apart, also those that are gone: a device may hand out a released Tensor again
-	// as another one.
+	// ID is unique among all tensors that a device ever made: a device may reuse a released Tensor, but gives it
+	// another ID.
 	ID   uint64
 	Impl any // the device's own part
 }
@@ -264,7 +264,7 @@ type Derivatives interface {
 	GatherGrad(dy *Tensor, rows []int32, total int) *Tensor
 	// DoRATrain is DoRA that also returns the row lengths ‖(W + Scale·B·A) row j‖, [1, W.Rows], which DoRAGrad needs.
 	DoRATrain(base, low *Tensor, d *DoRA) (y, lengths *Tensor)
-	// DoRAGrad returns the derivatives by base and low and adds that of the magnitudes, if they are trainable. The
+	// DoRAGrad returns the derivatives with respect to base and low, and adds the gradient of trainable magnitudes. The
 	// row lengths count as constants, as the paper proposes and PEFT has it.
 	DoRAGrad(base, low, lengths *Tensor, d *DoRA, dy *Tensor) (dbase, dlow *Tensor)
 	// LinearCrossEntropyGrad computes the cross-entropy and, in the same
@@ -297,7 +297,7 @@ type AdamW struct {
 	GradScale                          float64 // multiplies the gradient first (clipping)
 }
 
-// Muon are the hyper-parameters of one step of Muon (Jordan et al. 2024), momentum orthogonalised, as PyTorch's
+// Muon are the hyper-parameters of one step of Muon (Jordan et al. 2024), momentum orthogonalized, as PyTorch's
 // torch.optim.Muon computes it with Nesterov momentum and adjust_lr_fn="match_rms_adamw": 0.2·√max(rows, cols)
 // times the learning rate makes a step as large as AdamW's usually is, so that both share one.
 type Muon struct {
@@ -319,7 +319,7 @@ type Device interface {
 	ReadWeight(w Weight, dst []float32)
 	WriteWeight(w Weight, src []float32) error
 	// FreezeRows keeps the first n rows of a trainable weight as they are. Its gradient is cleared; optimizer
-	// state is to be made afterwards.
+	// state must be made afterwards.
 	FreezeRows(w Weight, n int)
 	// ReadGrad copies the gradient (of the rows that are not frozen), WriteGrad sets it, ZeroGrad clears it.
 	ReadGrad(w Weight, dst []float32)

@@ -86,7 +86,7 @@ func (d DType) String() string {
 	return layouts[d].name
 }
 
-// ParseDType is the inverse of String; upper and lower case are equal.
+// ParseDType is the inverse of String; case doesn't matter.
 func ParseDType(s string) (DType, error) {
 	for d := F32; d < numDTypes; d++ {
 		if strings.EqualFold(layouts[d].name, s) {

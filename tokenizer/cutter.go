@@ -43,8 +43,8 @@ type cutSymbol struct {
 	size        int32  // bytes
 }
 
-// lazyCutter makes a cutter when that much text has come that it pays: a chat
-// begins sooner without.
+// lazyCutter builds a cutter once enough text has come for it to pay off: a chat
+// starts faster without one.
 type lazyCutter struct {
 	seen  atomic.Int64 // bytes
 	once  sync.Once
@@ -76,7 +76,7 @@ func (l *lazyCutter) get(n int) *cutter {
 // A split is a way to make a symbol of two others.
 type split struct{ l, r, id int32 }
 
-// newCutter returns nil where the vocabulary is not one for a cutter. text holds
+// newCutter returns nil if a cutter can't handle the vocabulary. text holds
 // the text of each symbol, "" for ids that are none.
 func newCutter(table *mergeTable, text []string, splits []split) *cutter {
 	c := &cutter{table: table, syms: make([]cutSymbol, len(text))}
@@ -239,8 +239,8 @@ func (c *cutter) end(text string, i int) int {
 }
 
 // lineCache remembers the ids of short texts, a cache line each, so that finding
-// one costs one access to memory. Two places are possible for a text; the one
-// that was not used lately gives way.
+// one costs one access to memory. Two places are possible for a text; the less
+// recently used one is replaced.
 type lineCache struct {
 	lines []cacheLine
 	shift uint8
@@ -296,8 +296,7 @@ func (c *lineCache) place(k *[3]uint64) int {
 	return int(h * 0xE7037ED1A0B428DB >> c.shift &^ 1)
 }
 
-// touch asks memory for the line of a text without waiting for it. The result
-// means nothing.
+// touch prefetches the line of a text. The result means nothing.
 func (c *lineCache) touch(k *[3]uint64) uint8 {
 	if len(c.lines) == 0 {
 		return 0
@@ -346,7 +345,7 @@ func (c *lineCache) add(k *[3]uint64, size int, ids []int32) {
 	copy(l.ids[:], ids)
 }
 
-// room returns the line that a new text takes.
+// room returns the line to be replaced by a new text.
 func (c *lineCache) room(k *[3]uint64) *cacheLine {
 	i := c.place(k)
 	a, b := &c.lines[i], &c.lines[i+1]

@@ -29,7 +29,7 @@ const (
 	leadKeep       leadRule = iota
 	leadPiece               // one "▁" of the first piece with text (SentencePiece)
 	leadAllPiece            // of every piece until there is text (remove_extra_whitespaces)
-	leadText                // one space of the text as a whole (Hugging Face's Strip)
+	leadText                // one space at the start of the text (Hugging Face's Strip)
 	leadFirstToken          // every space of the first token (Hugging Face's Metaspace)
 )
 

@@ -7,12 +7,12 @@ import (
 
 // maxGrowth bounds how many times as long as its text the normalized text may
 // become. Unicode's own forms come to 11 (U+FDFA under NFKC), and writing spaces
-// as "▁" makes three of it: a thousand leaves room for rules upon rules, not
-// for rules that multiply.
+// as "▁" makes three of it: a thousand leaves room for several such rules,
+// but not for rules that multiply.
 const maxGrowth = 1000
 
-// growth is the most bytes that a step makes of one byte, and the most it adds
-// to a text once.
+// growth returns the most bytes that a step makes of one byte, and the most it adds
+// once per text.
 func growth(step normStep) (factor float64, added int) {
 	switch s := step.(type) {
 	case unicodeForm:

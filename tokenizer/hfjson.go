@@ -186,8 +186,8 @@ func (f *hfFile) pieces(m *hfModel) ([]string, error) {
 		}
 		size = max(size, a.ID+1)
 	}
-	// Ids without a piece are allowed, but not a file of one piece with id 4
-	// million.
+	// Ids without a piece are allowed, but a file of one piece with id 4 million
+	// isn't.
 	if n := len(m.Vocab) + len(f.Added); int(size) > 16*n+1024 {
 		return nil, fmt.Errorf("ids go up to %d, but there are only %d pieces", size-1, n)
 	}
@@ -420,7 +420,7 @@ func (t *Tokenizer) readDecoder(p *hfPart, byteLevel bool, normed []addedToken) 
 	return nil
 }
 
-// readTemplate learns from the post-processor whether BOS and EOS are added.
+// readTemplate finds out from the post-processor whether BOS and EOS are added.
 func (t *Tokenizer) readTemplate(p *hfPart) error {
 	list, err := flatten(p, func(p *hfPart) []*hfPart { return p.Processors }, 0)
 	if err != nil {

@@ -316,8 +316,8 @@ type pattern struct {
 	literal string
 }
 
-// all appends the matches in text. As in Hugging Face's, an empty one right behind
-// the match before it doesn't count.
+// all appends the matches in text. As in Hugging Face's, an empty one right
+// after another match doesn't count.
 func (p *pattern) all(dst []span, text string) []span {
 	if p.re == nil {
 		for at := 0; p.literal != ""; {
@@ -352,7 +352,7 @@ func (p *pattern) all(dst []span, text string) []span {
 		if err == nil {
 			return dst
 		}
-		// The time limit: the expression backtracks without end, on this text.
+		// The time limit: on this text the expression backtracks too much.
 		p.slow.Store(true)
 		dst, last = dst[:first], -1
 	}

@@ -26,7 +26,7 @@ type productJob struct {
 type linearGroup struct {
 	x        *matrix
 	wide     bool      // plain weights that multiply f32
-	half     bool      // and such that multiply bf16
+	half     bool      // plain weights that multiply bf16
 	v        []float32 // the values of x, if they are needed
 	jobs     []productJob
 	streams  int // parts of the jobs that chunks take in turns, as in qmat.Product
@@ -242,8 +242,8 @@ func (d *Device) multiplyFrom(from int, c []float32, m int, a *matrix, am, ak in
 	})
 }
 
-// grid is how a product of m rows and so many panels is cut. One that has few chunks of the usual size, such as the
-// gradient of a small weight, is cut finer: else a worker has the largest of them while the others wait.
+// grid is how a product of m rows by that many panels is cut. A product with few chunks of the usual size, such as the
+// gradient of a small weight, is cut finer: otherwise one worker computes the last chunk while the others wait.
 func grid(m, panels, workers int) (rowChunks, panelChunks, rowsPerChunk int) {
 	most := 4 * workers
 	rowsPerChunk = jobRows

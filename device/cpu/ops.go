@@ -243,8 +243,8 @@ func (d *Device) SwiGLUGrad(gate, up, dy *device.Tensor) (dgate, dup *device.Ten
 	return &dg.Tensor, &du.Tensor
 }
 
-// swiGLUGradHalf is SwiGLUGrad of values saved in bf16, for products that will read bf16: f32 exists only in parts that
-// are near.
+// swiGLUGradHalf is SwiGLUGrad of values saved in bf16, for products that will read bf16: f32 exists only in blocks
+// that fit the cache.
 func (d *Device) swiGLUGradHalf(gate, up []uint16, dy []float32, rows, n int) (dgate, dup *matrix) {
 	dgate, dup = d.newHalf(rows, n), d.newHalf(rows, n)
 	d.rowsOn(rows, n, func(worker, lo, hi int) {

@@ -131,7 +131,7 @@ func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
 	return w, nil
 }
 
-// UseStore makes the weights that come from now on live in s; nil ends that.
+// UseStore places weights made from now on in s; nil ends that.
 func (d *Device) UseStore(s *Store) { d.store = s }
 
 // place returns memory for a packed weight, from the store if there is one.

@@ -74,7 +74,7 @@ func (s *suite) tensor(rows, cols int, v []float32) *device.Tensor {
 	return s.dev.FromSlice(rows, cols, v)
 }
 
-// take reads x and gives it back.
+// take reads x and releases it.
 func (s *suite) take(x *device.Tensor) []float32 {
 	v := make([]float32, x.Rows*x.Cols)
 	s.dev.Read(x, v)
@@ -115,7 +115,7 @@ func (s *suite) param(rows, cols int, v []float32) device.Weight {
 	return w
 }
 
-// near compares with a relative error of the norm.
+// near compares by the norm of the difference relative to that of want.
 func (s *suite) near(what string, got []float32, want []float64, tolerance float64) {
 	s.Helper()
 	var diff, norm float64

@@ -39,8 +39,8 @@ const (
 	maxMemory = 256 << 20
 )
 
-// LimitError means that a grammar is too ambiguous to be followed: what it
-// wants of memory or time is beyond a bound.
+// LimitError means that a grammar is too ambiguous to be followed: the memory
+// or time that it takes exceeds a bound.
 type LimitError struct {
 	What  string
 	Limit int

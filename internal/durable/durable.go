@@ -94,7 +94,7 @@ func Create(path string) (*File, error) {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 		if errors.Is(err, fs.ErrExist) {
 			if f = takeOver(name); f == nil {
-				continue // of a writer that lives
+				continue // of a running writer
 			}
 		} else if err != nil {
 			return nil, explain(path, 0, err)

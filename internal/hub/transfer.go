@@ -98,7 +98,7 @@ func (c *Client) refusal(r *http.Response, repo Repo, what string) error {
 	return e
 }
 
-// plain is what a server says, fit for a terminal and not too long.
+// plain is a server's message, made safe for a terminal and shortened.
 func plain(msg string) string {
 	msg = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == utf8.RuneError {
@@ -109,8 +109,8 @@ func plain(msg string) string {
 	return strings.TrimSpace(msg)
 }
 
-// A DowngradeError says that the hub sends on from https to an address that
-// anybody between could read and change.
+// A DowngradeError says that the hub redirects from https to an address whose traffic
+// others on the way could read and change.
 type DowngradeError struct{ From, To string }
 
 func (e *DowngradeError) Error() string {
@@ -415,7 +415,7 @@ func (c *Client) download(ctx context.Context, repo Repo, file string, m metadat
 			return fmt.Errorf("%s: %s: %w", repo, file, err)
 		}
 		if errors.Is(err, errMoved) && before > 0 {
-			done = 0 // start over, once per piece of headway
+			done = 0 // start over, once per progress
 		}
 		if failures++; done > before {
 			failures = 1
@@ -441,8 +441,8 @@ func (c *Client) download(ctx context.Context, repo Repo, file string, m metadat
 	return os.Rename(partial, whole)
 }
 
-// transfer appends what the server gives from byte `from` on and returns where
-// the file ends now.
+// transfer appends what the server sends from byte `from` on and returns the new length
+// of the file.
 func (c *Client) transfer(ctx context.Context, repo Repo, file string, m metadata, f *os.File, from int64, progress Progress) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -511,7 +511,7 @@ func (c *Client) transfer(ctx context.Context, repo Repo, file string, m metadat
 	}
 }
 
-// patientReader ends a request that gives no byte for a while.
+// patientReader cancels a request that delivers nothing for a while.
 type patientReader struct {
 	r     io.Reader
 	timer *time.Timer
@@ -530,7 +530,7 @@ func (p *patientReader) Read(b []byte) (int, error) {
 
 func (p *patientReader) stop() { p.timer.Stop() }
 
-// check holds a whole file against the hub's size and checksum.
+// check compares a whole file with the hub's size and checksum.
 func check(f *os.File, size int64, m metadata) error {
 	if m.size >= 0 && size != m.size {
 		return fmt.Errorf("%d bytes came, %d were announced", size, m.size)

@@ -12,7 +12,7 @@
 //
 // "default" is written as in a recipe. "check" takes required, min=, max=, gt=, lt= (numbers; for strings,
 // lists and maps their length) and oneof= (strings). A field without a yaml tag, or with "-", is no key.
-// An embedded struct without a tag lends its keys to the outer one.
+// The keys of an embedded struct without a tag are keys of the outer one.
 //
 // A recipe may begin with "extends: NAME", where NAME is a file beside it or, without a slash and suffix,
 // a preset. Values of the base stay unless the recipe names them again; maps and structs merge, lists are

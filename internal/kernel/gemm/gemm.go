@@ -36,7 +36,7 @@ const PanelWidth = 32
 const (
 	maxRows  = 14  // rows of the largest register tile
 	kcSteps  = 256 // steps of k between spills to C for tall products
-	groupLen = 32  // panels whose k block (1 MiB) is kept near while the rows pass
+	groupLen = 32  // panels whose k block (1 MiB) stays in cache while the rows pass
 	rowPad   = 16  // keeps the packed rows of A off each other's cache sets
 	scratchN = maxRows * (kcSteps + rowPad)
 )

@@ -96,8 +96,8 @@ func together(n int, f func(thread int) float64) float64 {
 	return sum
 }
 
-// Reader measures read bandwidth again and again on the same memory, to be
-// interleaved with what is judged by it.
+// Reader measures read bandwidth repeatedly on the same memory, interleaved with the
+// benchmarks that are compared with it.
 type Reader struct {
 	threads int
 	buf     []byte

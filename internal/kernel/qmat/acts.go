@@ -11,7 +11,7 @@ import (
 // x ≈ d·q. In each half the group of four elements with the largest magnitude has q
 // of 12 bits, so that an outlier takes no precision from the other 24 elements: q =
 // low + 16·high, with low among the bytes of the block and high on its own. The factor
-// is 16, because codes of four bits then take it on themselves (_asm/zmm.go).
+// is 16, because 4-bit codes can absorb it (_asm/zmm.go).
 //
 //	0  32 × int8 q, of the two groups the low parts
 //	32 f32 d
@@ -28,7 +28,7 @@ import (
 //	72 4 × int8 high parts of each large group
 //
 // d is rounded up to three bits of mantissa, which makes the rounding of x 9 % coarser on average: kernels for many
-// rows then keep the weights' scales times each 1 + j/4, and one multiplication per block and row has a cheaper substitute.
+// rows then keep the weights' scales times each 1 + j/4, and a cheaper operation replaces one multiplication per block and row.
 const recordSize = 80
 
 const (
@@ -172,7 +172,7 @@ func quantizeBlock(dst *[recordSize]byte, x *[32]float32) {
 	clear(dst[:])
 	put := func(at int, v uint32) { binary.LittleEndian.PutUint32(dst[at:], v) }
 	// The groups by their largest magnitude. Compared as bits, NaN and infinity are
-	// the largest of all; the lowest three bits give way to the group's number.
+	// largest; the lowest three bits are replaced by the group's number.
 	var key [8]uint32
 	var top [2]uint32
 	for g := range key {
