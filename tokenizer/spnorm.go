@@ -129,7 +129,7 @@ func (n *spNormalizer) prefix(text string) (string, int) {
 	return n.rule(text)
 }
 
-// plain reports whether text comes out as it is, but for the dummy prefix.
+// plain reports whether text stays as it is, apart from the dummy prefix.
 func (n *spNormalizer) plain(text string) bool {
 	return n.darts == nil && n.marks == nil && !n.remove && n.escape && !n.suffix &&
 		utf8.ValidString(text) && !strings.Contains(text, meta)

@@ -168,8 +168,8 @@ func (s *scratch) trusts(start, end int) bool {
 // rows than that (LeoLM: 32128 rows, 32007 ids).
 func (t *Tokenizer) Vocab() int { return len(t.pieces) }
 
-// Used returns the number of ids up to the last that stands for anything: behind it are only tokens that fill the
-// vocabulary up to the model's rows, as GGUF has them. A model's probabilities are over these.
+// Used returns the number of ids up to the last that stands for anything: after it come only tokens that pad the
+// vocabulary to the model's rows, as in GGUF files. A model's probabilities are over these.
 func (t *Tokenizer) Used() int {
 	n := len(t.pieces)
 	for n > 0 && t.kinds[n-1] == Unused {

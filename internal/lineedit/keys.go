@@ -86,7 +86,7 @@ func nextKey(input []byte) (k key, n int) {
 	if name, ok := controls[input[0]]; ok {
 		return key{name: name}, 1
 	}
-	// Text up to the next control character goes in at once.
+	// Text up to the next control character is inserted at once.
 	for n < len(input) && input[n] >= ' ' && input[n] != 127 {
 		if !utf8.FullRune(input[n:]) {
 			break

@@ -42,7 +42,7 @@ type placed struct {
 	row, column int
 }
 
-// place lays the text out. The last column stays free, for terminals differ in where the cursor is behind it.
+// place lays the text out. The last column stays free, because terminals differ in where the cursor is after it.
 func (s *session) place() placed {
 	width, _ := s.e.size()
 	width = max(width-1, 2)

@@ -36,7 +36,7 @@ type Result struct {
 type Batch struct {
 	Client *Client
 	// Journal is a JSONL file of results; it is read first, so that a run
-	// goes on where an earlier one stopped. A result counts only for the same
+	// resumes where an earlier one stopped. A result counts only for the same
 	// request. A line cut off by a crash is dropped.
 	Journal     string
 	Concurrency int // requests at a time; 0: 8
@@ -44,7 +44,7 @@ type Batch struct {
 	Price       Price
 	// Budget stops the batch when its cost exceeds it; 0: no limit.
 	Budget float64
-	// Done is told about every finished job, one at a time; may be nil.
+	// Done is called for every finished job, one at a time; may be nil.
 	Done func(r Result, finished, total int)
 
 	mu    sync.Mutex
@@ -75,8 +75,8 @@ func requestKey(c *Client, r Request) (string, error) {
 }
 
 // Run sends the jobs that the journal has no result of, and returns all
-// results by job. At the first error that does not pass it stops sending,
-// lets running requests end, and returns the error; the journal keeps what
+// results by job. At the first permanent error it stops sending,
+// waits for running requests, and returns the error; the journal keeps what
 // is finished.
 func (b *Batch) Run(ctx context.Context, jobs []Job) (map[string]Result, error) {
 	results, err := b.load()

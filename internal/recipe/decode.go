@@ -535,8 +535,8 @@ func (d *decoder) fromText(text string, v reflect.Value) error {
 	return nil
 }
 
-// value decodes the YAML text of one value. A string target takes the text as it is, so that a shell user
-// needn't quote the 5 of "name=5".
+// value decodes the YAML text of one value. A string target takes the text as it is, so that the 5 of "name=5"
+// needs no quotes.
 func (d *decoder) value(s *source, text string, v reflect.Value, path string) {
 	d.seen = append(d.seen, s)
 	t := v.Type()

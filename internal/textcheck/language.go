@@ -72,8 +72,8 @@ func Languages() []string { return append([]string(nil), lang().codes...) }
 
 // A Guess is the language of a text.
 type Guess struct {
-	Lang string  // ISO 639-1 code ("sh" for Serbo-Croatian in Latin letters), "" without any evidence
-	Prob float64 // among the languages known; a text of names and numbers can be sure and wrong
+	Lang string  // ISO 639-1 code ("sh" for Serbo-Croatian in Latin letters), "" if there is no evidence
+	Prob float64 // among the languages known; a text of names and numbers can get a high one and be wrong
 }
 
 const (

@@ -192,7 +192,7 @@ type NearDup struct {
 	n     int
 }
 
-// NewNearDup makes an empty index; bands = 0 rows = 0 is not allowed, see NewHasher.
+// NewNearDup makes an empty index; for the options see NewHasher.
 func NewNearDup(o MinHashOptions) (*NearDup, error) {
 	h, err := NewHasher(o)
 	if err != nil {
@@ -208,7 +208,7 @@ func NewNearDup(o MinHashOptions) (*NearDup, error) {
 // Kind of a duplicate.
 type Kind uint8
 
-// What NearDup.Add found.
+// The results of NearDup.Add.
 const (
 	Unique Kind = iota // a new text
 	Exact              // the same words as text `of`

@@ -28,7 +28,7 @@ type Normalizer struct {
 	Entities bool
 }
 
-// Normal is what a corpus wants: everything but Entities.
+// Normal is the setting for a corpus: everything but Entities.
 var Normal = Normalizer{NFC: true, Whitespace: true, Control: true}
 
 // Apply returns the clean text; the same string when it was clean.
@@ -39,7 +39,7 @@ func (z Normalizer) Apply(text string) string {
 	if !z.clean(text) {
 		text = z.rewrite(text)
 	}
-	if z.NFC && mayDecompose(text) { // last: what was between two characters is gone
+	if z.NFC && mayDecompose(text) { // last: characters may only now be adjacent
 		text = norm.NFC.String(text)
 	}
 	return text
@@ -85,7 +85,7 @@ func afterASCII(s string, i int) int {
 	return i
 }
 
-// printable tells of eight bytes whether all are from ' ' to '~', and sets the
+// printable reports whether all of eight bytes are from ' ' to '~', and sets the
 // high bit of those that are spaces.
 func printable(x uint64) (spaces uint64, ok bool) {
 	if (x|(x-ones*' ')|(x+ones))&highs != 0 {

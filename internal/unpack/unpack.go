@@ -2,8 +2,8 @@
 //
 // It owns: telling by the first bytes whether a stream is compressed, zero
 // padding behind gzip members (as tape blocks and Python's gzip have it),
-// skippable frames of zstd, the bound on a decoder's memory, and words for what
-// is wrong with a stream. It does not own files.
+// skippable frames of zstd, the bound on a decoder's memory, and messages that
+// say what is wrong with a stream. It does not own files.
 package unpack
 
 import (

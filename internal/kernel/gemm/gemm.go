@@ -18,8 +18,8 @@
 // only: never on the number of rows, the tile, the panel range or the caller's
 // split of the work.
 //
-// Errors of shape (slices too short) panic: they are faults of the caller,
-// not of the user's data.
+// Errors of shape (slices too short) panic: they are the caller's fault,
+// not the user's data.
 package gemm
 
 import (

@@ -5,7 +5,7 @@ import (
 	"leolm/tensor"
 )
 
-// On arm64 the frame of the generic code stays and the inner products run on SDOT.
+// On arm64 the generic code runs with its inner products on SDOT.
 var neon = level{isa: cpu.NEON}
 
 func choose(f cpu.Features) *level {

@@ -13,8 +13,8 @@
 // # Arithmetic
 //
 // Each 32 activations share one scale d (three bits of mantissa) and become integers q of 8 bits, in each half the
-// group of four with the largest magnitude of 12 bits: outliers, which every
-// language model has, would else take precision from all others. For one block of one row
+// group of four with the largest magnitude of 12 bits: otherwise outliers, which every
+// language model has, would cost all others precision. For one block of one row
 // the codes u are unsigned and w = s·(u − o) + m with an integer o, so that
 //
 //	Σ w·x ≈ d·s·(Σ u·q − o·Σ q) + m·(d·Σ q)
