@@ -143,7 +143,7 @@ func (a *Adapter) Close() error {
 }
 
 // OpenAdapter reads a PEFT folder or a GGUF adapter made for a base model of
-// configuration base, and holds every shape against it.
+// configuration base, and checks every shape against it.
 func OpenAdapter(path string, base Config) (*Adapter, error) {
 	return loadAdapter(path, base, func(a *Adapter) error { return a.fits(base) })
 }

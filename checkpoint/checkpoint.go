@@ -187,7 +187,7 @@ func (c *Checkpoint) add(t *Tensor) error {
 	return nil
 }
 
-// checkTensors holds the weights against what the configuration implies.
+// checkTensors compares the weights with what the configuration implies.
 func (c *Checkpoint) checkTensors() error {
 	var missing []string
 	for _, want := range c.Config.TensorShapes() {

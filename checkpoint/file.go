@@ -45,7 +45,7 @@ func (e *FormatError) Error() string {
 func (e *FormatError) Unwrap() error { return e.Err }
 
 // ErrPointer is the cause of a FormatError about a file of a Git clone whose large files were not downloaded: a few
-// lines of Git LFS (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md) stand in its place.
+// lines of Git LFS (git-lfs.com) stand in its place.
 var ErrPointer = errors.New("a Git LFS pointer, not the file itself: its content has not been downloaded")
 
 // pointer is an error if the file at path begins as a Git LFS pointer does.

@@ -181,7 +181,7 @@ func putGGUFValue(b *bytes.Buffer, v any) error {
 	return binary.Write(b, binary.LittleEndian, v)
 }
 
-// GGUFOptions are the parts of a GGUF model beside configuration and weights.
+// GGUFOptions are the parts of a GGUF model besides configuration and weights.
 type GGUFOptions struct {
 	Type     FileType // which data type each tensor gets; see ParseFileType
 	Name     string   // general.name; "" leaves it out
@@ -284,7 +284,7 @@ func (c *Config) ggufMetadata(opt GGUFOptions) []KV {
 	return kv
 }
 
-// GGUFMetadata are the entries of a GGUF file beside those of the configuration: what a GGUF source states, or a folder's
+// GGUFMetadata are the entries of a GGUF file besides those of the configuration: what a GGUF source states, or a folder's
 // vocabulary, templates and sampling. The notes say what the file can't hold.
 func (c *Checkpoint) GGUFMetadata() (kv []KV, notes []string, err error) {
 	if c.GGUF != nil {

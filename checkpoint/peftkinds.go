@@ -50,7 +50,7 @@ var peftVariants = []struct {
 	merge             bool
 }{
 	{"use_qalora", "QA-LoRA", "they change groups of inputs", true},
-	{"alora_invocation_tokens", "aLoRA", "they act behind certain tokens only", false},
+	{"alora_invocation_tokens", "aLoRA", "they act after certain tokens only", false},
 	{"layer_replication", "LoRA with layer_replication", "they run layers of the base model several times", false},
 	{"target_parameters", "LoRA with target_parameters", "they change parameters that are no linear layers", true},
 	{"trainable_token_indices", "LoRA with trainable_token_indices", "they change single rows of the embedding", true},

@@ -219,7 +219,7 @@ func (f TokenizerFiles) Fingerprint() (string, error) {
 	return l.Tokenizer, err
 }
 
-// WithoutBOS returns the files saying that nothing is put in front of a text or behind it.
+// WithoutBOS returns the files saying that nothing is put in front of a text or after it.
 func (f TokenizerFiles) WithoutBOS() (TokenizerFiles, error) {
 	out := maps.Clone(f)
 	return out, out.edit(fileConfig, func(m map[string]json.RawMessage) error {
@@ -232,7 +232,7 @@ func (f TokenizerFiles) WithoutBOS() (TokenizerFiles, error) {
 var ChatMarkers = []string{"<|im_start|>", "<|im_end|>"}
 
 // MissingChatTokens lists the tokens that a vocabulary needs to write ChatML, in the order of their ids. A SentencePiece
-// vocabulary gets what Megatron's tokenizer adds, as LeoLM's training data has it (32000 to 32006 behind Llama-2's
+// vocabulary gets what Megatron's tokenizer adds, as LeoLM's training data has it (32000 to 32006 after Llama-2's
 // pieces): <CLS>, <SEP>, <EOD>, <MASK>, <PAD> if it has none of its own, and the markers. Another gets the markers. A
 // vocabulary that has the markers misses nothing.
 func MissingChatTokens(t *tokenizer.Tokenizer, sentencePiece bool) []string {
@@ -297,7 +297,7 @@ func (f TokenizerFiles) WithChatTokens(name string) (TokenizerFiles, []string, e
 	return grown, missing, err
 }
 
-// Grow returns the files with control tokens added behind the vocabulary, in every file that lists tokens, so that
+// Grow returns the files with control tokens added after the vocabulary, in every file that lists tokens, so that
 // transformers, llama.cpp's converter and Leo give them the same ids. Where ChatML's markers are among them, <|im_end|>
 // becomes the end of a sequence, no BOS is put in front of a text (LeoLM's dialogues have none), and every text between
 // control tokens begins with the "▁" of its own (legacy), which is the only way that GGUF can state.
@@ -348,7 +348,7 @@ func (f TokenizerFiles) Grow(name string, tokens []string) (TokenizerFiles, erro
 
 // growSentencePiece appends control pieces to tokenizer.model, which sentencepiece never makes of text. Fields of a
 // protocol buffer may stand anywhere, and a message that stands twice counts as one: nothing else is touched. Where other
-// files hold tokens behind the pieces, the new ones would have the wrong ids; then tokenizer.model stays as it is.
+// files hold tokens after the pieces, the new ones would have the wrong ids; then tokenizer.model stays as it is.
 func (f TokenizerFiles) growSentencePiece(name string, first int, tokens []string) error {
 	data := f[fileSentencePiece]
 	if data == nil {
@@ -411,7 +411,7 @@ func legacyPrefix(m map[string]json.RawMessage) error {
 		return nil
 	}
 	if n := string(bytes.TrimSpace(m["normalizer"])); n != "" && n != "null" {
-		return fmt.Errorf("a Metaspace pre-tokenizer (prepend_scheme first) behind a normalizer can't be given the prefixes that chat tokens need")
+		return fmt.Errorf("a Metaspace pre-tokenizer (prepend_scheme first) after a normalizer can't be given the prefixes that chat tokens need")
 	}
 	m["pre_tokenizer"] = json.RawMessage("null")
 	return put(m, "normalizer", map[string]any{"type": "Sequence", "normalizers": []any{

@@ -113,7 +113,7 @@ func ParsePyTorch(name string, data []byte) (*PyTorch, error) {
 	if len(program) > maxPickle {
 		return nil, &FormatError{File: name, Offset: at, Msg: fmt.Sprintf("data.pkl of %d bytes; %d are allowed", len(program), maxPickle)}
 	}
-	// The pickle is small and everything hangs on it: hold it against its checksum.
+	// The pickle is small and everything depends on it: check its checksum.
 	if r, err := pkl.Open(); err != nil {
 		return nil, &FormatError{File: name, Offset: at, Msg: "data.pkl", Err: err}
 	} else if _, err := io.Copy(io.Discard, r); err != nil {

@@ -139,7 +139,7 @@ func (e *CacheFullError) Error() string {
 	return fmt.Sprintf("the key/value cache is full: %d pages of %d tokens are in use; close sessions or raise the cache size", e.Pages, e.PageLen)
 }
 
-// MemoryError says that something does not fit into memory. It comes before anything is allocated for it.
+// MemoryError says that something does not fit into memory. It is returned before anything is allocated.
 type MemoryError struct {
 	What      string  // "the keys and values of 8192 tokens"
 	Needed    float64 // bytes; a float because absurd sizes exceed every integer

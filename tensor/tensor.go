@@ -49,7 +49,7 @@ type layout struct {
 	size int // bytes per block
 }
 
-// NF4 stores blocks of 64 four-bit codes behind one float32 absolute maximum
+// NF4 stores blocks of 64 four-bit codes after one float32 absolute maximum
 // (QLoRA, Dettmers et al. 2023, without double quantization). The other block
 // sizes are those of ggml's block_* structures.
 var layouts = [numDTypes]layout{

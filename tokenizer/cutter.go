@@ -30,7 +30,7 @@ type cutter struct {
 	trie  *trie           // the value of a state is the longest symbol on the way to it
 	syms  []cutSymbol
 
-	// join[a]&b: some merge puts byte b behind byte a. Where none does the text
+	// join[a]&b: some merge puts byte b after byte a. Where none does the text
 	// falls in two.
 	join [256][4]uint64
 }

@@ -79,7 +79,7 @@ func (t *Tokenizer) NewDecoder(skipControl bool) *Decoder {
 }
 
 // ContinueDecoder returns a decoder of what follows before: its text, put
-// behind that of before, is the text of all ids decoded together. A blank that
+// after that of before, is the text of all ids decoded together. A blank that
 // begins a text is not dropped from a continuation.
 func (t *Tokenizer) ContinueDecoder(before []int32, skipControl bool) *Decoder {
 	d := t.NewDecoder(skipControl)

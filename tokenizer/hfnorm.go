@@ -165,7 +165,7 @@ const (
 func composed(chars []normRune) []normRune {
 	out := chars[:0]
 	starter := -1
-	last := uint8(0) // class of the character before, behind the starter
+	last := uint8(0) // class of the character before, after the starter
 	for _, c := range chars {
 		adjacent := starter == len(out)-1
 		if starter >= 0 && (adjacent || last < c.class && c.class != 0) {

@@ -20,7 +20,7 @@ type spNormalizer struct {
 	dummy  bool
 	remove bool
 	escape bool
-	suffix bool // the dummy goes behind the text
+	suffix bool // the dummy goes after the text
 
 	// ascii[c] is what an ASCII byte becomes when another ASCII byte or the end
 	// follows; simple says that no rule begins with this byte and an ASCII one.

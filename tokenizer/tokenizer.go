@@ -38,7 +38,7 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// Legacy chooses what happens to the text behind an added token in vocabularies
+// Legacy chooses what happens to the text after an added token in vocabularies
 // of the Llama kind: with it, every stretch of text between added tokens gets a
 // "▁" of its own (Hugging Face's legacy=true, Megatron, the LeoLM models);
 // without it, only text at the very beginning does.
@@ -208,7 +208,7 @@ func (t *Tokenizer) EOS() int32 { return t.eos }
 func (t *Tokenizer) UNK() int32 { return t.unk }
 func (t *Tokenizer) PAD() int32 { return t.pad }
 
-// AddBOS and AddEOS say whether the files ask for BOS in front of and EOS behind
+// AddBOS and AddEOS say whether the files ask for BOS in front of and EOS after
 // a text. The encoders don't do it: the caller does.
 func (t *Tokenizer) AddBOS() bool { return t.addBOS && t.bos >= 0 }
 func (t *Tokenizer) AddEOS() bool { return t.addEOS && t.eos >= 0 }

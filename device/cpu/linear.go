@@ -110,7 +110,7 @@ func (d *Device) multiplyAll(ys []*device.Tensor, x *matrix, ws ...device.Weight
 		ys[i] = &y.Tensor
 		switch {
 		case c.vec != nil:
-			// Trainable: packed anew, since the values change between steps.
+			// Trainable: packed again, since the values change between steps.
 			d.packForward(&d.packed, c)
 			d.multiply(y.f32, x.Rows, x, x.Cols, 1, &d.packed, false)
 		case c.q != nil:

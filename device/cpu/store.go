@@ -106,7 +106,7 @@ func (s *Store) Damage() error { return s.damage }
 
 var errOtherModel = errors.New("the packed weights are of another model, or of another version")
 
-// index reads the index at the end of data and holds all of data against its checksums.
+// index reads the index at the end of data and checks all of data against its checksums.
 func (s *Store) index(data []byte) error {
 	bad := fmt.Errorf("%s: the packed weights are damaged", s.path)
 	tail := len(storeMagic) + 16

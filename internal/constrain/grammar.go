@@ -135,7 +135,7 @@ func (c *compiler) state() int32 {
 	return int32(len(c.g.states) - 1)
 }
 
-// emit adds e behind state from and returns the state at its end.
+// emit adds e after state from and returns the state at its end.
 func (c *compiler) emit(e expr, from int32, depth int) int32 {
 	if c.err != nil {
 		return from

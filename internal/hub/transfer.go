@@ -245,7 +245,7 @@ var (
 	resetParam     = regexp.MustCompile(`(?i)\b(?:t|reset)\s*=\s*(\d{1,9})\b`)
 )
 
-// retryAfter is how long a server asks to wait: until its rate limit starts anew
+// retryAfter is how long a server asks to wait: until its rate limit resets
 // (RateLimit), or as Retry-After says, seconds or a date. The longer one counts.
 func retryAfter(h http.Header) (time.Duration, bool) {
 	var wait time.Duration
@@ -368,7 +368,7 @@ func (c *Client) place(ctx context.Context, repo Repo, file string, m metadata, 
 // errMoved says that the server doesn't have the bytes after those we have.
 var errMoved = errors.New("the server doesn't continue the file")
 
-// download writes the content to partial, going on behind what is there, and
+// download writes the content to partial, resuming after what is there, and
 // renames it to whole.
 func (c *Client) download(ctx context.Context, repo Repo, file string, m metadata, partial, whole string, progress Progress) error {
 	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o644)

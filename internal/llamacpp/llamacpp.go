@@ -18,7 +18,7 @@ import (
 	"strings"
 )
 
-// Job says what is measured: Sequences prompts of Prompt tokens are read, then Generate tokens are written behind each.
+// Job says what is measured: Sequences prompts of Prompt tokens are read, then Generate tokens are written after each.
 type Job struct {
 	Model                                string // a GGUF file
 	Threads, Prompt, Generate, Sequences int

@@ -246,7 +246,7 @@ func (b *Batch) load() (map[string]Result, error) {
 		}
 		var r Result
 		if err := json.Unmarshal(line, &r); err != nil || r.ID == "" {
-			return nil, fmt.Errorf("%s: line %d is no result of an earlier run (%v); delete the file to start anew", b.Journal, n, err)
+			return nil, fmt.Errorf("%s: line %d is no result of an earlier run (%v); delete the file to start again", b.Journal, n, err)
 		}
 		whole += int64(len(line))
 		results[r.ID] = r

@@ -185,7 +185,7 @@ func rewind(path string, step int64) error {
 		}
 		row, err := ParseRow(line)
 		if err != nil {
-			return fmt.Errorf("%s, line %d: %w; move the file away to start anew", path, n, err)
+			return fmt.Errorf("%s, line %d: %w; move the file away to start again", path, n, err)
 		}
 		if row.Step <= step {
 			keep = append(append(keep, line...), '\n')

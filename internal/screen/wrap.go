@@ -68,7 +68,7 @@ type layout struct {
 	tail   string
 }
 
-// layOut places text behind the column that the row has reached.
+// layOut places text after the column that the row has reached.
 func (w *Wrapper) layOut(text string, column int) layout {
 	l := layout{rows: []string{""}, column: column}
 	next := func() {

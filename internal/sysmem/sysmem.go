@@ -49,7 +49,7 @@ func available(root string) (int64, bool) {
 	return free, true
 }
 
-// field returns the number behind a name, or -1.
+// field returns the number after a name, or -1.
 func field(data []byte, name string) int64 {
 	for line := range bytes.Lines(data) {
 		f := strings.Fields(string(line))

@@ -1,7 +1,7 @@
 // Package unpack reads gzip and zstd streams as the tools of their formats do.
 //
 // It owns: telling by the first bytes whether a stream is compressed, zero
-// padding behind gzip members (as tape blocks and Python's gzip have it),
+// padding after gzip members (as tape blocks and Python's gzip have it),
 // skippable frames of zstd, the bound on a decoder's memory, and messages that
 // say what is wrong with a stream. It does not own files.
 package unpack
@@ -77,7 +77,7 @@ func Reader(br *bufio.Reader) (io.ReadCloser, error) {
 }
 
 // gzipReader reads members one after the other, with zero bytes between and
-// behind them.
+// after them.
 type gzipReader struct {
 	br *bufio.Reader
 	z  *gzip.Reader

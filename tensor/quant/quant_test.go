@@ -141,7 +141,7 @@ func rms(t testing.TB, d tensor.DType, x, importance []float32) float64 {
 	return math.Sqrt(e / sw)
 }
 
-// checkRMS holds our error against llama.cpp's (testdata/make_rms.py).
+// checkRMS compares our error with llama.cpp's (testdata/make_rms.py).
 func checkRMS(t *testing.T, name string, x, importance []float32) {
 	t.Helper()
 	data, err := os.ReadFile("testdata/rms.json")

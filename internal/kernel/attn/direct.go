@@ -84,7 +84,7 @@ func (b *Block) directScores(dst []float32, pad, col int, q []float32, ldq, m in
 			scoreKernel(keys.Type, step, &d)
 		}
 		if tail > 0 {
-			// The last keys are copied, so that the kernel reads nothing behind them.
+			// The last keys are copied, so that the kernel reads nothing after them.
 			if cap(s.tail) < group*size {
 				s.tail = make([]byte, group*size)
 			}
