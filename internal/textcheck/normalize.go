@@ -5,7 +5,6 @@ import (
 	"html"
 	"math/bits"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 	"unsafe"
 
@@ -225,32 +224,4 @@ func (z Normalizer) rewrite(s string) string {
 		}
 	}
 	return string(out)
-}
-
-// Letters is the share of letters among a text's characters other than space.
-func Letters(text string) float64 {
-	letters, all := 0, 0
-	for _, r := range text {
-		if r < utf8.RuneSelf {
-			switch {
-			case r <= ' ':
-				continue
-			case 'a' <= r|0x20 && r|0x20 <= 'z':
-				letters++
-			}
-			all++
-			continue
-		}
-		if unicode.IsSpace(r) {
-			continue
-		}
-		if unicode.IsLetter(r) {
-			letters++
-		}
-		all++
-	}
-	if all == 0 {
-		return 0
-	}
-	return float64(letters) / float64(all)
 }
