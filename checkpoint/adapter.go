@@ -137,7 +137,7 @@ func (a *Adapter) Close() error {
 }
 
 // OpenAdapter reads a PEFT folder or a GGUF adapter made for a base model of
-// configuration base, and holds every shape against it.
+// configuration base, and checks every shape against it.
 func OpenAdapter(path string, base Config) (*Adapter, error) {
 	return loadAdapter(path, base, func(a *Adapter) error { return a.fits(base) })
 }
@@ -148,7 +148,7 @@ func InspectAdapter(path string) (*Adapter, error) {
 	return loadAdapter(path, Config{}, func(*Adapter) error { return nil })
 }
 
-// IsAdapter tells whether path holds an adapter instead of a model: a folder with
+// IsAdapter reports whether path holds an adapter instead of a model: a folder with
 // adapter_config.json and no config.json, or a GGUF file that says so.
 func IsAdapter(path string) bool {
 	info, err := os.Stat(path)

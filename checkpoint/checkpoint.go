@@ -187,7 +187,7 @@ func (c *Checkpoint) add(t *Tensor) error {
 	return nil
 }
 
-// checkTensors holds the weights against what the configuration implies.
+// checkTensors compares the weights with what the configuration implies.
 func (c *Checkpoint) checkTensors() error {
 	var missing []string
 	for _, want := range c.Config.TensorShapes() {
@@ -250,7 +250,7 @@ func (t *Tensor) Bytes() ([]byte, bool) {
 	return t.data, true
 }
 
-// ReadRow dequantises canonical row i into dst, which has Cols elements.
+// ReadRow dequantizes canonical row i into dst, which has Cols elements.
 func (t *Tensor) ReadRow(dst []float32, i int) error {
 	if err := quant.Dequantize(dst, t.DType, t.Row(i)); err != nil {
 		return &FormatError{File: t.File, Tensor: t.Stored, Offset: t.Offset, Err: err}
@@ -258,7 +258,7 @@ func (t *Tensor) ReadRow(dst []float32, i int) error {
 	return nil
 }
 
-// Float32 dequantises the whole tensor in canonical order. It allocates four
+// Float32 dequantizes the whole tensor in canonical order. It allocates four
 // bytes per element.
 func (t *Tensor) Float32() ([]float32, error) {
 	rows, cols := t.Rows(), t.Cols()

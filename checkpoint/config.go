@@ -191,7 +191,7 @@ func (o *jsonObject) has(key string) bool {
 	return ok && string(v) != "null"
 }
 
-// stated tells whether the key is there, be it null.
+// stated reports whether the key is there, be it null.
 func (o *jsonObject) stated(key string) bool {
 	_, ok := o.m[key]
 	return ok

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -43,6 +44,18 @@ func (e *FormatError) Error() string {
 
 func (e *FormatError) Unwrap() error { return e.Err }
 
+// ErrPointer is the cause of a FormatError about a file of a Git clone whose large files were not downloaded: a few
+// lines of Git LFS (git-lfs.com) stand in its place.
+var ErrPointer = errors.New("a Git LFS pointer, not the file itself: its content has not been downloaded")
+
+// pointer is an error if the file at path begins as a Git LFS pointer does.
+func pointer(path string, data []byte) error {
+	if !bytes.HasPrefix(data, []byte("version https://git-lfs.github.com/spec/")) {
+		return nil
+	}
+	return &FormatError{File: path, Offset: -1, Err: ErrPointer}
+}
+
 // Stored is one tensor as its file describes it: the file's name for it and
 // the file's row order.
 type Stored struct {
@@ -64,7 +77,7 @@ type mapping struct {
 }
 
 func openMapping(path string) (*mapping, error) {
-	// Before it is opened: to open a pipe waits for somebody to write into it.
+	// Checked before opening: opening a pipe blocks until somebody writes to it.
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -94,7 +107,12 @@ func openMapping(path string) (*mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &mapping{name: path, data: data, unmap: unmap}, nil
+	m := &mapping{name: path, data: data, unmap: unmap}
+	if err := pointer(path, data); err != nil {
+		_ = m.close()
+		return nil, err
+	}
+	return m, nil
 }
 
 func (m *mapping) close() error {
@@ -117,6 +135,11 @@ func readSmall(path string, limit int64) ([]byte, error) {
 		return nil, &FormatError{File: path, Offset: -1, Msg: fmt.Sprintf("%d bytes, more than the %d that such a file may have", large.Size, limit)}
 	case errors.As(err, &kind):
 		return nil, &FormatError{File: path, Offset: -1, Msg: "not a regular file"}
+	case err != nil:
+		return nil, err
 	}
-	return data, err
+	if err := pointer(path, data); err != nil {
+		return nil, err
+	}
+	return data, nil
 }

@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// maxJSON bounds the JSON files of a folder; the largest tokenizer.json of the
-// field has some 30 MB.
+// maxJSON bounds the JSON files of a folder; the largest tokenizer.json
+// in use is about 30 MB.
 const maxJSON = 256 << 20
 
 // weightFiles are tried in this order, as transformers does.
@@ -110,14 +110,14 @@ func openFolder(dir string) (_ *Checkpoint, err error) {
 // maxIgnored is how many ignored tensors are named one by one.
 const maxIgnored = 8
 
-// wrappers are what PyTorch puts into names of modules that it wraps: torch.compile,
-// FSDP and checkpointing anywhere, DistributedDataParallel at the beginning.
+// wrappers are what PyTorch adds to the names of modules that it wraps: torch.compile, FSDP and
+// activation checkpointing anywhere, DistributedDataParallel at the start.
 var wrappers = strings.NewReplacer("_orig_mod.", "", "_fsdp_wrapped_module.", "", "_checkpoint_wrapped_module.", "")
 
 // plainName is the name of a tensor without wrappers.
 func plainName(name string) string { return strings.TrimPrefix(wrappers.Replace(name), "module.") }
 
-// readable is an error for a tensor in a data type that Leo doesn't read.
+// readable returns an error for a tensor in a data type that Leo doesn't read.
 func (s *Stored) readable() error {
 	if s.Foreign == "" {
 		return nil

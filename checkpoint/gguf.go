@@ -182,8 +182,8 @@ func ParseGGUF(name string, data []byte) (*GGUF, error) {
 	return g, g.checkNames()
 }
 
-// Limits on what a header may say. Every count is also held against the bytes
-// that are left in the file before anything is allocated.
+// Limits on what a header may say. Every count is also checked against the
+// bytes left in the file before anything is allocated.
 const (
 	maxGGUFKey   = 1 << 16
 	maxGGUFDepth = 4 // arrays inside arrays

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// GGUF recommends how to draw tokens under general.sampling.*, f32 but for top_k (gguf-py's constants.py). What the
-// format has no key for, such as typical_p, stays with generation_config.json.
+// The keys of sampling defaults in GGUF (gguf-py's constants.py); top_k is an int32, the others are float32. The format
+// has no key for other fields of generation_config.json, such as typical_p.
 const (
 	ggufTemperature       = "general.sampling.temp"
 	ggufTopK              = "general.sampling.top_k"
@@ -18,12 +18,12 @@ const (
 	ggufRepetitionPenalty = "general.sampling.penalty_repeat"
 )
 
-// floats are the fields of g that GGUF holds as numbers with a point, by key.
+// floats are the fields of g that GGUF stores as float32, by key.
 func (g *Generation) floats() map[string]**float64 {
 	return map[string]**float64{ggufTemperature: &g.Temperature, ggufTopP: &g.TopP, ggufMinP: &g.MinP, ggufRepetitionPenalty: &g.RepetitionPenalty}
 }
 
-// generation reads what the file recommends; values of other types, infinite or negative, count as not stated.
+// generation reads the file's sampling defaults. Values that are negative, infinite or of another type are ignored.
 func (g *GGUF) generation() Generation {
 	var out Generation
 	for key, dst := range out.floats() {
@@ -47,7 +47,7 @@ func (g *GGUF) generation() Generation {
 	return out
 }
 
-// GGUFNotes says what GGUF has no entry for.
+// GGUFNotes lists the fields of g that GGUF has no key for.
 func (g *Generation) GGUFNotes() []string {
 	var lost []string
 	if g.DoSample == nil || *g.DoSample {
@@ -67,8 +67,8 @@ func (g *Generation) GGUFNotes() []string {
 	return []string{fmt.Sprintf("GGUF has no entry for %s of generation_config.json.", strings.Join(lost, ", "))}
 }
 
-// Drawing returns g with do_sample stated where g recommends how to draw: without it transformers answers greedily and
-// ignores the rest.
+// Drawing returns g with do_sample set if g has sampling fields that imply it: without do_sample transformers decodes
+// greedily and ignores them.
 func (g Generation) Drawing() Generation {
 	if g.DoSample != nil {
 		return g
@@ -80,11 +80,11 @@ func (g Generation) Drawing() Generation {
 	return g
 }
 
-// Replace puts what is stated in the place of what the metadata of a file recommend.
+// Replace returns the metadata of a GGUF file with g's sampling defaults instead of the file's own.
 func (g *Generation) Replace(metadata []KV) []KV {
 	kept := slices.DeleteFunc(slices.Clone(metadata), func(e KV) bool { return strings.HasPrefix(e.Key, "general.sampling.") })
 	if g.DoSample != nil && !*g.DoSample {
-		return kept // the rest counts for nothing then, in transformers and here
+		return kept // the other fields have no effect then, in transformers and here
 	}
 	floats := g.floats()
 	for _, key := range sortedKeys(floats) {

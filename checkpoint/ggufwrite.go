@@ -181,7 +181,7 @@ func putGGUFValue(b *bytes.Buffer, v any) error {
 	return binary.Write(b, binary.LittleEndian, v)
 }
 
-// GGUFOptions are the parts of a GGUF model beside configuration and weights.
+// GGUFOptions are the parts of a GGUF model besides configuration and weights.
 type GGUFOptions struct {
 	Type     FileType // which data type each tensor gets; see ParseFileType
 	Name     string   // general.name; "" leaves it out
@@ -218,7 +218,7 @@ func WriteGGUF(path string, cfg Config, sources []Source, opt GGUFOptions) error
 			return fmt.Errorf("%s: tensor %q has no name in GGUF", path, s.Name)
 		}
 		d := opt.Type.tensorType(&cfg, name, s.Shape, opt.Imatrix != nil)
-		if opt.Imatrix != nil && d.Quantised() {
+		if opt.Imatrix != nil && d.Quantized() {
 			var err error
 			if s.Importance, err = opt.Imatrix.importance(name, s.Shape.Cols()); err != nil {
 				return fmt.Errorf("%s: tensor %q: %w", path, name, err)
@@ -284,7 +284,7 @@ func (c *Config) ggufMetadata(opt GGUFOptions) []KV {
 	return kv
 }
 
-// GGUFMetadata are the entries of a GGUF file beside those of the configuration: what a GGUF source states, or a folder's
+// GGUFMetadata are the entries of a GGUF file besides those of the configuration: what a GGUF source states, or a folder's
 // vocabulary, templates and sampling. The notes say what the file can't hold.
 func (c *Checkpoint) GGUFMetadata() (kv []KV, notes []string, err error) {
 	if c.GGUF != nil {
@@ -298,7 +298,7 @@ func (c *Checkpoint) GGUFMetadata() (kv []KV, notes []string, err error) {
 	return c.Generation.Replace(kv), append(notes, c.Config.GGUFNotes()...), nil
 }
 
-// GGUFNotes says what of the configuration other readers of a GGUF file don't heed.
+// GGUFNotes says which parts of the configuration other readers of GGUF ignore.
 func (c *Config) GGUFNotes() []string {
 	if c.SlidingWindow == 0 || c.SlidingWindow >= c.MaxPositions {
 		return nil
@@ -356,7 +356,7 @@ var fileTypes = []FileType{
 	{"q6_K", 18, tensor.Q6_K, 0},
 }
 
-// ParseFileType finds a type by name; upper and lower case are equal.
+// ParseFileType finds a type by name; case doesn't matter.
 func ParseFileType(name string) (FileType, error) {
 	for _, t := range fileTypes {
 		if strings.EqualFold(t.name, name) {
@@ -381,15 +381,15 @@ func FileTypeNames() []string {
 	return names
 }
 
-// A Fallback is a type that tensors don't get because its blocks do not divide
-// their rows, and what they get instead, as in llama.cpp.
+// A Fallback says that tensors get another data type than the wanted one, whose blocks
+// do not divide their rows. The replacements are llama.cpp's.
 type Fallback struct {
 	Want, Got tensor.DType
 	Columns   int      // of a row
 	Tensors   []string // their names in GGUF
 }
 
-// Fallbacks says which of the sources get another type than f has for them.
+// Fallbacks lists the sources that don't get the type f wants for them.
 func (f FileType) Fallbacks(c *Config, sources []Source, imatrix bool) []Fallback {
 	var found []Fallback
 	for _, s := range sources {
@@ -416,7 +416,7 @@ func (f FileType) Fallbacks(c *Config, sources []Source, imatrix bool) []Fallbac
 // tensorType is the data type that a tensor gets.
 func (f FileType) tensorType(c *Config, name string, shape tensor.Shape, imatrix bool) tensor.DType {
 	d := f.wanted(c, name, shape, imatrix)
-	if !d.Quantised() {
+	if !d.Quantized() {
 		return d
 	}
 	return fallback(d, shape.Cols())
@@ -431,7 +431,7 @@ func (f FileType) wanted(c *Config, name string, shape tensor.Shape, imatrix boo
 		return tensor.F32
 	}
 	d := f.base
-	if !d.Quantised() {
+	if !d.Quantized() {
 		return d
 	}
 	layer, part := -1, ""

@@ -15,7 +15,7 @@ import (
 	"leolm/tensor"
 )
 
-// Every tensor gets the type that llama.cpp's own quantiser chose (testdata/make_mixes.py).
+// Every tensor gets the type that llama.cpp's own quantizer chose (testdata/make_mixes.py).
 func TestMixes(t *testing.T) {
 	data, err := os.ReadFile("testdata/mixes.json")
 	if err != nil {
@@ -252,7 +252,7 @@ func TestSplitGGUF(t *testing.T) {
 }
 
 // An importance matrix lowers the error where it says that it matters.
-func TestQuantiseWithImatrix(t *testing.T) {
+func TestQuantizeWithImatrix(t *testing.T) {
 	c := mustOpen(t, "testdata/models/small")
 	m := &Imatrix{Entries: map[string]ImatrixEntry{}}
 	sums := make([]float32, 32)

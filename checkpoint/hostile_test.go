@@ -240,7 +240,6 @@ func TestHostilePickles(t *testing.T) {
 		"asks for \"torch.QInt8Storage\"":    torchZip(t, onePickle("QInt8Storage", "K\x04", "K\x00", "K\x02\x85", "K\x01\x85"), 16),
 		"a storage of torch.Size":            torchZip(t, onePickle("Size", "K\x04", "K\x00", "K\x02\x85", "K\x01\x85"), 16),
 		"before 1.6":                         []byte("\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."),
-		"a Git LFS pointer":                  []byte("version https://git-lfs.github.com/spec/v1\n"),
 		"broken zip archive":                 []byte("PK\x03\x04 and no directory"),
 	} {
 		_, err := ParsePyTorch("bad.bin", data)
@@ -254,6 +253,40 @@ func TestHostilePickles(t *testing.T) {
 	start := time.Now()
 	if _, err := ParsePyTorch("bomb.bin", torchZip(t, bomb, 0)); err == nil || time.Since(start) > time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))
+	}
+}
+
+// A clone without its large files says so, whichever file is read first.
+func TestPointers(t *testing.T) {
+	const text = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n"
+	const config = `{"model_type":"llama","hidden_size":8,"intermediate_size":8,"num_hidden_layers":1,"num_attention_heads":2,"vocab_size":4}`
+	for _, name := range []string{"config.json", "model.safetensors", "pytorch_model.bin", "model.gguf", "imatrix.gguf", "adapter_config.json"} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, name)
+		files := map[string]string{file: text}
+		if filepath.Ext(name) != ".json" {
+			files[filepath.Join(dir, "config.json")] = config
+		}
+		for f, text := range files {
+			if err := os.WriteFile(f, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var err error
+		switch name {
+		case "model.gguf":
+			_, err = Open(file)
+		case "imatrix.gguf":
+			_, err = OpenImatrix(file)
+		case "adapter_config.json":
+			_, err = InspectAdapter(dir)
+		default:
+			_, err = Open(dir)
+		}
+		var f *FormatError
+		if !errors.Is(err, ErrPointer) || !errors.As(err, &f) || f.File != file {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

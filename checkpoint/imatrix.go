@@ -12,7 +12,7 @@ import (
 )
 
 // Imatrix is an importance matrix: for every matrix of the model, how large its
-// input columns are on a calibration text. Quantisers weigh a column's error by
+// input columns are on a calibration text. Quantizers weigh a column's error by
 // the mean square of its input, which makes the sum of squared output errors
 // small. The files are llama.cpp's, both its GGUF form and the older .dat.
 type Imatrix struct {
@@ -54,7 +54,7 @@ func (m *Imatrix) Add(canonical string, x []float32) error {
 }
 
 // Missing names the model's matrices that have no entry and are therefore
-// quantised without weights; the embedding, which is looked up and not
+// quantized without weights; the embedding, which is looked up and not
 // multiplied, is not expected to have one.
 func (m *Imatrix) Missing(cfg *Config) []string {
 	var out []string
@@ -213,7 +213,7 @@ func imatrixDat(name string, data []byte) (*Imatrix, error) {
 	return m, nil
 }
 
-// Write stores the matrix as a GGUF file that llama.cpp's quantiser reads.
+// Write stores the matrix as a GGUF file that llama.cpp's quantizer reads.
 func (m *Imatrix) Write(path string) error {
 	kv := []KV{{"general.type", "imatrix"}, {"imatrix.datasets", append([]string{}, m.Datasets...)},
 		{"imatrix.chunk_count", uint32(m.Chunks)}, {"imatrix.chunk_size", uint32(m.ChunkSize)}}

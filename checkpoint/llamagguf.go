@@ -370,10 +370,10 @@ func (g *GGUF) vocab() (*tokenizer.GGUFVocab, error) {
 		return nil, fmt.Errorf("tokenizer.ggml has %d tokens, %d scores, %d types", n, len(v.Scores), len(v.Types))
 	}
 	v.BOS, v.EOS, v.UNK, v.PAD = g.tokenID("bos"), g.tokenID("eos"), g.tokenID("unknown"), g.tokenID("padding")
-	// What llama.cpp takes absent keys to be.
+	// llama.cpp's defaults for absent keys.
 	v.AddBOS, v.AddSpacePrefix = v.Model == "llama", v.Model == "llama"
 	if v.Model == "gpt2" {
-		// A name that isn't known is package tokenizer's to report.
+		// Package tokenizer reports unknown names.
 		pre, _ := tokenizer.PreTokenizerByName(v.Pre)
 		v.AddBOS = pre.AddBOS
 	}
@@ -416,14 +416,14 @@ func (c *Checkpoint) vocabIDs() {
 	c.vocabStops(v.Tokens)
 }
 
-// endOfTurn are the tokens that end a turn in the chat formats of the field.
+// endOfTurn are the tokens that end a turn in common chat formats.
 var endOfTurn = []string{"<|im_end|>", "<|eot_id|>", "<|end_of_turn|>", "<end_of_turn>", "<|end|>"}
 
 // endOfText are the tokens that end a text; where a vocabulary has one as a
 // control token, it stops an answer even if the file names another end.
 var endOfText = []string{"</s>", "<|endoftext|>", "<|end_of_text|>"}
 
-// EndTokens are the control tokens that end a turn or a text in the vocabularies of the field, by name.
+// EndTokens are the control tokens that end a turn or a text in common vocabularies, by name.
 func EndTokens() []string { return slices.Concat(endOfTurn, endOfText) }
 
 // vocabStops adds the stop tokens that the vocabulary names but the special ids

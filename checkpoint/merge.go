@@ -115,7 +115,7 @@ func (c *Checkpoint) WithAdapter(a *Adapter) (Config, []Source, error) {
 	return cfg, sources, nil
 }
 
-// moreRows are the rows of a matrix, and behind them their mean as often as it is asked for.
+// moreRows are the rows of a matrix, extended without bound by their mean.
 type moreRows struct {
 	from Rows
 	rows int

@@ -9,8 +9,8 @@ import (
 	"leolm/internal/mapped"
 )
 
-// mapFile maps a whole file read-only. The pages belong to the file: where
-// another process truncates it, to touch them is a fault (package mapped).
+// mapFile maps a whole file read-only. The pages belong to the file: if
+// another process truncates it, touching them faults (see package mapped).
 func mapFile(f *os.File, size int64) (data []byte, unmap func() error, err error) {
 	data, err = syscall.Mmap(int(f.Fd()), 0, int(size), syscall.PROT_READ, syscall.MAP_SHARED)
 	if err != nil {

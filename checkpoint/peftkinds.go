@@ -12,9 +12,9 @@ import (
 type UnsupportedAdapterError struct {
 	Kind   string // as its authors call it, such as "(IA)³" or "PiSSA"
 	Reason string // what is different about it
-	// Merge tells whether PEFT can fold it into its base model.
+	// Merge reports whether PEFT can fold it into its base model.
 	Merge bool
-	// Convert tells whether PEFT can write it as a plain LoRA adapter.
+	// Convert reports whether PEFT can write it as a plain LoRA adapter.
 	Convert bool
 }
 
@@ -32,7 +32,7 @@ func (e *UnsupportedAdapterError) Error() string {
 }
 
 // peftKinds are the values of peft_type that are no LoRA, by the names of their
-// authors. Others than these are named as the file names them.
+// authors. Other kinds are reported under the file's name for them.
 var peftKinds = map[string]string{
 	"ADALORA": "AdaLoRA", "ADAPTION_PROMPT": "LLaMA-Adapter", "BOFT": "BOFT", "CPT": "CPT", "FOURIERFT": "FourierFT", "IA3": "(IA)³",
 	"LN_TUNING": "layer norm tuning", "LOHA": "LoHa", "LOKR": "LoKr", "MULTITASK_PROMPT_TUNING": "multitask prompt tuning",
@@ -50,7 +50,7 @@ var peftVariants = []struct {
 	merge             bool
 }{
 	{"use_qalora", "QA-LoRA", "they change groups of inputs", true},
-	{"alora_invocation_tokens", "aLoRA", "they act behind certain tokens only", false},
+	{"alora_invocation_tokens", "aLoRA", "they act after certain tokens only", false},
 	{"layer_replication", "LoRA with layer_replication", "they run layers of the base model several times", false},
 	{"target_parameters", "LoRA with target_parameters", "they change parameters that are no linear layers", true},
 	{"trainable_token_indices", "LoRA with trainable_token_indices", "they change single rows of the embedding", true},

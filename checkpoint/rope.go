@@ -9,7 +9,7 @@ import (
 const ropeTypes = "linear, llama3, yarn, dynamic and longrope are"
 
 // parseRopes reads rope_scaling (transformers 4) or rope_parameters (5, which
-// holds rope_theta too). What both leave out is as in transformers'
+// holds rope_theta too). Defaults are those of transformers'
 // modeling_rope_utils.
 func (c *Config) parseRopes(o *jsonObject) error {
 	original := o.int("original_max_position_embeddings", 0)
@@ -31,8 +31,8 @@ func (c *Config) parseRopes(o *jsonObject) error {
 	return nil
 }
 
-// parseRope reads one of the two; original is the length before stretching as the
-// configuration states it at its top, 0 if it doesn't.
+// parseRope reads one of the two; original is the top-level
+// original_max_position_embeddings of the configuration, 0 if it has none.
 func (c *Config) parseRope(o *jsonObject, original int) error {
 	c.RopeTheta = o.float("rope_theta", c.RopeTheta)
 	if f := o.float("partial_rotary_factor", 1); f != 1 {
@@ -121,7 +121,7 @@ func yarnAttention(factor, mscale, mscaleAllDim float64) float64 {
 	return term(1)
 }
 
-// validateRope reports the first value of RopeScaling that can't be.
+// validateRope reports the first impossible value of RopeScaling.
 func (c *Config) validateRope() error {
 	positive := func(x float64) bool { return x > 1e-9 && x < 1e9 }
 	s := c.RopeScaling

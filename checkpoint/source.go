@@ -19,7 +19,7 @@ type Rows interface {
 
 // Source is a weight to be written: its canonical (Hugging Face) name and
 // shape, and where its rows come from. Importance, if not nil, holds one weight
-// per column for block quantisers (see Imatrix).
+// per column for block quantizers (see Imatrix).
 type Source struct {
 	Name       string
 	Shape      tensor.Shape

@@ -155,7 +155,7 @@ func (f TokenizerFiles) Metadata(cfg *Config) (kv []KV, notes []string, err erro
 	if v.model == "llama" && v.dummyPrefix && (special.legacy != nil && !*special.legacy || v.firstOnly) {
 		kv = append(kv, KV{keyLegacy, false})
 		notes = append(notes, `The tokenizer puts its "▁" before the very first text only (legacy: false). GGUF has no entry for that: Leo keeps it in one of its own, `+
-			`llama.cpp gives every text behind a control token a "▁", so that its ids of chat prompts differ.`)
+			`llama.cpp gives every text after a control token a "▁", so that its ids of chat prompts differ.`)
 	}
 	if want, err := f.Fingerprint(); err != nil {
 		return nil, nil, err

@@ -17,7 +17,7 @@ import (
 	"leolm/tensor"
 )
 
-// HFOptions are the parts of a Hugging Face folder beside configuration and weights.
+// HFOptions are the parts of a Hugging Face folder besides configuration and weights.
 type HFOptions struct {
 	DType      tensor.DType   // f32, f16 or bf16; Invalid: bf16
 	ShardSize  int64          // largest safetensors file; 0: 5 GB, as transformers

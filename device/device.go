@@ -31,8 +31,8 @@ import (
 // features. It comes from a device's arena and lives until its last Release.
 type Tensor struct {
 	Rows, Cols int
-	// ID tells a device's tensors apart, also those that are gone: a device may hand out a released Tensor again
-	// as another one.
+	// ID is unique among all tensors that a device ever made: a device may reuse a released Tensor, but gives it
+	// another ID.
 	ID   uint64
 	Impl any // the device's own part
 }
@@ -48,10 +48,10 @@ type Weight interface {
 	DType() tensor.DType
 	// Bytes is the memory that the weight occupies, gradient included.
 	Bytes() int
-	// Trainable tells whether derivatives with respect to the weight are collected.
+	// Trainable reports whether derivatives with respect to the weight are collected.
 	Trainable() bool
 	// FrozenRows is how many leading rows of a trainable weight stay as they are (see
-	// Device.FreezeRows): its gradient and optimiser state begin with the row after them.
+	// Device.FreezeRows): its gradient and optimizer state begin with the row after them.
 	FrozenRows() int
 }
 
@@ -139,7 +139,7 @@ func (e *CacheFullError) Error() string {
 	return fmt.Sprintf("the key/value cache is full: %d pages of %d tokens are in use; close sessions or raise the cache size", e.Pages, e.PageLen)
 }
 
-// MemoryError says that something does not fit into memory. It comes before anything is allocated for it.
+// MemoryError says that something does not fit into memory. It is returned before anything is allocated.
 type MemoryError struct {
 	What      string  // "the keys and values of 8192 tokens"
 	Needed    float64 // bytes; a float because absurd sizes exceed every integer
@@ -264,7 +264,7 @@ type Derivatives interface {
 	GatherGrad(dy *Tensor, rows []int32, total int) *Tensor
 	// DoRATrain is DoRA that also returns the row lengths ‖(W + Scale·B·A) row j‖, [1, W.Rows], which DoRAGrad needs.
 	DoRATrain(base, low *Tensor, d *DoRA) (y, lengths *Tensor)
-	// DoRAGrad returns the derivatives by base and low and adds that of the magnitudes, if they are trainable. The
+	// DoRAGrad returns the derivatives with respect to base and low, and adds the gradient of trainable magnitudes. The
 	// row lengths count as constants, as the paper proposes and PEFT has it.
 	DoRAGrad(base, low, lengths *Tensor, d *DoRA, dy *Tensor) (dbase, dlow *Tensor)
 	// LinearCrossEntropyGrad computes the cross-entropy and, in the same
@@ -297,7 +297,7 @@ type AdamW struct {
 	GradScale                          float64 // multiplies the gradient first (clipping)
 }
 
-// Muon are the hyper-parameters of one step of Muon (Jordan et al. 2024), momentum orthogonalised, as PyTorch's
+// Muon are the hyper-parameters of one step of Muon (Jordan et al. 2024), momentum orthogonalized, as PyTorch's
 // torch.optim.Muon computes it with Nesterov momentum and adjust_lr_fn="match_rms_adamw": 0.2·√max(rows, cols)
 // times the learning rate makes a step as large as AdamW's usually is, so that both share one.
 type Muon struct {
@@ -318,8 +318,8 @@ type Device interface {
 	// ReadWeight and WriteWeight copy values as float32; writing needs a trainable weight.
 	ReadWeight(w Weight, dst []float32)
 	WriteWeight(w Weight, src []float32) error
-	// FreezeRows keeps the first n rows of a trainable weight as they are. Its gradient is cleared; optimiser
-	// state is to be made afterwards.
+	// FreezeRows keeps the first n rows of a trainable weight as they are. Its gradient is cleared; optimizer
+	// state must be made afterwards.
 	FreezeRows(w Weight, n int)
 	// ReadGrad copies the gradient (of the rows that are not frozen), WriteGrad sets it, ZeroGrad clears it.
 	ReadGrad(w Weight, dst []float32)
@@ -328,7 +328,7 @@ type Device interface {
 	// GradSquares returns Σg² over the gradient of w, summed in one order;
 	// it is NaN or infinite if an element is.
 	GradSquares(w Weight) float64
-	// AdamW updates w in place; m and v are the optimiser's moments.
+	// AdamW updates w in place; m and v are the optimizer's moments.
 	AdamW(w Weight, m, v OptimizerState, h AdamW)
 	// Muon updates the matrix w in place; m is its momentum. Its products are in the compute type.
 	Muon(w Weight, m OptimizerState, h Muon)
@@ -340,7 +340,7 @@ type Device interface {
 	NewRope(headDim int, invFreq []float32) *Rope
 	// NewDoRA makes a decomposed change from its weights, which must fit each other.
 	NewDoRA(w, a, b, magnitude Weight, scale float32) *DoRA
-	// New makes an uninitialised tensor, FromSlice a copy of values.
+	// New makes an uninitialized tensor, FromSlice a copy of values.
 	New(rows, cols int) *Tensor
 	FromSlice(rows, cols int, values []float32) *Tensor
 	// Read waits for t and copies it to dst, which has Rows·Cols elements.
@@ -355,7 +355,7 @@ type Device interface {
 	ResetPeak()
 }
 
-// Memory is what a device holds, in bytes, apart from weights, optimiser state and caches.
+// Memory is what a device holds, in bytes, apart from weights, optimizer state and caches.
 type Memory struct {
 	Tensors int // of tensors that have not been released
 	Arena   int // for tensors and for the insides of operations: the most that was needed since ResetPeak

@@ -1,6 +1,6 @@
 // Package grad owns differentiation: a tape that implements device.Ops by
-// wrapping a device, records every operation, and plays the derivatives
-// backwards. It owns which values are kept for the backward pass and for how
+// wrapping a device, records every operation, and runs the derivatives in
+// reverse order. It owns which values are kept for the backward pass and for how
 // long; the derivatives themselves are the device's.
 package grad
 
@@ -62,9 +62,10 @@ func (t *Tape) give(x uint64, d *device.Tensor) {
 	t.grads[x] = d
 }
 
-// Backward plays the tape backwards. Every LinearCrossEntropy on the tape
-// counts with derivative 1, every LogProbs with the derivatives it was given; seeds adds further starting points. Gradients of
-// trainable weights are added to what they hold. The tape is empty afterwards.
+// Backward runs the derivatives of everything recorded, last operation first. Every
+// LinearCrossEntropy starts with derivative 1, every LogProbs with its Grad; seeds adds
+// further starting points. Gradients of trainable weights are added to what they hold.
+// The tape is empty afterwards.
 func (t *Tape) Backward(seeds map[*device.Tensor]*device.Tensor) {
 	for _, f := range t.heads {
 		f()

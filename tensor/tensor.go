@@ -1,5 +1,5 @@
 // Package tensor owns what a stored number looks like: data types, the block
-// layouts of quantised types, and shapes. It knows sizes, names and
+// layouts of quantized types, and shapes. It knows sizes, names and
 // bit patterns; it does no arithmetic on whole tensors (that is package device)
 // and reads no files (that is package checkpoint).
 package tensor
@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// DType names how the elements of a tensor are stored. The quantised types
+// DType names how the elements of a tensor are stored. The quantized types
 // are the block formats of GGUF ("ggml" types) and bitsandbytes' NF4: a row is
 // a whole number of blocks, each of BlockLen elements in BlockSize bytes.
 type DType uint8
@@ -49,8 +49,8 @@ type layout struct {
 	size int // bytes per block
 }
 
-// NF4 stores blocks of 64 four-bit codes behind one float32 absolute maximum
-// (QLoRA, Dettmers et al. 2023, without double quantisation). The other block
+// NF4 stores blocks of 64 four-bit codes after one float32 absolute maximum
+// (QLoRA, Dettmers et al. 2023, without double quantization). The other block
 // sizes are those of ggml's block_* structures.
 var layouts = [numDTypes]layout{
 	Invalid: {"invalid", 1, 0},
@@ -86,7 +86,7 @@ func (d DType) String() string {
 	return layouts[d].name
 }
 
-// ParseDType is the inverse of String; upper and lower case are equal.
+// ParseDType is the inverse of String; case doesn't matter.
 func ParseDType(s string) (DType, error) {
 	for d := F32; d < numDTypes; d++ {
 		if strings.EqualFold(layouts[d].name, s) {
@@ -102,8 +102,8 @@ func (d DType) BlockLen() int { return layouts[d].len }
 // BlockSize is the number of bytes of one block.
 func (d DType) BlockSize() int { return layouts[d].size }
 
-// Quantised tells whether d packs several elements into a block with a scale.
-func (d DType) Quantised() bool { return d >= Q4_0 && d < numDTypes }
+// Quantized reports whether d packs several elements into a block with a scale.
+func (d DType) Quantized() bool { return d >= Q4_0 && d < numDTypes }
 
 // RowSize returns the bytes of n consecutive elements. n must be a multiple
 // of BlockLen and the product must fit an int.
@@ -175,7 +175,7 @@ func (s Shape) Size(d DType) (int, error) {
 	return s.Rows() * row, nil
 }
 
-// Equal tells whether both shapes have the same extents.
+// Equal reports whether both shapes have the same extents.
 func (s Shape) Equal(t Shape) bool {
 	if len(s) != len(t) {
 		return false

@@ -21,8 +21,8 @@ func TestHalfRoundTripsEveryBitPattern(t *testing.T) {
 	}
 }
 
-// The value halfway between two neighbours goes to the even one, and its
-// float32 neighbours to either side.
+// The value halfway between two neighbors goes to the even one, and its
+// float32 neighbors to either side.
 func TestHalfRoundsToNearestEven(t *testing.T) {
 	for i := 0; i < 0x7bff; i++ {
 		lo, hi := F16ToF32(uint16(i)), F16ToF32(uint16(i+1))
@@ -64,7 +64,7 @@ func TestBF16(t *testing.T) {
 		}
 	}
 	if f := BF16ToF32(F32ToBF16(math.Float32frombits(0x7f800001))); f == f {
-		t.Error("a signalling NaN became a number")
+		t.Error("a signaling NaN became a number")
 	}
 }
 

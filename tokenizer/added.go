@@ -15,8 +15,8 @@ type addedToken struct {
 
 	singleWord bool // only where no word character touches it
 	lstrip     bool // takes the white space before it
-	rstrip     bool // takes the white space behind it
-	normalized bool // is looked for in the normalised text
+	rstrip     bool // takes the white space after it
+	normalized bool // is matched in the normalized text
 }
 
 type match struct {
@@ -28,7 +28,7 @@ type match struct {
 type matcher struct {
 	tokens []addedToken
 	trie   *trie
-	meta   bool // spaces are "▁" in truth, which is no white space
+	meta   bool // spaces stand for "▁", which is not white space
 	only   int  // the byte that all tokens begin with, or -1
 }
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// With byte_fallback a character without a piece is spelt where the vocabulary has all of
+// With byte_fallback a character without a piece is spelled where the vocabulary has all of
 // its bytes, else it is the unknown token or vanishes, as in Hugging Face's tokenizers
 // (testdata/make_bytefallback.py).
 func TestByteFallbackWithoutBytes(t *testing.T) {

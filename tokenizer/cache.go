@@ -26,7 +26,7 @@ type scratch struct {
 	heap    []uint64
 	wids    []int32
 	wlens   []int32
-	buf     []byte // normalised text
+	buf     []byte // normalized text
 	word    []byte // first word with its prefix
 	amap    []int32
 	nodes   []viterbiNode
@@ -91,7 +91,7 @@ func (p *scratches) get() *scratch {
 
 func (p *scratches) put(s *scratch) {
 	s.out, s.offs, s.align = nil, nil, nil
-	const keep = 1 << 20 // larger buffers were one long text's: let them go
+	const keep = 1 << 20 // larger buffers served one long text: drop them
 	if cap(s.buf) > keep {
 		s.buf = nil
 	}
@@ -115,8 +115,8 @@ func (p *scratches) put(s *scratch) {
 }
 
 // wordCache remembers the tokens of words. It is exact where words are
-// independent of their neighbours, which the engines check when they load a
-// vocabulary. Bounded: when it is full it starts anew.
+// independent of their neighbors, which the engines check when they load a
+// vocabulary. Bounded: when it is full it is cleared.
 type wordCache struct {
 	slots []cacheSlot
 	n     int
@@ -140,8 +140,8 @@ const (
 	cacheAtOnce = 1 << 10 // slots to begin with
 )
 
-// hashWord mixes eight bytes at a time; it needs no resistance, the cache is
-// bounded and exact whatever collides.
+// hashWord mixes eight bytes at a time. It need not resist attacks: the cache is
+// bounded, and exact whatever collides.
 func hashWord(w string) uint32 {
 	p := unsafe.Pointer(unsafe.StringData(w))
 	n := len(w)

@@ -13,14 +13,14 @@ import (
 // A cutter finds what merging makes of a text without merging.
 //
 // A sequence of pieces is what BPE makes of a text if and only if each piece is
-// what BPE makes of its own text, and each two neighbours are what BPE makes of
+// what BPE makes of its own text, and each two neighbors are what BPE makes of
 // theirs: the first merge that crosses a border would cross it in the two
-// neighbours alone as well. So a text is cut by its longest pieces from left to
-// right; where two pieces cannot be neighbours a shorter one is tried, and where
+// neighbors alone as well. So a text is cut by its longest pieces from left to
+// right; where two pieces cannot be neighbors a shorter one is tried, and where
 // none is left the piece before is taken back. A place where that happened never
 // gets a second try: the pieces up to a place are the only ones possible.
 //
-// Whether two pieces may be neighbours is answered from the last merges inside
+// Whether two pieces may be neighbors is answered from the last merges inside
 // both, undone one by one: at no time may the symbols that touch merge before
 // the next merge on either side. That supposes that merges inside a piece come
 // in order of their ranks, which newCutter checks.
@@ -30,7 +30,7 @@ type cutter struct {
 	trie  *trie           // the value of a state is the longest symbol on the way to it
 	syms  []cutSymbol
 
-	// join[a]&b: some merge puts byte b behind byte a. Where none does the text
+	// join[a]&b: some merge puts byte b after byte a. Where none does the text
 	// falls in two.
 	join [256][4]uint64
 }
@@ -43,8 +43,8 @@ type cutSymbol struct {
 	size        int32  // bytes
 }
 
-// lazyCutter makes a cutter when that much text has come that it pays: a chat
-// begins sooner without.
+// lazyCutter builds a cutter once enough text has come for it to pay off: a chat
+// starts faster without one.
 type lazyCutter struct {
 	seen  atomic.Int64 // bytes
 	once  sync.Once
@@ -76,7 +76,7 @@ func (l *lazyCutter) get(n int) *cutter {
 // A split is a way to make a symbol of two others.
 type split struct{ l, r, id int32 }
 
-// newCutter returns nil where the vocabulary is not one for a cutter. text holds
+// newCutter returns nil if a cutter can't handle the vocabulary. text holds
 // the text of each symbol, "" for ids that are none.
 func newCutter(table *mergeTable, text []string, splits []split) *cutter {
 	c := &cutter{table: table, syms: make([]cutSymbol, len(text))}
@@ -149,8 +149,8 @@ func (c *cutter) meet(l, r int32) bool {
 	}
 }
 
-// neighbours reports whether BPE leaves l and r side by side.
-func (c *cutter) neighbours(l, r int32) bool {
+// neighbors reports whether BPE leaves l and r side by side.
+func (c *cutter) neighbors(l, r int32) bool {
 	if c.merges(l, r) {
 		if rank, _ := c.table.find(l, r); rank != noRank {
 			return false
@@ -201,7 +201,7 @@ func (c *cutter) cut(s *scratch, dst []int32, w string) []int32 {
 		for {
 			for y >= 0 {
 				end := at + int(c.syms[y].size)
-				if dead[end>>6]>>(end&63)&1 == 0 && (len(dst) == settled || c.neighbours(dst[len(dst)-1], y)) {
+				if dead[end>>6]>>(end&63)&1 == 0 && (len(dst) == settled || c.neighbors(dst[len(dst)-1], y)) {
 					break
 				}
 				y = c.syms[y].shorter
@@ -239,8 +239,8 @@ func (c *cutter) end(text string, i int) int {
 }
 
 // lineCache remembers the ids of short texts, a cache line each, so that finding
-// one costs one access to memory. Two places are possible for a text; the one
-// that was not used lately gives way.
+// one costs one access to memory. Two places are possible for a text; the less
+// recently used one is replaced.
 type lineCache struct {
 	lines []cacheLine
 	shift uint8
@@ -296,8 +296,7 @@ func (c *lineCache) place(k *[3]uint64) int {
 	return int(h * 0xE7037ED1A0B428DB >> c.shift &^ 1)
 }
 
-// touch asks memory for the line of a text without waiting for it. The result
-// means nothing.
+// touch prefetches the line of a text. The result means nothing.
 func (c *lineCache) touch(k *[3]uint64) uint8 {
 	if len(c.lines) == 0 {
 		return 0
@@ -346,7 +345,7 @@ func (c *lineCache) add(k *[3]uint64, size int, ids []int32) {
 	copy(l.ids[:], ids)
 }
 
-// room returns the line that a new text takes.
+// room returns the line to be replaced by a new text.
 func (c *lineCache) room(k *[3]uint64) *cacheLine {
 	i := c.place(k)
 	a, b := &c.lines[i], &c.lines[i+1]

@@ -29,7 +29,7 @@ const (
 	leadKeep       leadRule = iota
 	leadPiece               // one "▁" of the first piece with text (SentencePiece)
 	leadAllPiece            // of every piece until there is text (remove_extra_whitespaces)
-	leadText                // one space of the text as a whole (Hugging Face's Strip)
+	leadText                // one space at the start of the text (Hugging Face's Strip)
 	leadFirstToken          // every space of the first token (Hugging Face's Metaspace)
 )
 
@@ -79,7 +79,7 @@ func (t *Tokenizer) NewDecoder(skipControl bool) *Decoder {
 }
 
 // ContinueDecoder returns a decoder of what follows before: its text, put
-// behind that of before, is the text of all ids decoded together. A blank that
+// after that of before, is the text of all ids decoded together. A blank that
 // begins a text is not dropped from a continuation.
 func (t *Tokenizer) ContinueDecoder(before []int32, skipControl bool) *Decoder {
 	d := t.NewDecoder(skipControl)

@@ -7,7 +7,7 @@ import (
 
 // digitGroups cuts runs of digits into groups of three, counted from the right. The
 // expressions of published files that say so look ahead to the end of the run from every
-// group, which takes an engine quadratic time.
+// group, which takes quadratic time.
 type digitGroups struct {
 	numbers bool // of \p{N}, not only \d
 	ended   bool // only runs that no letter follows (\b)

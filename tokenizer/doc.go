@@ -13,6 +13,6 @@
 //
 // Inside, one form of text is used everywhere: where a vocabulary writes a space
 // as "▁" (U+2581), the engines work on a plain space byte. The two are one and
-// the same symbol for such a vocabulary, and the shorter one lets text without
-// peculiarities be encoded where it lies.
+// the same symbol for such a vocabulary, and the shorter one lets ordinary
+// text be encoded in place, without a copy.
 package tokenizer

@@ -20,8 +20,8 @@ import (
 //	[a&&[^b]]          intersection      [a-[b]]
 //	(?i:s)             the long s too    (?i:[sſ])
 //
-// What has no counterpart is an error: a rule that is read wrongly would change
-// ids without a word.
+// What has no counterpart is an error: a rule that is misread would silently
+// change ids.
 func netExpression(expr string) (string, error) {
 	if len(expr) > maxExpression {
 		return "", fmt.Errorf("it has %d bytes; %d are possible", len(expr), maxExpression)
@@ -36,7 +36,7 @@ func netExpression(expr string) (string, error) {
 	return x.out.String(), nil
 }
 
-// maxExpression is many times the longest expression of the field.
+// maxExpression is many times the longest expression in use.
 const maxExpression = 64 << 10
 
 // compileExpression compiles an expression of a tokenizer.json. As in Ruby, ^ and $
@@ -46,8 +46,8 @@ func compileExpression(expr string) (*regexp2.Regexp, error) {
 	return re, err
 }
 
-// newPattern compiles an expression for two engines that find the same: the first is
-// fast and may backtrack without end, the second takes linear time.
+// newPattern compiles an expression for two engines with the same matches: the first is
+// fast but may backtrack exponentially, the second takes linear time.
 func newPattern(expr string) (*pattern, error) {
 	re, l, err := compileBoth(expr)
 	if err != nil {
@@ -213,7 +213,7 @@ func (x *expression) quantifier(start int) error {
 		before := x.out.String()[:start]
 		rewrite := func(s string) { x.out.Reset(); x.out.WriteString(before + s) }
 		switch {
-		case !first: // a quantifier of what has one already
+		case !first: // of something already quantified
 			rewrite("(?:" + atom + ")" + q)
 		case q[0] != '{' && x.peek("+"):
 			x.at++

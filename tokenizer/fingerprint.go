@@ -12,7 +12,7 @@ import (
 // Fingerprint identifies what this tokenizer's ids mean, whatever file it was read from: two tokenizers with one
 // fingerprint can stand for each other between data, training and use. It is "t1-" and half of a SHA-256 over
 //
-//   - every id below Vocab with its piece, except those that only fill the vocabulary up, and
+//   - every id below Vocab with its piece, except padding, and
 //   - the ids of a fixed set of texts: spaces, line breaks, digits, German, other scripts, emoji, one text per piece
 //     (a sample of a large vocabulary), and each control token between words, typed by a user and written by a template.
 //
@@ -48,7 +48,7 @@ func (t *Tokenizer) Fingerprint() string {
 // maxPieceProbes bounds the texts made of pieces.
 const maxPieceProbes = 4096
 
-// probeTexts are what vocabularies of the field cut differently. Changing them changes every fingerprint.
+// probeTexts are texts that common vocabularies cut differently. Changing them changes every fingerprint.
 var probeTexts = []string{
 	"Hello world", " leading", "trailing ", "  two  three   ", "\n", "\n\n \n\t\tx", "a\r\nb", "\u00a0x\u2028y",
 	"0 1 12 123 1234 12345 3.14 1,000 2^10", "Äpfel, Öl und Übermut: größer als „ß“ – nämlich 5 €!",

@@ -9,7 +9,7 @@ import (
 )
 
 // GGUFVocab holds the tokenizer.ggml.* values of a GGUF file. Package checkpoint
-// fills it, absent keys with what llama.cpp takes them to be.
+// fills it, with llama.cpp's defaults for absent keys.
 type GGUFVocab struct {
 	Model  string    // tokenizer.ggml.model: "llama" (SentencePiece BPE) or "gpt2" (byte-level BPE)
 	Pre    string    // tokenizer.ggml.pre: the pre-tokenizer of a gpt2 model
@@ -144,7 +144,7 @@ func ggufLlama(v GGUFVocab, opt Options) (*Tokenizer, error) {
 		return nil, err
 	}
 	if len(padded) > 0 {
-		// Rows that no training ever touched: text must not lead there.
+		// Rows that were never trained: text must not be encoded to them.
 		for _, id := range padded {
 			t.kinds[id] = Unused
 		}

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// maxGrowth bounds how many times as long as its text the normalised text may
+// maxGrowth bounds how many times as long as its text the normalized text may
 // become. Unicode's own forms come to 11 (U+FDFA under NFKC), and writing spaces
-// as "▁" makes three of it: a thousand leaves room for rules upon rules, not
-// for rules that multiply.
+// as "▁" makes three of it: a thousand leaves room for several such rules,
+// but not for rules that multiply.
 const maxGrowth = 1000
 
-// growth is the most bytes that a step makes of one byte, and the most it adds
-// to a text once.
+// growth returns the most bytes that a step makes of one byte, and the most it adds
+// once per text.
 func growth(step normStep) (factor float64, added int) {
 	switch s := step.(type) {
 	case unicodeForm:
@@ -33,14 +33,14 @@ func growth(step normStep) (factor float64, added int) {
 	return 1, 0
 }
 
-// checkGrowth refuses normalisers that make a text of gigabytes out of a few bytes.
+// checkGrowth refuses normalizers that make a text of gigabytes out of a few bytes.
 func checkGrowth(steps []normStep) error {
 	factor, added := 1.0, 0.0
 	for _, s := range steps {
 		f, n := growth(s)
 		factor, added = factor*f, added*f+float64(n)
 		if factor > maxGrowth || added > 1<<20 {
-			return fmt.Errorf("the normaliser makes a text up to %.0f times as long and adds up to %.0f bytes; %d times and %d bytes are the most", factor, added, maxGrowth, 1<<20)
+			return fmt.Errorf("the normalizer makes a text up to %.0f times as long and adds up to %.0f bytes; %d times and %d bytes are the most", factor, added, maxGrowth, 1<<20)
 		}
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 	"leolm/internal/bounded/boundtest"
 )
 
-// withNormalizer is a tokenizer.json of a few pieces with a normaliser and a decoder.
+// withNormalizer is a tokenizer.json of a few pieces with a normalizer and a decoder.
 func withNormalizer(normalizer, decoder string) []byte {
 	return fmt.Appendf(nil, `{"version":"1.0","added_tokens":[{"id":0,"content":"<s>","special":true}],"normalizer":%s,"pre_tokenizer":null,"post_processor":null,"decoder":%s,
 	"model":{"type":"BPE","unk_token":"<s>","vocab":{"<s>":0,"a":1,"b":2,"X":3,"▁":4},"merges":[]}}`, normalizer, decoder)
@@ -27,7 +27,7 @@ func sequence(steps ...string) string {
 	return `{"type":"Sequence","normalizers":[` + strings.Join(steps, ",") + `]}`
 }
 
-// A normaliser must not make gigabytes out of one letter.
+// A normalizer must not make gigabytes out of one letter.
 func TestNormalizerGrowth(t *testing.T) {
 	a500 := strings.Repeat("a", 500)
 	regex := `{"type":"Replace","pattern":{"Regex":"a"},"content":"` + a500 + `"}`
@@ -60,7 +60,7 @@ func TestNormalizerGrowth(t *testing.T) {
 	}
 }
 
-// What tokenizer.json can say of normalisers and decoders stays in memory and time.
+// What tokenizer.json can say of normalizers and decoders stays in memory and time.
 func FuzzNormalizers(f *testing.F) {
 	f.Add(`{"type":"Replace","pattern":{"String":"a"},"content":"aaa"}`, "aab")
 	f.Add(sequence(`{"type":"NFKC"}`, `{"type":"Replace","pattern":{"Regex":"(a+)+b|c"},"content":"X"}`), "caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!c")

@@ -38,7 +38,7 @@ type hfFile struct {
 	Model         json.RawMessage `json:"model"`
 }
 
-// hfPart is any normaliser, pre-tokenizer, post-processor or decoder.
+// hfPart is any normalizer, pre-tokenizer, post-processor or decoder.
 type hfPart struct {
 	Type string `json:"type"`
 
@@ -186,8 +186,8 @@ func (f *hfFile) pieces(m *hfModel) ([]string, error) {
 		}
 		size = max(size, a.ID+1)
 	}
-	// Ids without a piece are allowed, but not a file of one piece with id 4
-	// million.
+	// Ids without a piece are allowed, but a file of one piece with id 4 million
+	// isn't.
 	if n := len(m.Vocab) + len(f.Added); int(size) > 16*n+1024 {
 		return nil, fmt.Errorf("ids go up to %d, but there are only %d pieces", size-1, n)
 	}
@@ -296,7 +296,7 @@ func (t *Tokenizer) isAdded(text string) bool {
 	return slices.ContainsFunc(t.added, func(a addedToken) bool { return a.text == text })
 }
 
-// applyConfig takes over what tokenizer_config.json and its neighbours say.
+// applyConfig takes over what tokenizer_config.json and its neighbors say.
 func (t *Tokenizer) applyConfig(cfg fileConfig) {
 	for name, p := range map[*int32]string{&t.bos: cfg.bos, &t.eos: cfg.eos, &t.unk: cfg.unk, &t.pad: cfg.pad} {
 		if id, ok := t.index[p]; p != "" && ok {
@@ -364,7 +364,7 @@ func hfMerges(raw json.RawMessage) ([][2]string, error) {
 }
 
 // readDecoder finds the decoding that a file describes. Added tokens of the
-// normalised text are decoded from their normalised form.
+// normalized text are decoded from their normalized form.
 func (t *Tokenizer) readDecoder(p *hfPart, byteLevel bool, normed []addedToken) error {
 	pieces := slices.Clone(t.pieces)
 	for _, a := range normed {
@@ -420,7 +420,7 @@ func (t *Tokenizer) readDecoder(p *hfPart, byteLevel bool, normed []addedToken) 
 	return nil
 }
 
-// readTemplate learns from the post-processor whether BOS and EOS are added.
+// readTemplate finds out from the post-processor whether BOS and EOS are added.
 func (t *Tokenizer) readTemplate(p *hfPart) error {
 	list, err := flatten(p, func(p *hfPart) []*hfPart { return p.Processors }, 0)
 	if err != nil {

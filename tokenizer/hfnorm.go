@@ -59,14 +59,14 @@ func (w *rewriter) done(text string, from []int32) (string, []int32) {
 	return string(w.out), append(w.amap, int32(end))
 }
 
-// normStep is one stage of a normaliser. It gets and returns a text and, when
+// normStep is one stage of a normalizer. It gets and returns a text and, when
 // offsets are wanted, its map to the segment (nil: the identity).
 type normStep interface {
 	apply(text string, amap []int32, want bool) (string, []int32)
 }
 
 // unicodeForm is NFC, NFD, NFKC or NFKD. The algorithm is ours, the data x/text's:
-// that package's own normaliser also applies the Stream-Safe Text Format, which
+// that package's own normalizer also applies the Stream-Safe Text Format, which
 // puts characters into long runs of marks, and its iterator panics on some input.
 type unicodeForm struct {
 	form    norm.Form // decides whether a text is normal already
@@ -165,7 +165,7 @@ const (
 func composed(chars []normRune) []normRune {
 	out := chars[:0]
 	starter := -1
-	last := uint8(0) // class of the character before, behind the starter
+	last := uint8(0) // class of the character before, after the starter
 	for _, c := range chars {
 		adjacent := starter == len(out)-1
 		if starter >= 0 && (adjacent || last < c.class && c.class != 0) {
@@ -316,8 +316,8 @@ type pattern struct {
 	literal string
 }
 
-// all appends the matches in text. As in Hugging Face's, an empty one right behind
-// the match before it doesn't count.
+// all appends the matches in text. As in Hugging Face's, an empty one right
+// after another match doesn't count.
 func (p *pattern) all(dst []span, text string) []span {
 	if p.re == nil {
 		for at := 0; p.literal != ""; {
@@ -352,7 +352,7 @@ func (p *pattern) all(dst []span, text string) []span {
 		if err == nil {
 			return dst
 		}
-		// The time limit: the expression backtracks without end, on this text.
+		// The time limit: on this text the expression backtracks too much.
 		p.slow.Store(true)
 		dst, last = dst[:first], -1
 	}

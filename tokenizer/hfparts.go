@@ -39,7 +39,7 @@ func (p *hfPattern) compile() (*pattern, error) {
 	return newPattern(*p.Regex)
 }
 
-// normalizers reads the normaliser. The pair Prepend "▁", Replace " " by "▁" at
+// normalizers reads the normalizer. The pair Prepend "▁", Replace " " by "▁" at
 // its end becomes the engine's own form: spaces, and a prefix.
 func (e *hfEngine) normalizers(p *hfPart) error {
 	list, err := flatten(p, func(p *hfPart) []*hfPart { return p.Normalizers }, 0)
@@ -83,7 +83,7 @@ func (e *hfEngine) normalizers(p *hfPart) error {
 		case "Replace":
 			pat, err := q.Pattern.compile()
 			if err != nil {
-				return fmt.Errorf("normaliser Replace: %w", err)
+				return fmt.Errorf("normalizer Replace: %w", err)
 			}
 			if pat.re == nil {
 				step = replaceText{pat.literal, q.Content}
@@ -91,7 +91,7 @@ func (e *hfEngine) normalizers(p *hfPart) error {
 				step = replaceMatches{pat, q.Content}
 			}
 		default:
-			return fmt.Errorf("normaliser %q isn't supported", q.Type)
+			return fmt.Errorf("normalizer %q isn't supported", q.Type)
 		}
 		e.norms = append(e.norms, step)
 	}
@@ -237,13 +237,13 @@ func (e *hfEngine) override(l Legacy) {
 	}
 }
 
-// llamaClass tells whether tokenizer_config.json leaves the way of spaces to it, as
+// llamaClass reports whether tokenizer_config.json leaves the way of spaces to it, as
 // Hugging Face's class for Llama does; the generic ones take tokenizer.json's.
 func (c *fileConfig) llamaClass() bool {
 	return c.class == "" || strings.HasPrefix(c.class, "Llama") || strings.HasPrefix(c.class, "CodeLlama")
 }
 
-// noPrefix tells whether text gets no space in front, whatever the vocabulary's own file says.
+// noPrefix reports whether text gets no space in front, whatever the vocabulary's own file says.
 func (c *fileConfig) noPrefix() bool {
 	return c.prefixSpace != nil && !*c.prefixSpace && c.llamaClass()
 }

@@ -2,7 +2,7 @@ package tokenizer
 
 import "unicode"
 
-// Hugging Face's tokenizers mix three versions of Unicode: normalisation knows
+// Hugging Face's tokenizers mix three versions of Unicode: normalization knows
 // what Unicode 9 had, lower-casing and digits what Unicode 17 has, expressions
 // what Unicode 16 has. These tables hold the differences to Go (Unicode 15); found
 // by asking both about every character.
@@ -36,7 +36,7 @@ var (
 // newNumbers are numbers that the step Digits knows and expressions don't.
 var newNumbers = ranges(0x11DE0, 0x11DE9, 0x16FF4, 0x16FF6)
 
-// frozen are characters that normalisation leaves alone, and leaves in place,
+// frozen are characters that normalization leaves alone, and leaves in place,
 // though they have a decomposition or a combining class by now.
 var frozen = ranges(
 	0x7FD, 0x7FD, 0x898, 0x89F, 0x8CA, 0x8D3, 0x9FE, 0x9FE, 0xC3C, 0xC3C, 0xD3B, 0xD3C, 0xEBA, 0xEBA, 0xECE, 0xECE, 0x1715, 0x1715,

@@ -141,7 +141,7 @@ func (t *Tokenizer) addFromConfig(cfg fileConfig, opt Options) error {
 		}
 		t.addToken(addedToken{id: a.ID, text: a.Content, kind: kind, singleWord: a.SingleWord, lstrip: a.LStrip, rstrip: a.RStrip})
 	}
-	// Names of the four roles that are no added tokens but pieces.
+	// Names of the four roles that are pieces, not added tokens.
 	for name := range control {
 		if id, ok := t.index[name]; ok && !t.isAdded(name) {
 			t.added = append(t.added, addedToken{id: id, text: name, kind: Control})
@@ -155,7 +155,7 @@ func (t *Tokenizer) addFromConfig(cfg fileConfig, opt Options) error {
 	return nil
 }
 
-// tokenName reads "<s>" and {"content": "<s>", …} alike.
+// tokenName reads both "<s>" and {"content": "<s>", …}.
 type tokenName string
 
 func (n *tokenName) UnmarshalJSON(b []byte) error {

@@ -85,7 +85,7 @@ func TestOpenRefuses(t *testing.T) {
 		"bad id":        {map[string]string{"tokenizer.model": "@bpe.model", "added_tokens.json": `{"<x>": 2000000000}`}, "has id 2000000000"},
 		"word model":    {map[string]string{"tokenizer.json": `{"model": {"type": "WordPiece", "vocab": {}}}`}, `type "WordPiece"`},
 		"not JSON":      {map[string]string{"tokenizer.json": `{"model": `}, "byte"},
-		"normaliser":    {map[string]string{"tokenizer.json": `{"model": {"type": "BPE", "vocab": {}, "merges": []}, "normalizer": {"type": "BertNormalizer"}}`}, `"BertNormalizer" isn't supported`},
+		"normalizer":    {map[string]string{"tokenizer.json": `{"model": {"type": "BPE", "vocab": {}, "merges": []}, "normalizer": {"type": "BertNormalizer"}}`}, `"BertNormalizer" isn't supported`},
 		"merge":         {map[string]string{"tokenizer.json": `{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}`}, `"b" is not in the vocabulary`},
 		"huge id":       {map[string]string{"tokenizer.json": `{"model": {"type": "BPE", "vocab": {"a": 4000000}, "merges": []}}`}, "ids go up to"},
 		"cut model":     {map[string]string{"tokenizer.model": "\x0a\xff\xff\xff\xff\x0fabc"}, "longer than what is left"},

@@ -232,7 +232,7 @@ func contraction(s string, fold, noLongS bool) int {
 	return 0
 }
 
-// digitsStep sets numbers apart: runs of them, or each digit alone.
+// digitsStep splits off numbers: whole runs, or each digit alone.
 type digitsStep struct{ individual bool }
 
 func (d digitsStep) cut(dst []span, text string, in []span) []span {
@@ -262,7 +262,7 @@ func (d digitsStep) cut(dst []span, text string, in []span) []span {
 }
 
 // byteSteps cut words in the alphabet in which byte-level vocabularies write bytes
-// (byteChars): steps that come behind ByteLevel see "ä" as "Ã¤".
+// (byteChars): steps that come after ByteLevel see "ä" as "Ã¤".
 type byteSteps []preStep
 
 func (b byteSteps) cut(dst []span, text string, in []span) []span {

@@ -12,7 +12,7 @@ import (
 )
 
 // PreTokenizer is a way to cut text into words before a byte-level vocabulary's
-// merges apply: what GGUF has a name for and tokenizer.json writes out.
+// merges apply: GGUF names it, tokenizer.json spells it out.
 type PreTokenizer struct {
 	// Names are what llama.cpp calls it in tokenizer.ggml.pre; the first one is written.
 	Names []string `json:"names"`
@@ -25,8 +25,8 @@ type PreTokenizer struct {
 }
 
 // The table of pre-tokenizers. Names and the flags are llama.cpp's; the steps are
-// those of the models' own tokenizer.json where that is known, since llama.cpp's
-// expressions only come close to some of them; else llama.cpp's.
+// those of the models' own tokenizer.json where those are known, because some of
+// llama.cpp's expressions are approximations; else llama.cpp's.
 //
 //go:embed pretokenizers.json
 var preTokenizerTable []byte
@@ -64,8 +64,8 @@ func PreTokenizerByName(name string) (PreTokenizer, error) {
 
 // PreTokenizerByJSON finds the pre-tokenizer that a tokenizer.json's
 // "pre_tokenizer" writes out, of two that differ by ignore_merges only the one
-// that fits. prefix tells whether text gets a space in front, which GGUF says
-// apart from the name.
+// that fits. prefix reports whether text gets a space in front, which GGUF
+// states separately from the name.
 func PreTokenizerByJSON(raw json.RawMessage, ignoreMerges bool) (p PreTokenizer, prefix bool, err error) {
 	want, prefix, err := preTokenizerKey(raw)
 	if err != nil {
@@ -88,7 +88,7 @@ func PreTokenizerByJSON(raw json.RawMessage, ignoreMerges bool) (p PreTokenizer,
 }
 
 // WithPrefix is p with a space put in front of text, which only a ByteLevel that
-// comes first can do: behind other steps it would go in front of every word.
+// comes first can do: after other steps it would put one in front of every word.
 func (p PreTokenizer) WithPrefix() (PreTokenizer, error) {
 	const without = `{"type": "ByteLevel", "add_prefix_space": false,`
 	rest, ok := bytes.CutPrefix(p.JSON, []byte(without))

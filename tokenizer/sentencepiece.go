@@ -131,7 +131,7 @@ func (t *Tokenizer) readPieces(m *spModel, gguf bool) (*[256]int32, error) {
 }
 
 // form returns how pieces are looked up: with spaces instead of "▁" where the model
-// writes them so; false for a piece that no text leads to.
+// writes them so; false for a piece that no text can produce.
 func (m *spModel) form() func(text string) (string, bool) {
 	if !m.escape {
 		return func(text string) (string, bool) { return text, true }
@@ -144,7 +144,7 @@ func (m *spModel) form() func(text string) (string, bool) {
 	}
 }
 
-// spEncoder builds the engine of SentencePiece's own way.
+// spEncoder builds the engine that encodes as SentencePiece does.
 func (t *Tokenizer) spEncoder(m *spModel, opt Options, gguf bool, bytes *[256]int32) (*spEngine, error) {
 	form := m.form()
 	norm, err := newSPNormalizer(m.charsmap)
@@ -170,7 +170,7 @@ func (t *Tokenizer) spEncoder(m *spModel, opt Options, gguf bool, bytes *[256]in
 	}
 	if m.modelType == modelUnigram {
 		e.model = newUnigram(m.pieces, form, t.unk, bytes)
-		e.marks = nil // they are pieces among others, with a bonus
+		e.marks = nil // they are ordinary pieces with a bonus
 	} else {
 		b := newSPBPE(m.pieces, form, t.unk, bytes)
 		e.model, e.bpe = b, b
@@ -211,7 +211,7 @@ func (t *Tokenizer) spMarks(m *spModel, opt Options, gguf bool, e *spEngine) {
 	}
 }
 
-// decoding is how ids become text; converted tells whether Hugging Face's way applies.
+// decoding is how ids become text; converted means as Hugging Face does it.
 func (m *spModel) decoding(converted bool) decoding {
 	n := len(m.pieces)
 	dec := decoding{surface: make([]string, n), bytes: make([]bool, n), special: make([]bool, n)}

@@ -22,7 +22,7 @@ type spEngine struct {
 // wordModel cuts one stretch of text, which it may take from its cache.
 type wordModel interface {
 	// encodeWord emits the tokens of w. cache is false where w depends on its
-	// neighbours.
+	// neighbors.
 	encodeWord(s *scratch, w string, cache bool)
 	// begin is called at the start of each segment.
 	begin(s *scratch)

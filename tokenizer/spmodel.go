@@ -48,8 +48,8 @@ const (
 	maxPieces = 4 << 20
 )
 
-// parseSPModel reads a SentencePiece model file. Unknown fields are left alone,
-// as protobuf demands.
+// parseSPModel reads a SentencePiece model file. Unknown fields are skipped,
+// as protobuf requires.
 func parseSPModel(data []byte) (*spModel, error) {
 	m := &spModel{
 		modelType: modelUnigram, unkSurface: " \u2047 ",

@@ -11,7 +11,7 @@ import (
 // meta is the visible space of SentencePiece vocabularies.
 const meta = "▁"
 
-// spNormalizer does what SentencePiece's normaliser does, with one difference in
+// spNormalizer does what SentencePiece's normalizer does, with one difference in
 // form: escaped spaces come out as one space byte instead of "▁".
 type spNormalizer struct {
 	darts  []uint32 // double array of the rules, Darts-clone layout
@@ -20,7 +20,7 @@ type spNormalizer struct {
 	dummy  bool
 	remove bool
 	escape bool
-	suffix bool // the dummy goes behind the text
+	suffix bool // the dummy goes after the text
 
 	// ascii[c] is what an ASCII byte becomes when another ASCII byte or the end
 	// follows; simple says that no rule begins with this byte and an ASCII one.
@@ -129,13 +129,13 @@ func (n *spNormalizer) prefix(text string) (string, int) {
 	return n.rule(text)
 }
 
-// plain reports whether text comes out as it is, but for the dummy prefix.
+// plain reports whether text stays as it is, apart from the dummy prefix.
 func (n *spNormalizer) plain(text string) bool {
 	return n.darts == nil && n.marks == nil && !n.remove && n.escape && !n.suffix &&
 		utf8.ValidString(text) && !strings.Contains(text, meta)
 }
 
-// apply normalises text into s.buf; with offsets asked for it fills s.amap with
+// apply normalizes text into s.buf; with offsets asked for it fills s.amap with
 // the place in text of each byte and of the end.
 func (n *spNormalizer) apply(s *scratch, text string, dummy bool) string {
 	out, amap := s.buf[:0], s.amap[:0]

@@ -38,7 +38,7 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// Legacy chooses what happens to the text behind an added token in vocabularies
+// Legacy chooses what happens to the text after an added token in vocabularies
 // of the Llama kind: with it, every stretch of text between added tokens gets a
 // "▁" of its own (Hugging Face's legacy=true, Megatron, the LeoLM models);
 // without it, only text at the very beginning does.
@@ -50,14 +50,14 @@ const (
 	LegacyOff
 )
 
-// Specials chooses where control tokens are recognised.
+// Specials chooses where control tokens are recognized.
 type Specials uint8
 
 const (
-	// SpecialsTrusted recognises them only inside the trusted ranges of
+	// SpecialsTrusted recognizes them only inside the trusted ranges of
 	// EncodeTrusted: what a user types stays text.
 	SpecialsTrusted Specials = iota
-	// SpecialsAnywhere recognises them anywhere in text, as Hugging Face
+	// SpecialsAnywhere recognizes them anywhere in text, as Hugging Face
 	// tokenizers and Megatron do. For reproducing their ids; not for serving.
 	SpecialsAnywhere
 )
@@ -111,7 +111,7 @@ func (t *Tokenizer) AppendTokens(dst []int32, text string) []int32 {
 }
 
 // EncodeTrusted appends the ids of text to dst and, for each, the byte offset in
-// text where the token begins to offs. Control tokens are recognised where they
+// text where the token begins to offs. Control tokens are recognized where they
 // lie wholly inside trusted ranges (sorted, not overlapping; ranges that touch
 // count as one) and nowhere else. A token made of a prefix that isn't in the text
 // has the offset of what follows.
@@ -168,8 +168,8 @@ func (s *scratch) trusts(start, end int) bool {
 // rows than that (LeoLM: 32128 rows, 32007 ids).
 func (t *Tokenizer) Vocab() int { return len(t.pieces) }
 
-// Used returns the number of ids up to the last that stands for anything: behind it are only tokens that fill the
-// vocabulary up to the model's rows, as GGUF has them. A model's probabilities are over these.
+// Used returns the number of ids up to the last that stands for anything: after it come only tokens that pad the
+// vocabulary to the model's rows, as in GGUF files. A model's probabilities are over these.
 func (t *Tokenizer) Used() int {
 	n := len(t.pieces)
 	for n > 0 && t.kinds[n-1] == Unused {
@@ -208,7 +208,7 @@ func (t *Tokenizer) EOS() int32 { return t.eos }
 func (t *Tokenizer) UNK() int32 { return t.unk }
 func (t *Tokenizer) PAD() int32 { return t.pad }
 
-// AddBOS and AddEOS say whether the files ask for BOS in front of and EOS behind
+// AddBOS and AddEOS say whether the files ask for BOS in front of and EOS after
 // a text. The encoders don't do it: the caller does.
 func (t *Tokenizer) AddBOS() bool { return t.addBOS && t.bos >= 0 }
 func (t *Tokenizer) AddEOS() bool { return t.addEOS && t.eos >= 0 }

@@ -75,7 +75,7 @@ func TestTrain(t *testing.T) {
 			t.Errorf("%q came back as %q", s, got)
 		}
 	}
-	// 500 merges learnt on the text itself: about two tokens per word.
+	// 500 merges learned on the text itself: about two tokens per word.
 	if r := float64(tokens) / float64(words); r > 2.2 {
 		t.Errorf("%.2f tokens per word: the merges don't fit the text", r)
 	}

@@ -79,7 +79,7 @@ func newTrie(keys []string, values []int32) *trie {
 			}
 			break
 		}
-		// A crowded region is left behind, so that building stays linear.
+		// Crowded regions are skipped for good, so that building stays linear.
 		if base-free > 4096 {
 			free = base
 		}
@@ -96,7 +96,7 @@ func newTrie(keys []string, values []int32) *trie {
 	return t
 }
 
-// step follows byte c from state; it returns -1 where no key goes on.
+// step follows byte c from state; it returns -1 if no key continues so.
 func (t *trie) step(state int32, c byte) int32 {
 	next := t.cells[state].base + int32(c)
 	if int(next) >= len(t.cells) || t.cells[next].check != state || next == 0 {

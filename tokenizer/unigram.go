@@ -9,8 +9,8 @@ import (
 //
 // SentencePiece adds the scores up in float32 from the beginning of the text, so
 // that a near tie late in a long text can fall either way. To be equal there too
-// the running sum is carried along, and a word comes out of the cache only if its
-// best path leads by more than rounding could ever take away.
+// the running sum is carried along, and a word is taken from the cache only if its
+// best path leads by more than rounding errors can add up to.
 type unigram struct {
 	trie     *trie
 	scores   []float32 // by id
@@ -61,8 +61,8 @@ func newUnigram(pieces []spPiece, form func(string) (string, bool), unk int32, b
 func (u *unigram) begin(s *scratch) { s.total = 0 }
 
 // score is what a token of n bytes of model text adds. User-defined symbols get
-// 0.1 for each byte but the first: measured on sentencepiece 0.2.3, since older
-// versions did otherwise.
+// 0.1 for each byte but the first: measured on sentencepiece 0.2.3; older
+// versions differ.
 func (u *unigram) score(id int32, n int) float64 {
 	if id == u.unk {
 		return float64(u.unkScore)
@@ -81,7 +81,7 @@ func (u *unigram) encodeWord(s *scratch, w string, cache bool) {
 		u.emit(s, w, s.wids, s.wlens)
 		return
 	}
-	// What rounding may take away: each step of a path rounds the sum once.
+	// The most that rounding can change: each step of a path rounds the sum once.
 	doubt := float32(float64(len(w)+2) * (math.Abs(float64(s.total)) + float64(len(w))*u.largest) * (1.0 / (1 << 22)))
 	hash := hashWord(w)
 	slot := s.cache.find(w, hash)

@@ -186,7 +186,7 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 	row.Prefill, row.Decode, row.First = spreadOf(prefill), spreadOf(decode), spreadOf(first)
 	row.ReadShare = spreadOf(share).Median
 	peak, name := lim.Int8, "int8"
-	if dt := l.Engine.Model().Layers[0].Q.W.DType(); !dt.Quantised() {
+	if dt := l.Engine.Model().Layers[0].Q.W.DType(); !dt.Quantized() {
 		peak, name = lim.F32, "f32"
 		if dt.String() == "bf16" && lim.BF16 > 0 {
 			peak, name = lim.BF16, "bf16"

@@ -57,7 +57,7 @@ func newConvertCmd() *cobra.Command {
 				return usageError{withHint(fmt.Errorf("--dtype: %w", err), dtype, checkpoint.FileTypeNames())}
 			}
 			gguf := strings.HasSuffix(strings.ToLower(dst), ".gguf")
-			if !gguf && typ.DType().Quantised() {
+			if !gguf && typ.DType().Quantized() {
 				return usageError{fmt.Errorf("--dtype %s needs a DST that ends in .gguf; a Hugging Face folder takes f32, f16 or bf16", typ)}
 			}
 			source, err := templateSource(template)

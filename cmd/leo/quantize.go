@@ -100,7 +100,7 @@ func noteFallbacks(w io.Writer, found []checkpoint.Fallback) {
 // quantisedType names a block type that the model's matrices are stored in, or "".
 func quantisedType(c *checkpoint.Checkpoint) string {
 	for _, t := range c.Tensors() {
-		if t.DType.Quantised() {
+		if t.DType.Quantized() {
 			return t.DType.String()
 		}
 	}

@@ -167,7 +167,7 @@ func (d *Device) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *
 	return &out.Tensor
 }
 
-// inHalf tells whether attention multiplies in bf16: in bf16 training, where keys and values are rows of the call.
+// inHalf reports whether attention multiplies in bf16: in bf16 training, where keys and values are rows of the call.
 func (d *Device) inHalf(spec *device.AttentionSpec) bool {
 	return d.compute == tensor.BF16 && spec.Cache == nil && spec.HeadDim%2 == 0
 }

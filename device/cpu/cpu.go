@@ -79,7 +79,7 @@ func New(opt Options) (*Device, error) {
 	}, nil
 }
 
-// LevelError says that LEO_CPU asks for what is not there.
+// LevelError says that LEO_CPU names no known CPU level, or one that this machine lacks.
 type LevelError struct{ Err error }
 
 func (e *LevelError) Error() string { return e.Err.Error() }
@@ -119,14 +119,14 @@ func class(n int) int {
 	return (n + step - 1) &^ (step - 1)
 }
 
-// BufferLen is the number of elements that the CPU device holds for a tensor of n: for predictions of memory.
+// BufferLen is the number of elements that the device allocates for a tensor of n elements, for predictions of memory.
 func BufferLen(n int) int { return class(n) }
 
 func (d *Device) take32(n int) []float32 { return take(d, d.free32, 4, n) }
 func (d *Device) take16(n int) []uint16  { return take(d, d.free16, 2, n) }
 
 // take returns a free buffer of n's class, or one up to eight times larger (batches of
-// changing length must not collect buffers of every length), or a new one, for which smaller ones that are free go.
+// changing length must not collect buffers of every length), or a new one, which replaces smaller free ones.
 func take[T any](d *Device, free map[int][][]T, size, n int) []T {
 	c := class(n)
 	for at := c; at <= 8*c; at = class(at + 1) {
@@ -140,7 +140,7 @@ func take[T any](d *Device, free map[int][][]T, size, n int) []T {
 	if size*c >= tradedSize && d.held-d.live > d.live/8 {
 		got := trade(d, d.free32, 4, c, size*c)
 		got += trade(d, d.free16, 2, c, size*c-got)
-		// The collector would wait until the garbage is as much as all that lives.
+		// Left alone, the collector waits until garbage equals live memory.
 		if d.garbage += got; d.garbage >= mostGarbage {
 			d.garbage = 0
 			runtime.GC()
@@ -152,12 +152,12 @@ func take[T any](d *Device, free map[int][][]T, size, n int) []T {
 }
 
 const (
-	tradedSize  = 4 << 20 // bytes of a buffer for which others go
+	tradedSize  = 4 << 20 // bytes from which a new buffer replaces others
 	mostGarbage = 128 << 20
 )
 
-// trade drops free buffers of less than c elements until they have given want bytes, the largest first: the batches
-// have grown, and these are what shorter ones left.
+// trade drops free buffers of less than c elements until they have given want bytes, the largest first: batches
+// have grown, and shorter ones left these behind.
 func trade[T any](d *Device, free map[int][][]T, size, c, want int) (got int) {
 	if want <= 0 {
 		return 0
@@ -252,15 +252,15 @@ func (d *Device) matrix(rows, cols int) *matrix {
 	return m
 }
 
-// headers are matrices that were released, so that decoding allocates none. They rest behind others
-// before they are used again, so that a use after the release is still found out, mostly.
+// headers are released matrices for reuse, so that decoding allocates none. They queue before they are
+// reused, so that most uses after a release are still detected.
 type headers struct {
 	made        uint64 // IDs given so far
 	ring        [256]*matrix
 	first, held int
 }
 
-// headersRest is how many releases a header waits for.
+// headersRest is how many later releases a header waits for before it is reused.
 const headersRest = 64
 
 func (h *headers) take() *matrix {
@@ -279,7 +279,7 @@ func (h *headers) give(t *matrix) {
 	}
 }
 
-// newHalf makes a tensor that holds bf16 only: what products alone will read.
+// newHalf makes a tensor that holds bf16 only, for results that only products read.
 func (d *Device) newHalf(rows, cols int) *matrix {
 	m := d.matrix(rows, cols)
 	m.h = d.take16(rows * cols)
@@ -287,7 +287,7 @@ func (d *Device) newHalf(rows, cols int) *matrix {
 }
 
 // operand makes the result of an operation that products read: f computes its rows. In bf16
-// training it is rounded row by row while it is near, and never exists in f32.
+// training each block is rounded while it is in cache; the whole never exists in f32.
 func (d *Device) operand(rows, cols int, o operands, f rowFunc) *device.Tensor {
 	if d.compute == tensor.BF16 {
 		return &d.halfOperand(rows, cols, o, f).Tensor
@@ -349,7 +349,7 @@ func (d *Device) computeRows(t *matrix, o operands, f rowFunc) {
 	d.byRows = rowTask{}
 }
 
-// nearBlock is the number of elements that are computed before they are rounded: a part of the first-level cache.
+// nearBlock is the number of elements that are computed before they are rounded; they fit the first-level cache.
 const nearBlock = 2048
 
 // FromSlice implements device.Device.

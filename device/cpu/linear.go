@@ -21,12 +21,12 @@ type productJob struct {
 }
 
 // linearGroup is one call of LinearGroup as a task of the pool: the jobs of plain weights, then
-// the chunks of quantised ones. It stays with the device, so that a call allocates nothing
+// the chunks of quantized ones. It stays with the device, so that a call allocates nothing
 // for it.
 type linearGroup struct {
 	x        *matrix
 	wide     bool      // plain weights that multiply f32
-	half     bool      // and such that multiply bf16
+	half     bool      // plain weights that multiply bf16
 	v        []float32 // the values of x, if they are needed
 	jobs     []productJob
 	streams  int // parts of the jobs that chunks take in turns, as in qmat.Product
@@ -36,7 +36,7 @@ type linearGroup struct {
 	list     [maxLinears]*qmat.Product
 }
 
-// maxLinears is how many quantised products share a task: a layer has at most three on one input.
+// maxLinears is how many quantized products share a task: a layer has at most three on one input.
 const maxLinears = 4
 
 // Do implements pool.Task.
@@ -76,7 +76,7 @@ func (l *linearGroup) run(d *Device) {
 		l.v = d.values(l.x)
 	}
 	if len(l.quant.List) > 0 {
-		d.quantise(l.v, l.x.Rows, l.x.Cols)
+		d.quantize(l.v, l.x.Rows, l.x.Cols)
 		n += l.quant.Chunks(d.pool.Workers())
 	}
 	if n > 0 {
@@ -110,7 +110,7 @@ func (d *Device) multiplyAll(ys []*device.Tensor, x *matrix, ws ...device.Weight
 		ys[i] = &y.Tensor
 		switch {
 		case c.vec != nil:
-			// Trainable: packed anew, since the values change between steps.
+			// Trainable: packed again, since the values change between steps.
 			d.packForward(&d.packed, c)
 			d.multiply(y.f32, x.Rows, x, x.Cols, 1, &d.packed, false)
 		case c.q != nil:
@@ -131,18 +131,18 @@ func (d *Device) multiplyAll(ys []*device.Tensor, x *matrix, ws ...device.Weight
 	l.run(d)
 }
 
-// quantise fills d.acts from x [m, k].
-func (d *Device) quantise(x []float32, m, k int) {
+// quantize fills d.acts from x [m, k].
+func (d *Device) quantize(x []float32, m, k int) {
 	d.acts.Reset(m, k)
 	tiles := d.acts.Tiles()
 	if tiles <= 1 { // as in decoding
 		d.acts.Rows(x, k, 0, m)
 		return
 	}
-	d.quantiseTiles(x, m, k, tiles)
+	d.quantizeTiles(x, m, k, tiles)
 }
 
-func (d *Device) quantiseTiles(x []float32, m, k, tiles int) {
+func (d *Device) quantizeTiles(x []float32, m, k, tiles int) {
 	d.rows(tiles, qmat.TileRows*k, func(lo, hi int) {
 		d.acts.Rows(x, k, lo*qmat.TileRows, min(hi*qmat.TileRows, m))
 	})
@@ -242,8 +242,8 @@ func (d *Device) multiplyFrom(from int, c []float32, m int, a *matrix, am, ak in
 	})
 }
 
-// grid is how a product of m rows and so many panels is cut. One that has few chunks of the usual size, such as the
-// gradient of a small weight, is cut finer: else a worker has the largest of them while the others wait.
+// grid is how a product of m rows by that many panels is cut. A product with few chunks of the usual size, such as the
+// gradient of a small weight, is cut finer: otherwise one worker computes the last chunk while the others wait.
 func grid(m, panels, workers int) (rowChunks, panelChunks, rowsPerChunk int) {
 	most := 4 * workers
 	rowsPerChunk = jobRows
@@ -284,7 +284,7 @@ func (d *Device) dense32(w *weight) []float32 {
 }
 
 // denseHalf returns the rows of a frozen bf16 weight, and their distance, in scratch memory. A panel holds pairs of
-// neighbouring columns, so it is transposed as words.
+// neighboring columns, so it is transposed as words.
 func (d *Device) denseHalf(w *weight) (rows []uint16, stride int) {
 	const pw = gemm.PanelWidth
 	stride = w.cols + w.cols&1

@@ -8,7 +8,7 @@ import (
 	"leolm/tensor"
 )
 
-// lossLogits bounds the logits that exist at one time (64 MiB), lossRows the rows from below.
+// A chunk has as many rows as keep its logits below lossLogits (64 MiB), and at least lossRows.
 const (
 	lossLogits = 1 << 24
 	lossRows   = 128
@@ -44,7 +44,7 @@ func (d *Device) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targe
 	return loss, &dh.Tensor
 }
 
-// crossEntropy works through the rows that count, lossRows at a time: logits,
+// crossEntropy works through the rows that count, LossRows at a time: logits,
 // log-sum-exp and, if wanted, the gradient of the logits in the same memory,
 // from which those of hidden and w follow at once. A teacher's logits come a chunk at a time, too.
 func (d *Device) crossEntropy(hidden *matrix, c *weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, grads, needHidden bool) (device.Distillation, *matrix) {
@@ -119,7 +119,7 @@ func (d *Device) crossEntropy(hidden *matrix, c *weight, targets []int32, weight
 					divergences[r] = dist.backward(row, q.f32[i*q.Cols:i*q.Cols+min(vocab, teacher.Vocab)], lse, int(t), weight, teacher)
 				}
 				clear(y.f32[i*n+vocab : (i+1)*n])
-				if y.h != nil { // while the row is near
+				if y.h != nil { // while the row is in cache
 					narrowBF16(y.h[i*n:(i+1)*n], y.f32[i*n:(i+1)*n])
 				}
 			}

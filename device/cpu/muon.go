@@ -46,7 +46,7 @@ func (d *Device) Muon(w device.Weight, m device.OptimizerState, h device.Muon) {
 	}
 	vec.Scale(x.f32, x.f32, float32(1/max(math.Sqrt(sum), muonEps)))
 	for range muonRounds {
-		x = d.orthogonalise(x)
+		x = d.orthogonalize(x)
 	}
 	decay := float32(1 - h.LR*h.WeightDecay)
 	// Moonlight's scale (Liu et al. 2025) gives the update the size that AdamW's usually has.
@@ -57,9 +57,9 @@ func (d *Device) Muon(w device.Weight, m device.OptimizerState, h device.Muon) {
 	d.free(x)
 }
 
-// orthogonalise does one round on x, which it takes. The square matrix A is
+// orthogonalize does one round on x and takes ownership of it. The square matrix A is
 // formed on the shorter side: x·xᵀ, or xᵀ·x with the products from the other side.
-func (d *Device) orthogonalise(x *matrix) *matrix {
+func (d *Device) orthogonalize(x *matrix) *matrix {
 	rows, cols := x.Rows, x.Cols
 	side := min(rows, cols)
 	a, b := d.alloc(side, side), d.alloc(side, side)

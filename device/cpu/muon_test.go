@@ -11,7 +11,7 @@ import (
 )
 
 // Two steps of torch.optim.Muon (2.15; lr 0.05, weight_decay 0.1, momentum 0.95, nesterov, match_rms_adamw) on a
-// 2×3 matrix and on its transpose, which PyTorch treats alike. PyTorch orthogonalises in bf16.
+// 2×3 matrix and on its transpose, which PyTorch treats alike. PyTorch orthogonalizes in bf16.
 func TestMuonEqualsPyTorch(t *testing.T) {
 	w := []float32{0.5, -1.0, 0.25, 1.5, 0.75, -0.5}
 	grads := [][]float32{{0.1, 0.2, -0.3, 0.4, -0.5, 0.6}, {-0.2, 0.1, 0.3, 0.05, 0.4, -0.1}}

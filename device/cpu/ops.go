@@ -243,8 +243,8 @@ func (d *Device) SwiGLUGrad(gate, up, dy *device.Tensor) (dgate, dup *device.Ten
 	return &dg.Tensor, &du.Tensor
 }
 
-// swiGLUGradHalf is SwiGLUGrad of values saved in bf16, for products that will read bf16: f32 exists only in parts that
-// are near.
+// swiGLUGradHalf is SwiGLUGrad of values saved in bf16, for products that will read bf16: f32 exists only in blocks
+// that fit the cache.
 func (d *Device) swiGLUGradHalf(gate, up []uint16, dy []float32, rows, n int) (dgate, dup *matrix) {
 	dgate, dup = d.newHalf(rows, n), d.newHalf(rows, n)
 	d.rowsOn(rows, n, func(worker, lo, hi int) {
@@ -318,7 +318,7 @@ func (d *Device) Noise(x *device.Tensor, scales []float32, seed uint64) *device.
 	return &y.Tensor
 }
 
-// mix is the finaliser of SplitMix64 (Steele et al. 2014) over its golden-ratio sequence.
+// mix is the finalizer of SplitMix64 (Steele et al. 2014) over its golden-ratio sequence.
 func mix(x uint64) uint64 {
 	x *= 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

@@ -10,11 +10,11 @@ import (
 	"leolm/internal/largepage"
 )
 
-// momentBlock is the number of elements that share one scale in 8-bit optimiser state, and
-// the unit of work of the optimiser.
+// momentBlock is the number of elements that share one scale in 8-bit optimizer state, and
+// the unit of work of the optimizer.
 const momentBlock = 2048
 
-// stateBlock is how the optimiser sees its state: runs of float32 values that
+// stateBlock is how the optimizer sees its state: runs of float32 values that
 // it reads, changes and writes back.
 type stateBlock interface {
 	// open returns elements [lo, hi), in buf or in place.
@@ -37,10 +37,10 @@ func (d *Device) NewOptimizerState(w device.Weight, bits int, signed bool) (devi
 		}
 		return &moment8{book: book, codes: make([]uint8, n), scales: make([]float32, (n+momentBlock-1)/momentBlock)}, nil
 	}
-	return nil, fmt.Errorf("optimiser state of %d bits: choose 32 or 8", bits)
+	return nil, fmt.Errorf("optimizer state of %d bits: choose 32 or 8", bits)
 }
 
-// moment32 is an optimiser moment in float32.
+// moment32 is an optimizer moment in float32.
 type moment32 struct{ v []float32 }
 
 func (m *moment32) Bytes() int                             { return 4 * len(m.v) }
@@ -55,7 +55,7 @@ func (m *moment32) Save(dst []byte) {
 
 func (m *moment32) Load(src []byte) error {
 	if len(src) != m.Bytes() {
-		return fmt.Errorf("optimiser state of %d bytes, want %d", len(src), m.Bytes())
+		return fmt.Errorf("optimizer state of %d bytes, want %d", len(src), m.Bytes())
 	}
 	for i := range m.v {
 		m.v[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
@@ -63,7 +63,7 @@ func (m *moment32) Load(src []byte) error {
 	return nil
 }
 
-// moment8 is an optimiser moment of one byte per element.
+// moment8 is an optimizer moment of one byte per element.
 type moment8 struct {
 	book   *codeBook
 	codes  []uint8
@@ -105,7 +105,7 @@ func (m *moment8) Save(dst []byte) {
 
 func (m *moment8) Load(src []byte) error {
 	if len(src) != m.Bytes() {
-		return fmt.Errorf("optimiser state of %d bytes, want %d", len(src), m.Bytes())
+		return fmt.Errorf("optimizer state of %d bytes, want %d", len(src), m.Bytes())
 	}
 	n := copy(m.codes, src)
 	for i := range m.scales {
@@ -126,7 +126,7 @@ var (
 	unsignedBook = newBook(false)
 )
 
-// newBook builds the dynamic tree quantisation of Dettmers (2015): for each
+// newBook builds the dynamic tree quantization of Dettmers (2015): for each
 // decade 10^-e, evenly spaced fractions, more of them the larger the
 // decade; 0 and 1 are exact.
 func newBook(signed bool) *codeBook {

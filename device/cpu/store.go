@@ -22,7 +22,7 @@ import (
 // into memory, so that they are packed once and a second start is instant, and so that
 // the memory they take is the page cache's, which the system can take back.
 //
-// The file: the packed weights one behind the other, each at a multiple of storeAlign; an index
+// The file: the packed weights one after another, each at a multiple of storeAlign; an index
 // in JSON; the index's checksum and length (uint64 each, little endian) and the magic. It is written
 // under a temporary name, so a file under its own name is whole. The index has a checksum (XXH3) of each
 // block of storeBlock bytes of the weights before it; all are checked when the file is opened.
@@ -38,7 +38,7 @@ type Store struct {
 	mapped [][]byte
 	gone   []func() // tell package mapped that the memory is no longer there
 
-	damage error // why a file that was there is written anew; nil if it isn't
+	damage error // why an existing file is rewritten; nil if it isn't
 }
 
 // storeEntry is one packed weight.
@@ -101,12 +101,12 @@ func OpenStore(path, fingerprint string, need int64) (*Store, error) {
 	return s, nil
 }
 
-// Damage is why the file that was there is written anew, although it was of this model; nil if there is no such reason.
+// Damage says why an existing file of this model is rewritten; nil if it was intact or there was none.
 func (s *Store) Damage() error { return s.damage }
 
 var errOtherModel = errors.New("the packed weights are of another model, or of another version")
 
-// index reads the index at the end of data and holds all of data against its checksums.
+// index reads the index at the end of data and checks all of data against its checksums.
 func (s *Store) index(data []byte) error {
 	bad := fmt.Errorf("%s: the packed weights are damaged", s.path)
 	tail := len(storeMagic) + 16

@@ -25,7 +25,7 @@ type weight struct {
 	f32  []float32    // gemm panels
 	bf16 []uint16     // gemm panels of bf16 pairs
 	f16  []uint16     // gemm panels
-	q    *qmat.Packed // quantised panels
+	q    *qmat.Packed // quantized panels
 
 	frozen int // leading rows of vec that no gradient reaches
 }
@@ -131,7 +131,7 @@ func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
 	return w, nil
 }
 
-// UseStore makes the weights that come from now on live in s; nil ends that.
+// UseStore places weights made from now on in s; nil ends that.
 func (d *Device) UseStore(s *Store) { d.store = s }
 
 // place returns memory for a packed weight, from the store if there is one.
@@ -218,7 +218,7 @@ func (w *weight) row(dst []float32, i int) {
 			dst[k] = tensor.BF16ToF32(src[k>>1*2*pw+k&1])
 		}
 	default:
-		w.q.DequantiseRow(dst, i)
+		w.q.DequantizeRow(dst, i)
 	}
 }
 
@@ -229,7 +229,7 @@ func (d *Device) ReadWeight(w device.Weight, dst []float32) {
 		d.pool.Run(c.q.Panels(), func(worker, p int) {
 			lo, hi := p*qmat.PanelRows, min((p+1)*qmat.PanelRows, c.rows)
 			panel := d.worker(worker, qmat.PanelRows*c.cols)
-			c.q.DequantisePanel(panel, p)
+			c.q.DequantizePanel(panel, p)
 			copy(dst[lo*c.cols:hi*c.cols], panel)
 		})
 		return

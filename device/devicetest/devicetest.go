@@ -1,8 +1,8 @@
 // Package devicetest is the compliance suite of devices: what any implementation of
 // device.Device must do, whatever it computes with. Operations are compared with
 // their definitions in float64, derivatives with differences of the operations
-// themselves, on odd shapes; beside numbers it tests what callers rely on: arguments may
-// be used again at once, rows do not depend on their neighbours, pages of a cache are
+// themselves, on odd shapes; besides numbers it tests what callers rely on: arguments may
+// be used again at once, rows do not depend on their neighbors, pages of a cache are
 // interchangeable, and nothing leaks.
 package devicetest
 
@@ -19,7 +19,7 @@ import (
 )
 
 // Tolerances of products, relative to the norm of the result, by the type that weights are stored in. A device
-// may round the other operand to the weight's precision, and to 8 bits beside block-quantised weights.
+// may round the other operand to the weight's precision, and to 8 bits next to block-quantized weights.
 var tolerances = map[tensor.DType]float64{
 	tensor.F32: 1e-5, tensor.F16: 2e-3, tensor.BF16: 1e-2,
 	tensor.Q8_0: 2e-2, tensor.Q4_0: 2e-2, tensor.Q5_1: 2e-2, tensor.Q4_K: 2e-2, tensor.Q6_K: 2e-2,
@@ -74,7 +74,7 @@ func (s *suite) tensor(rows, cols int, v []float32) *device.Tensor {
 	return s.dev.FromSlice(rows, cols, v)
 }
 
-// take reads x and gives it back.
+// take reads x and releases it.
 func (s *suite) take(x *device.Tensor) []float32 {
 	v := make([]float32, x.Rows*x.Cols)
 	s.dev.Read(x, v)
@@ -115,7 +115,7 @@ func (s *suite) param(rows, cols int, v []float32) device.Weight {
 	return w
 }
 
-// near compares with a relative error of the norm.
+// near compares by the norm of the difference relative to that of want.
 func (s *suite) near(what string, got []float32, want []float64, tolerance float64) {
 	s.Helper()
 	var diff, norm float64

@@ -12,7 +12,7 @@ import (
 )
 
 // slope compares a derivative with the difference of what it is the derivative of. f is the value at some inputs;
-// inputs move along a random direction; grads are the derivatives by them.
+// inputs move along a random direction; grads are the derivatives with respect to them.
 func (s *suite) slope(what string, f func(inputs [][]float32) float64, inputs, grads [][]float32) {
 	s.Helper()
 	const step = 1.0 / 64
@@ -23,7 +23,7 @@ func (s *suite) slope(what string, f func(inputs [][]float32) float64, inputs, g
 		for j := range in {
 			d := float32(s.rng.NormFloat64())
 			up[j], down[j] = in[j]+step*d, in[j]-step*d
-			// What float32 makes of the step counts, not what was asked for.
+			// The step as float32 rounds it, not the one asked for.
 			d = (up[j] - down[j]) / (2 * step)
 			want += float64(grads[i][j]) * float64(d)
 			scale += float64(grads[i][j]) * float64(grads[i][j])
@@ -45,7 +45,7 @@ func (s *suite) dot(y *device.Tensor, dy []float32) float64 {
 	return sum
 }
 
-// smooth draws n numbers without outliers: differences need a smooth neighbourhood.
+// smooth draws n numbers without outliers: differences need a smooth neighborhood.
 func (s *suite) smooth(n int) []float32 {
 	v := make([]float32, n)
 	for i := range v {

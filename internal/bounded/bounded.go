@@ -1,7 +1,7 @@
 // Package bounded reads whole files and streams that come from outside, never
 // more of them than a limit, and never waits for one without an end.
 //
-// It owns three rules. A file that is larger than its limit is an error before
+// It has three rules. A file that is larger than its limit is an error before
 // a byte of it is read. A pipe, a terminal or another stream is read up to the
 // limit and no longer than the context lives, the wait for a pipe's writer
 // included. What is none of these (a folder, a disk, a socket) is an error. It
@@ -32,7 +32,7 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("%s: %s, more than the %s that it may have", e.Name, size(e.Size), size(e.Limit))
 }
 
-// A KindError says that a path is nothing that can be read as a file.
+// A KindError says that a path can't be read as a file.
 type KindError struct {
 	Name string
 	Kind string // "a folder"
@@ -64,7 +64,7 @@ func Regular(name string, limit int64) ([]byte, error) {
 
 // OpenRegular opens a file and nothing but a file.
 func OpenRegular(name string) (*os.File, error) {
-	info, err := os.Stat(name) // before it is opened: to open a pipe waits for its writer
+	info, err := os.Stat(name) // before opening it: opening a pipe waits for its writer
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func OpenRegular(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The name may mean another file by now; what counts is what was opened.
+	// The name may refer to another file by now; check what was opened.
 	if info, err = f.Stat(); err == nil {
 		if kind := kindOf(info.Mode()); kind != "" {
 			err = &KindError{name, kind, "a file"}

@@ -71,8 +71,8 @@ func (c *compiler) leftRecursion() error {
 	return nil
 }
 
-// live says of each rule whether its end can be reached, and of each state
-// whether that of its rule can: over edges too, or only over what takes no
+// live computes for each rule whether its end can be reached, and for each state
+// whether its rule's end can: over all edges, or only over those that take no
 // byte. It works backwards from the ends, so that each state and call is
 // looked at a fixed number of times.
 func (g *Grammar) live(bytes bool) (ends, live []bool) {

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// The classes as every engine reads them, and as any does: ECMAScript's are
-// ASCII but for white space, Python's Unicode.
+// The classes that all engines agree on, and those of the widest reading:
+// ECMAScript's are ASCII except for white space, Python's are Unicode.
 var (
 	narrowDigit = class{'0', '9'}
 	wideDigit   = tables(unicode.Nd)

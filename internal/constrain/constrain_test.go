@@ -46,7 +46,7 @@ func mustBind(t testing.TB, g *Grammar, v *Vocabulary) *Matcher {
 	return m
 }
 
-// matches says whether the whole text is in the grammar.
+// matches reports whether the whole text is in the grammar.
 func matches(t testing.TB, g *Grammar, text string) bool {
 	t.Helper()
 	v, _ := testVocabulary()

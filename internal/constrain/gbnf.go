@@ -192,7 +192,7 @@ func (p *gbnfParser) sequence(nested bool) expr {
 	return out
 }
 
-// repeat parses *, +, ? and {m,n} behind e.
+// repeat parses *, +, ? and {m,n} after e.
 func (p *gbnfParser) repeat(e expr, nested bool) expr {
 	for n := 0; p.err == nil; n++ {
 		if n > maxDepth/4 {

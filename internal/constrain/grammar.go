@@ -39,8 +39,8 @@ const (
 	maxMemory = 256 << 20
 )
 
-// LimitError means that a grammar is too ambiguous to be followed: what it
-// wants of memory or time is beyond a bound.
+// LimitError means that a grammar is too ambiguous to be followed: the memory
+// or time that it takes exceeds a bound.
 type LimitError struct {
 	What  string
 	Limit int
@@ -135,7 +135,7 @@ func (c *compiler) state() int32 {
 	return int32(len(c.g.states) - 1)
 }
 
-// emit adds e behind state from and returns the state at its end.
+// emit adds e after state from and returns the state at its end.
 func (c *compiler) emit(e expr, from int32, depth int) int32 {
 	if c.err != nil {
 		return from

@@ -81,8 +81,7 @@ type set struct {
 // dead is the state of a text that can't be continued to a match.
 var dead = &set{}
 
-// Matcher is a grammar over a vocabulary with all that has been found out
-// about it. It is safe for concurrent use.
+// Matcher is a grammar over a vocabulary, with the states computed so far. It is safe for concurrent use.
 type Matcher struct {
 	g *Grammar
 	v *Vocabulary
@@ -118,15 +117,15 @@ func (g *Grammar) Bind(v *Vocabulary) (*Matcher, error) {
 	return m, nil
 }
 
-// begin starts a call's account of work.
+// begin resets the work counted for a call.
 func (m *Matcher) begin() { m.spent, m.over = 0, nil }
 
-// depth is how deep rules may be nested. Without recursion they are nested
-// less deep than there are rules.
+// depth is how deep calls of rules may nest. Without recursion they nest less
+// deep than there are rules.
 func (m *Matcher) depth() int { return maxStack + len(m.g.starts) }
 
-// forget frees what has been found out. States that texts are in stay valid:
-// what follows them is only found again.
+// forget frees the cached states. States that texts are in stay valid: what
+// follows them is computed again.
 func (m *Matcher) forget() {
 	for _, s := range m.sets {
 		s.next, s.mask = [256]*set{}, nil
@@ -326,14 +325,14 @@ func (c *Constraint) Mask() ([]uint64, error) {
 	return c.m.maskOf(c.at)
 }
 
-// CanStop says that the text is a whole match.
+// CanStop reports whether the text is a whole match.
 func (c *Constraint) CanStop() bool { return c.at.accept }
 
-// Done says that the text has ended, or is a whole match that nothing can
+// Done reports whether the text has ended, or is a whole match that nothing can
 // follow.
 func (c *Constraint) Done() bool { return c.stopped || c.at.accept && len(c.at.frames) == 0 }
 
-// Accept goes on with a token.
+// Accept advances by a token.
 func (c *Constraint) Accept(id int32) error {
 	if slices.Contains(c.m.v.stops, id) {
 		if !c.at.accept {
@@ -348,7 +347,7 @@ func (c *Constraint) Accept(id int32) error {
 	return c.AcceptBytes(c.m.v.byID[id])
 }
 
-// AcceptBytes goes on with bytes. After an error the text is where it was.
+// AcceptBytes advances by bytes. After an error the constraint is unchanged.
 func (c *Constraint) AcceptBytes(text []byte) error {
 	if c.stopped {
 		return fmt.Errorf("constrain: %q after the text has ended", text)

@@ -11,7 +11,7 @@ var digit = class{'0', '9'}
 
 const (
 	// digits is how many digits a number without bounds has before its point,
-	// or behind it, at most, and one with bounds both together unless the
+	// or after it, at most, and one with bounds both together unless the
 	// bounds have more: what a float64 tells apart.
 	digits = 15
 	// maxDigits is how many a bound may have.
@@ -26,7 +26,7 @@ type decimal struct {
 }
 
 // parseDecimal reads a JSON number exactly; false if it has more than
-// maxDigits digits before or behind the point.
+// maxDigits digits before or after the point.
 func parseDecimal(n json.Number) (decimal, bool) {
 	text := strings.ToLower(string(n))
 	text, exp, _ := strings.Cut(text, "e")
@@ -100,7 +100,7 @@ func (c *schemaCompiler) bounds(o *object, at string) (lo, hi bound) {
 		}
 		d, ok := parseDecimal(n)
 		if !ok {
-			c.fail(at, "%s %.40s is beyond %d digits before or behind the point", key, n, maxDigits)
+			c.fail(at, "%s %.40s is beyond %d digits before or after the point", key, n, maxDigits)
 			return
 		}
 		if cmp := 0; b.has {
@@ -294,7 +294,7 @@ func numberRange(lo, hi bound) expr {
 // values count.
 func decimals(lo, hi bound) expr {
 	a, b := lo.at, hi.at
-	// So many digits behind the point that a float64 tells neighbors apart,
+	// So many digits after the point that a float64 tells neighbors apart,
 	// but not fewer than the bounds have.
 	left := digits
 	for _, x := range []bound{lo, hi} {
@@ -330,7 +330,7 @@ func fraction(lo string, lopen bool, hi string, hopen, capped bool, left int) ex
 		out = append(out, seq{})
 	}
 	if left > 0 {
-		// A point needs a digit behind it: the first one is written apart.
+		// A point needs a digit after it: the first one is written apart.
 		out = append(out, seq{lit("."), fractionDigits(lo, lopen, hi, hopen, capped, left, true)})
 	}
 	return out

@@ -237,7 +237,7 @@ func (p *patternParser) counts() (lo, hi int, ok bool) {
 	return lo, hi, true
 }
 
-// class reads a class behind its bracket.
+// class reads a class after its bracket.
 func (p *patternParser) class() *syntax.Regexp {
 	negate := p.skip("^")
 	var set class
@@ -381,7 +381,7 @@ func (p *patternParser) hex(n int) (rune, bool) {
 	return rune(v), true
 }
 
-// unicodeEscape reads XXXX, a pair of surrogates, or {X…} behind \u.
+// unicodeEscape reads XXXX, a pair of surrogates, or {X…} after \u.
 func (p *patternParser) unicodeEscape() (rune, bool) {
 	if p.skip("{") {
 		end := strings.IndexByte(p.rest(), '}')
@@ -400,7 +400,7 @@ func (p *patternParser) unicodeEscape() (rune, bool) {
 	return r, ok && utf8.ValidRune(r)
 }
 
-// property reads {…} behind \p: a general category or a script.
+// property reads {…} after \p: a general category or a script.
 func (p *patternParser) property() class {
 	end := strings.IndexByte(p.rest(), '}')
 	if !p.skip("{") || end < 0 {

@@ -105,7 +105,7 @@ func (r *regexpWriter) whole(e *syntax.Regexp, begin, end bool) (expr, error) {
 	return append(out, tail...), nil
 }
 
-// anchors says whether an alternative of e has an anchor.
+// anchors reports whether an alternative of e has an anchor.
 func anchors(e *syntax.Regexp) bool {
 	switch e.Op {
 	case syntax.OpBeginText, syntax.OpEndText:
@@ -212,7 +212,7 @@ func inString(ranges class) expr {
 	return out
 }
 
-// jsonEscape is how a character that may not stand in a JSON string is written.
+// jsonEscape is how a JSON string writes a character that must be escaped.
 func jsonEscape(c rune) string {
 	if i := strings.IndexRune("\"\\\b\f\n\r\t", c); i >= 0 {
 		return `\` + `"\bfnrt`[i:i+1]

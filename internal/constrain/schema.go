@@ -107,10 +107,10 @@ var annotations = map[string]bool{
 	"enumNames": true, "enumDescriptions": true, "x-enum-varnames": true,
 }
 
-// annotation says that a keyword limits nothing.
+// annotation marks a keyword that constrains nothing.
 func annotation(key string) bool { return annotations[key] || strings.HasPrefix(key, "x-") }
 
-// keywords by the type they speak of.
+// keywords by the type they constrain.
 var keywords = map[string][]string{
 	"object": {"properties", "required", "additionalProperties"},
 	"array":  {"items", "prefixItems", "minItems", "maxItems"},
@@ -118,7 +118,7 @@ var keywords = map[string][]string{
 	"number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
 }
 
-// speaksOf is the type that a keyword limits, "" for those that speak of none.
+// speaksOf is the type that a keyword constrains, "" if it constrains none.
 func speaksOf(key string, value any) string {
 	switch value {
 	case "int32", "int64", "float", "double": // OpenAPI's formats of numbers
@@ -236,7 +236,7 @@ func (c *schemaCompiler) schema(v any, at string, depth int) expr {
 }
 
 // types lists the types a schema allows; a schema without one is of the type
-// its keywords speak of, or of any.
+// its keywords constrain, or of any.
 func (c *schemaCompiler) types(o *object, at string) []string {
 	v, ok := o.vals["type"]
 	if !ok {

@@ -18,7 +18,7 @@ func (c *schemaCompiler) array(o *object, at string, depth int) expr {
 		prefix, hasRest = list, false
 	}
 	if hasRest && rest == false || !hasRest && len(prefix) > 0 && hi < 0 && lo <= len(prefix) {
-		// Nothing behind the tuple: by the schema, or as our choice.
+		// Nothing after the tuple: by the schema, or as our choice.
 		if hi < 0 || hi > len(prefix) {
 			hi = len(prefix)
 		}

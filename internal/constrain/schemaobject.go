@@ -129,7 +129,7 @@ func (c *schemaCompiler) otherKey(keys []string, at string) expr {
 		for r, rests := range next {
 			taken = append(taken, r, r)
 			if r < 0x20 || r == '"' || r == '\\' {
-				continue // such a key can't be spelt without escapes
+				continue // such a key can't be spelled without escapes
 			}
 			i := c.fresh("a further key")
 			c.rules[i] = follow(rests, depth+1)

@@ -49,7 +49,7 @@ func (c *schemaCompiler) exclusive(list []any, at string) {
 	}
 }
 
-// apart says whether all branches have constants, each its own.
+// apart reports whether all branches have constants, each its own.
 func (c *schemaCompiler) apart(list []any, of func(v any) ([]string, bool)) bool {
 	owner := map[string]int{}
 	for i, v := range list {
@@ -67,7 +67,7 @@ func (c *schemaCompiler) apart(list []any, of func(v any) ([]string, bool)) bool
 	return true
 }
 
-// discriminated says whether all branches are objects with a required
+// discriminated reports whether all branches are objects with a required
 // property whose constants tell them apart.
 func (c *schemaCompiler) discriminated(list []any) bool {
 	property := func(v any, name string) ([]string, bool) {
@@ -104,7 +104,7 @@ func (c *schemaCompiler) discriminated(list []any) bool {
 	return false
 }
 
-// disjoint says whether no value can match both schemas, as far as types,
+// disjoint reports whether no value can match both schemas, as far as types,
 // constants and required constant properties show.
 func (c *schemaCompiler) disjoint(a, b any, depth int) bool {
 	x, y := c.deref(a), c.deref(b)

@@ -94,7 +94,7 @@ func Create(path string) (*File, error) {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 		if errors.Is(err, fs.ErrExist) {
 			if f = takeOver(name); f == nil {
-				continue // of a writer that lives
+				continue // of a running writer
 			}
 		} else if err != nil {
 			return nil, explain(path, 0, err)
@@ -258,7 +258,7 @@ func Mark(dir, name string, info []byte) error {
 	return WriteFile(filepath.Join(dir, name), info)
 }
 
-// Marked tells whether dir carries the completion marker name.
+// Marked reports whether dir carries the completion marker name.
 func Marked(dir, name string) bool {
 	st, err := os.Stat(filepath.Join(dir, name))
 	return err == nil && st.Mode().IsRegular()
@@ -273,7 +273,7 @@ func Unmark(dir, name string) error {
 	return syncDir(dir)
 }
 
-// IsTemp tells whether a file name is one of our temporary names.
+// IsTemp reports whether a file name is one of our temporary names.
 func IsTemp(name string) bool {
 	name = filepath.Base(name)
 	return strings.HasPrefix(name, ".") && strings.Contains(name, tempInfix)

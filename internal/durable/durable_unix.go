@@ -33,8 +33,8 @@ func lockTemp(f *os.File) bool {
 }
 
 // takeOver opens the temporary file of a writer that was killed, emptied and
-// locked; nil if the writer may live. A file of another user's, or a link, is
-// nobody's leftover.
+// locked; nil if the writer may live. A link or another user's
+// file is never taken over.
 func takeOver(name string) *os.File {
 	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -62,7 +62,7 @@ func takeOver(name string) *os.File {
 	return f
 }
 
-// heldByWriter tells whether a living process holds lockTemp on path.
+// heldByWriter reports whether a living process holds lockTemp on path.
 func heldByWriter(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {

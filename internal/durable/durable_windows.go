@@ -16,7 +16,7 @@ func syncDir(string) error { return nil }
 
 func lockTemp(*os.File) bool { return true }
 
-// takeOver makes the temporary file of a writer that was killed anew: Windows removes no file that a living one has open.
+// takeOver recreates the temporary file of a killed writer: Windows does not remove a file that a running one has open.
 func takeOver(name string) *os.File {
 	if os.Remove(name) != nil {
 		return nil

@@ -97,7 +97,7 @@ func link(blob, entry string) error {
 	if old, err := os.Readlink(entry); err == nil && old == rel {
 		return nil
 	}
-	// Under a temporary name first, so that a reader finds the old or the new.
+	// Under a temporary name first, so that a reader finds the old or the new file.
 	tmp := fmt.Sprintf("%s.link-%d", entry, os.Getpid())
 	_ = os.Remove(tmp)
 	if err := os.Symlink(rel, tmp); err == nil {
@@ -122,12 +122,12 @@ func exists(p string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// staleAfter is how long what a killed run left is kept: a broken download, so
-// that the next pull goes on there.
+// staleAfter is how long the remains of a killed run are kept, so that the next download can
+// resume from them.
 const staleAfter = 7 * 24 * time.Hour
 
-// sweep removes downloads and links that were given up long ago and that no
-// living program holds. What can't be removed stays: it only takes room.
+// sweep removes downloads and links that were abandoned long ago and that no running
+// program holds. What can't be removed stays: it only takes up space.
 func (c *Client) sweep(repo Repo) {
 	root := filepath.Join(c.CacheDir, repo.folder())
 	_ = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
@@ -155,5 +155,5 @@ func (c *Client) sweep(repo Repo) {
 	})
 }
 
-// linkTemp are the names that link gives for a moment.
+// linkTemp matches the temporary names of link.
 var linkTemp = regexp.MustCompile(`\.link-[0-9]+$`)

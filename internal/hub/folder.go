@@ -59,7 +59,7 @@ func (c *Client) SnapshotTo(ctx context.Context, repo Repo, dir string, include,
 	return res, nil
 }
 
-// bring makes dir/file what it is in the repository at a commit.
+// bring makes dir/file equal to the repository's file at a commit.
 func (c *Client) bring(ctx context.Context, repo Repo, file, dir string, progress Progress) error {
 	whole := filepath.Join(dir, filepath.FromSlash(file))
 	note := filepath.Join(dir, filepath.FromSlash(bookFolder), "download", filepath.FromSlash(file)+".metadata")
@@ -125,7 +125,7 @@ func (c *Client) describe(ctx context.Context, repo Repo, file string) (m metada
 	return m, "", err
 }
 
-// sameFile tells whether the file at p is the one described: by its checksum, or
+// sameFile reports whether the file at p is the one described: by its checksum, or
 // by its size where trusted says that it wasn't touched since it was checked.
 func sameFile(p string, m metadata, trusted bool) (bool, error) {
 	info, err := os.Stat(p)
@@ -185,7 +185,7 @@ func copyFile(from, to string) error {
 	})
 }
 
-// sweepPartials removes broken downloads that nobody went on with for long.
+// sweepPartials removes partial downloads that were abandoned long ago.
 func sweepPartials(dir string) {
 	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(p, ".incomplete") {

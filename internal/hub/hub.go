@@ -101,15 +101,15 @@ type Client struct {
 	CacheDir string // the hub folder: models--ORG--NAME and so on lie in it
 	Offline  bool   // use the cache only
 	HTTP     *http.Client
-	Warn     func(msg string) // told when the cache stands in for the hub; may be nil
+	Warn     func(msg string) // called when the cache stands in for the hub; may be nil
 
-	// Attempts is how often a request that made no headway is repeated.
+	// Attempts is how often a request that made no progress is repeated.
 	Attempts int
 	// MaxWait bounds a wait that the server asks for by Retry-After.
 	MaxWait time.Duration
 	// MaxUnsized bounds a file whose size the hub does not say.
 	MaxUnsized int64
-	// Idle ends a transfer that gives no byte for so long; it is then resumed.
+	// Idle is how long a transfer may deliver nothing; it is then closed and resumed.
 	Idle  time.Duration
 	sleep func(ctx context.Context, d time.Duration) error
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// matchAny tells whether one of the patterns stands for the name, as
+// matchAny reports whether one of the patterns stands for the name, as
 // huggingface_hub's filter_repo_objects understands them.
 func matchAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
@@ -22,7 +22,7 @@ func matchAny(patterns []string, name string) bool {
 // len(pattern)·len(name) at most: only the last * is tried again.
 func match(pattern, name []rune) bool {
 	p, n := 0, 0
-	star, from := -1, 0 // the last * and where the name goes on behind it
+	star, from := -1, 0 // the last * and where the name goes on after it
 	for n < len(name) {
 		if p < len(pattern) && pattern[p] == '*' {
 			star, from = p, n

@@ -12,7 +12,7 @@ import (
 // size of a large page on the systems that Leo knows.
 const size = 2 << 20
 
-// Make is make for memory that is streamed through, like weights and caches: large pages raise its bandwidth by 13 to 22 %
+// Make is make for memory that is read in streams, like weights and caches: large pages raise its bandwidth by 13 to 22 %
 // (docs/lab/log.md).
 func Make[T any](n int) []T {
 	b := make([]T, n)
@@ -21,8 +21,8 @@ func Make[T any](n int) []T {
 	if bytes < size/4 {
 		return b
 	}
-	// Up to the borders of large pages on both sides: what lies there are neighbours of the same kind, and a page that
-	// one of them has touched in part stays small.
+	// Rounded outward to whole large pages: the neighbors there are allocations of the same kind, and a page that one of
+	// them has already touched in part stays small.
 	from := uintptr(unsafe.Pointer(unsafe.SliceData(b))) &^ (size - 1)
 	to := (uintptr(unsafe.Pointer(unsafe.SliceData(b))) + bytes + size - 1) &^ (size - 1)
 	_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_HUGEPAGE)

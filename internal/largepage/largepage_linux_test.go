@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// advised says whether the system was asked for large pages (flag hg of /proc/self/smaps) at an address.
+// advised reports whether the system was asked for large pages (flag hg of /proc/self/smaps) at an address.
 func advised(t *testing.T, p unsafe.Pointer) bool {
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/smaps")

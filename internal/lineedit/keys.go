@@ -51,13 +51,13 @@ var controls = map[byte]keyName{
 	11: keyKillEnd, 21: keyKillStart, 23: keyKillWord, 25: keyYank, 20: keySwap, 12: keyClear, 18: keySearch, 7: keyCancel,
 }
 
-// meta are the keys behind ESC.
+// meta are the keys after ESC.
 var meta = map[byte]keyName{
 	'\r': keyNewline, '\n': keyNewline, 'b': keyWordLeft, 'B': keyWordLeft, 'f': keyWordRight, 'F': keyWordRight,
 	'd': keyKillWordRight, 'D': keyKillWordRight, 8: keyKillWordLeft, 127: keyKillWordLeft,
 }
 
-// sequences are the keys behind ESC [ and ESC O. xterm puts modifiers behind a semicolon; rxvt has letters of its own.
+// sequences are the keys after ESC [ and ESC O. xterm puts modifiers after a semicolon; rxvt has letters of its own.
 var sequences = map[string]keyName{
 	"[A": keyUp, "OA": keyUp, "[B": keyDown, "OB": keyDown, "[C": keyRight, "OC": keyRight, "[D": keyLeft, "OD": keyLeft,
 	"[H": keyHome, "OH": keyHome, "[1~": keyHome, "[7~": keyHome, "[F": keyEnd, "OF": keyEnd, "[4~": keyEnd, "[8~": keyEnd,
@@ -86,7 +86,7 @@ func nextKey(input []byte) (k key, n int) {
 	if name, ok := controls[input[0]]; ok {
 		return key{name: name}, 1
 	}
-	// Text up to the next control character goes in at once.
+	// Text up to the next control character is inserted at once.
 	for n < len(input) && input[n] >= ' ' && input[n] != 127 {
 		if !utf8.FullRune(input[n:]) {
 			break

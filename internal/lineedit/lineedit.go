@@ -1,5 +1,5 @@
 // Package lineedit owns typing on a terminal: a text of one or several lines
-// that is edited in place, with earlier texts a key away. It knows grapheme
+// that is edited in place, with earlier texts one key away. It knows grapheme
 // clusters, wide characters and marked ("bracketed") paste, and asks the
 // terminal nothing, so that it works on those that don't answer. It does not own
 // what the text means or where earlier texts are kept.
@@ -29,9 +29,9 @@ type History interface {
 	Line(i int) string
 }
 
-// An Editor reads texts from a terminal. What is typed ahead of a Read waits for the next.
+// An Editor reads texts from a terminal. Input typed between Reads is kept for the next.
 type Editor struct {
-	// More tells whether a text goes on: Enter then begins a new line instead of ending it. It may be nil.
+	// More reports whether a text goes on: Enter then begins a new line instead of ending it. It may be nil.
 	More func(text string) bool
 	// History may be nil.
 	History History
@@ -310,7 +310,7 @@ func (s *session) recall(i int) {
 	s.pos = len(s.text)
 }
 
-// searchKey handles a key while a text of the history is looked for; false: it ends the search and means what it always does.
+// searchKey handles a key while a text of the history is looked for; false: it ends the search and has its usual meaning.
 func (s *session) searchKey(k key) bool {
 	switch k.name {
 	case keyText:

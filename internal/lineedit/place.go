@@ -42,7 +42,7 @@ type placed struct {
 	row, column int
 }
 
-// place lays the text out. The last column stays free, for terminals differ in where the cursor is behind it.
+// place lays the text out. The last column stays free, because terminals differ in where the cursor is after it.
 func (s *session) place() placed {
 	width, _ := s.e.size()
 	width = max(width-1, 2)
@@ -127,7 +127,7 @@ func (s *session) draw() {
 	s.show(b.String(), p.row-first)
 }
 
-// drawAll shows the whole text and a mark behind it.
+// drawAll shows the whole text and a mark after it.
 func (s *session) drawAll(mark string) {
 	p := s.place()
 	var b strings.Builder
@@ -173,7 +173,7 @@ func before(text string, pos int) int {
 	return last
 }
 
-// after is the position behind the character at pos.
+// after is the position after the character at pos.
 func after(text string, pos int) int {
 	c, _, _, _ := uniseg.FirstGraphemeClusterInString(text[pos:], -1)
 	return pos + len(c)

@@ -18,7 +18,7 @@ import (
 	"strings"
 )
 
-// Job says what is measured: Sequences prompts of Prompt tokens are read, then Generate tokens are written behind each.
+// Job says what is measured: Sequences prompts of Prompt tokens are read, then Generate tokens are written after each.
 type Job struct {
 	Model                                string // a GGUF file
 	Threads, Prompt, Generate, Sequences int
@@ -60,7 +60,7 @@ func Run(ctx context.Context, dir string, j Job) (*Rates, error) {
 	if j.Model, err = filepath.Abs(j.Model); err != nil {
 		return nil, err
 	}
-	// A bare name, as --peer . would give, is looked for in PATH.
+	// A bare name, as from the folder ".", is looked for in PATH.
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}

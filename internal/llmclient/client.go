@@ -2,8 +2,7 @@
 // datasets and judging of answers both run many requests through one.
 //
 // It owns: the request and its answer, retries with growing pauses, limits on
-// concurrency and cost, and a journal by which an interrupted run goes on
-// where it stopped. It does not own prompts or what an answer means.
+// concurrency and cost, and a journal from which an interrupted run resumes. It does not own prompts or what an answer means.
 package llmclient
 
 import (
@@ -27,8 +26,8 @@ type Message struct {
 	Content string `json:"content"`
 }
 
-// Request is one chat completion. Fields at their zero value are left to the
-// server, except Temperature, which is nil for that.
+// Request is one chat completion. Fields with their zero value are left to the
+// server; a Temperature of 0 is a value, nil is none.
 type Request struct {
 	Model          string          `json:"model"` // empty: the client's
 	Messages       []Message       `json:"messages"`
@@ -81,7 +80,7 @@ func (e *APIError) Error() string {
 	return fmt.Sprintf("%s: HTTP %d: %s%s", e.URL, e.Status, e.Message, hint)
 }
 
-// temporary tells whether the same request may succeed later.
+// temporary reports whether the same request may succeed later.
 func (e *APIError) temporary() bool {
 	switch e.Status {
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
@@ -111,7 +110,7 @@ type Client struct {
 	// second) to a minute, or as the server asks for, at most five minutes.
 	Attempts int
 	Pause    time.Duration
-	// Log is told about repeated attempts; may be nil.
+	// Log is called for repeated attempts; may be nil.
 	Log func(format string, args ...any)
 }
 
@@ -121,7 +120,7 @@ const (
 	maxAsked  = 5 * time.Minute
 )
 
-// Chat sends a request and returns the first choice. Errors that may pass
+// Chat sends a request and returns the first choice. Temporary errors
 // (no connection, timeouts, 408, 409, 425, 429, 5xx, broken answers) are
 // tried again.
 func (c *Client) Chat(ctx context.Context, req Request) (Response, error) {
@@ -161,7 +160,7 @@ func (c *Client) Chat(ctx context.Context, req Request) (Response, error) {
 		if n == attempts {
 			return r, fmt.Errorf("%w (after %d attempts)", err, n)
 		}
-		// Half of the pause is random, so that clients do not return together.
+		// Half of the pause is random, so that clients do not retry in step.
 		wait := pause/2 + rand.N(pause/2+1)
 		if isAPI && api.After > 0 {
 			wait = min(api.After, maxAsked)
@@ -231,7 +230,7 @@ func (c *Client) once(ctx context.Context, target string, body []byte) (Response
 	return Response{Text: *doc.Choices[0].Message.Content, Finish: doc.Choices[0].Finish, Model: doc.Model, Usage: doc.Usage}, nil
 }
 
-// errorMessage finds the message in the usual forms of an error's body.
+// errorMessage finds the message in the usual shapes of an error body.
 func errorMessage(data []byte) string {
 	var doc struct {
 		Error   json.RawMessage

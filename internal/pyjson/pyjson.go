@@ -1,12 +1,12 @@
-// Package pyjson reads JSON as Python writes it: the json module puts Infinity,
-// -Infinity and NaN where a number is none, which JSON doesn't know.
+// Package pyjson reads JSON as Python writes it: the json module writes Infinity,
+// -Infinity and NaN, which are not JSON.
 package pyjson
 
 import "bytes"
 
 // Standard returns data as standard JSON: infinities as the largest numbers of a
-// double, NaN as the text "NaN", which no reader of numbers takes. Data without
-// them comes back as it is; what is damaged stays damaged.
+// double, NaN as the string "NaN", which readers of numbers reject. Data without
+// them is returned unchanged, damaged data stays damaged.
 func Standard(data []byte) []byte {
 	if !bytes.Contains(data, []byte("Infinity")) && !bytes.Contains(data, []byte("NaN")) {
 		return data
@@ -45,7 +45,7 @@ func text(data []byte) int {
 	return len(data)
 }
 
-// word tells whether w stands at data[i:] by itself.
+// word reports whether w stands at data[i:] by itself.
 func word(data []byte, i int, w string) bool {
 	letter := func(k int) bool {
 		return k >= 0 && k < len(data) && (data[k]|0x20 >= 'a' && data[k]|0x20 <= 'z' || data[k] >= '0' && data[k] <= '9' || data[k] == '_')

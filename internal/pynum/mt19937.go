@@ -19,7 +19,7 @@ const (
 
 // twister is MT19937: Matsumoto and Nishimura, "Mersenne Twister: A
 // 623-dimensionally equidistributed uniform pseudorandom number generator",
-// 1998, with the 2002 initialisations init_genrand and init_by_array.
+// 1998, with the 2002 initializations init_genrand and init_by_array.
 type twister struct {
 	state [mtSize]uint32
 	next  int

@@ -7,7 +7,7 @@ import (
 )
 
 // RandomState is numpy.random.RandomState seeded with an integer, the
-// generator whose stream NumPy has frozen for ever.
+// generator whose stream NumPy has frozen.
 type RandomState struct{ twister }
 
 // NewRandomState returns RandomState(seed).

@@ -162,7 +162,7 @@ func printScalar(v reflect.Value) (string, bool, error) {
 	return "", false, nil
 }
 
-// number prints f so that YAML 1.1 readers (PyYAML) see a number too: they take 3e-05 for a text.
+// number prints f so that YAML 1.1 readers (PyYAML) see a number too: to them 3e-05 is a string.
 func number(f float64, bits int) string {
 	s := strconv.FormatFloat(f, 'f', -1, bits)
 	if len(s) > 24 {

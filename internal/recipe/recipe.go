@@ -1,6 +1,6 @@
 // Package recipe reads YAML recipes into Go structs, strictly.
 //
-// It owns the way from files and "--set" arguments to a filled struct: unknown and doubled keys, wrong
+// It owns the way from files and assignments ("a.b.c=value") to a filled struct: unknown and doubled keys, wrong
 // types, missing and out-of-range values are all reported at once, each with file, line, column and the
 // line itself. It doesn't own any recipe: the struct, its tags and its Validate method belong to the
 // package that runs the recipe.
@@ -12,7 +12,7 @@
 //
 // "default" is written as in a recipe. "check" takes required, min=, max=, gt=, lt= (numbers; for strings,
 // lists and maps their length) and oneof= (strings). A field without a yaml tag, or with "-", is no key.
-// An embedded struct without a tag lends its keys to the outer one.
+// The keys of an embedded struct without a tag are keys of the outer one.
 //
 // A recipe may begin with "extends: NAME", where NAME is a file beside it or, without a slash and suffix,
 // a preset. Values of the base stay unless the recipe names them again; maps and structs merge, lists are
@@ -46,9 +46,12 @@ const (
 	maxExtends   = 8
 )
 
+// Assignment stands for the name of a file in errors about assignments to keys.
+const Assignment = "set"
+
 // Error is one thing wrong in a recipe.
 type Error struct {
-	File    string // file name, or "--set"
+	File    string // file name, or Assignment
 	Line    int    // from 1; 0 when no place can be named
 	Column  int    // from 1, in characters
 	Path    string // dotted key, empty for the whole file
@@ -161,12 +164,12 @@ func readFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-// source is one text that values come from: a file, a preset or a --set argument.
+// source is one text that values come from: a file, a preset or an assignment.
 type source struct {
 	name   string
 	dir    string // folder for relative "extends"; empty inside presets
 	text   []byte
-	shift  int // characters before the value in a --set argument
+	shift  int // characters before the value in an assignment
 	preset bool
 }
 

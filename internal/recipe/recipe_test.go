@@ -168,11 +168,11 @@ lora: !!map {}
 		"r.yaml:15:9: labels: want a block of keys, got a list",
 		`r.yaml:16:8: dtype: must be one of f32, bf16, is "f16"`,
 		"r.yaml:17:7: lora: the tag !!map isn't read here; write the plain value",
-		"--set:1:7: optim.lrr: unknown key; did you mean lr?",
-		"--set:1:7: steps.a: there are no keys below this one; it takes a whole number",
-		"--set:1:13: optim.floor: want a finite number such as 0.1 or 3e-5, got x",
-		"--set:1:6: data.9: want the number of a list entry from 0 to 1",
-		"--set:1:1: want key=value, as in --set train.lr=3e-5",
+		"set:1:7: optim.lrr: unknown key; did you mean lr?",
+		"set:1:7: steps.a: there are no keys below this one; it takes a whole number",
+		"set:1:13: optim.floor: want a finite number such as 0.1 or 3e-5, got x",
+		"set:1:6: data.9: want the number of a list entry from 0 to 1",
+		"set:1:1: want key=value, as in train.lr=3e-5",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -285,7 +285,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add("", "labels.=1")
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text, set string) {
-		watch := time.AfterFunc(5*time.Second, func() { panic(fmt.Sprintf("hangs on %q, --set %q", text, set)) })
+		watch := time.AfterFunc(5*time.Second, func() { panic(fmt.Sprintf("hangs on %q, with %q", text, set)) })
 		defer watch.Stop()
 		path := filepath.Join(dir, "f.yaml")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

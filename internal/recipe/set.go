@@ -56,11 +56,11 @@ func (d *decoder) value(s *source, text string, v reflect.Value, path string) {
 // set applies one "a.b.c=value".
 func (d *decoder) set(arg string, v reflect.Value) {
 	key, text, ok := strings.Cut(arg, "=")
-	s := &source{name: "--set", text: []byte(arg), shift: len([]rune(key)) + 1}
-	head := &source{name: "--set", text: []byte(arg)}
+	s := &source{name: Assignment, text: []byte(arg), shift: len([]rune(key)) + 1}
+	head := &source{name: Assignment, text: []byte(arg)}
 	d.seen = append(d.seen, head)
 	if !ok || key == "" {
-		d.fail(place{head, 1, 1}, "", "want key=value, as in --set train.lr=3e-5")
+		d.fail(place{head, 1, 1}, "", "want key=value, as in train.lr=3e-5")
 		return
 	}
 	parts := strings.Split(key, ".")

@@ -1,8 +1,8 @@
-// Package report keeps what a run measured and shows it: JSONL metrics, TensorBoard event files and HTML pages
+// Package report stores and shows the measurements of a run: JSONL metrics, TensorBoard event files and HTML pages
 // with plots.
 //
-// It owns these three formats and the plots (lines, histograms, bars) that pages are made of. Pages stand
-// alone: no script, no font, no address outside the file. It doesn't own what is measured or when.
+// It owns these three formats and the plots (lines, histograms, bars) that pages are made of. Pages are
+// self-contained: no scripts, no fonts, no outside links. It doesn't own what is measured or when.
 package report
 
 import (
@@ -22,7 +22,7 @@ import (
 	"leolm/internal/durable"
 )
 
-// Row is one line of metrics: numbers and texts measured at a step. In the file it is one flat JSON object,
+// Row is one line of metrics: numbers and texts of a step. In the file it is one flat JSON object,
 // {"step":12,"time":1763900000.25,"loss":3.21,"sample/0":"…"}, keys sorted after step and time. NaN and
 // infinities, which JSON lacks, are the strings "NaN", "Infinity" and "-Infinity".
 type Row struct {
@@ -185,7 +185,7 @@ func rewind(path string, step int64) error {
 		}
 		row, err := ParseRow(line)
 		if err != nil {
-			return fmt.Errorf("%s, line %d: %w; move the file away to start anew", path, n, err)
+			return fmt.Errorf("%s, line %d: %w; move the file away to start again", path, n, err)
 		}
 		if row.Step <= step {
 			keep = append(append(keep, line...), '\n')
@@ -195,7 +195,7 @@ func rewind(path string, step int64) error {
 	return durable.WriteFile(path, keep)
 }
 
-// Write appends one row. It reaches the disk with the next Sync at the latest.
+// Write appends one row. It is on disk after the next Sync at the latest.
 func (m *Metrics) Write(r Row) error {
 	line, err := r.AppendJSON(m.buf[:0])
 	if err != nil {

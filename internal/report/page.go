@@ -9,7 +9,7 @@ import (
 	"leolm/internal/durable"
 )
 
-// Page is an HTML page that stands alone: styles and plots are inside, nothing is fetched. Every text is
+// Page is a self-contained HTML page: styles and plots are inside, nothing is fetched. Every text is
 // escaped.
 type Page struct {
 	Title    string

@@ -16,8 +16,8 @@ type Line struct {
 	Name   string
 	X, Y   []float64
 	Dashed bool
-	Faint  bool // drawn thin, without an entry in the key
-	Color  int  // 0…5; lines of one colour belong together
+	Faint  bool // drawn thin, without an entry in the legend
+	Color  int  // 0…5; lines of one color belong together
 }
 
 // Lines is a plot of curves.
@@ -27,24 +27,24 @@ type Lines struct {
 	Lines                 []Line
 }
 
-// Histogram shows how values are distributed: counts of equal bins, or given ones.
+// Histogram shows how values are distributed: counts of bins, which Edges separate.
 type Histogram struct {
 	Title, XLabel string
-	Edges         []float64 // len(Counts)+1 borders, rising
+	Edges         []float64 // len(Counts)+1 borders, ascending
 	Counts        []int
-	LogX          bool // edges are spaced by factors
+	LogX          bool // edges are spaced geometrically
 }
 
-// Bars compares labelled values with horizontal bars.
+// Bars compares labeled values with horizontal bars.
 type Bars struct {
 	Title  string
 	Labels []string
 	Values []float64
-	Format func(float64) string // of the value behind the bar; default: Number
+	Format func(float64) string // of the value beside the bar; default: Number
 }
 
-// Bins puts values into n equal bins (factors when log, positive values only) for a Histogram. Values that are
-// no finite numbers are left out.
+// Bins puts values into n equal bins (factors when log, positive values only) for a Histogram. NaN and
+// infinities are left out.
 func Bins(values []float64, n int, log bool) (edges []float64, counts []int) {
 	lo, hi := math.Inf(1), math.Inf(-1)
 	usable := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) && (!log || v > 0) }
@@ -204,7 +204,7 @@ func Number(v float64) string {
 	return trim(fmt.Sprintf("%.4f", v))
 }
 
-// maxPoints is more than a screen has columns for a plot; longer curves are thinned to the lowest and highest
+// maxPoints exceeds the columns of a plot on any screen; longer curves are thinned to the lowest and highest
 // point of each column, so that no spike is lost.
 const maxPoints = 1400
 

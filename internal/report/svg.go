@@ -6,12 +6,12 @@ import (
 	"html/template"
 )
 
-// The colours of the page in daylight: a picture in somebody else's page can't ask for that page's.
+// The page's colors in its light theme: a picture embedded in another page can't use that page's styles.
 const svgStyle = `svg{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;--c0:#2864d7;--c1:#d2691e;--c2:#1f8a5b;--c3:#b03a78;--c4:#6b57c8;--c5:#8a6d1a}` +
 	`text{fill:#5b6675}.grid{stroke:#d8dee6;stroke-width:1}.axis{stroke:#5b6675;stroke-width:1}` +
 	`path.l{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}path.faint{stroke-width:1;opacity:.35}.dash{stroke-dasharray:5 4}`
 
-// SVG returns the plot as a picture that stands alone, with title and key, for pages that are not ours (a README).
+// SVG returns the plot as a self-contained picture with title and legend, for pages that are not ours (a README).
 func (p Lines) SVG() []byte {
 	var page bytes.Buffer
 	p.render(&page)

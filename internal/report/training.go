@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Names of metrics that a training writes and Training plots. Values of validation sets are named
+// Names of metrics that a training run writes and Training plots. Values of validation sets are named
 // ValidPrefix + set.
 const (
 	Loss            = "loss"
@@ -110,7 +110,7 @@ func Training(title, lead string, facts [][2]string, rows []Row) *Page {
 	if other := others(rows, known); len(other) > 0 {
 		s := Section{Heading: "More measurements"}
 		for _, k := range other {
-			// A value that never changes is no plot.
+			// A value that never changes needs no plot.
 			if x, y := column(k); slices.Min(y) != slices.Max(y) {
 				s.Blocks = append(s.Blocks, Lines{Title: strings.ReplaceAll(k, "_", " "), XLabel: "step", Lines: lines(x, y, len(y) > 100 && !slices.IsSorted(y))})
 			}
@@ -125,7 +125,7 @@ func Training(title, lead string, facts [][2]string, rows []Row) *Page {
 	return p
 }
 
-// lines is one series, if it is noisy behind its running mean.
+// lines is one series; a noisy one is drawn faintly behind its running mean.
 func lines(x, y []float64, noisy bool) []Line {
 	if noisy {
 		return []Line{{X: x, Y: y, Faint: true}, {X: x, Y: Smooth(y, 20)}}
@@ -145,7 +145,7 @@ func others(rows []Row, known map[string]bool) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// wide reports whether values span so much that a logarithmic axis shows more; one in a hundred may lie outside.
+// wide reports whether values span so much that a logarithmic axis shows more; one value in a hundred is ignored.
 func wide(y []float64) bool {
 	var known []float64
 	for _, v := range y {
@@ -164,8 +164,8 @@ func wide(y []float64) bool {
 	return known[len(known)-1-out] > 4*known[out]
 }
 
-// Smooth is the running mean with weight 2/(n+1) on the newest value, corrected for its start; values that are
-// no numbers stay gaps.
+// Smooth is the running mean with weight 2/(n+1) on the newest value, corrected for its start; NaN
+// stays a gap.
 func Smooth(y []float64, n int) []float64 {
 	alpha := 2 / float64(n+1)
 	out := make([]float64, len(y))

@@ -17,8 +17,8 @@ import (
 
 // Harmless returns s with every character written out that a terminal would act
 // on: C0 and C1 controls, DEL, overrides of the writing direction, bytes that are
-// not UTF-8. Line feeds and tabs stay; a carriage return stays nowhere, and goes
-// without a trace in front of a line feed.
+// not UTF-8. Line feeds and tabs stay; a carriage return is never kept; in front of
+// a line feed it is dropped.
 func Harmless(s string) string { return harmless(s, "\n\t") }
 
 // Line is Harmless for what must stay on one line: line feeds and tabs are written out too.
@@ -56,17 +56,17 @@ func harmless(s, keep string) string {
 	return b.String()
 }
 
-// Acts tells whether a terminal does something at r instead of showing it.
+// Acts reports whether a terminal does something at r instead of showing it.
 func Acts(r rune) bool {
 	return r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
-// A Cleaner is Harmless for text that comes in pieces.
+// A Cleaner is Harmless for text in pieces.
 type Cleaner struct {
 	held string // the beginning of a character, or of a line end, whose rest is still to come
 }
 
-// Add returns what is known of the text so far and was not returned yet.
+// Add takes the next piece and returns the text that is certain so far and was not returned yet.
 func (c *Cleaner) Add(text string) string {
 	text = c.held + text
 	keep := len(text) - unfinished(text)
@@ -112,7 +112,7 @@ func (w *Writer) Flush() error {
 	defer w.mu.Unlock()
 	rest := w.text.End()
 	if rest == "" {
-		return nil // no write to what may be closed by now
+		return nil // the file may be closed by now: don't write to it
 	}
 	_, err := io.WriteString(w.file, rest)
 	return err
@@ -134,7 +134,7 @@ func unfinished(text string) int {
 	return 0
 }
 
-// Terminal tells whether a terminal shows what is written.
+// Terminal reports whether a terminal shows what is written.
 func (w *Writer) Terminal() bool { return w.terminal }
 
 // Size is the width and height of the terminal, 80 columns and 24 rows if they are unknown.

@@ -9,8 +9,8 @@ import (
 
 // A Wrapper breaks a stream of text between words, where Unicode (UAX 14) lets
 // a line break. The text comes in pieces of any size and goes out at once; when
-// a word reaches the margin, what the screen has of it is taken back, and the
-// word begins the next row. The last column stays free: terminals differ in
+// a word reaches the margin, the part on the screen is erased, and the word
+// begins the next row. The last column stays free: terminals differ in
 // where the cursor is once it is taken.
 //
 // Its input holds no control characters but line feeds and tabs.
@@ -21,7 +21,7 @@ type Wrapper struct {
 	rows    int
 }
 
-// NewWrapper returns a Wrapper for a screen of so many columns.
+// NewWrapper returns a Wrapper for a screen of the given width.
 func NewWrapper(columns int) *Wrapper { return &Wrapper{columns: max(columns-1, 2)} }
 
 // Rows is how many rows the current line has beyond its first.
@@ -68,7 +68,7 @@ type layout struct {
 	tail   string
 }
 
-// layOut places text behind the column that the row has reached.
+// layOut places text after the column that the row has reached.
 func (w *Wrapper) layOut(text string, column int) layout {
 	l := layout{rows: []string{""}, column: column}
 	next := func() {

@@ -1,4 +1,4 @@
-// Package shareddata finds data that is too large or not free enough for the repository: published vocabularies, German
+// Package shareddata finds data that is too large for the repository, or whose license keeps it out: published vocabularies, German
 // texts, small models. Only tests and benchmarks use it, and they skip where it is missing.
 package shareddata
 

@@ -1,4 +1,4 @@
-// Package sysmem owns the question how much memory this process may still take:
+// Package sysmem finds out how much memory this process may still take:
 // what the system has free or can free, and what the cgroup (the container's or
 // job's limit) leaves. It allocates nothing itself.
 package sysmem
@@ -15,7 +15,7 @@ import (
 )
 
 // Need returns a *device.MemoryError if n bytes are more than are available. Where the
-// system does not say what is available, only what no machine has is refused.
+// system does not say what is available, the limit is a petabyte.
 func Need(what string, n float64) error {
 	available, ok := Available()
 	if !ok {
@@ -49,7 +49,7 @@ func available(root string) (int64, bool) {
 	return free, true
 }
 
-// field returns the number behind a name, or -1.
+// field returns the number after a name, or -1.
 func field(data []byte, name string) int64 {
 	for line := range bytes.Lines(data) {
 		f := strings.Fields(string(line))
@@ -79,7 +79,7 @@ func cgroupLeft(root string) (int64, bool) {
 			return
 		}
 		if stat, err := os.ReadFile(filepath.Join(dir, "memory.stat")); err == nil {
-			used -= max(field(stat, cached), 0) // page cache that goes when it must
+			used -= max(field(stat, cached), 0) // page cache that can be dropped
 		}
 		left := max(top-max(used, 0), 0)
 		if !found || left < tightest {

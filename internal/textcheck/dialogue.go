@@ -18,7 +18,7 @@ var refusals = []string{
 	"my training data", "my knowledge cutoff", "knowledge cutoff",
 }
 
-// Refusal tells whether an answer declines or speaks as "an AI language model"
+// Refusal reports whether an answer declines or speaks as "an AI language model"
 // within its first 300 bytes, and returns the phrase that says so.
 func Refusal(answer string) (phrase string, found bool) {
 	head := answer
@@ -46,7 +46,7 @@ var residues = []string{
 	"Regenerate response", "Share Prompt", "1 / 1\n",
 }
 
-// Residue tells whether a turn holds marks of a prompt template or of a chat
+// Residue reports whether a turn holds marks of a prompt template or of a chat
 // export, and returns the first one and its byte offset.
 func Residue(turn string) (mark string, offset int, found bool) {
 	best := -1

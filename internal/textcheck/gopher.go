@@ -16,7 +16,7 @@ import (
 // words of punctuation alone don't count for the number of words and their mean
 // length; blank lines are lines for the bullets and the ellipses; stop words
 // count as written; a duplicate line or paragraph is an occurrence after the
-// first; a duplicate n-gram is searched for behind the last one found. Shares of
+// first; a duplicate n-gram is searched for after the last one found. Shares of
 // characters are of all characters of the text, white space included. One
 // difference: the most frequent n-gram must occur twice; datatrove also takes
 // one that occurs once, and so drops nearly every text of one sentence.

@@ -15,7 +15,7 @@ var sameAs = map[string]string{"sr": "sh", "hr": "sh", "bs": "sh", "no": "nb", "
 
 // LanguageCode returns the ISO 639-1 code that Detect gives for the language of a
 // BCP 47 tag: "de" for de, DE, deu, ger and de-AT. An error names the languages
-// that can be told.
+// that Detect knows.
 func LanguageCode(tag string) (string, error) {
 	known := Languages()
 	for _, code := range scriptLang {

@@ -12,7 +12,7 @@ import (
 
 // The language model is a linear classifier over hashed features of words: the
 // n-grams of one to four characters of the folded word between two marks, and
-// the word itself. Weights were learnt by logistic regression on texts drawn
+// the word itself. Weights were learned by logistic regression on texts drawn
 // word by word from frequency lists (see langtrain_test.go); they are 8 bits
 // each. Sums of 8-bit weights make it exact and independent of the machine.
 
@@ -67,13 +67,13 @@ const maxLangs = 32
 
 // Languages are the codes that Detect tells apart by their words. A text in
 // another script of one language only (Greek, Hebrew, Arabic, Thai, Devanagari,
-// Chinese, Japanese, Korean) is recognised by that.
+// Chinese, Japanese, Korean) is recognized by that.
 func Languages() []string { return append([]string(nil), lang().codes...) }
 
 // A Guess is the language of a text.
 type Guess struct {
-	Lang string  // ISO 639-1 code ("sh" for Serbo-Croatian in Latin letters), "" without any evidence
-	Prob float64 // among the languages known; a text of names and numbers can be sure and wrong
+	Lang string  // ISO 639-1 code ("sh" for Serbo-Croatian in Latin letters), "" if there is no evidence
+	Prob float64 // among the languages known; a text of names and numbers can get a high one and be wrong
 }
 
 const (

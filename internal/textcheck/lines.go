@@ -6,8 +6,8 @@ import (
 )
 
 // C4Lines applies the line rules of Raffel et al. 2020, "Exploring the Limits
-// of Transfer Learning" (§2.2), which keep sentences and drop the furniture of
-// web pages. Zero fields switch a rule off.
+// of Transfer Learning" (§2.2), which keep sentences and drop the boilerplate
+// of web pages. Zero fields switch a rule off.
 type C4Lines struct {
 	Terminal   bool // keep only lines that end with . ! ? or a closing quote
 	MinWords   int  // drop shorter lines (paper: 5 in the text, 3 in the code released)

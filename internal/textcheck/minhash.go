@@ -168,7 +168,7 @@ func (c *Clusters) Find(i int) int {
 	return int(x)
 }
 
-// Union joins two groups and tells whether they were two.
+// Union joins two groups and reports whether they were apart before.
 func (c *Clusters) Union(i, j int) bool {
 	i, j = c.Find(i), c.Find(j)
 	switch {
@@ -192,7 +192,7 @@ type NearDup struct {
 	n     int
 }
 
-// NewNearDup makes an empty index; bands = 0 rows = 0 is not allowed, see NewHasher.
+// NewNearDup makes an empty index; for the options see NewHasher.
 func NewNearDup(o MinHashOptions) (*NearDup, error) {
 	h, err := NewHasher(o)
 	if err != nil {
@@ -208,7 +208,7 @@ func NewNearDup(o MinHashOptions) (*NearDup, error) {
 // Kind of a duplicate.
 type Kind uint8
 
-// What NearDup.Add found.
+// The results of NearDup.Add.
 const (
 	Unique Kind = iota // a new text
 	Exact              // the same words as text `of`

@@ -1,6 +1,7 @@
 package textcheck
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,7 +10,7 @@ import (
 )
 
 // Damage says how much of a text is UTF-8 that was read in another character
-// set. The zero value is a healthy text.
+// set. The zero value stands for a healthy text.
 type Damage struct {
 	MacRoman int    // sequences that were read as Mac Roman ("√∂" for ö)
 	Latin    int    // as ISO 8859-1 or Windows-1252 ("Ã¶")
@@ -20,7 +21,7 @@ type Damage struct {
 	Sample   string // that sequence
 }
 
-// Found tells whether there is any damage.
+// Found reports whether there is any damage.
 func (d Damage) Found() bool { return d.Layers > 0 }
 
 // Kind names the character sets that explain most of the damage.
@@ -203,9 +204,8 @@ func evidence(c codec, lead byte, second, r rune) int {
 	return none
 }
 
-// centralEvidence is for Ă and Â, letters of Romanian: no other letter that is no
-// neighbour of theirs in Romanian, no sign and no control character follows them,
-// but quotes and dashes may.
+// centralEvidence is for Ă and Â, letters of Romanian: in healthy text only letters
+// that Romanian puts next to them, quotes and dashes follow them.
 func centralEvidence(lead byte, second rune) int {
 	switch lead {
 	case 0xC3:
@@ -253,19 +253,10 @@ var leads, suspicious = func() (set map[rune][]codec, first [256]bool) {
 		}
 	}
 	for r := range set {
-		sortCodecs(set[r])
+		slices.Sort(set[r]) // a map has no order
 	}
 	return set, first
 }()
-
-// sortCodecs: a map was walked.
-func sortCodecs(list []codec) {
-	for i := range list {
-		for k := i; k > 0 && list[k] < list[k-1]; k-- {
-			list[k], list[k-1] = list[k-1], list[k]
-		}
-	}
-}
 
 // survey is the evidence in a text.
 type survey struct {

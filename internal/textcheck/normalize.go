@@ -5,7 +5,6 @@ import (
 	"html"
 	"math/bits"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 	"unsafe"
 
@@ -15,7 +14,7 @@ import (
 // A Normalizer cleans text without changing what it says. The zero value does
 // nothing.
 type Normalizer struct {
-	// NFC composes letters and accents (Unicode normalisation form C).
+	// NFC composes letters and accents (Unicode normalization form C).
 	NFC bool
 	// Whitespace turns every kind of space and tab into one space, CR LF, U+2028
 	// and U+2029 into line feeds, strips lines, and leaves at most one empty line
@@ -28,7 +27,7 @@ type Normalizer struct {
 	Entities bool
 }
 
-// Normal is what a corpus wants: everything but Entities.
+// Normal is the setting for a corpus: everything but Entities.
 var Normal = Normalizer{NFC: true, Whitespace: true, Control: true}
 
 // Apply returns the clean text; the same string when it was clean.
@@ -39,7 +38,7 @@ func (z Normalizer) Apply(text string) string {
 	if !z.clean(text) {
 		text = z.rewrite(text)
 	}
-	if z.NFC && mayDecompose(text) { // last: what was between two characters is gone
+	if z.NFC && mayDecompose(text) { // last: characters may only now be adjacent
 		text = norm.NFC.String(text)
 	}
 	return text
@@ -85,7 +84,7 @@ func afterASCII(s string, i int) int {
 	return i
 }
 
-// printable tells of eight bytes whether all are from ' ' to '~', and sets the
+// printable reports whether all of eight bytes are from ' ' to '~', and sets the
 // high bit of those that are spaces.
 func printable(x uint64) (spaces uint64, ok bool) {
 	if (x|(x-ones*' ')|(x+ones))&highs != 0 {
@@ -127,7 +126,7 @@ func (z Normalizer) class(r rune) int {
 	return keep
 }
 
-// clean tells whether rewrite would change nothing.
+// clean reports whether rewrite would change nothing.
 func (z Normalizer) clean(s string) bool {
 	lines, spaces := 2, true // as if at the start of the text
 	for i, slow := 0, 0; i < len(s); {
@@ -225,32 +224,4 @@ func (z Normalizer) rewrite(s string) string {
 		}
 	}
 	return string(out)
-}
-
-// Letters is the share of letters among a text's characters other than space.
-func Letters(text string) float64 {
-	letters, all := 0, 0
-	for _, r := range text {
-		if r < utf8.RuneSelf {
-			switch {
-			case r <= ' ':
-				continue
-			case 'a' <= r|0x20 && r|0x20 <= 'z':
-				letters++
-			}
-			all++
-			continue
-		}
-		if unicode.IsSpace(r) {
-			continue
-		}
-		if unicode.IsLetter(r) {
-			letters++
-		}
-		all++
-	}
-	if all == 0 {
-		return 0
-	}
-	return float64(letters) / float64(all)
 }

@@ -100,7 +100,7 @@ func appendWordHashes(dst []uint64, buf []byte, text string) ([]uint64, []byte) 
 	return dst, buf
 }
 
-// mix is the finaliser of splitmix64: a bijection with good avalanche.
+// mix is the finalizer of splitmix64: a bijection with good avalanche.
 func mix(x uint64) uint64 {
 	x ^= x >> 30
 	x *= 0xbf58476d1ce4e5b9

@@ -1,9 +1,9 @@
 // Package unpack reads gzip and zstd streams as the tools of their formats do.
 //
 // It owns: telling by the first bytes whether a stream is compressed, zero
-// padding behind gzip members (as tape blocks and Python's gzip have it),
-// skippable frames of zstd, the bound on a decoder's memory, and words for what
-// is wrong with a stream. It does not own files.
+// padding after gzip members (as tape blocks and Python's gzip have it),
+// skippable frames of zstd, the bound on a decoder's memory, and messages that
+// say what is wrong with a stream. It does not own files.
 package unpack
 
 import (
@@ -77,7 +77,7 @@ func Reader(br *bufio.Reader) (io.ReadCloser, error) {
 }
 
 // gzipReader reads members one after the other, with zero bytes between and
-// behind them.
+// after them.
 type gzipReader struct {
 	br *bufio.Reader
 	z  *gzip.Reader
@@ -145,7 +145,7 @@ func explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &Error{"the compressed file is cut off; fetch it again", io.ErrUnexpectedEOF}
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return &Error{fmt.Sprintf("the zstd window is larger than %d MiB; pack the file again without --long", maxWindow>>20), err}
+		return &Error{fmt.Sprintf("the zstd window is larger than %d MiB; pack the file again with a smaller one", maxWindow>>20), err}
 	}
 	return &Error{"the compressed file is damaged; fetch it again", err}
 }

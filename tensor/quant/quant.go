@@ -1,5 +1,5 @@
 // Package quant owns the block formats' arithmetic: what the bytes of each
-// quantised type of package tensor mean, and how to choose bytes for given
+// quantized type of package tensor mean, and how to choose bytes for given
 // numbers. It is the plain-Go reference that reads like the formulas; the fast
 // products on packed blocks are package qmat's, the files around the blocks are
 // package checkpoint's.
@@ -30,20 +30,20 @@ func sizes(op string, d tensor.DType, n, have int) error {
 	return nil
 }
 
-// Supported tells whether Dequantize knows d.
+// Supported reports whether Dequantize knows d.
 func Supported(d tensor.DType) bool {
 	switch d {
 	case tensor.F32, tensor.F16, tensor.BF16, tensor.F64:
 		return true
 	}
-	return d.Quantised()
+	return d.Quantized()
 }
 
 // Dequantize turns the stored elements in src into float32: len(dst) elements,
 // a whole number of blocks, that fill src exactly. Stored float64 values are
 // rounded to the nearest float32.
 func Dequantize(dst []float32, d tensor.DType, src []byte) error {
-	if err := sizes("dequantise", d, len(dst), len(src)); err != nil {
+	if err := sizes("dequantize", d, len(dst), len(src)); err != nil {
 		return err
 	}
 	switch d {
@@ -70,7 +70,7 @@ func Dequantize(dst []float32, d tensor.DType, src []byte) error {
 	}
 	decode := decoders[d]
 	if decode == nil {
-		return fmt.Errorf("dequantise: %v is not a number format", d)
+		return fmt.Errorf("dequantize: %v is not a number format", d)
 	}
 	n, size := d.BlockLen(), d.BlockSize()
 	for len(dst) > 0 {

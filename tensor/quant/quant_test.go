@@ -112,7 +112,7 @@ func rmsCases() (cases map[string][]float32, importance []float32) {
 	return cases, narrow(uniform(caseCols, 4), func(v float64) float64 { return v*v*v*4 + 0.01 })
 }
 
-// rms quantises rows of caseCols and returns the (weighted) root mean square error.
+// rms quantizes rows of caseCols and returns the (weighted) root mean square error.
 func rms(t testing.TB, d tensor.DType, x, importance []float32) float64 {
 	t.Helper()
 	size, err := d.RowSize(caseCols)
@@ -141,7 +141,7 @@ func rms(t testing.TB, d tensor.DType, x, importance []float32) float64 {
 	return math.Sqrt(e / sw)
 }
 
-// checkRMS holds our error against llama.cpp's (testdata/make_rms.py).
+// checkRMS compares our error with llama.cpp's (testdata/make_rms.py).
 func checkRMS(t *testing.T, name string, x, importance []float32) {
 	t.Helper()
 	data, err := os.ReadFile("testdata/rms.json")
@@ -180,7 +180,7 @@ func TestErrorAtMostLlamaCpp(t *testing.T) {
 	}
 }
 
-func quantiseTypes() []tensor.DType {
+func quantizeTypes() []tensor.DType {
 	return []tensor.DType{tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1, tensor.Q8_0, tensor.Q2_K, tensor.Q3_K, tensor.Q4_K, tensor.Q5_K, tensor.Q6_K, tensor.IQ4_NL, tensor.NF4}
 }
 
@@ -208,7 +208,7 @@ func TestQuantizeCorners(t *testing.T) {
 	} {
 		_, abs := largest(x)
 		for _, importance := range [][]float32{nil, one, fill(func(int) float32 { return 0 })} {
-			for _, d := range quantiseTypes() {
+			for _, d := range quantizeTypes() {
 				size, _ := d.RowSize(len(x))
 				b, y := make([]byte, size), make([]float32, len(x))
 				if err := Quantize(b, d, x, importance); err != nil {
@@ -233,7 +233,7 @@ func TestQuantizeCorners(t *testing.T) {
 
 func TestQuantizeRefuses(t *testing.T) {
 	x := make([]float32, 256)
-	for _, d := range quantiseTypes() {
+	for _, d := range quantizeTypes() {
 		size, _ := d.RowSize(len(x))
 		b := make([]byte, size)
 		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
@@ -287,7 +287,7 @@ func TestNF4(t *testing.T) {
 // What was stored once is stored again without loss worth naming.
 func TestQuantizeTwice(t *testing.T) {
 	cases, _ := rmsCases()
-	for _, d := range quantiseTypes() {
+	for _, d := range quantizeTypes() {
 		size, _ := d.RowSize(caseCols)
 		b, y, z := make([]byte, size), make([]float32, caseCols), make([]float32, caseCols)
 		x := cases["gauss"][:caseCols]
@@ -318,7 +318,7 @@ func TestQuantizeTwice(t *testing.T) {
 func BenchmarkQuantize(b *testing.B) {
 	cases, _ := rmsCases()
 	x := cases["gauss"][:4096]
-	for _, d := range quantiseTypes() {
+	for _, d := range quantizeTypes() {
 		b.Run(d.String(), func(b *testing.B) {
 			size, _ := d.RowSize(len(x))
 			dst := make([]byte, size)
@@ -349,7 +349,7 @@ func FuzzQuantize(f *testing.F) {
 		if len(weights) < 4 {
 			w = nil
 		}
-		for _, d := range quantiseTypes() {
+		for _, d := range quantizeTypes() {
 			size, _ := d.RowSize(len(x))
 			b, y := make([]byte, size), make([]float32, len(x))
 			if Quantize(b, d, x, w) != nil {

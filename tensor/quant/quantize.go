@@ -10,18 +10,18 @@ import (
 
 // Quantize stores the numbers in src as d: a whole number of blocks that fill
 // dst exactly. importance, if not nil, has one weight ≥ 0 per element of src:
-// the block types then minimise Σ importance·(src − stored)², without it the
+// the block types then minimize Σ importance·(src − stored)², without it the
 // plain sum of squares. NF4 ignores it: its blocks are bitsandbytes' own,
 // scaled by the absolute maximum.
 //
 // Numbers that d can't hold are errors: NaN and infinities in block types,
 // finite numbers beyond the range of f16 in f16.
 func Quantize(dst []byte, d tensor.DType, src, importance []float32) error {
-	if err := sizes("quantise", d, len(src), len(dst)); err != nil {
+	if err := sizes("quantize", d, len(src), len(dst)); err != nil {
 		return err
 	}
 	if importance != nil && len(importance) != len(src) {
-		return fmt.Errorf("quantise %v: %d importance weights for %d elements", d, len(importance), len(src))
+		return fmt.Errorf("quantize %v: %d importance weights for %d elements", d, len(importance), len(src))
 	}
 	switch d {
 	case tensor.F32:
@@ -33,7 +33,7 @@ func Quantize(dst []byte, d tensor.DType, src, importance []float32) error {
 		for i, x := range src {
 			h := tensor.F32ToF16(x)
 			if h&0x7fff == 0x7c00 && !math.IsInf(float64(x), 0) {
-				return fmt.Errorf("quantise f16: element %d is %v, beyond ±65504; choose bf16 or f32", i, x)
+				return fmt.Errorf("quantize f16: element %d is %v, beyond ±65504; choose bf16 or f32", i, x)
 			}
 			binary.LittleEndian.PutUint16(dst[2*i:], h)
 		}
@@ -46,7 +46,7 @@ func Quantize(dst []byte, d tensor.DType, src, importance []float32) error {
 	}
 	encode := encoders[d]
 	if encode == nil {
-		return fmt.Errorf("quantise: %v can't be written", d)
+		return fmt.Errorf("quantize: %v can't be written", d)
 	}
 	n, size := d.BlockLen(), d.BlockSize()
 	var ones [256]float32
@@ -58,7 +58,7 @@ func Quantize(dst []byte, d tensor.DType, src, importance []float32) error {
 		for i, v := range x {
 			// Also false for NaN.
 			if !(v >= -math.MaxFloat32 && v <= math.MaxFloat32) {
-				return fmt.Errorf("quantise %v: element %d is %v", d, at+i, v)
+				return fmt.Errorf("quantize %v: element %d is %v", d, at+i, v)
 			}
 		}
 		if importance != nil {
@@ -66,7 +66,7 @@ func Quantize(dst []byte, d tensor.DType, src, importance []float32) error {
 			sum := float32(0)
 			for i, v := range w {
 				if !(v >= 0 && v <= math.MaxFloat32) {
-					return fmt.Errorf("quantise %v: importance %d is %v", d, at+i, v)
+					return fmt.Errorf("quantize %v: importance %d is %v", d, at+i, v)
 				}
 				sum += v
 			}
@@ -77,7 +77,7 @@ func Quantize(dst []byte, d tensor.DType, src, importance []float32) error {
 		b := dst[at/n*size : (at/n+1)*size]
 		clear(b)
 		if !encode(b, x, w) {
-			return fmt.Errorf("quantise %v: the block at element %d holds numbers beyond the range of its f16 scale", d, at)
+			return fmt.Errorf("quantize %v: the block at element %d holds numbers beyond the range of its f16 scale", d, at)
 		}
 	}
 	return nil
@@ -447,7 +447,7 @@ func encodeNF4(b []byte, x, _ []float32) bool {
 	}
 	code := func(v float32) byte {
 		v *= inv
-		// The borders are halfway between neighbouring levels.
+		// The borders are halfway between neighboring levels.
 		q := byte(0)
 		for q < 15 && v > (nf4Values[q]+nf4Values[q+1])/2 {
 			q++

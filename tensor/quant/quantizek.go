@@ -2,7 +2,7 @@ package quant
 
 // The k types store a block of 256 as groups, each with a small whole-number
 // scale (and minimum) relative to one f16 scale (and minimum) of the block.
-// Quantising is a descent in turns: whole-number scales and codes for given
+// Quantizing is a descent in turns: whole-number scales and codes for given
 // f16 values, then f16 values by least squares for given whole numbers. The
 // best state met is kept.
 

@@ -58,7 +58,7 @@ func Parse(source string) (t *Template, err error) {
 // Literals are the template's own texts and string constants, in order.
 func (t *Template) Literals() []string { return t.literals }
 
-// HasGeneration says whether the template has a {% generation %} block.
+// HasGeneration reports whether the template has a {% generation %} block.
 func (t *Template) HasGeneration() bool { return t.generation }
 
 // Output is a rendering.

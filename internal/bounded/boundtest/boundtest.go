@@ -23,8 +23,8 @@ func read(name string) uint64 {
 }
 
 // Run runs f and fails the test if f allocates more than limit bytes in all or
-// takes longer than d. A heap that grows by four times the limit meanwhile ends
-// the process, before it takes the machine with it.
+// takes longer than d. If the heap grows by four times the limit meanwhile,
+// the process is ended before it exhausts the machine.
 func Run(t testing.TB, limit uint64, d time.Duration, f func()) {
 	t.Helper()
 	stop := make(chan struct{})

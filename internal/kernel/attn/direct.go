@@ -58,7 +58,7 @@ func (r *Rows) bytes(at int) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 2*len(s))
 }
 
-// canDirect tells whether m rows of queries take the direct way through keys and values.
+// canDirect reports whether m rows of queries take the direct way through keys and values.
 func (b *Block) canDirect(m int) bool {
 	return m <= directRows && hasDirect() && b.Dim%32 == 0
 }
@@ -84,7 +84,7 @@ func (b *Block) directScores(dst []float32, pad, col int, q []float32, ldq, m in
 			scoreKernel(keys.Type, step, &d)
 		}
 		if tail > 0 {
-			// The last keys are copied, so that the kernel reads nothing behind them.
+			// The last keys are copied, so that the kernel reads nothing after them.
 			if cap(s.tail) < group*size {
 				s.tail = make([]byte, group*size)
 			}

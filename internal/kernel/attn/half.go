@@ -19,8 +19,8 @@ import (
 type halfSplit struct {
 	pos, n int      // first position, number of keys
 	pad    int      // keys rounded up to a multiple of 16
-	kt, vt []uint32 // [dim/2][pad]: neighbouring dimensions; vt for Backward only
-	k, v   []uint32 // [keys/2][ld]: neighbouring keys; k for Backward only
+	kt, vt []uint32 // [dim/2][pad]: neighboring dimensions; vt for Backward only
+	k, v   []uint32 // [keys/2][ld]: neighboring keys; k for Backward only
 	ld     int      // dim rounded up to a multiple of 16
 }
 

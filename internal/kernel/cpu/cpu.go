@@ -47,7 +47,7 @@ type named struct {
 	set  Features
 }
 
-// Has tells whether f holds all of g.
+// Has reports whether f holds all of g.
 func (f Features) Has(g Features) bool { return f&g == g }
 
 // String is the name of the largest preset in f, with what goes beyond it: "vnni", "avx512+bf16".
@@ -82,7 +82,7 @@ func init() {
 // Check returns an error if LEO_CPU names no preset or one that this machine lacks.
 func Check() error { return forceErr }
 
-// Has tells whether f is in use.
+// Has reports whether f is in use.
 func Has(f Features) bool { return Active.Has(f) }
 
 // Presets lists the presets that this machine can run, generic first, and what it has last: for tests over all of them.

@@ -1,7 +1,7 @@
 // Package gemm owns dense matrix products on plain slices: f32 × f32, bf16 ×
 // bf16 (f32 sums) and f32 × f16 weights. It owns the packed layout of the
 // right operand and the micro-kernels; it does not own threads (callers split
-// rows and panels over workers) nor quantised weights (package qmat).
+// rows and panels over workers) nor quantized weights (package qmat).
 //
 // Every product is C(m,n) = Σₖ A(m,k)·B(k,n) with f32 sums. B is packed once
 // into panels of 32 columns; A is read in place through two strides, so that
@@ -18,8 +18,8 @@
 // only: never on the number of rows, the tile, the panel range or the caller's
 // split of the work.
 //
-// Errors of shape (slices too short) panic: they are faults of the caller,
-// not of the user's data.
+// Errors of shape (slices too short) panic: they are the caller's fault,
+// not the user's data.
 package gemm
 
 import (
@@ -36,7 +36,7 @@ const PanelWidth = 32
 const (
 	maxRows  = 14  // rows of the largest register tile
 	kcSteps  = 256 // steps of k between spills to C for tall products
-	groupLen = 32  // panels whose k block (1 MiB) is kept near while the rows pass
+	groupLen = 32  // panels whose k block (1 MiB) stays in cache while the rows pass
 	rowPad   = 16  // keeps the packed rows of A off each other's cache sets
 	scratchN = maxRows * (kcSteps + rowPad)
 )
@@ -58,7 +58,7 @@ type kind uint8
 
 const (
 	kindF32  kind = iota // A f32, B f32: a step is one k
-	kindBF16             // A and B bf16: a step is two neighbouring k
+	kindBF16             // A and B bf16: a step is two neighboring k
 	kindF16              // A f32, B f16: a step is one k
 )
 
@@ -292,7 +292,7 @@ func b2i(b bool) int {
 }
 
 // TileBF16 is TileF32 on bf16 pairs, with f32 sums: step s multiplies the two
-// neighbouring k in word a[i*am+s*ak] with those in word b[s*bk+j] (the even k
+// neighboring k in word a[i*am+s*ak] with those in word b[s*bk+j] (the even k
 // is the low half) in the order of sums of MulBF16.
 func TileBF16(c []float32, ldc int, a []uint32, am, ak int, b []uint32, bk, m, n, steps int, add bool) {
 	if m <= 0 || n <= 0 {

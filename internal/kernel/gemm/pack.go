@@ -122,7 +122,7 @@ func packHalves(d, src []uint16, ks, js, w, k int) {
 			copy(d[kk*PanelWidth:kk*PanelWidth+w], src[kk*ks:])
 		}
 	case ks == 1 && w == PanelWidth:
-		// Neighbouring lanes make words, which transpose as words.
+		// Neighboring lanes make words, which transpose as words.
 		const chunk = 256
 		var rows [PanelWidth / 2 * 2 * chunk]uint16
 		for k0 := 0; k0 < k; k0 += chunk {

@@ -1,5 +1,5 @@
-// Package limits owns the question how fast this machine is: read bandwidth and the
-// arithmetic peaks in f32, bf16 and int8, measured the moment they are asked for.
+// Package limits measures how fast this machine is: read bandwidth and the
+// arithmetic peaks in f32, bf16 and int8.
 // Benchmarks print their results as a fraction of them.
 //
 // The probes are small assembly loops without memory traffic or without
@@ -63,7 +63,7 @@ func Int8Peak(threads int, d time.Duration) float64 {
 }
 
 func peak(p probe, threads int, d time.Duration) float64 {
-	const n = 100000 // some 0.3 ms
+	const n = 100000 // about 0.3 ms
 	best := 0.0
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		rate := together(threads, func(int) float64 {
@@ -96,8 +96,8 @@ func together(n int, f func(thread int) float64) float64 {
 	return sum
 }
 
-// Reader measures read bandwidth again and again on the same memory, to be
-// interleaved with what is judged by it.
+// Reader measures read bandwidth repeatedly on the same memory, interleaved with the
+// benchmarks that are compared with it.
 type Reader struct {
 	threads int
 	buf     []byte

@@ -11,7 +11,7 @@ import (
 // x ≈ d·q. In each half the group of four elements with the largest magnitude has q
 // of 12 bits, so that an outlier takes no precision from the other 24 elements: q =
 // low + 16·high, with low among the bytes of the block and high on its own. The factor
-// is 16, because codes of four bits then take it on themselves (_asm/zmm.go).
+// is 16, because 4-bit codes can absorb it (_asm/zmm.go).
 //
 //	0  32 × int8 q, of the two groups the low parts
 //	32 f32 d
@@ -28,7 +28,7 @@ import (
 //	72 4 × int8 high parts of each large group
 //
 // d is rounded up to three bits of mantissa, which makes the rounding of x 9 % coarser on average: kernels for many
-// rows then keep the weights' scales times each 1 + j/4, and one multiplication per block and row has a cheaper substitute.
+// rows then keep the weights' scales times each 1 + j/4, and a cheaper operation replaces one multiplication per block and row.
 const recordSize = 80
 
 const (
@@ -122,8 +122,8 @@ func (a *Acts) tile(t int) (data []byte, padded, rows int) {
 	return a.data[t*TileRows*blocks*recordSize:][:padded*blocks*recordSize], padded, rows
 }
 
-// Quantise is Reset and Rows for all of x, row-major [m, k].
-func (a *Acts) Quantise(x []float32, m, k int) {
+// Quantize is Reset and Rows for all of x, row-major [m, k].
+func (a *Acts) Quantize(x []float32, m, k int) {
 	a.Reset(m, k)
 	a.Rows(x, k, 0, m)
 }
@@ -143,10 +143,10 @@ func (a *Acts) Rows(x []float32, stride, lo, hi int) {
 		_ = x[(first+to-from-1)*stride+a.K-1] // the kernels check no bounds
 		if padded == 1 {
 			// The blocks lie side by side, as those of several rows do, and kernels take those together.
-			quantise(data, 0, x[first*stride:], 32, blocks, 1)
+			quantize(data, 0, x[first*stride:], 32, blocks, 1)
 			return
 		}
-		quantise(data[from*recordSize:], (padded-(to-from))*recordSize, x[first*stride:], stride, to-from, blocks)
+		quantize(data[from*recordSize:], (padded-(to-from))*recordSize, x[first*stride:], stride, to-from, blocks)
 		if to == rows {
 			for j := rows; j < padded; j++ {
 				for b := range blocks {
@@ -157,22 +157,22 @@ func (a *Acts) Rows(x []float32, stride, lo, hi int) {
 	}
 }
 
-// quantiseGeneric writes the records of some rows, whose starts in x are stride apart: block by block
+// quantizeGeneric writes the records of some rows, whose starts in x are stride apart: block by block
 // those of all rows, and skip bytes before the next block.
-func quantiseGeneric(dst []byte, skip int, x []float32, stride, rows, blocks int) {
+func quantizeGeneric(dst []byte, skip int, x []float32, stride, rows, blocks int) {
 	for b := range blocks {
 		for r := range rows {
 			at := b*(rows*recordSize+skip) + r*recordSize
-			quantiseBlock((*[recordSize]byte)(dst[at:]), (*[32]float32)(x[r*stride+b*32:]))
+			quantizeBlock((*[recordSize]byte)(dst[at:]), (*[32]float32)(x[r*stride+b*32:]))
 		}
 	}
 }
 
-func quantiseBlock(dst *[recordSize]byte, x *[32]float32) {
+func quantizeBlock(dst *[recordSize]byte, x *[32]float32) {
 	clear(dst[:])
 	put := func(at int, v uint32) { binary.LittleEndian.PutUint32(dst[at:], v) }
 	// The groups by their largest magnitude. Compared as bits, NaN and infinity are
-	// the largest of all; the lowest three bits give way to the group's number.
+	// largest; the lowest three bits are replaced by the group's number.
 	var key [8]uint32
 	var top [2]uint32
 	for g := range key {

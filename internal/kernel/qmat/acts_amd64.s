@@ -32,9 +32,9 @@ DATA dwords8<>+24(SB)/4, $0x00000008
 DATA dwords8<>+28(SB)/4, $0x00000008
 GLOBL dwords8<>(SB), RODATA|NOPTR, $32
 
-// func quantiseAVX2(dst *byte, skip int, x *float32, stride int, rows int, blocks int)
+// func quantizeAVX2(dst *byte, skip int, x *float32, stride int, rows int, blocks int)
 // Requires: AVX, AVX2
-TEXT ·quantiseAVX2(SB), NOSPLIT, $0-48
+TEXT ·quantizeAVX2(SB), NOSPLIT, $0-48
 	MOVQ    dst+0(FP), AX
 	MOVQ    skip+8(FP), CX
 	MOVQ    x+16(FP), DX
@@ -269,9 +269,9 @@ DATA coarserBits<>+24(SB)/4, $0xffe00000
 DATA coarserBits<>+28(SB)/4, $0xffe00000
 GLOBL coarserBits<>(SB), RODATA|NOPTR, $32
 
-// func quantiseAVX512(dst *byte, skip int, x *float32, stride int, rows int, blocks int)
+// func quantizeAVX512(dst *byte, skip int, x *float32, stride int, rows int, blocks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
-TEXT ·quantiseAVX512(SB), NOSPLIT, $48-48
+TEXT ·quantizeAVX512(SB), NOSPLIT, $48-48
 	MOVQ         dst+0(FP), AX
 	MOVQ         skip+8(FP), CX
 	MOVQ         x+16(FP), DX

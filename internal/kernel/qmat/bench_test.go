@@ -56,7 +56,7 @@ func benchProduct(b *testing.B, p *pool.Pool, w *Packed, m int) {
 			x[i] = float32(i%61) - 30
 		}
 		var a Acts
-		a.Quantise(x, m, w.Cols)
+		a.Quantize(x, m, w.Cols)
 		t := Product{Dst: make([]float32, m*w.Rows), LDD: w.Rows, W: w, A: &a}
 		reader := limits.NewReader(p.Workers())
 		var read, ops, readShare, opsShare []float64
@@ -87,8 +87,8 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// BenchmarkQuantise rounds rows that stay in the second-level cache, and rows that come from memory.
-func BenchmarkQuantise(b *testing.B) {
+// BenchmarkQuantize rounds rows that stay in the second-level cache, and rows that come from memory.
+func BenchmarkQuantize(b *testing.B) {
 	const k = 4096
 	for _, m := range []int{1, 16, 512} {
 		b.Run(fmt.Sprint(m), func(b *testing.B) {
@@ -99,7 +99,7 @@ func BenchmarkQuantise(b *testing.B) {
 			var a Acts
 			b.SetBytes(int64(len(x)) * 4)
 			for b.Loop() {
-				a.Quantise(x, m, k)
+				a.Quantize(x, m, k)
 			}
 		})
 	}
@@ -114,7 +114,7 @@ func BenchmarkCore(b *testing.B) {
 		for _, m := range []int{1, 2, 4, 8, 16} {
 			b.Run(fmt.Sprintf("%v/M=%d", d, m), func(b *testing.B) {
 				var a Acts
-				a.Quantise(make([]float32, m*w.Cols), m, w.Cols)
+				a.Quantize(make([]float32, m*w.Cols), m, w.Cols)
 				dst := make([]float32, m*w.Rows)
 				best := time.Hour
 				for b.Loop() {
@@ -149,28 +149,28 @@ func BenchmarkPack(b *testing.B) {
 	}
 }
 
-// BenchmarkDequantise is how fast one core expands panels to f32, in bytes written.
-func BenchmarkDequantise(b *testing.B) {
+// BenchmarkDequantize is how fast one core expands panels to f32, in bytes written.
+func BenchmarkDequantize(b *testing.B) {
 	for _, d := range allTypes {
 		w := benchWeights(b, d, 64, 4096)
 		dst := make([]float32, PanelRows*w.Cols)
 		b.Run(d.String(), func(b *testing.B) {
 			b.SetBytes(int64(len(dst) * 4))
 			for b.Loop() {
-				w.DequantisePanel(dst, 1)
+				w.DequantizePanel(dst, 1)
 			}
 		})
 	}
 }
 
-// BenchmarkDequantiseRow is one embedding look-up.
-func BenchmarkDequantiseRow(b *testing.B) {
+// BenchmarkDequantizeRow is one embedding look-up.
+func BenchmarkDequantizeRow(b *testing.B) {
 	for _, d := range allTypes {
 		w := benchWeights(b, d, 64, 4096)
 		dst := make([]float32, w.Cols)
 		b.Run(d.String(), func(b *testing.B) {
 			for b.Loop() {
-				w.DequantiseRow(dst, 17)
+				w.DequantizeRow(dst, 17)
 			}
 		})
 	}

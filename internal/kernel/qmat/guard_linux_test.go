@@ -41,7 +41,7 @@ func TestStayInside(t *testing.T) {
 				x := unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), m*k)
 				copy(x, activations(rng, m, k))
 				var a Acts
-				a.Quantise(x, m, k)
+				a.Quantize(x, m, k)
 				inside := guarded(t, len(a.data))
 				copy(inside, a.data)
 				a.data = inside
@@ -50,7 +50,7 @@ func TestStayInside(t *testing.T) {
 				Mul(out, n, w, &a, 0, w.Panels(), 0, a.Tiles(), true)
 			}
 			b := guarded(t, 4*PanelRows*k)
-			w.DequantisePanel(unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), PanelRows*k), 1)
+			w.DequantizePanel(unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), PanelRows*k), 1)
 		}
 	})
 }

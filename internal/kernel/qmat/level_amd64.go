@@ -54,7 +54,7 @@ func call(l *level, k kernelID, a *args) {
 	}
 }
 
-// expand runs DequantisePanel's kernel, if the level has one.
+// expand runs DequantizePanel's kernel, if the level has one.
 func expand(l *level, d tensor.DType, a *args) bool {
 	if l.isa != cpu.AVX512 && l.isa != cpu.VNNI {
 		return false
@@ -105,22 +105,22 @@ func packQ8_0AVX2(dst *byte, rows *[PanelRows]*byte, blocks int)
 //go:noescape
 func packQ4KAVX2(dst *byte, rows *[PanelRows]*byte, blocks int)
 
-// quantise rounds rows as quantiseGeneric does; every level above generic has AVX2.
-func quantise(dst []byte, skip int, x []float32, stride, rows, blocks int) {
+// quantize rounds rows as quantizeGeneric does; every level above generic has AVX2.
+func quantize(dst []byte, skip int, x []float32, stride, rows, blocks int) {
 	switch active.isa {
 	case cpu.Generic:
-		quantiseGeneric(dst, skip, x, stride, rows, blocks)
+		quantizeGeneric(dst, skip, x, stride, rows, blocks)
 	case cpu.AVX2:
-		quantiseAVX2(&dst[0], skip, &x[0], stride*4, rows, blocks)
+		quantizeAVX2(&dst[0], skip, &x[0], stride*4, rows, blocks)
 	default:
-		quantiseAVX512(&dst[0], skip, &x[0], stride*4, rows, blocks)
+		quantizeAVX512(&dst[0], skip, &x[0], stride*4, rows, blocks)
 	}
 }
 
 //go:noescape
-func quantiseAVX2(dst *byte, skip int, x *float32, stride, rows, blocks int)
+func quantizeAVX2(dst *byte, skip int, x *float32, stride, rows, blocks int)
 
 //go:noescape
-func quantiseAVX512(dst *byte, skip int, x *float32, stride, rows, blocks int)
+func quantizeAVX512(dst *byte, skip int, x *float32, stride, rows, blocks int)
 
 func dots(u *[512]uint8, rec *[recordSize]byte) [2][PanelRows]int32 { return dotsGeneric(u, rec) }

@@ -5,7 +5,7 @@ import (
 	"leolm/tensor"
 )
 
-// On arm64 the frame of the generic code stays and the inner products run on SDOT.
+// On arm64 the generic code runs with its inner products on SDOT.
 var neon = level{isa: cpu.NEON}
 
 func choose(f cpu.Features) *level {
@@ -21,8 +21,8 @@ func expand(*level, tensor.DType, *args) bool { return false }
 
 func packPanel([]byte, tensor.DType, *[PanelRows][]byte, int) bool { return false }
 
-func quantise(dst []byte, skip int, x []float32, stride, rows, blocks int) {
-	quantiseGeneric(dst, skip, x, stride, rows, blocks)
+func quantize(dst []byte, skip int, x []float32, stride, rows, blocks int) {
+	quantizeGeneric(dst, skip, x, stride, rows, blocks)
 }
 
 func dots(u *[512]uint8, rec *[recordSize]byte) (dot [2][PanelRows]int32) {

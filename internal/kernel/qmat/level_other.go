@@ -15,8 +15,8 @@ func expand(*level, tensor.DType, *args) bool { return false }
 
 func packPanel([]byte, tensor.DType, *[PanelRows][]byte, int) bool { return false }
 
-func quantise(dst []byte, skip int, x []float32, stride, rows, blocks int) {
-	quantiseGeneric(dst, skip, x, stride, rows, blocks)
+func quantize(dst []byte, skip int, x []float32, stride, rows, blocks int) {
+	quantizeGeneric(dst, skip, x, stride, rows, blocks)
 }
 
 func dots(u *[512]uint8, rec *[recordSize]byte) [2][PanelRows]int32 { return dotsGeneric(u, rec) }

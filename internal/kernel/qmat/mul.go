@@ -7,7 +7,7 @@ import (
 )
 
 // args are the operands of a kernel, which multiplies panels of w with the first
-// rows of a tile. The assembly reads them by offset. A dequantising kernel takes
+// rows of a tile. The assembly reads them by offset. A dequantizing kernel takes
 // panels as its number of rows and step as four times the first one.
 type args struct {
 	dst    *float32 // 0: row 0 of the tile, first row of the panel
@@ -66,8 +66,8 @@ func tilesInCache(k int) int { return max(1, chunkActs/(TileRows*k*recordSize/32
 func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile int, add bool) {
 	data, padded, rows := a.tile(tile)
 	row0 := tile * TileRows
-	// A panel that sticks out of W, or rows that are padding, go through a
-	// buffer; all others are written in place.
+	// A panel that reaches beyond W and rows that are padding go through a buffer;
+	// all others are written in place.
 	full := panelHi
 	if panelHi*PanelRows > w.Rows {
 		full--
@@ -128,7 +128,7 @@ func run(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo, panelH
 // fma32 is x·y + z; the product of two f32 is exact in f64.
 func fma32(x, y, z float32) float32 { return float32(float64(x)*float64(y) + float64(z)) }
 
-// blocks keeps decoded blocks off the garbage: unpack makes them escape.
+// blocks recycles decoded blocks, which escape to the heap through unpack.
 var blocks = sync.Pool{New: func() any { return new(block) }}
 
 // runGeneric is the reference for all kernels.

@@ -40,12 +40,12 @@ func (p *Product) Chunks(workers int) int {
 	ops := 2 * PanelRows * min(TileRows*p.tiles, p.A.M) * k
 	p.panels = min(p.panels, max(1, chunkOps/ops))
 	if workers > 1 {
-		// At least four chunks each, so that a slow worker holds up nobody.
+		// At least four chunks each, so that a slow worker delays nobody.
 		p.panels = max(1, min(p.panels, panels*rows/(4*workers)))
 	}
 	p.across = (panels + p.panels - 1) / p.panels
-	// Where memory is the limit, workers that take turns go on with their own stretch of
-	// it, which is under way to them already.
+	// Where memory is the limit, workers take turns, so that each continues with its own stretch
+	// of memory, which is being prefetched already.
 	p.streams = 1
 	if tiles == 1 {
 		p.streams = min(workers, p.across)
@@ -63,7 +63,7 @@ func (p *Product) Do(_, chunk int) {
 }
 
 // Products are several products as one task, such as those that share their
-// activations: one hand-over to the pool instead of one each. Their destinations
+// activations: one hand-over to the pool instead of several. Their destinations
 // must not overlap.
 type Products struct {
 	List  []*Product

@@ -15,7 +15,7 @@ func TestChunksAndThreads(t *testing.T) {
 	for _, s := range []struct{ m, n, k int }{{1, 700, 256}, {5, 33, 64}, {100, 130, 512}, {600, 20, 2048}} {
 		x := activations(rng, s.m, s.k)
 		var a Acts
-		a.Quantise(x, s.m, s.k)
+		a.Quantize(x, s.m, s.k)
 		var want [][]float32
 		var ps Products
 		for _, d := range []tensor.DType{tensor.Q4_0, tensor.Q8_0, tensor.Q4_1} {
@@ -54,11 +54,11 @@ func TestNoAllocation(t *testing.T) {
 	w := pack(t, tensor.Q4_0, randomWeights(rng, tensor.Q4_0, 256, 256, false), 256)
 	var a Acts
 	x := activations(rng, 7, 256)
-	a.Quantise(x, 7, 256)
+	a.Quantize(x, 7, 256)
 	ps := &Products{List: []*Product{{Dst: make([]float32, 7*256), LDD: 256, W: w, A: &a}}}
 	ps.Chunks(2)
 	if n := testing.AllocsPerRun(100, func() {
-		a.Quantise(x, 7, 256)
+		a.Quantize(x, 7, 256)
 		p.Do(ps.Chunks(2), ps)
 	}); n != 0 {
 		t.Errorf("%v allocations per product", n)
@@ -76,7 +76,7 @@ func TestEmptyProducts(t *testing.T) {
 			t.Fatal(err)
 		}
 		var a Acts
-		a.Quantise(make([]float32, s.m*s.k), s.m, s.k)
+		a.Quantize(make([]float32, s.m*s.k), s.m, s.k)
 		p := Product{Dst: []float32{1, 2, 3, 4, 5, 6}[:s.m*s.n], LDD: s.n, W: w, A: &a}
 		for c := range p.Chunks(2) {
 			p.Do(0, c)

@@ -1,4 +1,4 @@
-// Package qmat owns the matrix product y = x·Wᵀ with block-quantised weights:
+// Package qmat owns the matrix product y = x·Wᵀ with block-quantized weights:
 // W [N, K] stays in its blocks, x [M, K] is rounded to int8 on the way, and the
 // inner products run on integers.
 //
@@ -13,8 +13,8 @@
 // # Arithmetic
 //
 // Each 32 activations share one scale d (three bits of mantissa) and become integers q of 8 bits, in each half the
-// group of four with the largest magnitude of 12 bits: outliers, which every
-// language model has, would else take precision from all others. For one block of one row
+// group of four with the largest magnitude of 12 bits: otherwise outliers, which every
+// language model has, would cost all others precision. For one block of one row
 // the codes u are unsigned and w = s·(u − o) + m with an integer o, so that
 //
 //	Σ w·x ≈ d·s·(Σ u·q − o·Σ q) + m·(d·Σ q)
@@ -51,7 +51,7 @@ type Packed struct {
 	Data       []byte
 }
 
-// Supported tells whether Pack takes matrices of type d.
+// Supported reports whether Pack takes matrices of type d.
 func Supported(d tensor.DType) bool {
 	return int(d) < len(formats) && formats[d].size != 0
 }
@@ -60,7 +60,7 @@ func Supported(d tensor.DType) bool {
 // the last one padded with rows of zeros. cols must be whole blocks of d.
 func PackedSize(d tensor.DType, rows, cols int) (int, error) {
 	if !Supported(d) {
-		return 0, fmt.Errorf("pack %v: not a block-quantised type with a kernel", d)
+		return 0, fmt.Errorf("pack %v: not a block-quantized type with a kernel", d)
 	}
 	if rows < 0 || cols < 0 || cols%d.BlockLen() != 0 {
 		return 0, fmt.Errorf("pack %v [%d, %d]: columns must be whole blocks of %d", d, rows, cols, d.BlockLen())
@@ -126,19 +126,19 @@ func (w *Packed) Pack(row func(i int) []byte, lo, hi int) error {
 	return nil
 }
 
-// DequantiseRow writes row i, Cols values, to dst: an embedding look-up.
-func (w *Packed) DequantiseRow(dst []float32, i int) {
-	w.dequantise(dst, i/PanelRows, i%PanelRows, 1)
+// DequantizeRow writes row i, Cols values, to dst: an embedding look-up.
+func (w *Packed) DequantizeRow(dst []float32, i int) {
+	w.dequantize(dst, i/PanelRows, i%PanelRows, 1)
 }
 
-// DequantisePanel writes the 16 rows of a panel to dst [16, Cols], row-major;
+// DequantizePanel writes the 16 rows of a panel to dst [16, Cols], row-major;
 // rows past the end of W are zeros. Backward passes multiply with it as plain f32.
-func (w *Packed) DequantisePanel(dst []float32, panel int) {
-	w.dequantise(dst, panel, 0, PanelRows)
+func (w *Packed) DequantizePanel(dst []float32, panel int) {
+	w.dequantize(dst, panel, 0, PanelRows)
 }
 
-// dequantise writes rows lane … lane+n−1 of a panel.
-func (w *Packed) dequantise(dst []float32, panel, lane, n int) {
+// dequantize writes rows lane … lane+n−1 of a panel.
+func (w *Packed) dequantize(dst []float32, panel, lane, n int) {
 	f := &formats[w.DType]
 	data := w.panel(panel)
 	_ = dst[:n*w.Cols] // the kernels check no bounds

@@ -88,7 +88,7 @@ func pack(t testing.TB, d tensor.DType, rows [][]byte, cols int) *Packed {
 	return w
 }
 
-func dequantise(t testing.TB, d tensor.DType, row []byte, cols int) []float32 {
+func dequantize(t testing.TB, d tensor.DType, row []byte, cols int) []float32 {
 	t.Helper()
 	out := make([]float32, cols)
 	if err := quant.Dequantize(out, d, row); err != nil {
@@ -141,7 +141,7 @@ func activations(rng *rand.Rand, m, k int) []float32 {
 func checkProduct(t *testing.T, d tensor.DType, rows [][]byte, x []float32, m, k int, got []float32) {
 	t.Helper()
 	for n, row := range rows {
-		w := dequantise(t, d, row, k)
+		w := dequantize(t, d, row, k)
 		for r := range m {
 			var want, bound float64
 			for b := 0; b < k; b += 32 {
@@ -207,7 +207,7 @@ func minTerm(d tensor.DType, row []byte, b int) float64 {
 
 func product(w *Packed, x []float32, m int) []float32 {
 	var a Acts
-	a.Quantise(x, m, w.Cols)
+	a.Quantize(x, m, w.Cols)
 	out := make([]float32, m*w.Rows)
 	Mul(out, w.Rows, w, &a, 0, w.Panels(), 0, a.Tiles(), false)
 	return out
@@ -252,7 +252,7 @@ func TestBatchInvariance(t *testing.T) {
 					same(t, fmt.Sprint("batch ", batch), product(w, x[:batch*k], batch), want[:batch*n])
 				}
 				var a Acts
-				a.Quantise(x, m, k)
+				a.Quantize(x, m, k)
 				for range 5 {
 					out := make([]float32, m*n)
 					p := rng.IntN(w.Panels() + 1)
@@ -318,7 +318,7 @@ func TestLevelsAgree(t *testing.T) {
 	}
 }
 
-func TestDequantise(t *testing.T) {
+func TestDequantize(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ cpu.Features) {
 		for _, d := range allTypes {
 			rng := rand.New(rand.NewPCG(4, uint64(d)))
@@ -328,10 +328,10 @@ func TestDequantise(t *testing.T) {
 			panel := make([]float32, PanelRows*k)
 			got := make([]float32, k)
 			for i, row := range rows {
-				want := dequantise(t, d, row, k)
-				w.DequantiseRow(got, i)
+				want := dequantize(t, d, row, k)
+				w.DequantizeRow(got, i)
 				if i%PanelRows == 0 {
-					w.DequantisePanel(panel, i/PanelRows)
+					w.DequantizePanel(panel, i/PanelRows)
 				}
 				for j, v := range want {
 					tol := 1e-6 * math.Abs(float64(v))
@@ -348,8 +348,8 @@ func TestDequantise(t *testing.T) {
 	})
 }
 
-// TestQuantiseLevelsAgree rounds blocks of all kinds, side by side in rows that the kernels take together.
-func TestQuantiseLevelsAgree(t *testing.T) {
+// TestQuantizeLevelsAgree rounds blocks of all kinds, side by side in rows that the kernels take together.
+func TestQuantizeLevelsAgree(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	saved := active
 	defer func() { active = saved }()
@@ -381,7 +381,7 @@ func TestQuantiseLevelsAgree(t *testing.T) {
 				}
 			}
 		}
-		quantised := func(l *level) []byte {
+		quantized := func(l *level) []byte {
 			active = l
 			a := Acts{data: slices.Repeat([]byte{0xee}, 1<<16)[:0]} // what a kernel leaves out shows
 			a.Reset(m, k)
@@ -392,9 +392,9 @@ func TestQuantiseLevelsAgree(t *testing.T) {
 			}
 			return a.data
 		}
-		want := quantised(&generic)
+		want := quantized(&generic)
 		for _, l := range cpu.Presets() {
-			for i, v := range quantised(choose(l)) {
+			for i, v := range quantized(choose(l)) {
 				if v != want[i] {
 					t.Fatalf("round %d, %d rows of %d, %v: record %d byte %d is %#x, want %#x", round, m, k, l, i/recordSize, i%recordSize, v, want[i])
 				}

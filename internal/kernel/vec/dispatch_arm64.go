@@ -6,7 +6,7 @@ import (
 	"leolm/internal/kernel/cpu"
 )
 
-// On arm64 the sums, products and conversions that decoding is made of run on NEON, the
+// On arm64 the sums, products and conversions that decoding needs run on NEON, the
 // rest in plain Go. Kernels take counts in multiples of lane; tails are padded
 // and go through the same kernel.
 

@@ -17,7 +17,7 @@ func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 }
 
 // TransposeWords is Transpose of any 32-bit words; distances are in bytes. The
-// caller answers for the bounds.
+// caller checks the bounds.
 func TransposeWords(dst unsafe.Pointer, ldd int, src unsafe.Pointer, lds, rows, cols int) {
 	side := transposeSide()
 	r, c := 0, 0

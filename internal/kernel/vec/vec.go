@@ -8,7 +8,7 @@
 // the same bits for an element wherever it lies in a slice, so any split of a
 // range is exact.
 //
-// Lengths that do not fit panic: they are faults of the caller.
+// Lengths that do not match panic: they are the caller's fault.
 package vec
 
 import (
@@ -41,7 +41,7 @@ func mustLen(what string, n int, lens ...int) {
 
 // RMSNorm writes y = x·inv·gain with inv = 1/√(mean(x²)+eps), and returns inv
 // for the backward pass (Zhang and Sennrich 2019; the order of Llama: the
-// normalised value times the gain). y may be x.
+// normalized value times the gain). y may be x.
 func RMSNorm(y, x, gain []float32, eps float32) (inv float32) {
 	mustLen("RMSNorm", len(x), len(y), len(gain))
 	inv = float32(1 / math.Sqrt(float64(SumSquares(x))/float64(len(x))+float64(eps)))
@@ -99,7 +99,7 @@ func Rope(x, cos, sin []float32) {
 // RopeBackward is the transpose of Rope: the rotation by the opposite angles, in place.
 func RopeBackward(x, cos, sin []float32) {
 	mustLen("RopeBackward", len(cos), len(sin), len(x)/2)
-	// Exchanging the halves turns the rotation round.
+	// Exchanging the halves reverses the rotation.
 	rope(x[len(cos):2*len(cos)], x[:len(cos)], cos, sin)
 }
 
@@ -116,7 +116,7 @@ func SwiGLUBackward(dgate, dup, dy, gate, up []float32) {
 	swiGLUBackward(dgate, dup, dy, gate, up)
 }
 
-// Max returns the largest element; −Inf for an empty slice. NaNs are passed over.
+// Max returns the largest element; −Inf for an empty slice. NaNs are skipped.
 func Max(x []float32) float32 { return maxOf(x) }
 
 // ArgMax returns the index of the first largest element, or −1 if x is empty or all NaN.
@@ -290,7 +290,7 @@ func DequantizeQ8(dst []float32, src []byte) {
 	dequantizeQ8(dst, src)
 }
 
-// AdamParams are the numbers of one AdamW step.
+// AdamParams are the parameters of one AdamW step.
 type AdamParams struct {
 	LR, Beta1, Beta2, Eps, WeightDecay float32
 	// Step counts from 1: the bias corrections are 1−Betaⁿ.

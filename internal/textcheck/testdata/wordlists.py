@@ -4,7 +4,7 @@
   python wordlists.py wf/wordfreq/data OUT
 
 OUT gets one file per language, "word TAB frequency" a line. The data of the
-PyPI package wordfreq is CC BY-SA 4.0; only hashed n-gram weights learnt from it
+PyPI package wordfreq is CC BY-SA 4.0; only hashed n-gram weights learned from it
 are in the repository.
 """
 import gzip, os, sys

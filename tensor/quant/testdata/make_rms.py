@@ -1,4 +1,4 @@
-"""Writes rms.json: root mean square error of llama.cpp's quantisers (libggml of npm node-llama-cpp 3.22) per type.
+"""Writes rms.json: root mean square error of llama.cpp's quantizers (libggml of npm node-llama-cpp 3.22) per type.
 
 python tensor/quant/testdata/make_rms.py
 Per case and type two numbers: plain, and with importance weights (error weighted by them).

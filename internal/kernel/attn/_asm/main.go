@@ -219,7 +219,7 @@ func emit(f format) {
 		steps, p, ahead := GP64(), GP64(), GP64()
 		MOVQ(field(a, offSteps), steps)
 		MOVQ(rows, p)
-		// What is read next: the next group, and behind the last one the values.
+		// What is read next: the next group, and after the last one the values.
 		MOVQ(stride, ahead)
 		SHLQ(U8(5), ahead)
 		ADDQ(rows, ahead)

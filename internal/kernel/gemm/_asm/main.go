@@ -4,7 +4,7 @@
 // A kernel multiplies m rows of A by a number of panels of B. Lanes are
 // columns of B; every row has one or two accumulator registers per panel; each
 // step of k loads B once and broadcasts one word of A per row. All kernels
-// share one skeleton; a flavour says how a step multiplies.
+// share one skeleton; a flavor says how a step multiplies.
 package main
 
 import (
@@ -41,8 +41,8 @@ var zmm = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z
 	Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
 var ymm = []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
 
-// flavour is one kernel: registers, size and the multiplication of a step.
-type flavour struct {
+// flavor is one kernel: registers, size and the multiplication of a step.
+type flavor struct {
 	name string
 	regs []VecPhysical
 	size int // bytes of a register
@@ -50,46 +50,46 @@ type flavour struct {
 	cols int // accumulator registers per row
 	// loadB brings the step's B into registers from index `free` on; mul
 	// multiplies row i, whose word of A is at mem.
-	loadB func(f *flavour)
-	mul   func(f *flavour, i int, mem Mem)
-	setup func(f *flavour)
+	loadB func(f *flavor)
+	mul   func(f *flavor, i int, mem Mem)
+	setup func(f *flavor)
 	fetch bool // prefetch B, on into the next panel
 	local Mem  // 16 bytes, for q8_0
 	bytes int  // bytes of B per step
 	far   bool // steps of B lie at any distance
 }
 
-func (f *flavour) acc(i, j int) VecPhysical { return f.regs[i*f.cols+j] }
+func (f *flavor) acc(i, j int) VecPhysical { return f.regs[i*f.cols+j] }
 
 // tmp counts registers from the top.
-func (f *flavour) tmp(i int) VecPhysical { return f.regs[len(f.regs)-1-i] }
+func (f *flavor) tmp(i int) VecPhysical { return f.regs[len(f.regs)-1-i] }
 
 func field(off int) Mem { return Mem{Base: args, Disp: off} }
 
 func main() {
 	ConstraintExpr("amd64")
 
-	kernel(&flavour{name: "tileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulF32, bytes: 128, fetch: true})
-	kernel(&flavour{name: "halfTileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 1, loadB: loadF32, mul: mulF32, bytes: 64})
-	kernel(&flavour{name: "tileF16AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF16, mul: mulF32, bytes: 64, fetch: true})
-	kernel(&flavour{name: "tileBF16", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulBF16, bytes: 128, fetch: true})
-	kernel(&flavour{name: "tileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 128, fetch: true})
-	kernel(&flavour{name: "halfTileBF16", regs: zmm, size: 64, rows: 14, cols: 1, loadB: loadF32, mul: mulBF16, bytes: 64})
-	kernel(&flavour{name: "halfTileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 1, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
+	kernel(&flavor{name: "tileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulF32, bytes: 128, fetch: true})
+	kernel(&flavor{name: "halfTileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 1, loadB: loadF32, mul: mulF32, bytes: 64})
+	kernel(&flavor{name: "tileF16AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF16, mul: mulF32, bytes: 64, fetch: true})
+	kernel(&flavor{name: "tileBF16", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulBF16, bytes: 128, fetch: true})
+	kernel(&flavor{name: "tileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 128, fetch: true})
+	kernel(&flavor{name: "halfTileBF16", regs: zmm, size: 64, rows: 14, cols: 1, loadB: loadF32, mul: mulBF16, bytes: 64})
+	kernel(&flavor{name: "halfTileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 1, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
 
 	for _, k := range []struct {
 		name  string
-		load  func(*flavour)
+		load  func(*flavor)
 		bytes int // of 32 columns
 	}{{"F32", loadF32, 128}, {"F16", loadF16, 64}, {"BF16", loadRowsBF16, 64}, {"Q8", loadRowsQ8, 34}} {
-		kernel(&flavour{name: "tileRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 8, cols: 2, loadB: k.load, mul: mulF32, bytes: k.bytes, fetch: true, far: true})
-		kernel(&flavour{name: "wideRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 4, cols: 4, loadB: k.load, mul: mulF32, bytes: 2 * k.bytes, fetch: true, far: true})
-		kernel(&flavour{name: "fullRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 2, cols: 8, loadB: k.load, mul: mulF32, bytes: 4 * k.bytes, fetch: true, far: true})
+		kernel(&flavor{name: "tileRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 8, cols: 2, loadB: k.load, mul: mulF32, bytes: k.bytes, fetch: true, far: true})
+		kernel(&flavor{name: "wideRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 4, cols: 4, loadB: k.load, mul: mulF32, bytes: 2 * k.bytes, fetch: true, far: true})
+		kernel(&flavor{name: "fullRows" + k.name + "AVX512", regs: zmm, size: 64, rows: 2, cols: 8, loadB: k.load, mul: mulF32, bytes: 4 * k.bytes, fetch: true, far: true})
 	}
 
-	kernel(&flavour{name: "tileF32AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF32, mul: mulF32, bytes: 64})
-	kernel(&flavour{name: "tileF16AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF16, mul: mulF32, bytes: 32})
-	kernel(&flavour{name: "tileBF16AVX2", regs: ymm, size: 32, rows: 4, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
+	kernel(&flavor{name: "tileF32AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF32, mul: mulF32, bytes: 64})
+	kernel(&flavor{name: "tileF16AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF16, mul: mulF32, bytes: 32})
+	kernel(&flavor{name: "tileBF16AVX2", regs: ymm, size: 32, rows: 4, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
 
 	zipRows()
 
@@ -136,7 +136,7 @@ func zipRows() {
 	RET()
 }
 
-func kernel(f *flavour) {
+func kernel(f *flavor) {
 	TEXT(f.name, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s runs a tile (type tile) of at most %d rows, %d columns per panel.", f.name, f.rows, f.cols*f.size/4))
@@ -155,7 +155,7 @@ func kernel(f *flavour) {
 	}
 }
 
-func (f *flavour) zero(r VecPhysical) {
+func (f *flavor) zero(r VecPhysical) {
 	if f.size == 64 {
 		VPXORD(r, r, r)
 	} else {
@@ -168,7 +168,7 @@ func (f *flavour) zero(r VecPhysical) {
 // Prefetching, measured on Zen 4 with B in memory: few rows want near lines in
 // the first-level cache (27 GB/s against 20 without), many rows want far lines
 // in the second (8 rows: 20 GB/s against 12 with near ones).
-func (f *flavour) body(m int) {
+func (f *flavor) body(m int) {
 	fetch, prefetch := 96, PREFETCHT2
 	switch {
 	case f.far:
@@ -276,20 +276,20 @@ func (f *flavour) body(m int) {
 	RET()
 }
 
-func loadF32(f *flavour) {
+func loadF32(f *flavor) {
 	for j := range f.cols {
 		VMOVUPS(Mem{Base: b, Disp: j * f.size}, f.tmp(j))
 	}
 }
 
-func loadF16(f *flavour) {
+func loadF16(f *flavor) {
 	for j := range f.cols {
 		VCVTPH2PS(Mem{Base: b, Disp: j * f.size / 2}, f.tmp(j))
 	}
 }
 
-// loadRowsBF16 widens neighbouring bf16.
-func loadRowsBF16(f *flavour) {
+// loadRowsBF16 widens neighboring bf16.
+func loadRowsBF16(f *flavor) {
 	for j := range f.cols {
 		VPMOVZXWD(Mem{Base: b, Disp: j * 32}, f.tmp(j))
 		VPSLLD(U8(16), f.tmp(j), f.tmp(j))
@@ -298,7 +298,7 @@ func loadRowsBF16(f *flavour) {
 
 // loadRowsQ8 widens q8_0 blocks: scale × code is exact. The scales of a row are
 // converted together and broadcast from memory, which costs no arithmetic.
-func loadRowsQ8(f *flavour) {
+func loadRowsQ8(f *flavor) {
 	x := f.tmp(f.cols + 2).AsX()
 	VPBROADCASTW(Mem{Base: b}, x)
 	for j := 1; j < f.cols/2; j++ {
@@ -315,7 +315,7 @@ func loadRowsQ8(f *flavour) {
 }
 
 // mulF32 alternates between two broadcast registers.
-func mulF32(f *flavour, i int, mem Mem) {
+func mulF32(f *flavor, i int, mem Mem) {
 	t := f.tmp(f.cols + i%2)
 	VBROADCASTSS(mem, t)
 	for j := range f.cols {
@@ -323,7 +323,7 @@ func mulF32(f *flavour, i int, mem Mem) {
 	}
 }
 
-func mulBF16(f *flavour, i int, mem Mem) {
+func mulBF16(f *flavor, i int, mem Mem) {
 	t := f.tmp(f.cols + i%2)
 	VBROADCASTSS(mem, t)
 	for j := range f.cols {
@@ -333,7 +333,7 @@ func mulBF16(f *flavour, i int, mem Mem) {
 
 // The wide kernels multiply bf16 pairs as two f32 steps: the low half of a
 // word is the even k. tmp(0) is the mask of the high half.
-func setupWide(f *flavour) {
+func setupWide(f *flavor) {
 	MOVL(U32(0xffff0000), EAX)
 	if f.size == 64 {
 		VPBROADCASTD(EAX, f.tmp(0))
@@ -343,7 +343,7 @@ func setupWide(f *flavour) {
 	VPBROADCASTD(X15, f.tmp(0))
 }
 
-func (f *flavour) high(src, dst Op) {
+func (f *flavor) high(src, dst Op) {
 	if f.size == 64 {
 		VPANDD(src, f.tmp(0), dst)
 	} else {
@@ -351,7 +351,7 @@ func (f *flavour) high(src, dst Op) {
 	}
 }
 
-func loadWide(f *flavour) {
+func loadWide(f *flavor) {
 	for j := range f.cols {
 		mem := Mem{Base: b, Disp: j * f.size}
 		f.high(mem, f.tmp(2+2*j))
@@ -364,7 +364,7 @@ func loadWide(f *flavour) {
 	}
 }
 
-func mulWide(f *flavour, i int, mem Mem) {
+func mulWide(f *flavor, i int, mem Mem) {
 	lo, hi := f.tmp(5), f.tmp(6)
 	VBROADCASTSS(mem, hi)
 	VPSLLD(U8(16), hi, lo)

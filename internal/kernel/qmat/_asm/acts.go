@@ -45,7 +45,7 @@ func (l *actsLoop) end() {
 	RET()
 }
 
-// acts writes quantiseAVX2, which rounds rows of activations; quantiseBlock in
+// acts writes quantizeAVX2, which rounds rows of activations; quantizeBlock in
 // acts.go is the formula, to the bit.
 func acts() {
 	order := GLOBL("dwordOrder", RODATA|NOPTR)
@@ -59,7 +59,7 @@ func acts() {
 	}
 	dwords8 := constY("dwords8", 8)
 
-	l := beginActs("quantiseAVX2")
+	l := beginActs("quantizeAVX2")
 	dst, x := l.dst, l.row
 	r := GP32()
 	perm, abs, c127, c2032 := Y15, Y14, X13, X12
@@ -225,14 +225,14 @@ func roundUp(d VecPhysical) {
 	VPAND(constY("coarserBits", -1<<21&0xffffffff), d, d)
 }
 
-// actsZMM is the frame of quantiseAVX512.
+// actsZMM is the frame of quantizeAVX512.
 type actsZMM struct {
 	*actsLoop
 	stride3 GPVirtual
 	local   Mem // 1/d of four rows, then the numbers of their large groups
 }
 
-// Constants of quantiseAVX512. Z0–Z11 are temporaries.
+// Constants of quantizeAVX512. Z0–Z11 are temporaries.
 var (
 	actAbs      = Z31
 	actButThree = Z30
@@ -247,11 +247,11 @@ var (
 	actSeven    = X13
 )
 
-// actsZ writes quantiseAVX512. Four rows at a time share the search for the large groups, the divisions and the
+// actsZ writes quantizeAVX512. Four rows at a time share the search for the large groups, the divisions and the
 // sums: alone a row is one chain of a hundred cycles, and the schedulers hold less than two of them.
 // Four rows of which one is zero or not finite go one by one.
 func actsZ() {
-	f := &actsZMM{actsLoop: beginActs("quantiseAVX512"), stride3: GP64(), local: AllocLocal(16 + 32)}
+	f := &actsZMM{actsLoop: beginActs("quantizeAVX512"), stride3: GP64(), local: AllocLocal(16 + 32)}
 	LEAQ(Mem{Base: f.stride, Index: f.stride, Scale: 2}, f.stride3)
 	lanes := func(name string, of func(i int) int) Mem {
 		m := GLOBL(name, RODATA|NOPTR)
@@ -330,7 +330,7 @@ func maxAcross(z, tmp VecPhysical) {
 	}
 }
 
-// parts splits the quantised halves v of a row, in place, into low parts of the lanes in K1 and K2 and
+// parts splits the quantized halves v of a row, in place, into low parts of the lanes in K1 and K2 and
 // high parts, and stores both.
 func (f *actsZMM) parts(v, high, tmp []VecPhysical, dst int) {
 	for i, k := range []Register{K1, K2} {

@@ -81,7 +81,7 @@ type wtype struct {
 	rows    []int // tile rows of the VNNI kernels
 }
 
-// halves tells whether the two halves of a block have scales of their own.
+// halves reports whether the two halves of a block have scales of their own.
 func (t wtype) halves() bool { return t.scale == signed || t.scale == quarters }
 
 var (
@@ -234,7 +234,7 @@ type frame struct {
 	arg, w, x, dst, step, recs, panels GPVirtual
 	head                               GPVirtual           // header of the record
 	vnni                               bool                // VPDPBUSD may be used
-	expand                             bool                // a dequantising kernel
+	expand                             bool                // a dequantizing kernel
 	stack                              GPVirtual           // 8 × 64 bytes for decoded codes
 	table                              VecPhysical         // NF4's for the bytes at hand
 	masks                              map[int]VecPhysical // constants in registers

@@ -193,7 +193,7 @@ func constants(t wtype, f *frame) {
 	}
 }
 
-// scaled tells whether codes are kept times 16, the weight of the high parts.
+// scaled reports whether codes are kept times 16, the weight of the high parts.
 func (f *frame) scaled(t wtype) bool { return f.vnni && t.max <= 15 }
 
 // keep stores the codes where a group can be chosen at run time.
