@@ -213,15 +213,15 @@ func (r *run) flush() error {
 	return r.emit(Token{ID: -1, Text: text})
 }
 
-// Lookup proposes what followed the last occurrence of the sequence's last few
+// PromptLookup proposes what followed the last occurrence of the sequence's last few
 // tokens (prompt look-up decoding, Saxena 2023).
-type Lookup struct {
+type PromptLookup struct {
 	// MaxNGram is the longest run of last tokens that is looked for, default 3.
 	MaxNGram int
 }
 
 // Propose implements Proposer.
-func (l *Lookup) Propose(_ context.Context, ids []int32, n int) ([]int32, error) {
+func (l *PromptLookup) Propose(_ context.Context, ids []int32, n int) ([]int32, error) {
 	size := l.MaxNGram
 	if size == 0 {
 		size = 3

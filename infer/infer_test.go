@@ -275,7 +275,7 @@ func TestSpeculationChangesNothingButTheSpeed(t *testing.T) {
 	for _, p := range []sample.Params{{}, {Temperature: 1.3, TopK: 20, Seed: 5, RepetitionPenalty: 1.2}} {
 		req := Request{Prompt: prompt, Params: p, MaxNewTokens: 60, TopLogProbs: -1}
 		want := generate(t, e, &req)
-		for name, d := range map[string]Proposer{"look-up": &Lookup{}, "draft model": draft} {
+		for name, d := range map[string]Proposer{"look-up": &PromptLookup{}, "draft model": draft} {
 			req.Draft, req.Speculate = d, 5
 			got := generate(t, e, &req)
 			if !slices.Equal(got.IDs, want.IDs) || got.Finish != want.Finish {
@@ -326,7 +326,7 @@ func TestAnswersEndWhereTheyShould(t *testing.T) {
 		return nil
 	})
 	if !errors.Is(err, context.Canceled) || len(res.IDs) != 3 {
-		t.Errorf("cancelled: %d tokens, %v", len(res.IDs), err)
+		t.Errorf("canceled: %d tokens, %v", len(res.IDs), err)
 	}
 	if _, err := e.Step([]Feed{{s, []int32{160}, WantLast}}); err == nil {
 		t.Error("a token outside the vocabulary was taken")

@@ -93,7 +93,7 @@ func docCommands(page, text string) []docCommand {
 	return found
 }
 
-// isCommand tells whether s begins like a command that is checked.
+// isCommand reports whether s begins like a command that is checked.
 func isCommand(s string) bool {
 	s = strings.TrimPrefix(s, "$ ")
 	word, _, _ := strings.Cut(s, " ")

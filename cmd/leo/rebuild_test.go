@@ -29,7 +29,7 @@ func TestLeoMiniRebuildsToTheSameBytes(t *testing.T) {
 	}
 }
 
-// rebuildLeoMini runs the steps from the vocabulary to the quantised file and returns what they wrote.
+// rebuildLeoMini runs the steps from the vocabulary to the quantized file and returns what they wrote.
 func rebuildLeoMini(t *testing.T, seed string) map[string][]byte {
 	t.Helper()
 	dir := t.TempDir()

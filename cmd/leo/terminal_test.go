@@ -203,12 +203,12 @@ func TestChatSettings(t *testing.T) {
 		{"/set parameter top_k 7", ""},
 		{"/set num_predict 3", ""},
 		{`/set stop "ENDE"`, ""},
-		{"/set temprature 1", "not set: temprature is not known; did you mean temperature?; /set\nlists what is\n"},
+		{"/set temprature 1", "not set: unknown setting temprature; did you mean temperature?; /set\nlists them\n"},
 		{"/set temperature heiß", "not set: invalid argument \"heiß\" for \"--temperature\" flag:\nstrconv.ParseFloat: parsing \"heiß\": invalid syntax\n"},
 		{"/set top_p 7", ""},
-		{"/set num_ctx 7", "not set: the context has its size from the start on: leave, and give\n--context\n"},
+		{"/set num_ctx 7", "not set: the size of the context is fixed at the start: leave, and\nstart again with --context\n"},
 		{"/set system Du bist Leo.", "system: Du bist Leo.\n"},
-		{"/set format xml", "not set: the one format is json\n"},
+		{"/set format xml", "not set: json is the only format\n"},
 		{"/set seed", "not set: name a value: /set seed VALUE\n"},
 	} {
 		if x.in == "/set top_p 7" {
