@@ -1,8 +1,8 @@
-// Package catalog turns a model argument into everything that is needed to
-// use the model: weights, configuration, tokenizer, chat template, stop ids and
-// recommended sampling, with the repairs that LeoLM's published files need.
+// Package catalog turns a model argument into everything that a program needs to
+// use the model: stored weights, configuration, tokenizer, chat template, stop ids
+// and recommended sampling, with the repairs that LeoLM's published files need.
 // It knows where models are found (a folder, a GGUF file, a Hugging Face id in the
-// local cache, an embedded model); it runs nothing (package infer).
+// local cache, an embedded model). It runs nothing: that is package open's.
 package catalog
 
 import (
@@ -27,18 +27,18 @@ type Model struct {
 	Name       string
 	Checkpoint *checkpoint.Checkpoint
 	Tokenizer  *tokenizer.Tokenizer
-	// OwnTokenizer is the files' own where Options name another; nil if the files have none.
+	// OwnTokenizer is the one in the model's files, which Options or adapters may replace; nil if there is none.
 	OwnTokenizer *tokenizer.Tokenizer
-	Template     *chat.Template // ChatML's card rendering if the files have none
-	// TemplateSource says where Template comes from.
+	Template     *chat.Template // the rendering of LeoLM's model card if the files have none
+	// TemplateSource describes where Template comes from.
 	TemplateSource string
 	StopIDs        []int32
 	StopStrings    []string
-	// Sampling is Leo's default, changed by what the files recommend.
+	// Sampling is Leo's default, overridden by what the files recommend.
 	Sampling sample.Preset
 	// Adapters are those of Options, opened.
 	Adapters []Adapter
-	// Notes say what was repaired or is contradictory.
+	// Notes describe what was repaired, and contradictions, for people to read.
 	Notes []string
 }
 
@@ -129,7 +129,7 @@ func open(arg string) (*checkpoint.Checkpoint, string, error) {
 	return nil, "", &NotFoundError{Arg: arg, HubID: hubID}
 }
 
-// fill opens the tokenizer and the template and collects the stops.
+// fill opens adapters, tokenizer and template, and collects the stop ids and strings.
 func (m *Model) fill(opt Options) error {
 	c := m.Checkpoint
 	var err error
@@ -178,7 +178,7 @@ func (m *Model) fill(opt Options) error {
 	for _, id := range m.Template.StopIDs(m.Tokenizer) {
 		m.addStop(id)
 	}
-	// By name, too: which of them the files list depends on their format.
+	// By name, too: not every format lists all of them.
 	for _, name := range checkpoint.EndTokens() {
 		if id, ok := m.Tokenizer.ID(name); ok && m.Tokenizer.Kind(id) == tokenizer.Control {
 			m.addStop(id)
@@ -191,24 +191,24 @@ func (m *Model) fill(opt Options) error {
 	own := m.Sampling
 	recommended(&m.Sampling.Params, &c.Generation)
 	if err := m.Sampling.Check(); err != nil {
-		m.Notes = append(m.Notes, fmt.Sprintf("What the model recommends for drawing tokens can't be used, Leo's default is: %v.", err))
+		m.Notes = append(m.Notes, fmt.Sprintf("The sampling settings that the model recommends cannot be used (%v); Leo's defaults are used instead.", err))
 		m.Sampling = own
 	}
 	return nil
 }
 
-// TokenizerError says that a model's tokenizer is not the one it was trained with.
+// TokenizerError reports that a model's tokenizer is not the one it was trained with.
 type TokenizerError struct {
 	Model     string
 	Want, Got string // fingerprints
 }
 
 func (e *TokenizerError) Error() string {
-	return fmt.Sprintf("%s: its tokenizer gives other ids (fingerprint %s) than the one that it was trained with (%s): the files were changed or replaced since", e.Model, e.Got, e.Want)
+	return fmt.Sprintf("%s: its tokenizer gives other ids (fingerprint %s) than the one it was trained with (%s): the files have been changed or replaced", e.Model, e.Got, e.Want)
 }
 
-// checkFingerprint holds the tokenizer against the record that training left with the weights. A tokenizer that the user
-// names takes the place of a damaged one.
+// checkFingerprint compares the tokenizer with the fingerprint that training stored beside the weights. A tokenizer that
+// the user gives is accepted with a note: it may replace a damaged one.
 func (m *Model) checkFingerprint(given string) error {
 	want := m.Checkpoint.TokenizerFingerprint
 	for _, a := range m.Adapters {
@@ -233,7 +233,7 @@ func (m *Model) checkFingerprint(given string) error {
 	return nil
 }
 
-// compareTokenizers says what is wrong with a tokenizer that is given in place of the model's own.
+// compareTokenizers notes how a tokenizer that the user gives differs from the model's own.
 func (m *Model) compareTokenizers(path string) {
 	if m.OwnTokenizer == nil {
 		return
@@ -243,8 +243,9 @@ func (m *Model) compareTokenizers(path string) {
 	}
 }
 
-// checkRows holds the tokenizer against the model's rows. Control tokens without a row, as a <pad> that was added to the
-// tokenizer alone, are passed over as transformers does; pieces of text without one are another model's tokenizer.
+// checkRows compares the tokenizer with the model's rows. Control tokens without a row, such as a <pad> that was added to
+// the tokenizer only, are tolerated with a note, as in transformers. Text pieces without a row mean that the tokenizer
+// belongs to another model.
 func (m *Model) checkRows() error {
 	t, rows := m.Tokenizer, m.Config().VocabSize
 	var beyond []string
@@ -254,7 +255,7 @@ func (m *Model) checkRows() error {
 		case tokenizer.Control, tokenizer.UserDefined:
 			beyond = append(beyond, t.Piece(int32(id)))
 		default:
-			return fmt.Errorf("%s: the tokenizer has %d ids, the model only %d rows: they do not belong together", m.Name, t.Vocab(), rows)
+			return fmt.Errorf("%s: the tokenizer has %d ids, but the model only %d rows: they do not belong together", m.Name, t.Vocab(), rows)
 		}
 	}
 	if len(beyond) > 0 {
@@ -290,7 +291,7 @@ func (m *Model) addStop(id int32) {
 	}
 }
 
-// template chooses how conversations are written.
+// template chooses the chat template: the named one, an adapter's, the model's own, or the default.
 func (m *Model) template(name string) error {
 	c := m.Checkpoint
 	if name != "" {
@@ -325,7 +326,7 @@ func (m *Model) template(name string) error {
 	return nil
 }
 
-// OpenTemplate finds a chat template by its name in package chat, or reads the Jinja file of that name.
+// OpenTemplate returns the chat template that package chat has under that name, or reads the Jinja file of that path.
 func OpenTemplate(name string, tok *tokenizer.Tokenizer) (*chat.Template, error) {
 	if t, err := chat.FindTemplate(name); err == nil {
 		return t, nil
@@ -344,7 +345,7 @@ func OpenTemplate(name string, tok *tokenizer.Tokenizer) (*chat.Template, error)
 	return t, nil
 }
 
-// ParseTemplate reads a Jinja chat template with the tokenizer's special tokens.
+// ParseTemplate parses a Jinja chat template, with the tokenizer's special tokens as its variables.
 func ParseTemplate(source string, tok *tokenizer.Tokenizer) (*chat.Template, error) {
 	special := map[string]string{}
 	for name, id := range map[string]int32{"bos_token": tok.BOS(), "eos_token": tok.EOS(), "unk_token": tok.UNK(), "pad_token": tok.PAD()} {
@@ -355,7 +356,7 @@ func ParseTemplate(source string, tok *tokenizer.Tokenizer) (*chat.Template, err
 	return chat.NewJinja(source, special)
 }
 
-// openAdapters opens the adapters, each against the base with those before it.
+// openAdapters opens the adapters, each on top of the base and the adapters before it.
 func (m *Model) openAdapters(specs []AdapterSpec) error {
 	replaced := map[string]string{}
 	for _, s := range specs {
@@ -381,7 +382,7 @@ func (m *Model) openAdapters(specs []AdapterSpec) error {
 	return nil
 }
 
-// Config is the model's configuration with its adapters on it.
+// Config returns the model's configuration as its adapters change it.
 func (m *Model) Config() checkpoint.Config {
 	cfg := m.Checkpoint.Config
 	for _, a := range m.Adapters {
@@ -390,7 +391,7 @@ func (m *Model) Config() checkpoint.Config {
 	return cfg
 }
 
-// adapterTokenizer is the tokenizer of the adapters, which may have more tokens than the base's own.
+// adapterTokenizer returns the largest of the base's own tokenizer and its adapters': of any two, one must extend the other.
 func (m *Model) adapterTokenizer() (*tokenizer.Tokenizer, error) {
 	tok := m.OwnTokenizer
 	for _, a := range m.Adapters {

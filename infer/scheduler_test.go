@@ -61,7 +61,7 @@ func requests(n int, rng *rand.Rand) []*Request {
 			r.Params = sample.Params{Temperature: 1.2, Seed: uint64(i + 1)}
 		}
 		if i%5 == 0 {
-			r.Draft, r.Speculate = &Lookup{}, 3
+			r.Draft, r.Speculate = &PromptLookup{}, 3
 		}
 		rs = append(rs, r)
 	}

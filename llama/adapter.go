@@ -15,9 +15,9 @@ func (e *TargetError) Error() string {
 	return fmt.Sprintf("%s: adapter for %q, which is no projection of a layer", e.Adapter, e.Target)
 }
 
-// Apply puts a LoRA adapter on the model, with its effect multiplied by strength. Several add up. Weights
-// trained along with the adapter change the stored ones: give those to Load as LoadOptions.Replace. An adapter of other
-// matrices than the layers' projections is a *TargetError.
+// Apply adds a LoRA adapter to the model, with its effect multiplied by strength. Several add up. Whole weights that were
+// trained along with the adapter (a.Saved) replace stored ones and go into LoadOptions.Replace. An adapter of matrices
+// other than the layers' projections is a *TargetError.
 func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64) error {
 	byName := map[string]*Linear{}
 	for _, l := range m.Linears() {
