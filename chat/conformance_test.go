@@ -261,7 +261,7 @@ func checkProvenance(t *testing.T, name string, msgs []Message, r *Rendered) {
 }
 
 // show writes a rendering with the role's letter before each change of role.
-// Untrusted text stands in guillemets.
+// Untrusted text is in guillemets.
 func show(r *Rendered) string {
 	var b strings.Builder
 	at, last := 0, Role(255)

@@ -96,9 +96,9 @@ func prefill(t *testing.T, e *Engine, ids []int32) []float32 {
 	return slices.Clone(logits)
 }
 
-// The logits of a token depend on what precedes it and on nothing else: not
-// on the chunks the prompt came in, the other sequences of a batch, the number of workers, or
-// the cache having been cut, forked or saved.
+// The logits of a token depend on the tokens before it and on nothing else: not on the chunks of
+// the prompt, the other sequences of a batch, the number of workers, or on whether the cache was
+// truncated, forked or saved.
 func TestLogitsDoNotDependOnTheWay(t *testing.T) {
 	ctx := context.Background()
 	for _, weights := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16, tensor.Q8_0, tensor.Q4_0} {
