@@ -30,7 +30,7 @@ func multiTurn(g *generator) error {
 	if err != nil {
 		return err
 	}
-	// Two articles in a row, the second asked for in short.
+	// Two articles in a row; the second question is elliptic.
 	for range 2500 {
 		a, b := pick(g, entries), pick(g, entries)
 		x, ok1 := a.answer()
@@ -71,7 +71,7 @@ func multiTurn(g *generator) error {
 			g.add("memory", "leo", m.say, m.reply, m.ask, m.answer)
 		}
 	}
-	// Calculations that go on.
+	// Calculations that continue with the last result.
 	for range 1500 {
 		a, b, c := 1+g.r.IntN(20), 1+g.r.IntN(20), 1+g.r.IntN(10)
 		sum := a + b

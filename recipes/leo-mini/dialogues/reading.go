@@ -20,7 +20,7 @@ var readingForms = []string{
 	"Lies den Text und antworte.\n\n{p}\n\n{q}", "Was sagt der Text dazu? {q}\n\n{p}",
 }
 
-// notInText are answers to questions that the passage leaves open.
+// notInText are answers to questions that the passage does not answer.
 var notInText = []string{
 	"Das steht nicht im Text.", "Das steht leider nicht im Text.", "Der Text sagt dazu nichts.", "Darüber sagt der Text nichts.",
 	"Das geht aus dem Text nicht hervor.", "Im Text finde ich dazu keine Antwort.", "Dazu steht in diesem Abschnitt nichts.", "Diese Angabe fehlt im Text.",
@@ -185,7 +185,7 @@ func germanDPR(g *generator) error {
 		if !strings.HasSuffix(q, "?") {
 			q += "?"
 		}
-		// The passage is what is left without the lines of the instruction.
+		// The passage is the rest without the lines of the instruction.
 		var keep []string
 		for _, line := range strings.Split(in, "\n") {
 			if line = strings.TrimSpace(line); line != "" && !dprPrompt.MatchString(line) {
@@ -224,8 +224,8 @@ func germanDPR(g *generator) error {
 	return nil
 }
 
-// Scenes are small texts made from slots, with questions whose answers are among the slots. They teach to look
-// an answer up, also where nothing but the text can know it.
+// Scenes are small texts with slots, and questions whose answers are the values of the slots. They teach the model to
+// look up an answer that only the text can have.
 
 var (
 	girls    = []string{"Anna", "Lea", "Marie", "Emma", "Clara", "Ida", "Greta", "Nora", "Ella", "Frieda", "Luise", "Hanna", "Mia", "Sofie", "Jana", "Meike", "Petra", "Sabine", "Ayşe", "Elif", "Nina", "Theresa", "Johanna", "Katrin"}
