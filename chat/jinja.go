@@ -14,8 +14,8 @@ import (
 	"leolm/tokenizer"
 )
 
-// The styles of other families, written anew; their protocol (markers, white
-// space) is exact.
+// The styles of other families, written from scratch; their markers and white
+// space are exact.
 //
 //go:embed templates/*.jinja
 var templateFiles embed.FS

@@ -110,7 +110,7 @@ func (e *ContextError) Error() string {
 	return fmt.Sprintf("%d tokens do not fit into the context of %d", e.Tokens, e.Limit)
 }
 
-// TokenError says that an id has no row in the model.
+// TokenError reports an id that has no row in the model.
 type TokenError struct {
 	ID       int32
 	Position int
@@ -146,7 +146,7 @@ func (s *Session) Len() int { return len(s.ids) }
 // Tokens returns the cached tokens; do not change them.
 func (s *Session) Tokens() []int32 { return s.ids }
 
-// Truncate forgets all but the first n tokens, and gives back pages that were made room with and not used.
+// Truncate drops all but the first n tokens, and frees all pages beyond them.
 func (s *Session) Truncate(n int) {
 	n = min(n, len(s.ids))
 	s.ids = s.ids[:n]

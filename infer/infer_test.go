@@ -159,7 +159,7 @@ func TestLogitsDoNotDependOnTheWay(t *testing.T) {
 					same(fmt.Sprintf("forked in pages of %d", pageLen), got)
 				}
 
-				// The same token again, beside sequences of other lengths.
+				// The same token again, in a batch with sequences of other lengths.
 				s.Truncate(599)
 				feeds := []Feed{}
 				for i, n := range []int{1, 7, 300} {
@@ -179,7 +179,7 @@ func TestLogitsDoNotDependOnTheWay(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// What the fork goes on with must not reach the original.
+				// What the fork appends must not reach the original.
 				if _, err := e.Step([]Feed{{f, tokens(40, 9), WantLast}}); err != nil {
 					t.Fatal(err)
 				}
@@ -214,7 +214,7 @@ func TestScoreIsTheLogProbabilityThatGenerationSees(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	// In two parts: the second part goes on where the first ended.
+	// In two parts: the second continues where the first ended.
 	head, err := e.Score(ctx, s, ids[:77])
 	if err != nil {
 		t.Fatal(err)

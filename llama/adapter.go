@@ -12,7 +12,7 @@ import (
 type TargetError struct{ Adapter, Target string }
 
 func (e *TargetError) Error() string {
-	return fmt.Sprintf("%s: adapter for %q, which is no projection of a layer", e.Adapter, e.Target)
+	return fmt.Sprintf("%s: adapter for %q, which is not a projection of a layer", e.Adapter, e.Target)
 }
 
 // Apply adds a LoRA adapter to the model, with its effect multiplied by strength. Several add up. Whole weights that were

@@ -24,7 +24,7 @@ func newDataTranslateCmd() *cobra.Command {
 		Long: `Sends the texts of the named fields to an OpenAI-compatible endpoint and writes
 the rows with their translations. The prompt file holds the user message, with
 {text} where the text goes. Answers are kept in OUT.jsonl.journal: the same
-command goes on where an earlier run stopped.
+command resumes where an earlier run stopped.
 
 Each answer is checked: code blocks, numbers, placeholders and addresses must
 survive, and it must not be cut off or wrapped in talk. An answer that fails is

@@ -20,7 +20,7 @@ type advice struct {
 	text string
 }
 
-// hints says what helps against which error. The libraries report what is wrong, in numbers; only this program knows
+// hints maps errors to what helps against them. The libraries report what is wrong, in numbers; only this program knows
 // the flags and commands that change it. The first entry that matches counts.
 var hints = []func(error) []advice{
 	is(catalog.ErrNoModel,

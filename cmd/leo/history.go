@@ -28,7 +28,7 @@ type history struct {
 	path  string // "": nothing is written
 	lines []string
 	off   bool  // nothing new is kept
-	err   error // the first failure to write; the chat goes on without a file
+	err   error // the first failure to write; the chat continues without a file
 }
 
 // historyPath returns the history's file in the user's state folder (XDG base directories).

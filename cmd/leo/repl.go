@@ -41,8 +41,8 @@ const terminalHelp = `/system TEXT     set the system message (without TEXT: sho
 /retry           answer the last question again
 /undo            forget the last exchange
 /save FILE       write the conversation as JSON
-/load FILE       go on with a conversation that /save wrote
-/load MODEL      go on with another model: a folder, a .gguf file or a Hugging Face id
+/load FILE       continue a conversation that /save wrote
+/load MODEL      switch to another model: a folder, a .gguf file or a Hugging Face id
 /stats           switch the speed line on or off
 /help            this list (also /?)
 /quit            leave (also /bye, /exit, Ctrl-D)

@@ -169,7 +169,7 @@ func newTokenizerDecodeCmd() *cobra.Command {
 		Short: "Print the text of ids (arguments, else standard input)",
 		Long: `Print the text of ids (arguments, else standard input).
 
-Ids may be parted by spaces, commas or line breaks, and stand in brackets.`,
+Ids are separated by spaces, commas or line breaks, and may be in brackets.`,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags := tokenizerFlags{legacy: "auto"}

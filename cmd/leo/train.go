@@ -33,7 +33,7 @@ func newTrainCmd() *cobra.Command {
 		Use:   "train RECIPE",
 		Short: "Train a model: continued pretraining, fine-tuning, LoRA",
 		Long: `Train what a YAML recipe describes. A run that was stopped (Ctrl-C, SIGTERM,
-SIGHUP, SIGUSR1, a crash) goes on from its last checkpoint when the same command is given again.`,
+SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command is given again.`,
 		Example: "  leo train recipes/mini-5min.yaml --set output=out/mini\n  leo train recipes/mini-5min.yaml --set output=out/mini --export out/so-far --checkpoint best",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

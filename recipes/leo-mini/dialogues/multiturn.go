@@ -51,7 +51,7 @@ func multiTurn(g *generator) error {
 	// Names and other facts that only the conversation knows.
 	for range 2500 {
 		name := pick(g, append(append([]string{}, girls...), boys...))
-		city, animal, col := pick(g, cities), pick(g, animals), pick(g, colours)
+		city, animal, col := pick(g, cities), pick(g, animals), pick(g, colors)
 		pet := pick(g, []string{"Bello", "Mucki", "Flocke", "Strolch", "Susi", "Rocky", "Krümel", "Fips"})
 		age := 7 + g.r.IntN(70)
 		type memory struct{ say, reply, ask, answer string }

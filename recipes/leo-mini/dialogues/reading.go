@@ -233,7 +233,7 @@ var (
 	surnames = []string{"Müller", "Schmidt", "Weber", "Becker", "Hoffmann", "Koch", "Richter", "Wolf", "Neumann", "Braun", "Krüger", "Hartmann", "Lange", "Schulz", "Keller", "Huber", "Yılmaz", "Peters", "Brandt", "Sommer"}
 	cities   = []string{"Hamburg", "Leipzig", "Freiburg", "Bremen", "Kassel", "Ulm", "Graz", "Basel", "Rostock", "Erfurt", "Bonn", "Lübeck", "Augsburg", "Mainz", "Jena", "Linz", "Bern", "Dresden", "Köln", "Passau"}
 	days     = []string{"Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"}
-	colours  = []string{"rot", "blau", "grün", "gelb", "weiß", "schwarz", "braun", "grau", "orange", "lila"}
+	colors   = []string{"rot", "blau", "grün", "gelb", "weiß", "schwarz", "braun", "grau", "orange", "lila"}
 	things   = []string{"das Fahrrad", "das Buch", "die Tasche", "die Lampe", "die Gitarre", "das Zelt", "die Jacke", "der Koffer", "die Uhr", "das Radio", "der Ball", "der Hut"}
 	animals  = []string{"Hund", "Kater", "Papagei", "Hamster", "Esel", "Hase", "Frosch", "Hahn"}
 	jobs     = []string{"Lehrer", "Tischler", "Arzt", "Koch", "Gärtner", "Maler", "Bäcker", "Pilot", "Richter", "Förster", "Elektriker", "Musiker"}
@@ -252,7 +252,7 @@ func scene(g *generator) {
 		city2 = pick(g, cities)
 	}
 	n, n2 := pick(g, numbers), pick(g, numbers)
-	col, place, meal, job, animal, sur := pick(g, colours), pick(g, places), pick(g, meals), pick(g, jobs), pick(g, animals), pick(g, surnames)
+	col, place, meal, job, animal, sur := pick(g, colors), pick(g, places), pick(g, meals), pick(g, jobs), pick(g, animals), pick(g, surnames)
 	thing := pick(g, things)
 	akk := strings.Replace(thing, "der ", "den ", 1)
 	name := pick(g, []string{"Bello", "Mucki", "Flocke", "Strolch", "Susi", "Rocky", "Krümel", "Fips"})
