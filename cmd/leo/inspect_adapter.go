@@ -97,7 +97,7 @@ func (r *adapterReport) print(w io.Writer, list bool) error {
 	for _, x := range r.Targets {
 		kind := fmt.Sprintf("%d, alpha %g, strength %.4g", x.Rank, x.Alpha, x.Scale)
 		if r.RSLoRA {
-			kind += " (rank-stabilised)"
+			kind += " (rank-stabilized)"
 		}
 		if x.DoRA {
 			kind += ", with magnitudes (DoRA)"
