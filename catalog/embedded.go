@@ -11,7 +11,7 @@ import (
 	"leolm/internal/hub"
 )
 
-// DefaultName is the embedded model that answers when none is named.
+// DefaultName is the embedded model that is used when no model is named.
 const DefaultName = "leo-mini"
 
 func openEmbedded(name string) (*checkpoint.Checkpoint, string, error) {

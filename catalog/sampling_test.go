@@ -11,7 +11,7 @@ import (
 	"leolm/tokenizer"
 )
 
-// What the files recommend changes Leo's default, unless they say that nothing shall be drawn.
+// What the files recommend overrides Leo's defaults, unless they say do_sample: false.
 func TestRecommendedSampling(t *testing.T) {
 	leo, err := sample.FindPreset("leo")
 	if err != nil {
@@ -39,7 +39,7 @@ func TestRecommendedSampling(t *testing.T) {
 	}
 }
 
-// A recommendation that makes no sense is named and passed over: the model can still be used.
+// An invalid recommendation is reported and ignored: the model can still be used.
 func TestNonsensicalRecommendation(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"config.json", "model.safetensors"} {

@@ -9,8 +9,8 @@ import (
 	"leolm/tokenizer"
 )
 
-// A tokenizer with a control token more than the model has rows is opened, as transformers does; one with more pieces of
-// text isn't. Another tokenizer than the one that the weights were trained with is refused.
+// A tokenizer with one more control token than the model has rows is accepted, as in transformers; one with more text
+// pieces is not. A tokenizer other than the one that the weights were trained with is refused.
 func TestTokenizersThatDontFit(t *testing.T) {
 	files, err := checkpoint.ReadTokenizerFiles("../tokenizer/testdata/bpe.model")
 	if err != nil {

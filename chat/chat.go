@@ -1,16 +1,16 @@
-// Package chat turns a conversation into the text and the token ids a model
-// was trained on, and says of every id whose it is.
+// Package chat turns a conversation into the text and the token ids that a model
+// was trained on, with the role of every id.
 //
 // It owns messages, roles, the named ChatML renderings of LeoLM, the built-in
 // styles of other families, and the checkpoint's own Jinja template. It does
-// not own tokenization (package tokenizer), sampling or the conversation's
-// storage. One function, [Template.Encode], serves training, evaluation and
-// serving, so that the three cannot disagree.
+// not own tokenization (package tokenizer), sampling or the state of a
+// conversation (package converse). One function, [Template.Encode], serves
+// training, evaluation and inference, so that the three cannot disagree.
 //
-// Every byte of a rendered prompt knows where it came from. Text of the
-// template is trusted: special tokens in it are control tokens. Text of a
-// message, of a tool description or of a variable is not: "<|im_end|>" typed
-// by a user is encoded as those ten characters.
+// The origin of every byte of a rendered prompt is known. Text of the template
+// is trusted: special tokens in it are control tokens. Text of a message, of a
+// tool description or of a variable is not: "<|im_end|>" typed by a user is
+// encoded as those ten characters.
 package chat
 
 import (
@@ -23,9 +23,9 @@ import (
 	"leolm/tokenizer"
 )
 
-// Role says whose text a token is. The numbers of the first four are the role
-// ids of Open-Assistant's pretokenizer, which made LeoLM's training data
-// (docs/leolm.md#training-format), and are written as such into role shards.
+// Role is the author of a token. The numbers of the first four are the role ids
+// of Open-Assistant's pretokenizer, which made LeoLM's training data
+// (docs/leolm.md#training-format); role shards contain these numbers.
 type Role uint8
 
 // The roles of a conversation.
@@ -39,7 +39,7 @@ const (
 
 var roleWords = [...]string{"system", "user", "assistant", "context", "tool"}
 
-// String is the role word that templates see, as "user".
+// String returns the role word that templates see, such as "user".
 func (r Role) String() string {
 	if int(r) < len(roleWords) {
 		return roleWords[r]
@@ -47,8 +47,8 @@ func (r Role) String() string {
 	return fmt.Sprintf("role(%d)", uint8(r))
 }
 
-// ParseRole reads a role word. Besides the five of [Role.String] it knows the
-// names that public data sets and APIs use for the same roles.
+// ParseRole parses a role word. Besides the five of [Role.String] it knows the
+// names that public datasets and APIs use for the same roles.
 func ParseRole(word string) (Role, error) {
 	switch strings.ToLower(word) {
 	case "system", "developer":
@@ -89,12 +89,12 @@ type Message struct {
 	Content string `json:"content"`
 	// Name is the speaker's or the tool's name, if any.
 	Name string `json:"name,omitempty"`
-	// Reasoning is the thinking of an assistant turn; templates read it as
-	// reasoning_content.
+	// Reasoning is the chain of thought of an assistant turn; templates read it
+	// as reasoning_content.
 	Reasoning string `json:"reasoning_content,omitempty"`
-	// ToolCalls are the calls an assistant turn makes.
+	// ToolCalls are the calls that an assistant turn makes.
 	ToolCalls []ToolCall `json:"tool_calls,omitempty"`
-	// ToolCallID names the call that a tool turn answers.
+	// ToolCallID is the ID of the call that a tool turn answers.
 	ToolCallID string `json:"tool_call_id,omitempty"`
 }
 
@@ -102,7 +102,7 @@ type Message struct {
 type ToolCall struct {
 	ID   string
 	Name string
-	// Arguments is a JSON value, as a rule an object; key order is kept.
+	// Arguments is a JSON value, usually an object; the order of its keys is kept.
 	Arguments json.RawMessage
 }
 
@@ -115,7 +115,7 @@ type toolCallJSON struct {
 	} `json:"function"`
 }
 
-// MarshalJSON writes the layout of the usual chat APIs:
+// MarshalJSON writes the layout of the common chat APIs:
 // {"id", "type": "function", "function": {"name", "arguments"}}.
 func (c ToolCall) MarshalJSON() ([]byte, error) {
 	j := toolCallJSON{ID: c.ID, Type: "function"}
@@ -141,37 +141,37 @@ func (c *ToolCall) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Options are the caller's wishes for one rendering.
+// Options control one rendering.
 type Options struct {
 	// AddGenerationPrompt ends the prompt with the header of an assistant
 	// turn, so that the model answers.
 	AddGenerationPrompt bool
-	// ContinueFinal leaves the last message open, so that the model goes on
-	// with it. It excludes AddGenerationPrompt.
+	// ContinueFinal leaves the last message open, so that the model continues
+	// it. It excludes AddGenerationPrompt.
 	ContinueFinal bool
 	// Tools are JSON descriptions of functions for templates that know tools.
 	Tools []json.RawMessage
 	// Documents are JSON objects for templates that know documents.
 	Documents []json.RawMessage
-	// Vars are further variables of a Jinja template, as enable_thinking.
-	// Values are what encoding/json decodes into any. Strings in them are
+	// Vars are further variables of a Jinja template, such as enable_thinking,
+	// with the types that encoding/json decodes into any. Strings in them are
 	// untrusted.
 	Vars map[string]any
-	// Now is the time of strftime_now; the zero value means time.Now.
+	// Now is the time that strftime_now formats; the zero value means time.Now.
 	Now time.Time
 	// BOS overrides the template's policy on the first token.
 	BOS BOSPolicy
 }
 
-// BOSPolicy says whether [Template.Encode] puts the tokenizer's
-// begin-of-sequence token first.
+// BOSPolicy decides whether [Template.Encode] puts the tokenizer's
+// beginning-of-sequence token first.
 type BOSPolicy uint8
 
 const (
 	// BOSAuto adds it if the tokenizer asks for it, the rendering does not
 	// begin with it already, and the prompt is not ChatML: neither LeoLM's
 	// pretokenizer nor transformers put one there, and in LeoLM's tokenizer
-	// bos is named <|im_start|>, so that adding it would open a second turn.
+	// BOS is <|im_start|>, so that adding it would open a second turn.
 	BOSAuto BOSPolicy = iota
 	// BOSNever adds none beyond what the template renders.
 	BOSNever
@@ -179,18 +179,18 @@ const (
 	BOSAlways
 )
 
-// Segment is a stretch of rendered text of one origin.
+// Segment is a stretch of rendered text with one origin.
 type Segment struct {
-	// End is the byte offset in the text just behind the segment; it begins
-	// where the one before ends.
+	// End is the byte offset just after the segment, which begins where the
+	// previous one ends.
 	End int
-	// Role is whose text it is. Markup belongs to the turn it frames, the
+	// Role is the author. Markup belongs to the turn that it frames, the
 	// generation prompt to the assistant, everything before the first
 	// message to the system.
 	Role Role
 	// Message is the index of the message, -1 for markup outside any.
 	Message int
-	// Trusted tells text of the template from text of its users.
+	// Trusted is true for text of the template, false for text of its users.
 	Trusted bool
 }
 
@@ -199,12 +199,12 @@ type Rendered struct {
 	Text     string
 	Segments []Segment
 	// Generation are the byte ranges that {% generation %} blocks wrote:
-	// maximal, ascending, disjoint. [Template.HasGeneration] says whether the
-	// template has such blocks at all.
+	// maximal, ascending, disjoint. [Template.HasGeneration] reports whether
+	// the template has such blocks at all.
 	Generation []tokenizer.Span
 }
 
-// add appends text to the rendering b is collecting.
+// builder collects the text and the segments of a rendering.
 type builder struct {
 	text strings.Builder
 	segs []Segment
@@ -254,7 +254,7 @@ func (r *Rendered) cut(n int) {
 	}
 }
 
-// Trusted are the byte ranges in which special tokens are control tokens:
+// Trusted returns the byte ranges in which special tokens are control tokens:
 // maximal, ascending, disjoint.
 func (r *Rendered) Trusted() []tokenizer.Span {
 	var out []tokenizer.Span
@@ -272,8 +272,8 @@ func (r *Rendered) Trusted() []tokenizer.Span {
 	return out
 }
 
-// At is the segment that holds byte offset off; off equal to the length of
-// the text gives the last one. It is the zero Segment for an empty text.
+// At returns the segment that contains byte offset off; the length of the text
+// gives the last one. In an empty text it is a Segment with Message -1.
 func (r *Rendered) At(off int) Segment {
 	if len(r.Segments) == 0 {
 		return Segment{Message: -1}

@@ -121,8 +121,8 @@ func TestChatMLStyles(t *testing.T) {
 	}
 }
 
-// checkRendered checks what holds of every rendering: segments cover the text
-// in order and neighbours differ.
+// checkRendered checks the invariants of every rendering: segments cover the text
+// in order, and adjacent ones differ.
 func checkRendered(t *testing.T, r *Rendered) {
 	t.Helper()
 	at := 0

@@ -16,8 +16,8 @@ type chatML struct {
 	defaultSystem string // put first when the conversation has no system turn
 	refuseSystem  bool   // a system turn is an error
 	systemEnd     string // what follows <|im_end|> of a system turn
-	strip         bool   // the whole prompt is stripped of white space at its end
-	generation    bool   // false: never a generation prompt
+	strip         bool   // white space at the end of the whole prompt is removed
+	generation    bool   // a generation prompt can be added
 }
 
 // demoSystem is the default system message of LeoLM's demo, a protocol string
@@ -77,7 +77,7 @@ func (c *chatML) render(name string, msgs []Message, opts Options) (*Rendered, e
 	return r, nil
 }
 
-// source is the rendering as a Jinja template, on one line so that no white space around statements counts.
+// source returns the rendering as a Jinja template, on one line so that there is no white space around statements.
 func (c *chatML) source(name string) string {
 	var b strings.Builder
 	refuse := func(condition, why string) {

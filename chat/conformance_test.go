@@ -102,7 +102,7 @@ func likeTransformers(t *testing.T, path string) {
 }
 
 // TestSourceIsTheTemplate: the Jinja text that a named template is exported as writes what the template itself
-// writes, with the same trust. testdata/golden.py holds these texts against transformers.
+// writes, with the same trust. testdata/golden.py compares these texts with transformers.
 func TestSourceIsTheTemplate(t *testing.T) {
 	data, err := os.ReadFile("testdata/conformance.json")
 	if err != nil {
@@ -261,7 +261,7 @@ func checkProvenance(t *testing.T, name string, msgs []Message, r *Rendered) {
 }
 
 // show writes a rendering with the role's letter before each change of role.
-// Untrusted text stands in guillemets.
+// Untrusted text is in guillemets.
 func show(r *Rendered) string {
 	var b strings.Builder
 	at, last := 0, Role(255)
@@ -360,7 +360,7 @@ func TestJinjaErrorsAndStops(t *testing.T) {
 		}
 	}
 	// BOS: a template that writes it gets no second one, one that does not
-	// gets it if the tokenizer says so.
+	// gets it if the tokenizer asks for it.
 	tok.bos, tok.addBOS = 259, true
 	for src, want := range map[string]string{
 		"{{ bos_token }}{{ messages[0].content }}":          "[S]{<s>}[U]x",

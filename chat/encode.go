@@ -7,18 +7,18 @@ import (
 	"leolm/tokenizer"
 )
 
-// Tokenizer is what encoding needs of a tokenizer; *tokenizer.Tokenizer has it.
+// Tokenizer is what encoding needs of a tokenizer; *tokenizer.Tokenizer implements it.
 type Tokenizer interface {
 	// EncodeTrusted appends the ids of text to dst and the byte offset where
 	// each begins to offs. Special tokens count only inside trusted ranges.
 	EncodeTrusted(dst, offs []int32, text string, trusted []tokenizer.Span) ([]int32, []int32)
-	// ID is the id of a piece, if the vocabulary has it.
+	// ID returns the id of a piece, if the vocabulary has it.
 	ID(piece string) (int32, bool)
 	Piece(id int32) string
 	// BOS and EOS are ids, negative if there is none.
 	BOS() int32
 	EOS() int32
-	// AddBOS says whether the tokenizer's configuration asks for BOS.
+	// AddBOS reports whether the tokenizer's configuration asks for BOS.
 	AddBOS() bool
 }
 
@@ -26,12 +26,12 @@ type Tokenizer interface {
 type Encoded struct {
 	IDs   []int32
 	Roles []Role
-	// Messages is the index of each id's message, -1 for markup outside any.
+	// Messages has the index of each id's message, -1 for markup outside any.
 	Messages []int32
 	// Generation marks the ids that begin inside {% generation %} blocks: the
-	// loss mask that the template's author meant. It is nil if the template has
-	// no such blocks ([Template.HasGeneration]), and all false if it has and
-	// this conversation reaches none.
+	// loss mask that the template's author intended. It is nil if the template
+	// has no such blocks ([Template.HasGeneration]), and all false if it has
+	// some but this conversation reaches none.
 	Generation []bool
 	Rendered   *Rendered
 }
@@ -48,7 +48,7 @@ func (t *Template) Encode(tok Tokenizer, msgs []Message, opts Options) (ids []in
 	return e.IDs, e.Roles, nil
 }
 
-// EncodeAll is Encode with everything that is known of each id.
+// EncodeAll is Encode with everything that is known about each id.
 func (t *Template) EncodeAll(tok Tokenizer, msgs []Message, opts Options) (*Encoded, error) {
 	r, err := t.Render(msgs, opts)
 	if err != nil {
@@ -85,13 +85,13 @@ func (t *Template) EncodeAll(tok Tokenizer, msgs []Message, opts Options) (*Enco
 			e.Generation[i] = true
 		}
 	}
-	if bos >= 0 { // stands before the first message, whatever begins at offset 0
+	if bos >= 0 { // it precedes the first message, whatever begins at offset 0
 		e.Roles[0], e.Messages[0] = System, -1
 	}
 	return e, nil
 }
 
-// bos is the id to put in front of ids, or -1.
+// bos returns the id to put in front of ids, or -1.
 func (t *Template) bos(tok Tokenizer, ids []int32, policy BOSPolicy) int32 {
 	id := tok.BOS()
 	if id < 0 || policy == BOSNever || len(ids) > 0 && ids[0] == id {
@@ -106,7 +106,7 @@ func (t *Template) bos(tok Tokenizer, ids []int32, policy BOSPolicy) int32 {
 	return id
 }
 
-// StopIDs are the ids that end an answer: the template's end markers that the
+// StopIDs returns the ids that end an answer: the template's end markers that the
 // vocabulary has as one token, and the tokenizer's EOS. LeoLM's config names
 // only one of </s> and <|im_end|>; both must stop (docs/leolm.md#model-files).
 func (t *Template) StopIDs(tok Tokenizer) []int32 {
@@ -127,7 +127,7 @@ func (t *Template) StopIDs(tok Tokenizer) []int32 {
 	return ids
 }
 
-// StopStrings are the texts that end an answer where no single token does:
+// StopStrings returns the texts that end an answer where no single token does:
 // end markers that the vocabulary lacks, and headings of text-only templates.
 func (t *Template) StopStrings(tok Tokenizer) []string {
 	var out []string

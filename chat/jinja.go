@@ -14,14 +14,14 @@ import (
 	"leolm/tokenizer"
 )
 
-// The styles of other families, in words of our own; what is protocol in them
-// (markers, white space) is exact.
+// The styles of other families, written from scratch; their markers and white
+// space are exact.
 //
 //go:embed templates/*.jinja
 var templateFiles embed.FS
 
-// jinjaStyles are the built-in templates: the special tokens they are written
-// with and the texts that begin a new turn where no marker ends the old one.
+// jinjaStyles are the built-in templates: the special tokens that they use, and
+// the texts that begin a new turn in those without a marker for the end of one.
 var jinjaStyles = map[string]struct {
 	special map[string]string
 	texts   []string
@@ -36,15 +36,15 @@ var jinjaStyles = map[string]struct {
 	"qwen":    {map[string]string{"eos_token": "<|im_end|>"}, nil},
 }
 
-// endMarkers are the end-of-turn tokens of published models; those that occur
-// in a template's text end its answers.
+// endMarkers are the end-of-turn tokens of published models; those that a
+// template's text contains end its answers.
 var endMarkers = []string{
 	imEnd, "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end_of_turn|>", "<|end|>", "<|return|>", "<|call|>",
 	"<|endoftext|>", "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>", "<|eot|>", "<｜end▁of▁sentence｜>", "</s>",
 }
 
-// NewJinja reads a checkpoint's chat_template. special are the tokenizer's
-// special tokens by the name that templates use: bos_token, eos_token,
+// NewJinja parses a checkpoint's chat_template. special has the tokenizer's
+// special tokens by the names that templates use: bos_token, eos_token,
 // unk_token, pad_token and others.
 func NewJinja(source string, special map[string]string) (*Template, error) {
 	j, err := jinja.Parse(source)
@@ -85,8 +85,8 @@ func newStyle(name string) (*Template, error) {
 	return t, nil
 }
 
-// Origins of text in a rendering: 0 is the template, other the tools,
-// documents and variables, and from 1 on two for each message.
+// Origins of text in a rendering: 0 is the template; other is tools, documents
+// and variables; each message has two, counted from 1.
 const other int32 = -1
 
 func contentOrigin(i int) int32 { return int32(2*i + 1) }
@@ -150,8 +150,8 @@ func (t *Template) renderJinja(msgs []Message, opts Options) (*Rendered, error) 
 	if err != nil {
 		return nil, err
 	}
-	// What add_generation_prompt adds at the end is the generation prompt,
-	// wherever in the template it is written.
+	// Whatever add_generation_prompt adds at the end is the generation prompt,
+	// wherever the template writes it.
 	prompt := len(out.Text.S)
 	if opts.AddGenerationPrompt {
 		if plain, err := run(false); err == nil {
@@ -163,7 +163,7 @@ func (t *Template) renderJinja(msgs []Message, opts Options) (*Rendered, error) 
 	return t.resolve(out, msgs, opts, prompt)
 }
 
-// resolve turns marks into segments. From byte prompt on the text is the
+// resolve turns marks into segments. The text from byte prompt on is the
 // generation prompt.
 func (t *Template) resolve(out *jinja.Output, msgs []Message, opts Options, prompt int) (*Rendered, error) {
 	text := out.Text.S
@@ -225,8 +225,8 @@ func rawStrings[T ~[]byte](in []T) []string {
 	return out
 }
 
-// messageValue is a message as templates see it: the layout that transformers
-// documents.
+// messageValue returns a message as templates see it, in the layout that
+// transformers documents.
 func messageValue(i int, m Message) (jinja.Value, error) {
 	if int(m.Role) >= len(roleWords) {
 		return nil, fmt.Errorf("chat: message %d has the unknown role %d", i, uint8(m.Role))
@@ -234,7 +234,7 @@ func messageValue(i int, m Message) (jinja.Value, error) {
 	field := fieldOrigin(i)
 	d := jinja.NewDict(int32(i + 1))
 	if m.Reasoning != "" {
-		// transformers fills both names.
+		// transformers sets both names.
 		d.Set("thinking", jinja.String(m.Reasoning, field))
 	}
 	d.Set("role", jinja.String(m.Role.String(), 0))

@@ -18,17 +18,17 @@ type Template struct {
 	native  *chatML
 	jinja   *jinja.Template
 	special map[string]string // special tokens by the names templates use
-	ends    []string          // end-of-turn markers: a token if the vocabulary has it, else text
+	ends    []string          // end-of-turn markers: a token if the vocabulary has it, otherwise text
 	eos     []string          // end-of-text tokens, never matched as text
 	texts   []string          // texts that begin the next turn in templates without markers
 	isML    bool              // the prompt is ChatML
 	source  string            // of jinja
 }
 
-// Name is the template's name, or "jinja" for a checkpoint's own.
+// Name returns the template's name, or "jinja" for a checkpoint's own.
 func (t *Template) Name() string { return t.name }
 
-// Default is the rendering of LeoLM's model card.
+// Default returns the rendering of LeoLM's model card.
 func Default() *Template {
 	t, err := FindTemplate("card-template")
 	if err != nil {
@@ -37,7 +37,7 @@ func Default() *Template {
 	return t
 }
 
-// MaxTemplate bounds the bytes of a chat template: the longest published one has 20 KB.
+// MaxTemplate is the largest size of a chat template, in bytes; the longest published one has 20 KB.
 const MaxTemplate = 1 << 20
 
 // TemplateNames lists what [FindTemplate] knows, sorted.
@@ -70,8 +70,8 @@ func FindTemplate(name string) (*Template, error) {
 	return nil, fmt.Errorf("chat: no template named %q; known are %s", name, strings.Join(TemplateNames(), ", "))
 }
 
-// Source is the template as Jinja text, for a checkpoint's chat_template: transformers renders with it what
-// [Template.Render] writes. In the styles of other families bos_token and eos_token are the tokenizer's.
+// Source returns the template as Jinja text, for a checkpoint's chat_template: transformers renders from it what
+// [Template.Render] writes. In the styles of other families, bos_token and eos_token are the tokenizer's.
 func (t *Template) Source() string {
 	if t.native != nil {
 		return t.native.source(t.name)
@@ -79,16 +79,16 @@ func (t *Template) Source() string {
 	return t.source
 }
 
-// ChatML says whether prompts of this template are ChatML: turns between
+// ChatML reports whether prompts of this template are ChatML: turns between
 // <|im_start|> and <|im_end|>.
 func (t *Template) ChatML() bool { return t.isML }
 
-// HasGeneration says whether the template marks what a model is to learn with
-// {% generation %} blocks; [Rendered.Generation] and [Encoded.Generation] are
-// what they enclose.
+// HasGeneration reports whether the template has {% generation %} blocks, which
+// mark the text that a model should learn; [Rendered.Generation] and
+// [Encoded.Generation] are what they enclose.
 func (t *Template) HasGeneration() bool { return t.jinja != nil && t.jinja.HasGeneration() }
 
-// Render writes the conversation as text that remembers where it came from.
+// Render writes the conversation as text, with the origin of every byte.
 func (t *Template) Render(msgs []Message, opts Options) (*Rendered, error) {
 	if opts.ContinueFinal {
 		if opts.AddGenerationPrompt {

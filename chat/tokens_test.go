@@ -50,7 +50,7 @@ func leoTokenizer(t *testing.T) *tokenizer.Tokenizer {
 
 // TestLeoLMTokens checks what docs/leolm.md#token-ids states of the training
 // data: twelve ids around two turns, 1404 for "user" after the marker, turns
-// that tokenise alone as they do together, no BOS, and both stop ids.
+// that tokenize alone as they do together, no BOS, and both stop ids.
 func TestLeoLMTokens(t *testing.T) {
 	tok := leoTokenizer(t)
 	tpl, err := FindTemplate("training")

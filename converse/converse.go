@@ -1,6 +1,6 @@
 // Package converse owns a running conversation: its messages, how they become
-// a prompt that fits the context, and the answer that is generated and added.
-// The terminal and the server both talk through it. It does not own the model,
+// a prompt that fits the context, and the answer that is generated and appended.
+// The terminal talks through it, and so can a server. It does not own the model,
 // the template or how an answer is shown.
 package converse
 
@@ -15,17 +15,17 @@ import (
 	"leolm/infer"
 )
 
-// OnFull says what happens when a conversation no longer fits the context.
+// OnFull is what happens when a conversation no longer fits the context.
 type OnFull string
 
-// The choices. The system turn is always kept, and nothing is ever dropped unasked.
+// The choices. The system turn is always kept, and nothing is dropped unless asked for.
 const (
-	FullError OnFull = "error" // refuse, with both numbers
-	FullReset OnFull = "reset" // forget all earlier turns
-	FullDrop  OnFull = "drop"  // forget the oldest exchange, again and again, until it fits
+	FullError OnFull = "error" // refuse with a *FullContextError
+	FullReset OnFull = "reset" // drop all earlier turns
+	FullDrop  OnFull = "drop"  // drop the oldest exchange, repeatedly, until it fits
 )
 
-// ParseOnFull reads a choice.
+// ParseOnFull parses a choice by its name.
 func ParseOnFull(s string) (OnFull, error) {
 	switch f := OnFull(s); f {
 	case FullError, FullReset, FullDrop:
@@ -34,23 +34,27 @@ func ParseOnFull(s string) (OnFull, error) {
 	return "", fmt.Errorf("%q: choose error, reset or drop", s)
 }
 
-// FullContextError reports that prompt and a minimal answer do not fit.
+// FullContextError reports that the prompt leaves no room for a minimal answer.
 type FullContextError struct {
 	Tokens, Limit int
-	Turns         int // that could be dropped
+	Turns         int // earlier turns that could be dropped; 0: the question alone is too long
 }
 
 func (e *FullContextError) Error() string {
-	return fmt.Sprintf("the conversation has %d tokens and the context holds %d; reset it, drop the oldest turns (--on-full drop), or raise --context", e.Tokens, e.Limit)
+	what := "conversation"
+	if e.Turns == 0 {
+		what = "question"
+	}
+	return fmt.Sprintf("the %s has %d tokens; a context of %d leaves no room for an answer", what, e.Tokens, e.Limit)
 }
 
-// minAnswer is the room for an answer below which a conversation counts as full.
+// minAnswer is the room for an answer, in tokens, below which a conversation counts as full.
 const minAnswer = 16
 
-// Conversation is a dialogue with a model.
+// Conversation is a dialogue with a model. It is used by one goroutine at a time.
 type Conversation struct {
 	Messages []chat.Message
-	// Dropped counts the turns forgotten so far because the context was full.
+	// Dropped counts the turns dropped so far because the context was full.
 	Dropped int
 
 	model   *catalog.Model
@@ -75,7 +79,7 @@ func (c *Conversation) SetSystem(text string) {
 	}
 }
 
-// Reset forgets all turns but the system's.
+// Reset drops all turns but the system's.
 func (c *Conversation) Reset() {
 	c.Messages = c.Messages[:c.first()]
 }
@@ -100,7 +104,7 @@ func (c *Conversation) Undo() (string, bool) {
 	return "", false
 }
 
-// Close gives the cache back.
+// Close returns the pages of its session to the cache.
 func (c *Conversation) Close() { c.session.Close() }
 
 // Tokens returns the prompt for the next answer.
@@ -109,7 +113,7 @@ func (c *Conversation) Tokens() ([]int32, error) {
 	return ids, err
 }
 
-// fit makes the prompt and applies full when it leaves no room for an answer.
+// fit returns the prompt, and applies full if it leaves no room for an answer.
 func (c *Conversation) fit(full OnFull) ([]int32, error) {
 	for {
 		ids, err := c.Tokens()
@@ -137,10 +141,10 @@ func (c *Conversation) fit(full OnFull) ([]int32, error) {
 	}
 }
 
-// Ask adds a question and generates the answer, which is added too. req
-// gives everything but prompt and stops. When ctx is cancelled, what was
-// said so far stays in the conversation and the error is ctx's. When the question does not fit,
-// the conversation is as before.
+// Ask appends a question, generates the answer and appends it too. Prompt, stop
+// ids and stop strings of the conversation are added to req. If ctx is canceled,
+// the unfinished answer stays in the conversation and the error is ctx's. If the
+// question does not fit, or on any other error, the conversation is as before.
 func (c *Conversation) Ask(ctx context.Context, question string, full OnFull, req infer.Request, emit func(infer.Token) error) (*infer.Result, error) {
 	before := slices.Clone(c.Messages)
 	c.Messages = append(c.Messages, chat.Message{Role: chat.User, Content: question})

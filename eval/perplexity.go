@@ -1,6 +1,6 @@
-// Package eval owns measuring models: perplexity of texts, and how the
-// numbers are put together. It does not own models (package catalog), running
-// them (package infer) or pages about the results (package report).
+// Package eval owns measuring models: the perplexity of texts, and how its
+// numbers add up. It does not own models (package catalog), running
+// them (package infer) or reports about the results (package report).
 package eval
 
 import (
@@ -13,15 +13,15 @@ import (
 	"leolm/tokenizer"
 )
 
-// PerplexityOptions say how a text is cut into windows.
+// PerplexityOptions determine how a text is cut into windows.
 type PerplexityOptions struct {
-	// Window is the most tokens that the model sees at once, Stride how far
-	// windows are apart: every token but those of the first window is scored with at least
-	// Window−Stride tokens before it. 0: the engine's context, and half of it.
+	// Window is the length of a window in tokens, Stride the distance between
+	// windows: after the first window, every token is scored with at least
+	// Window−Stride tokens before it. 0: the engine's context, and half the window.
 	Window, Stride int
 	// BOS puts the tokenizer's beginning-of-sequence token before every
-	// document; then the first token is scored too. Without it the first token
-	// has nothing before it and is left out, with its bytes.
+	// document, so that the first token is scored too. Without it the first token
+	// has no context and is left out, together with its bytes.
 	BOS bool
 }
 
@@ -50,10 +50,10 @@ func (p *Perplexity) BitsPerByte() float64 { return p.NLL / math.Ln2 / float64(p
 // BitsPerCharacter is NLL in bits over Characters.
 func (p *Perplexity) BitsPerCharacter() float64 { return p.NLL / math.Ln2 / float64(p.Characters) }
 
-// PerToken is the mean loss in nats, Value its exponential: the perplexity.
+// PerToken is the mean loss in nats.
 func (p *Perplexity) PerToken() float64 { return p.NLL / float64(p.Tokens) }
 
-// Value is e^(mean loss).
+// Value is the perplexity: e to the power of the mean loss.
 func (p *Perplexity) Value() float64 { return math.Exp(p.PerToken()) }
 
 // ScoreText measures one document.
@@ -77,7 +77,7 @@ func ScoreText(ctx context.Context, e *infer.Engine, tok *tokenizer.Tokenizer, t
 	}
 	ids, offs := tok.EncodeTrusted(ids, nil, text, nil)
 	p := Perplexity{Documents: 1}
-	// What the first token covers is not scored unless something stands before it.
+	// The first token is not scored without BOS, so its bytes do not count.
 	skipped := 0
 	if !opt.BOS {
 		skipped = len(text)
@@ -90,7 +90,7 @@ func ScoreText(ctx context.Context, e *infer.Engine, tok *tokenizer.Tokenizer, t
 	s := e.NewSession()
 	defer s.Close()
 	for done := 1; done < len(ids); {
-		// The window ends at most stride tokens beyond what is scored already.
+		// The window ends at most stride tokens after those already scored.
 		end := min(len(ids), max(window, done+stride))
 		if done == 1 {
 			end = min(len(ids), window)

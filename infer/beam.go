@@ -15,13 +15,13 @@ type BeamAnswer struct {
 	Score float64 // sum of log-probabilities over length^LengthPenalty
 }
 
-// Beam answers prompt with beam search: the best answers, best first. Beams share the cache of what they have in
-// common.
+// Beam answers prompt with beam search and returns the answers, best first. Beams share the cached pages of their
+// common prefix. Beams that would not fit into memory are a *device.MemoryError.
 func (e *Engine) Beam(ctx context.Context, prompt []int32, p sample.BeamParams) ([]BeamAnswer, error) {
 	if p.MaxNewTokens <= 0 || p.MaxNewTokens > e.opt.Context-len(prompt) {
 		p.MaxNewTokens = e.opt.Context - len(prompt)
 	}
-	// The logits of all beams, their logarithms, and what each beam keeps of its best.
+	// The logits of all beams, their log-probabilities, and each beam's candidates.
 	if err := sysmem.Need(fmt.Sprintf("%d beams over %d tokens", p.Beams, e.model.Vocab), 16*float64(p.Beams)*float64(e.model.Vocab)); err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (e *Engine) Beam(ctx context.Context, prompt []int32, p sample.BeamParams) 
 	return out, nil
 }
 
-// logSoftmax sums in float64 and returns float32, as the beam scores are.
+// logSoftmax sums in float64 and returns float32, the type of beam scores.
 func logSoftmax(logits []float32) []float32 {
 	top := logits[ArgMax(logits)]
 	var sum float64

@@ -25,7 +25,7 @@ type Engine struct {
 	opt   Options
 
 	batch  llama.Batch
-	rows   []int32 // wanted by the step at hand; never nil, which would ask for all
+	rows   []int32 // wanted in the current step; never nil, which would mean all
 	logits []float32
 	gone   []*device.Tensor
 }
@@ -38,8 +38,8 @@ type Options struct {
 	CacheType tensor.DType
 	// Sessions is how many full-length sessions the cache has room for (default 1).
 	Sessions int
-	// PageLen is the number of tokens in a page of the cache (default device.DefaultPageLen): shorter pages waste less
-	// when sessions are short. Results do not depend on it.
+	// PageLen is the number of tokens in a page of the cache (default device.DefaultPageLen). Shorter pages waste less
+	// memory when sessions are short. Results do not depend on it.
 	PageLen int
 	// Fingerprint identifies the model in saved sessions.
 	Fingerprint string
@@ -47,8 +47,8 @@ type Options struct {
 	PrefillChunk int
 }
 
-// NewEngine makes an engine for m on dev. A cache that does not fit into memory is a
-// *device.MemoryError, though its pages are taken only when they are used.
+// NewEngine makes an engine for m on dev. A cache that would not fit into memory is a
+// *device.MemoryError, although pages are allocated only when they are used.
 func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) {
 	if opt.Context == 0 {
 		opt.Context = m.Config.MaxPositions
@@ -69,7 +69,7 @@ func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) 
 	if err != nil {
 		return nil, fmt.Errorf("cache type %v with heads of %d elements: %w", opt.CacheType, c.HeadDim, err)
 	}
-	// In floats: absurd lengths exceed every integer.
+	// In floats: absurd lengths overflow every integer type.
 	perSession := math.Ceil(float64(opt.Context) / float64(pageLen))
 	size := float64(opt.Sessions) * perSession * float64(pageLen) * float64(2*c.Layers*c.KVHeads*row)
 	what := fmt.Sprintf("the keys and values of %d tokens", opt.Context)
@@ -103,14 +103,14 @@ func (e *Engine) TokenBytes() int {
 	return c.Layers * 2 * c.KVHeads * row
 }
 
-// ContextError says that a sequence does not fit.
+// ContextError reports that a sequence does not fit into the context.
 type ContextError struct{ Tokens, Limit int }
 
 func (e *ContextError) Error() string {
-	return fmt.Sprintf("%d tokens do not fit into the context of %d; shorten the input, or raise --context if the model allows it", e.Tokens, e.Limit)
+	return fmt.Sprintf("%d tokens do not fit into the context of %d", e.Tokens, e.Limit)
 }
 
-// TokenError says that an id has no row in the model.
+// TokenError reports an id that has no row in the model.
 type TokenError struct {
 	ID       int32
 	Position int
@@ -126,8 +126,8 @@ type Session struct {
 	e     *Engine
 	ids   []int32 // tokens in the cache
 	pages []int32
-	// length is that of the text which the next tokens belong to, for rotary scalings that depend on it (dynamic,
-	// LongRoPE): 0 is up to the end of a feed, oneByOne up to each token, as if they came alone.
+	// length is the length of the text that the next tokens belong to, for rotary scalings that depend on it (dynamic,
+	// LongRoPE). 0: the text ends with the feed. oneByOne: it ends with each token, as if they were fed one at a time.
 	length int
 
 	// kept pages are in a Scheduler's prefix cache, under keys that end with key.
@@ -146,7 +146,7 @@ func (s *Session) Len() int { return len(s.ids) }
 // Tokens returns the cached tokens; do not change them.
 func (s *Session) Tokens() []int32 { return s.ids }
 
-// Truncate forgets all but the first n tokens, and gives back pages that were made room with and not used.
+// Truncate drops all but the first n tokens, and frees all pages beyond them.
 func (s *Session) Truncate(n int) {
 	n = min(n, len(s.ids))
 	s.ids = s.ids[:n]
@@ -161,8 +161,8 @@ func (s *Session) Truncate(n int) {
 	}
 }
 
-// FillSynthetic makes the session n tokens long with made-up keys and values: for measuring how
-// fast a long context is, which does not depend on what it holds.
+// FillSynthetic appends n tokens with made-up keys and values, for measuring the speed of a
+// long context: it does not depend on the contents.
 func (s *Session) FillSynthetic(n int) error {
 	if err := s.grow(n); err != nil {
 		return err
@@ -175,10 +175,10 @@ func (s *Session) FillSynthetic(n int) error {
 	return nil
 }
 
-// Close gives the session's pages back.
+// Close returns the session's pages to the cache.
 func (s *Session) Close() { s.Truncate(0) }
 
-// Fork returns a session with the same tokens. Full pages are shared, the last one is copied.
+// Fork returns a session with the same tokens. Full pages are shared; a partly filled last one is copied.
 func (s *Session) Fork() (*Session, error) {
 	n := s.e.cache.PageLen()
 	f := &Session{e: s.e, ids: append([]int32(nil), s.ids...)}
@@ -199,8 +199,8 @@ func (s *Session) Fork() (*Session, error) {
 	return f, nil
 }
 
-// Reuse truncates the session to the longest prefix it shares with ids, but
-// leaves at least one token to be fed, so that there are logits to go on from.
+// Reuse truncates the session to the longest prefix it shares with ids, and
+// leaves at least one of ids to be fed, because generation starts from its logits.
 // It returns how many of ids are cached.
 func (s *Session) Reuse(ids []int32) int {
 	n := 0
@@ -230,10 +230,10 @@ func (s *Session) grow(n int) error {
 	return nil
 }
 
-// Want says which rows of a feed need logits.
+// Want selects the rows of a feed that need logits.
 type Want uint8
 
-// What a feed wants.
+// No logits, those of the last token, or those of all tokens.
 const (
 	WantNone Want = iota
 	WantLast
@@ -248,7 +248,7 @@ type Feed struct {
 }
 
 // hidden runs one forward pass over the feeds and returns the hidden states
-// of the wanted rows, nil for all. Sessions advance.
+// of the wanted rows; a nil wanted means all. Sessions advance.
 func (e *Engine) hidden(feeds []Feed, wanted []int32) (*device.Tensor, error) {
 	b := &e.batch
 	b.IDs, b.Positions, b.Seqs, b.Lengths = b.IDs[:0], b.Positions[:0], b.Seqs[:0], b.Lengths[:0]
@@ -286,9 +286,9 @@ func (e *Engine) hidden(feeds []Feed, wanted []int32) (*device.Tensor, error) {
 	return h, nil
 }
 
-// Step runs one forward pass over several sessions at once and returns the
-// wanted logits, [rows][Vocab], in the order of the feeds. The slice is valid
-// until the next call. Logits do not depend on which other sessions are in the batch.
+// Step runs one forward pass over several sessions and returns the wanted
+// logits, [rows][Vocab], in the order of the feeds. The slice is valid until
+// the next call. Logits do not depend on the other sessions of the batch.
 func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 	e.rows = e.rows[:0]
 	at := int32(0)
@@ -317,7 +317,7 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 	return logits, nil
 }
 
-// release gives t back, without a list of arguments to allocate.
+// release releases t without allocating a slice for the variadic call.
 func (e *Engine) release(t *device.Tensor) {
 	e.gone = append(e.gone[:0], t)
 	e.dev.Release(e.gone...)
@@ -338,7 +338,7 @@ func (e *Engine) head(h *device.Tensor) []float32 {
 	e.release(y)
 	v := e.model.Vocab
 	if v < y.Cols {
-		// Rows above the vocabulary are padding: close the gaps.
+		// Columns from v on are padding: close the gaps.
 		for i := 1; i < y.Rows; i++ {
 			copy(e.logits[i*v:(i+1)*v], e.logits[i*y.Cols:])
 		}
@@ -379,19 +379,19 @@ func (e *Engine) Prefill(ctx context.Context, s *Session, ids []int32, progress 
 	}
 }
 
-// Score feeds ids to s and returns log p(ids[i] | what precedes it) for every
-// i; the first is 0 when the session was empty. Keys and values pass through the
-// same cache as in generation, so the numbers are those that generation sees.
+// Score feeds ids to s and returns log p(ids[i] | everything before it) for every
+// i; the first is 0 if the session was empty. Keys and values go through the same
+// cache as in generation, so the numbers are those that generation sees.
 func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32, error) {
 	out := make([]float32, len(ids))
 	if s.Len() > 0 && len(ids) > 0 {
 		last := s.ids[len(s.ids)-1]
 		s.Truncate(len(s.ids) - 1)
-		lg, err := e.Step([]Feed{{s, []int32{last}, WantLast}})
+		logits, err := e.Step([]Feed{{s, []int32{last}, WantLast}})
 		if err != nil {
 			return nil, err
 		}
-		out[0] = LogProb(lg, ids[0])
+		out[0] = LogProb(logits, ids[0])
 	}
 	s.length = s.Len() + len(ids)
 	defer func() { s.length = 0 }()
@@ -423,8 +423,8 @@ func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32,
 	return out, nil
 }
 
-// Embed returns the mean over tokens of the hidden states after the final norm, scaled to
-// length 1: a sentence embedding.
+// Embed returns a sentence embedding: the hidden states after the final norm, averaged over
+// the tokens and scaled to length 1.
 func (e *Engine) Embed(ctx context.Context, ids []int32) ([]float32, error) {
 	s := e.NewSession()
 	defer s.Close()

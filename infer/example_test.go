@@ -11,7 +11,7 @@ import (
 	"leolm/sample"
 )
 
-// An answer is streamed: each piece of text is handed on as soon as it is certain.
+// An answer is streamed: each piece of text is passed on as soon as it is certain.
 func ExampleEngine_Generate() {
 	ctx := context.Background()
 	m, err := open.Open(ctx, "", open.Options{})
@@ -39,7 +39,7 @@ func ExampleEngine_Generate() {
 	// Output: "Ein" " Vul" "kan" " ist" " ein" length
 }
 
-// Sessions share what they have in common: the prompt is read once, then two ways to go on are compared.
+// Sessions share a common prefix: the prompt is read once, then two continuations are compared.
 func ExampleSession_Fork() {
 	ctx := context.Background()
 	m, err := open.Open(ctx, "", open.Options{Sessions: 2})

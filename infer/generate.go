@@ -21,11 +21,11 @@ type Constraint interface {
 	Mask() ([]uint64, error)
 	// Accept moves on by a token that the mask allowed.
 	Accept(id int32) error
-	// Done tells that nothing but the end may follow.
+	// Done reports whether the text is complete and nothing may follow.
 	Done() bool
 }
 
-// Proposer guesses how a sequence goes on, so that several tokens can be checked in one pass.
+// Proposer guesses how a sequence continues, so that one pass can verify several tokens (speculative decoding).
 type Proposer interface {
 	// Propose returns at most n tokens that may follow ids.
 	Propose(ctx context.Context, ids []int32, n int) ([]int32, error)
@@ -39,17 +39,17 @@ type Request struct {
 	StopIDs      []int32
 	Stops        []string // stop strings, in the text of the answer
 	Constraint   Constraint
-	// TopLogProbs asks for the log-probabilities of each token and its so many most
-	// probable alternatives; -1 for none at all.
+	// TopLogProbs asks for the log-probability of each token, and of this many most
+	// probable ones at its place; -1: none at all.
 	TopLogProbs int
-	// Draft proposes Speculate tokens per pass; the answer is the same with and without.
+	// Draft proposes up to Speculate tokens per pass. The answer does not depend on it.
 	Draft     Proposer
 	Speculate int
-	// Progress is told how much of the prompt has been read.
+	// Progress, if not nil, is called as the prompt is read, in tokens.
 	Progress func(done, total int)
 }
 
-// Token is a generated token and the text that became certain with it.
+// Token is a generated token and the text that became certain with it. What was held back comes at the end with ID -1.
 type Token struct {
 	ID      int32
 	Text    string
@@ -57,18 +57,17 @@ type Token struct {
 	Top     []sample.LogProb
 }
 
-// Finish says why an answer ended.
+// Finish is the reason why an answer ended.
 type Finish string
 
-// The reasons. A stop is a stop id, a stop string or the end of a constraint.
+// The reasons.
 const (
-	FinishStop   Finish = "stop"
-	FinishLength Finish = "length"
-	// FinishContext: prompt and answer fill the context.
-	FinishContext Finish = "context"
+	FinishStop    Finish = "stop"    // a stop id, a stop string or the end of a constraint
+	FinishLength  Finish = "length"  // MaxNewTokens
+	FinishContext Finish = "context" // prompt and answer fill the context
 )
 
-// Result is what Generate made. IDs include the stop id, Text does not.
+// Result is a generated answer. IDs include the stop id, Text does not.
 type Result struct {
 	IDs        []int32
 	Text       string
@@ -89,7 +88,7 @@ type Stats struct {
 	FirstTokenLag time.Duration // from the call to the first token
 }
 
-// DecodeRate is generated tokens per second, the first one apart: its time is the prefill's.
+// DecodeRate is generated tokens per second, without the first one, whose time is the prefill's.
 func (s *Stats) DecodeRate() float64 {
 	if s.DecodeTime <= 0 || s.NewTokens < 2 {
 		return 0
@@ -97,7 +96,7 @@ func (s *Stats) DecodeRate() float64 {
 	return float64(s.NewTokens-1) / s.DecodeTime.Seconds()
 }
 
-// PrefillRate is prompt tokens read per second.
+// PrefillRate is prompt tokens per second, without the cached ones.
 func (s *Stats) PrefillRate() float64 {
 	if s.PrefillTime <= 0 {
 		return 0
@@ -105,7 +104,7 @@ func (s *Stats) PrefillRate() float64 {
 	return float64(s.PromptTokens-s.CachedTokens) / s.PrefillTime.Seconds()
 }
 
-// run is what becomes of the tokens of one answer.
+// run collects the tokens of one answer.
 type run struct {
 	req     *Request
 	text    Text
@@ -119,9 +118,9 @@ type run struct {
 	start   time.Time
 }
 
-// Generate answers req in s, whose cached prefix is reused. emit, if not nil, is called for every token as
-// soon as its text is certain; an error from it ends the answer. On error (cancellation included) the result
-// holds what was generated so far.
+// Generate answers req in s and reuses its cached prefix. emit, if not nil, is called for every token, with the text
+// that has become certain; an error from it ends the answer. On error (cancellation included) the result holds
+// what was generated so far. A prompt that leaves no room for a token is a *ContextError.
 func (e *Engine) Generate(ctx context.Context, s *Session, text Text, req *Request, emit func(Token) error) (*Result, error) {
 	q, err := e.newSequence(s, text, req, emit)
 	if err != nil {
@@ -144,7 +143,7 @@ func (e *Engine) Generate(ctx context.Context, s *Session, text Text, req *Reque
 	return &q.res, q.end(err)
 }
 
-// next samples one token and deals with it.
+// next samples one token, records it and emits its text.
 func (r *run) next(logits []float32) (int32, error) {
 	var mask []uint64
 	if c := r.req.Constraint; c != nil {
@@ -154,7 +153,7 @@ func (r *run) next(logits []float32) (int32, error) {
 		}
 	}
 	tok := Token{}
-	// The sampler works in its own copy: log-probabilities are those of the model, and the other rows stay.
+	// The sampler changes a copy: log-probabilities are the model's own, and the other rows must stay intact.
 	r.scratch = append(r.scratch[:0], logits...)
 	id, err := r.sampler.Sample(r.scratch, mask)
 	if err != nil {
@@ -196,7 +195,7 @@ func (r *run) send(t Token) error {
 	return r.emit(t)
 }
 
-// flush shows what was held back.
+// flush emits the text that was held back.
 func (r *run) flush() error {
 	if r.res.StopString != "" {
 		return nil
@@ -213,15 +212,15 @@ func (r *run) flush() error {
 	return r.emit(Token{ID: -1, Text: text})
 }
 
-// Lookup proposes what followed the last occurrence of the sequence's last few
-// tokens (prompt look-up decoding, Saxena 2023).
-type Lookup struct {
-	// MaxNGram is the longest run of last tokens that is looked for, default 3.
+// PromptLookup proposes the tokens that followed the most recent earlier occurrence of the
+// sequence's last few tokens (prompt lookup decoding, Saxena 2023).
+type PromptLookup struct {
+	// MaxNGram is the longest run of last tokens to look for (default 3).
 	MaxNGram int
 }
 
 // Propose implements Proposer.
-func (l *Lookup) Propose(_ context.Context, ids []int32, n int) ([]int32, error) {
+func (l *PromptLookup) Propose(_ context.Context, ids []int32, n int) ([]int32, error) {
 	size := l.MaxNGram
 	if size == 0 {
 		size = 3
@@ -241,7 +240,7 @@ func (l *Lookup) Propose(_ context.Context, ids []int32, n int) ([]int32, error)
 	return nil, nil
 }
 
-// DraftModel proposes with a smaller model of the same vocabulary, greedily.
+// DraftModel proposes the greedy continuation of a smaller model with the same vocabulary.
 type DraftModel struct {
 	e *Engine
 	s *Session

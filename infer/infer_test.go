@@ -96,9 +96,9 @@ func prefill(t *testing.T, e *Engine, ids []int32) []float32 {
 	return slices.Clone(logits)
 }
 
-// The logits of a token depend on what precedes it and on nothing else: not
-// on the chunks the prompt came in, the other sequences of a batch, the number of workers, or
-// the cache having been cut, forked or saved.
+// The logits of a token depend on the tokens before it and on nothing else: not on the chunks of
+// the prompt, the other sequences of a batch, the number of workers, or on whether the cache was
+// truncated, forked or saved.
 func TestLogitsDoNotDependOnTheWay(t *testing.T) {
 	ctx := context.Background()
 	for _, weights := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16, tensor.Q8_0, tensor.Q4_0} {
@@ -159,7 +159,7 @@ func TestLogitsDoNotDependOnTheWay(t *testing.T) {
 					same(fmt.Sprintf("forked in pages of %d", pageLen), got)
 				}
 
-				// The same token again, beside sequences of other lengths.
+				// The same token again, in a batch with sequences of other lengths.
 				s.Truncate(599)
 				feeds := []Feed{}
 				for i, n := range []int{1, 7, 300} {
@@ -179,7 +179,7 @@ func TestLogitsDoNotDependOnTheWay(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// What the fork goes on with must not reach the original.
+				// What the fork appends must not reach the original.
 				if _, err := e.Step([]Feed{{f, tokens(40, 9), WantLast}}); err != nil {
 					t.Fatal(err)
 				}
@@ -214,7 +214,7 @@ func TestScoreIsTheLogProbabilityThatGenerationSees(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	// In two parts: the second part goes on where the first ended.
+	// In two parts: the second continues where the first ended.
 	head, err := e.Score(ctx, s, ids[:77])
 	if err != nil {
 		t.Fatal(err)
@@ -275,7 +275,7 @@ func TestSpeculationChangesNothingButTheSpeed(t *testing.T) {
 	for _, p := range []sample.Params{{}, {Temperature: 1.3, TopK: 20, Seed: 5, RepetitionPenalty: 1.2}} {
 		req := Request{Prompt: prompt, Params: p, MaxNewTokens: 60, TopLogProbs: -1}
 		want := generate(t, e, &req)
-		for name, d := range map[string]Proposer{"look-up": &Lookup{}, "draft model": draft} {
+		for name, d := range map[string]Proposer{"look-up": &PromptLookup{}, "draft model": draft} {
 			req.Draft, req.Speculate = d, 5
 			got := generate(t, e, &req)
 			if !slices.Equal(got.IDs, want.IDs) || got.Finish != want.Finish {
@@ -326,7 +326,7 @@ func TestAnswersEndWhereTheyShould(t *testing.T) {
 		return nil
 	})
 	if !errors.Is(err, context.Canceled) || len(res.IDs) != 3 {
-		t.Errorf("cancelled: %d tokens, %v", len(res.IDs), err)
+		t.Errorf("canceled: %d tokens, %v", len(res.IDs), err)
 	}
 	if _, err := e.Step([]Feed{{s, []int32{160}, WantLast}}); err == nil {
 		t.Error("a token outside the vocabulary was taken")

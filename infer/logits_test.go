@@ -10,8 +10,8 @@ import (
 	"leolm/tensor"
 )
 
-// A model whose logits are NaN is said to be just that, by sampling and by
-// beam search: no bans or masks are suspected.
+// Sampling and beam search report NaN logits as such, and do not blame bans or
+// masks.
 func TestNaNIsNamed(t *testing.T) {
 	e := testEngine(t, 1, tensor.F32, tensor.F32)
 	e.model.Config.RMSEps = math.NaN()

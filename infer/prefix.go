@@ -10,18 +10,18 @@ import (
 	"leolm/device"
 )
 
-// prefixCache keeps full pages of keys and values after the sequences that filled them, so that another sequence that begins
-// with the same tokens need not compute them again. A page is found by a hash over all tokens up to its end; its own tokens
-// are compared, so that a collision costs a miss and nothing else. The least recently used pages go first.
+// prefixCache keeps full pages of keys and values when the sequences that filled them have ended, so that another sequence
+// with the same beginning need not compute them again. A page is found by a 128-bit hash of all tokens up to its end, and
+// its own tokens are compared as well. The least recently used page is evicted first.
 type prefixCache struct {
 	cache device.KVCache
 	pages map[prefixKey]*list.Element // of *prefixPage
 	order *list.List                  // most recently used first
 
-	hits, misses int64 // tokens of prompts found and not found
+	hits int64 // tokens of prompts that were found; for tests
 }
 
-// prefixKey stands for all tokens from the beginning to the end of a page.
+// prefixKey is the hash of all tokens from the beginning of a sequence to the end of a page.
 type prefixKey xxh3.Uint128
 
 type prefixPage struct {
@@ -34,7 +34,7 @@ func newPrefixCache(cache device.KVCache) *prefixCache {
 	return &prefixCache{cache: cache, pages: map[prefixKey]*list.Element{}, order: list.New()}
 }
 
-// after is the key of a page of ids behind the pages that before stands for.
+// after returns the key of a page of ids that follows the page with the key before.
 func (before prefixKey) after(ids []int32) prefixKey {
 	b := make([]byte, 0, 16+4*len(ids))
 	b = binary.LittleEndian.AppendUint64(b, before.Hi)
@@ -45,8 +45,8 @@ func (before prefixKey) after(ids []int32) prefixKey {
 	return prefixKey(xxh3.Hash128(b))
 }
 
-// find returns the pages of the longest cached beginning of ids, with a reference each for the caller. At least one token
-// is left to be fed, so that there are logits to go on from.
+// find returns the pages of the longest cached prefix of ids; the caller gets a reference to each. At least one token is
+// left to be fed, because generation starts from its logits.
 func (c *prefixCache) find(ids []int32) []int32 {
 	n := c.cache.PageLen()
 	var found []int32
@@ -64,11 +64,10 @@ func (c *prefixCache) find(ids []int32) []int32 {
 		found = append(found, page)
 	}
 	c.hits += int64(len(found) * n)
-	c.misses += int64(len(ids) - len(found)*n)
 	return found
 }
 
-// keep adds the full pages of s that are not known yet. What they hold must be final.
+// keep adds the full pages of s that are not in the cache yet. Their contents must be final.
 func (c *prefixCache) keep(s *Session) {
 	n := c.cache.PageLen()
 	for s.kept < len(s.pages) && (s.kept+1)*n <= len(s.ids) {
@@ -85,7 +84,7 @@ func (c *prefixCache) keep(s *Session) {
 	}
 }
 
-// evict gives the least recently used page back; false if there is none.
+// evict frees the least recently used page; it returns false if there is none.
 func (c *prefixCache) evict() bool {
 	e := c.order.Back()
 	if e == nil {
@@ -97,7 +96,7 @@ func (c *prefixCache) evict() bool {
 	return true
 }
 
-// clear gives all pages back.
+// clear frees all pages.
 func (c *prefixCache) clear() {
 	for c.evict() {
 	}

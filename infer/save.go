@@ -8,11 +8,11 @@ import (
 	"io"
 )
 
-// sessionMagic begins a saved session.
+// sessionMagic is how a saved session begins.
 const sessionMagic = "LEOSES01"
 
-// sessionHeader is JSON behind the magic and its length (uint32, little
-// endian). Then come the token ids (int32) and the pages.
+// sessionHeader is stored as JSON, after the magic and the JSON's length (uint32,
+// little endian). The token ids (int32) and the pages follow.
 type sessionHeader struct {
 	Model   string `json:"model"` // Options.Fingerprint of the engine
 	Cache   string `json:"cache"`
@@ -50,7 +50,7 @@ func (s *Session) Save(w io.Writer) error {
 	return bw.Flush()
 }
 
-// LoadSession reads a session that was saved by an engine of the same model and cache type.
+// LoadSession reads a session that an engine of the same model, cache type and page length saved.
 func (e *Engine) LoadSession(r io.Reader) (*Session, error) {
 	br := bufio.NewReaderSize(r, 1<<20)
 	magic := make([]byte, len(sessionMagic)+4)

@@ -17,7 +17,7 @@ import (
 	"leolm/tensor"
 )
 
-// schedulerEngine has a cache of so many pages of 32 tokens.
+// schedulerEngine returns an engine whose cache has that many pages of 32 tokens.
 func schedulerEngine(t testing.TB, pages int) *Engine {
 	t.Helper()
 	dev, err := cpu.New(cpu.Options{Threads: 2})
@@ -61,7 +61,7 @@ func requests(n int, rng *rand.Rand) []*Request {
 			r.Params = sample.Params{Temperature: 1.2, Seed: uint64(i + 1)}
 		}
 		if i%5 == 0 {
-			r.Draft, r.Speculate = &Lookup{}, 3
+			r.Draft, r.Speculate = &PromptLookup{}, 3
 		}
 		rs = append(rs, r)
 	}
@@ -73,7 +73,7 @@ type written struct {
 	toks []Token
 }
 
-// alone writes an answer with nothing beside it.
+// alone generates an answer with nothing else running.
 func alone(t testing.TB, e *Engine, r *Request) written {
 	t.Helper()
 	var w written
@@ -95,7 +95,7 @@ func same(a, b written) bool {
 		slices.EqualFunc(a.toks, b.toks, func(x, y Token) bool { return x.ID == y.ID && x.Text == y.Text && x.LogProb == y.LogProb })
 }
 
-// Requests come and go at random, prompts share beginnings, the cache is far too small for all of them, some are cancelled:
+// Requests come and go at random, prompts share beginnings, the cache is far too small for all of them, some are canceled:
 // every answer that ends is the one written alone, to the last bit of its log-probabilities, and no page is lost.
 func TestSchedulerWritesWhatIsWrittenAlone(t *testing.T) {
 	for _, pages := range []int{9, 24, 200} {
@@ -110,7 +110,7 @@ func TestSchedulerWritesWhatIsWrittenAlone(t *testing.T) {
 			s, stop := start(t, e, SchedulerOptions{MaxSequences: 12, MaxTokens: 64})
 			var wg sync.WaitGroup
 			for i, r := range rs {
-				delay, cancelled := time.Duration(rng.IntN(60))*time.Millisecond, i%9 == 4
+				delay, canceled := time.Duration(rng.IntN(60))*time.Millisecond, i%9 == 4
 				wg.Go(func() {
 					time.Sleep(delay)
 					ctx, cancel := context.WithCancel(context.Background())
@@ -127,15 +127,15 @@ func TestSchedulerWritesWhatIsWrittenAlone(t *testing.T) {
 							break
 						}
 						got.toks = append(got.toks, tok)
-						if cancelled && len(got.toks) == 2 {
+						if canceled && len(got.toks) == 2 {
 							cancel()
 						}
 					}
 					got.res, err = ts[0].Result()
 					switch {
-					case cancelled && errors.Is(err, context.Canceled):
+					case canceled && errors.Is(err, context.Canceled):
 						if n := len(got.res.IDs); !slices.Equal(got.res.IDs, want[i].res.IDs[:n]) {
-							t.Errorf("request %d went another way before it was cancelled", i)
+							t.Errorf("request %d went another way before it was canceled", i)
 						}
 					case err != nil:
 						t.Errorf("request %d: %v", i, err)
@@ -237,7 +237,7 @@ func TestSchedulerErrorsAreOfOneRequest(t *testing.T) {
 	}
 }
 
-// Nobody reads: the answers are written all the same, and nothing of them stays behind.
+// Nobody reads: the answers are generated all the same, and all pages are freed.
 func TestSchedulerDoesNotWaitForReaders(t *testing.T) {
 	before := runtime.NumGoroutine()
 	e := schedulerEngine(t, 60)

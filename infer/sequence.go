@@ -9,19 +9,19 @@ import (
 	"leolm/sample"
 )
 
-// sequence is one answer on its way: what it feeds next, and what it does with the logits. Whoever owns the engine runs it:
-// Generate one alone, a Scheduler many.
+// sequence is one answer in progress: what it feeds next, and what it does with the logits. The owner of the engine drives
+// it: Generate a single one, a Scheduler many.
 type sequence struct {
 	run
 	s      *Session
-	prompt []int32 // all of it
-	rest   []int32 // to be fed before anything is sampled: what is missing of the prompt, or of a preempted sequence
-	again  bool    // rest was sampled from before: feeding it gives no new token
-	last   int32   // sampled, not fed yet
-	feed   []int32 // in the pass that runs: last and what is proposed to follow it
-	limit  int     // new tokens
-	full   Finish  // why the answer ends there
-	first  time.Time
+	prompt []int32   // the whole prompt
+	rest   []int32   // to feed before sampling: the rest of the prompt, or of a preempted sequence
+	again  bool      // rest was fed before the preemption: feeding it again gives no new token
+	last   int32     // sampled, but not fed yet
+	feed   []int32   // of the current pass: last, and the tokens proposed to follow it
+	limit  int       // largest number of new tokens
+	full   Finish    // the reason if the answer reaches limit
+	first  time.Time // when the first token was sampled
 }
 
 // newSequence checks req and prepares it; the session's cached prefix is reused.
@@ -38,7 +38,7 @@ func (e *Engine) newSequence(s *Session, text Text, req *Request, emit func(Toke
 	if len(req.Prompt) == 0 {
 		return q, errors.New("the prompt has no tokens; a model needs at least one (its BOS token, for example)")
 	}
-	// Room for one new token, or the request makes no sense.
+	// There must be room for at least one new token.
 	if n := len(req.Prompt) + 1; n > e.opt.Context {
 		return q, &ContextError{Tokens: n, Limit: e.opt.Context}
 	}
@@ -51,16 +51,16 @@ func (e *Engine) newSequence(s *Session, text Text, req *Request, emit func(Toke
 	return q, nil
 }
 
-// cached says that the first n tokens of the prompt are in the session.
+// cached records that the first n tokens of the prompt are in the session.
 func (q *sequence) cached(n int) {
 	q.res.Stats.CachedTokens = n
 	q.rest = q.prompt[n:]
 }
 
-// reading reports whether there is text to be fed before the next token is sampled.
+// reading reports whether tokens must be fed before the next one is sampled.
 func (q *sequence) reading() bool { return len(q.rest) > 0 }
 
-// next is what to feed in the next pass, at most budget tokens of a prompt.
+// next returns the feed of the next pass: at most budget tokens of the prompt, or the last token with proposals.
 func (q *sequence) next(ctx context.Context, e *Engine, budget int) (Feed, error) {
 	if err := ctx.Err(); err != nil {
 		return Feed{}, err
@@ -71,7 +71,7 @@ func (q *sequence) next(ctx context.Context, e *Engine, budget int) (Feed, error
 		if at := q.s.Len(); at < len(q.prompt) {
 			n = min(n, len(q.prompt)-at)
 		} else {
-			q.s.length = oneByOne // it was fed so the first time
+			q.s.length = oneByOne // as it was fed the first time
 		}
 		want := WantNone
 		if n == len(q.rest) && !q.again {
@@ -94,7 +94,8 @@ func (q *sequence) next(ctx context.Context, e *Engine, budget int) (Feed, error
 	return Feed{q.s, q.feed, WantAll}, nil
 }
 
-// took deals with the logits of the feed that next gave: rows of vocab numbers. Of proposals it keeps those that come true.
+// took processes the logits, rows of vocab values, of the feed of n tokens that next returned. It keeps the proposals that
+// turn out right.
 func (q *sequence) took(n int, logits []float32, vocab int) error {
 	q.s.length = 0
 	if q.reading() {
@@ -123,7 +124,7 @@ func (q *sequence) took(n int, logits []float32, vocab int) error {
 	}
 }
 
-// sampled remembers the last token and ends the answer where its limit is reached.
+// sampled records the last token, and ends the answer if it has reached its limit.
 func (q *sequence) sampled(id int32, err error) error {
 	q.last = id
 	if err == nil && !q.done && len(q.res.IDs) >= q.limit {
@@ -132,7 +133,7 @@ func (q *sequence) sampled(id int32, err error) error {
 	return err
 }
 
-// preempt gives the session's pages back; the sequence is fed anew when there is room again.
+// preempt frees the session's pages; its tokens are fed again when there is room.
 func (q *sequence) preempt() {
 	fed := slices.Clone(q.s.Tokens())
 	if q.reading() && !q.again {
@@ -144,7 +145,7 @@ func (q *sequence) preempt() {
 	q.rest = fed
 }
 
-// end shows what was held back and closes the books.
+// end emits the text that was held back and completes the statistics.
 func (q *sequence) end(err error) error {
 	if !q.first.IsZero() {
 		q.res.Stats.DecodeTime = time.Since(q.first)

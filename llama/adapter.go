@@ -7,8 +7,17 @@ import (
 	"leolm/device"
 )
 
-// Apply puts a LoRA adapter on the model, with its effect multiplied by strength. Several add up. Weights
-// trained along with the adapter change the stored ones: give those to Load as LoadOptions.Replace.
+// TargetError reports that an adapter changes a matrix other than the projections of the layers: its product cannot be
+// added while the model runs.
+type TargetError struct{ Adapter, Target string }
+
+func (e *TargetError) Error() string {
+	return fmt.Sprintf("%s: adapter for %q, which is not a projection of a layer", e.Adapter, e.Target)
+}
+
+// Apply adds a LoRA adapter to the model, with its effect multiplied by strength. Several add up. Whole weights that were
+// trained along with the adapter (a.Saved) replace stored ones and go into LoadOptions.Replace. An adapter of matrices
+// other than the layers' projections is a *TargetError.
 func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64) error {
 	byName := map[string]*Linear{}
 	for _, l := range m.Linears() {
@@ -18,7 +27,7 @@ func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64
 		t := &a.Targets[i]
 		l, ok := byName[t.Name]
 		if !ok {
-			return fmt.Errorf("%s: adapter for %q, which is no projection of a layer; merge it with leo convert --lora", a.Path, t.Name)
+			return &TargetError{Adapter: a.Path, Target: t.Name}
 		}
 		wa, err := adapterWeight(dev, t.A)
 		if err != nil {

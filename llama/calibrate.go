@@ -4,8 +4,8 @@ import (
 	"leolm/device"
 )
 
-// Calibrate runs ids through the model and hands every input row of every matrix to add, with the matrix's
-// canonical name: what an importance matrix is made of. Each call is a sequence of its own.
+// Calibrate runs ids through the model as one sequence and passes every input row of every matrix to add, with the
+// matrix's canonical name: the data of an importance matrix.
 func (m *Model) Calibrate(dev device.Device, ids []int32, add func(name string, row []float32) error) error {
 	o := &observer{Device: dev, names: map[device.Weight]string{}, add: add}
 	for _, p := range m.Params() {
@@ -23,7 +23,7 @@ func (m *Model) Calibrate(dev device.Device, ids []int32, add func(name string, 
 	return o.err
 }
 
-// observer is a device that shows the inputs of products before it computes them.
+// observer is a device that records the inputs of matrix products before it computes them.
 type observer struct {
 	device.Device
 	names map[device.Weight]string
@@ -51,7 +51,7 @@ func (o *observer) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...devi
 	o.Device.LinearGroup(ys, x, ws...)
 }
 
-// Segment implements device.Ops: the inside must see the observer, not the device.
+// Segment implements device.Ops: f must get the observer, not the device below it.
 func (o *observer) Segment(x *device.Tensor, f func(ops device.Ops, x *device.Tensor) *device.Tensor) *device.Tensor {
 	return f(o, x)
 }

@@ -25,7 +25,7 @@ func ExampleNew() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// One sequence of four tokens; the target of each is the token behind it.
+	// One sequence of four tokens; the target of each is the next token.
 	hidden := m.Forward(dev, &llama.Batch{
 		IDs: []int32{1, 2, 3, 4}, Positions: []int32{0, 1, 2, 3}, Seqs: []device.Sequence{{Row: 0, Len: 4}},
 	})

@@ -51,7 +51,7 @@ func goldenWeights(name string, n int) []float32 {
 		case strings.HasSuffix(name, "embed_tokens.weight"):
 			out[i] = float32(k) / 128
 		default:
-			out[i] = float32(k) / 512 // products keep about the size of what goes in
+			out[i] = float32(k) / 512 // products are about as large as their inputs
 		}
 	}
 	return out
@@ -125,7 +125,7 @@ func TestLogitsAreThoseOfTransformers(t *testing.T) {
 			{"f32", tensor.F32, tensor.F32, &g.F32, 1e-4},
 			{"bf16", tensor.BF16, tensor.F32, &g.BF16, 1e-2},
 			{"bf16, f16 cache", tensor.BF16, tensor.F16, &g.BF16, 1e-2},
-			// The weights are the same numbers, so this is what rounding inputs alone costs.
+			// The weights are the same numbers, so the difference comes from rounding the inputs alone.
 			{"bf16 against f32", tensor.BF16, tensor.F32, &g.F32, 5e-3},
 			{"bf16 cache against f32", tensor.BF16, tensor.BF16, &g.F32, 5e-3},
 		} {
@@ -176,7 +176,7 @@ func TestLogitsAreThoseOfTransformers(t *testing.T) {
 				if t.Logf("largest error %.2g of the largest logit, transformers' own in bf16 %.2g", worst/c.want.Largest, g.ownError()); !(worst <= c.tolerance*c.want.Largest) {
 					t.Errorf("a logit is off by %g, the largest is %g", worst, c.want.Largest)
 				}
-				// Dead rows are no targets' rivals either.
+				// Dead rows do not take part in the softmax either.
 				s.Close()
 				lps, err := e.Score(t.Context(), s, g.IDs)
 				if err != nil {

@@ -63,20 +63,20 @@ type Batch struct {
 	Positions []int32 // position of each token in its sequence
 	Seqs      []device.Sequence
 	Cache     device.KVCache // nil in training
-	// Wanted are the rows whose hidden states the caller reads; nil means all. The others need no more of the last
-	// layer than their keys and values.
+	// Wanted are the rows whose hidden states the caller reads; nil means all. Of the last layer, the other rows get
+	// keys and values only.
 	Wanted []int32
-	// Lengths are the lengths of the texts that the rows belong to, for rotary scalings that depend on it; nil: each
-	// text ends with its part of this batch. A prompt that comes in parts names its whole length in all of them, as
-	// if it came at once.
+	// Lengths are, row by row, the lengths of the texts that they belong to, for rotary scalings that depend on it;
+	// nil: each text ends with its part of this batch. A prompt fed in chunks has its whole length in all of them, so
+	// that chunks do not change the result.
 	Lengths []int32
-	// DropoutSeed switches dropout of adapters on when not 0.
+	// DropoutSeed, when not 0, turns on the dropout of adapters.
 	DropoutSeed uint64
 	// Noise, when not 0, is the amplitude α of NEFTune (Jain et al. 2023): embeddings get uniform noise in
 	// ±α/√(sequence length × hidden size), drawn from DropoutSeed.
 	Noise float32
 
-	// A batch that is used again, as decoding does, holds what its forward passes need.
+	// Scratch space of the forward pass. A Batch that is reused, as in decoding, allocates it once.
 	model  *Model
 	rope   *device.Rope
 	layers []func(ops device.Ops, x *device.Tensor) *device.Tensor
@@ -86,7 +86,7 @@ type Batch struct {
 	gone   []*device.Tensor
 }
 
-// bind makes what the batch holds for m.
+// bind prepares the scratch space for m. Its closures hold b itself, so a Batch must not be copied after its first use.
 func (b *Batch) bind(m *Model) {
 	if b.model == m {
 		return
@@ -97,14 +97,14 @@ func (b *Batch) bind(m *Model) {
 	}
 }
 
-// release gives tensors back. Unlike a list of arguments, its own list is there already.
+// release releases tensors without allocating a slice for the variadic call.
 func (b *Batch) release(ops device.Ops, ts ...*device.Tensor) {
 	b.gone = append(b.gone[:0], ts...)
 	ops.Release(b.gone...)
 }
 
-// Forward runs the decoder and returns the hidden states after the final
-// norm, [len(IDs), hidden] or those of the wanted rows. Logits are ops.Linear(hidden, m.Head); losses
+// Forward runs the decoder and returns the hidden states after the final norm,
+// [len(IDs), hidden], or [len(Wanted), hidden]. Logits are ops.Linear(h, m.Head), losses
 // ops.LinearCrossEntropy.
 func (m *Model) Forward(ops device.Ops, b *Batch) *device.Tensor {
 	x := ops.Embed(m.Embed, b.IDs)
@@ -125,7 +125,7 @@ func (m *Model) Forward(ops device.Ops, b *Batch) *device.Tensor {
 	return h
 }
 
-// noiseScales is NEFTune's amplitude per row.
+// noiseScales returns NEFTune's amplitude of each row.
 func noiseScales(b *Batch, hidden int) []float32 {
 	scales := make([]float32, len(b.IDs))
 	for _, s := range b.Seqs {
@@ -181,7 +181,7 @@ func (m *Model) layer(ops device.Ops, i int, x *device.Tensor, b *Batch) *device
 	return y
 }
 
-// project applies linears to one input: the plain products together, then bias and adapters. The
+// project applies linears to one input: the plain products as one group, then adapters and biases. The
 // slice is valid until the next call.
 func project(ops device.Ops, x *device.Tensor, b *Batch, ls ...*Linear) []*device.Tensor {
 	b.ws = b.ws[:0]
@@ -210,7 +210,7 @@ func project(ops device.Ops, x *device.Tensor, b *Batch, ls ...*Linear) []*devic
 	return ys
 }
 
-// adapt returns y with the change of the n-th adapter; base is W·x.
+// adapt returns y plus the change of the n-th adapter; base is W·x.
 func (l *Linear) adapt(ops device.Ops, x, base, y *device.Tensor, b *Batch, n int, ad *Adapter) *device.Tensor {
 	in := x
 	if ad.Dropout > 0 && b.DropoutSeed != 0 {
@@ -218,7 +218,7 @@ func (l *Linear) adapt(ops device.Ops, x, base, y *device.Tensor, b *Batch, n in
 		defer func() { ops.Release(in) }()
 	}
 	plain := base
-	if ad.DoRA != nil && in != x { // as PEFT: what is rescaled has seen the same dropout
+	if ad.DoRA != nil && in != x { // as in PEFT, the product that DoRA rescales sees the same dropout
 		plain = ops.Linear(in, l.W)
 		defer func() { ops.Release(plain) }()
 	}
@@ -240,7 +240,7 @@ func (l *Linear) adapt(ops device.Ops, x, base, y *device.Tensor, b *Batch, n in
 	return out
 }
 
-// dropoutSeed gives every adapter of every step its own mask (FNV-1a over the name).
+// dropoutSeed gives every adapter its own mask in every step (FNV-1a over the name).
 func dropoutSeed(seed uint64, name string, n int) uint64 {
 	h := uint64(14695981039346656037) ^ seed
 	for i := 0; i < len(name); i++ {

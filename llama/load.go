@@ -19,34 +19,34 @@ import (
 type Param struct {
 	Name   string
 	Weight device.Weight
-	// Vector tells norms and biases from matrices.
+	// Vector is true for norms and biases, false for matrices.
 	Vector bool
 }
 
-// LoadOptions choose what becomes of the stored weights.
+// LoadOptions choose how the stored weights are loaded.
 type LoadOptions struct {
-	// Train tells whether the weight of that canonical name becomes a trainable parameter; nil: none does.
+	// Train reports whether the weight with that canonical name becomes a trainable parameter; nil: none does.
 	Train func(name string) bool
-	// Convert, if set, returns the type that a frozen matrix is stored as (such as NF4 for QLoRA);
+	// Convert, if set, returns the type to convert a frozen matrix to (such as NF4 for QLoRA);
 	// Invalid keeps the stored type.
 	Convert func(name string, stored tensor.DType) tensor.DType
 	// VocabSize, if larger than the model's, adds rows to the embedding and the
-	// output matrix: the mean of the old ones.
+	// LM head: each is the mean of the old ones.
 	VocabSize int
-	// NewRows makes the rows that VocabSize adds trainable, and only those, where Train doesn't name the whole weight.
+	// NewRows makes the rows that VocabSize adds trainable, and only those, unless Train selects the whole weight.
 	NewRows bool
-	// Replace holds whole weights that take the place of the stored ones, by name.
+	// Replace holds whole weights that replace the stored ones, by name.
 	Replace map[string]*checkpoint.Tensor
 	// Config may change the configuration before the model is built: scaling, more rows, or an LM head of its own.
 	Config func(*checkpoint.Config)
-	// Progress is told the bytes loaded so far, and of how many.
+	// Progress, if not nil, is called with the bytes loaded so far and in total.
 	Progress func(done, total int64)
 }
 
 // builder makes the weights of a model one by one.
 type builder func(name string, rows, cols int, use device.WeightUse) (device.Weight, error)
 
-// Load puts the weights of c on dev. Cancelling ctx ends it between two weights.
+// Load loads the weights of c onto dev. Canceling ctx stops it between two weights.
 func Load(ctx context.Context, dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model, error) {
 	total, done := c.Size(), int64(0)
 	cfg, stored := c.Config, c.Config.VocabSize
@@ -63,7 +63,7 @@ func Load(ctx context.Context, dev device.Device, c *checkpoint.Checkpoint, opt 
 			t, ok = c.Tensor(name)
 		}
 		if !ok && name == "lm_head.weight" && c.Config.TieEmbeddings {
-			// The configuration was changed: the head begins as what it was tied to.
+			// Options untied the head: it starts as a copy of the embedding.
 			t, ok = c.Tensor("model.embed_tokens.weight")
 		}
 		if !ok {
@@ -122,7 +122,7 @@ func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.Weigh
 	return dev.NewWeight(spec)
 }
 
-// withMeanRows appends the mean row of values [n, cols] until there are rows of them.
+// withMeanRows appends the mean row of values [n, cols] until there are that many rows.
 func withMeanRows(values []float32, rows, cols int) []float32 {
 	n := len(values) / cols
 	if n >= rows {
@@ -165,19 +165,19 @@ func converted(t *checkpoint.Tensor, to tensor.DType) func(i int) []byte {
 	}
 }
 
-// New makes a model with random trainable weights: normal with standard
-// deviation std, std/√(2·layers) for the projections into the residual stream (GPT-2's
-// scaled initialisation), norms 1, biases 0. Each weight depends on seed and its name only.
+// New makes a model with random trainable weights: normal with standard deviation
+// std, or std/√(2·layers) for the projections into the residual stream (GPT-2's scaled
+// initialization); norms 1, biases 0. A weight depends only on seed and its name.
 func New(dev device.Device, cfg checkpoint.Config, std float64, seed uint64) (*Model, error) {
 	return build(dev, cfg, func(name string, rows, cols int, use device.WeightUse) (device.Weight, error) {
 		values := make([]float32, rows*cols)
-		initialise(values, name, use, std, cfg.Layers, seed)
+		initialize(values, name, use, std, cfg.Layers, seed)
 		w := dev.NewParam(name, rows, cols)
 		return w, dev.WriteWeight(w, values)
 	})
 }
 
-func initialise(values []float32, name string, use device.WeightUse, std float64, layers int, seed uint64) {
+func initialize(values []float32, name string, use device.WeightUse, std float64, layers int, seed uint64) {
 	if use&device.WeightUseVector != 0 {
 		one := float32(1)
 		if strings.HasSuffix(name, ".bias") {
@@ -199,7 +199,7 @@ func initialise(values []float32, name string, use device.WeightUse, std float64
 	}
 }
 
-// build makes a model for dev, asking newWeight for every weight of cfg by its canonical name.
+// build makes a model for dev and asks newWeight for every weight of cfg, by its canonical name.
 func build(dev device.Device, cfg checkpoint.Config, newWeight builder) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 	"leolm/device"
 )
 
-// ropes are the angular frequencies of a model's rotary positions (Su et al.
+// ropes are the angular frequencies of a model's rotary embedding (Su et al.
 // 2021): fixed, or a function of the length of the text.
 type ropes struct {
 	short *device.Rope // for texts of up to limit tokens; for all when limit is 0
@@ -31,8 +31,8 @@ func newRopes(dev device.Device, c *checkpoint.Config) ropes {
 	return r
 }
 
-// of returns the frequencies for a batch. Where they depend on the length, it is
-// that of the text up to the end of the batch's part, or what b.Lengths says.
+// of returns the frequencies for a batch. If they depend on the length of the
+// text, that is b.Lengths, or by default the length up to the end of the batch's part.
 func (r *ropes) of(b *Batch) *device.Rope {
 	if r.limit == 0 {
 		return r.short
@@ -48,17 +48,17 @@ func (r *ropes) of(b *Batch) *device.Rope {
 	}
 	rows := make([][]float32, len(lengths))
 	long := false
-	made := map[int32][]float32{}
+	byLength := map[int32][]float32{}
 	for i, n := range lengths {
 		rows[i] = r.short.InvFreq
 		if int(n) <= r.limit {
 			continue
 		}
 		long = true
-		if made[n] == nil {
-			made[n] = r.long(int(n))
+		if byLength[n] == nil {
+			byLength[n] = r.long(int(n))
 		}
-		rows[i] = made[n]
+		rows[i] = byLength[n]
 	}
 	if !long {
 		return r.short
@@ -68,11 +68,10 @@ func (r *ropes) of(b *Batch) *device.Rope {
 	return &of
 }
 
-// frequencies returns the HeadDim/2 angular frequencies θ_i per position, all
-// scaling included, computed in float32 in the order of transformers
-// (modeling_rope_utils) so that tables made from them agree: angle(pos, i) =
-// float32(pos)·θ_i. Of scalings that depend on the length of the text they are those of
-// a short one.
+// frequencies returns the HeadDim/2 angular frequencies θ_i per position, with all
+// scaling applied: angle(pos, i) = float32(pos)·θ_i. They are computed in float32 in the
+// order of transformers (modeling_rope_utils), so that tables made from them agree. For
+// scalings that depend on the length of the text, they are those of a short text.
 func frequencies(c *checkpoint.Config) []float32 {
 	s := c.RopeScaling
 	switch s.Type {
@@ -130,8 +129,8 @@ func dynamic(c *checkpoint.Config, length int) []float32 {
 	return plain(c.HeadDim, c.RopeTheta*math.Pow(grown, dim/(dim-2)))
 }
 
-// llama3 scales plain frequencies as Llama 3.1 does: long waves by the factor, short
-// ones not, those between in proportion.
+// llama3 scales plain frequencies as Llama 3.1 does: long wavelengths by the factor, short
+// ones not at all, and those in between by interpolation.
 func llama3(freqs []float32, s checkpoint.RopeScaling) {
 	lowWave := float64(s.OriginalMaxPositions) / s.LowFreqFactor
 	highWave := float64(s.OriginalMaxPositions) / s.HighFreqFactor
@@ -148,14 +147,14 @@ func llama3(freqs []float32, s checkpoint.RopeScaling) {
 	}
 }
 
-// yarn is NTK-by-parts (Peng et al. 2023, "YaRN"): frequencies that turn BetaFast
-// times and more in the original length stay, those that turn BetaSlow times and
-// less are divided by the factor, those between are blended by their number.
+// yarn is NTK-by-parts (Peng et al. 2023, "YaRN"): frequencies with at least BetaFast
+// rotations over the original length stay, those with at most BetaSlow rotations are
+// divided by the factor, and those in between are blended by their index.
 func yarn(c *checkpoint.Config) []float32 {
 	s, dim := c.RopeScaling, float64(c.HeadDim)
-	// at is the number of the frequency that turns so many times.
-	at := func(turns float64) float64 {
-		return dim * math.Log(float64(s.OriginalMaxPositions)/(turns*2*math.Pi)) / (2 * math.Log(c.RopeTheta))
+	// at is the index of the frequency with that many rotations.
+	at := func(rotations float64) float64 {
+		return dim * math.Log(float64(s.OriginalMaxPositions)/(rotations*2*math.Pi)) / (2 * math.Log(c.RopeTheta))
 	}
 	low, high := at(s.BetaFast), at(s.BetaSlow)
 	if !s.NoTruncate {

@@ -29,8 +29,8 @@ type ropeGolden struct {
 	Attention   float64
 }
 
-// Frequencies and the factor on cosines and sines are transformers' for every scaling
-// and every way to state it (testdata/make_rope_goldens.py).
+// Frequencies and the factor on cosines and sines equal transformers' for every scaling
+// and every way to write it (testdata/make_rope_goldens.py).
 func TestFrequenciesAreThoseOfTransformers(t *testing.T) {
 	data, err := os.ReadFile("testdata/rope.json")
 	if err != nil {
@@ -91,8 +91,8 @@ func checkRopes(t *testing.T, name string, c *checkpoint.Config, g ropeGolden) {
 	}
 }
 
-// The frequencies of the models that transformers wrote are its own to the last
-// bits, through GGUF too.
+// The frequencies of models that transformers wrote equal its own up to the last
+// bits, also after a conversion to GGUF.
 func TestFrequenciesOfModels(t *testing.T) {
 	data, err := os.ReadFile("../checkpoint/testdata/models/golden.json")
 	if err != nil {
@@ -191,7 +191,7 @@ func TestRopeThroughGGUF(t *testing.T) {
 			continue
 		}
 		defer back.Close()
-		if len(back.Notes) > 1 { // that the file names no tokens
+		if len(back.Notes) > 1 { // one note: the file has no tokens
 			t.Errorf("%s: notes %q", name, back.Notes)
 		}
 		checkRopes(t, name, &back.Config, g)

@@ -14,7 +14,7 @@ import (
 	"leolm/tensor"
 )
 
-// Logits with every rotary scaling are transformers', for a text that comes at once and for one that is decoded
+// Logits with every rotary scaling equal transformers', for a text that is fed at once and for one that is decoded
 // token by token; the chunks of a prompt make no difference.
 func TestRopeLogitsAreThoseOfTransformers(t *testing.T) {
 	data, err := os.ReadFile("testdata/rope.json")

@@ -14,8 +14,8 @@ import (
 	"leolm/tokenizer"
 )
 
-// A model with tied embeddings says with an adapter what it says in PEFT, which takes embedding and LM head apart where the
-// adapter saves or changes one of them; and it says it merged, too.
+// A tied model with an adapter gives PEFT's logits, and so does the merged model. PEFT unties embedding and LM head if the
+// adapter saves or changes one of them.
 func TestAdaptersOfTiedModels(t *testing.T) {
 	const base = "../checkpoint/testdata/models/small"
 	tr, err := tokenizer.NewTrainer(tokenizer.TrainOptions{VocabSize: 290})

@@ -1,10 +1,10 @@
 // Package open is the one door to a model that runs: it turns a model argument (a folder, a GGUF file, a Hugging Face id,
 // an embedded model) into weights on a device, with the tokenizer, template, stop ids and recommended sampling that
-// belong to them, adapters put on, and an engine that answers.
+// belong to them, its adapters, and an engine that generates.
 //
-// It finds nothing and computes nothing itself: where models are and what their files say is package catalog's, weights
-// and forward pass are package llama's, sessions and generation package infer's. Whoever needs a model's files but doesn't
-// run it (inspection, conversion, training) uses those directly.
+// It finds and computes nothing itself: package catalog finds models and reads their files, package llama has weights and
+// the forward pass, package infer sessions and generation. A program that needs a model's files but does not run it
+// (inspection, conversion, training) uses those packages directly.
 package open
 
 import (
@@ -25,26 +25,27 @@ import (
 	"leolm/tensor"
 )
 
-// Options choose how a model is opened and run. The zero value runs it as its files say, on the processors that this
+// Options choose how a model is opened and run. The zero value runs it as its files describe, on all processors that this
 // process may use.
 type Options struct {
-	// Template is the name of a chat template or a file with Jinja, instead of the model's own.
+	// Template is the name of a chat template or of a Jinja file, instead of the model's own.
 	Template string
 	// Tokenizer is a file or folder, instead of the model's own.
 	Tokenizer string
-	// Adapters are put on the model in this order; their effects add up.
+	// Adapters are applied in this order; their effects add up.
 	Adapters []catalog.AdapterSpec
 
-	// Threads is the number of workers; 0 shares one set with every other model of the process.
+	// Threads is the number of worker threads; 0 shares one pool with every other model of the process.
 	Threads int
 	// Device runs the model instead of a new CPU device with Threads workers.
 	Device device.Device
 	// Convert, if set, returns the type that a matrix is stored as; Invalid keeps the stored type.
 	Convert func(name string, stored tensor.DType) tensor.DType
 
-	// Context is the largest number of tokens of a session; 0 means the model's own, at most DefaultContext.
+	// Context is the largest number of tokens of a session; 0 means the model's own limit, at most DefaultContext, and
+	// less if memory is short.
 	Context int
-	// CacheType is how keys and values are stored: F16 (also where it is Invalid), BF16, F32 or Q8_0.
+	// CacheType is how keys and values are stored: F16 (the default), BF16, F32 or Q8_0.
 	CacheType tensor.DType
 	// Sessions is how many full-length sessions the cache has room for; 0 means 1.
 	Sessions int
@@ -54,24 +55,24 @@ type Options struct {
 	// PageLen is the number of tokens in a page of the cache; 0 means the device's default.
 	PageLen int
 
-	// Packed says where the repacked weights of a large model are kept, so that the next start is instant: PackedAuto,
+	// Packed is where the repacked weights of a large model are kept, which makes the next start instant: PackedAuto,
 	// PackedOff, or a path. "" is PackedOff.
 	Packed string
-	// Progress is told the bytes loaded so far, and of how many.
+	// Progress, if not nil, is called with the bytes loaded so far and in total.
 	Progress func(done, total int64)
 }
 
-// DefaultContext bounds the context that is used without being asked for, in tokens.
+// DefaultContext is the largest context, in tokens, that is used unless Options ask for more.
 const DefaultContext = 8192
 
-// Values of Options.Packed beside a path.
+// Values of Options.Packed other than a path.
 const (
-	// PackedAuto keeps packed weights beside the model, or in the user's cache folder where that can't be written.
+	// PackedAuto keeps packed weights beside the model, or in the user's cache folder if that is read-only.
 	PackedAuto = "auto"
 	PackedOff  = "off"
 )
 
-// packedFrom is the size of the stored weights, in bytes, from which packing takes long enough to be kept.
+// packedFrom is the size of the stored weights, in bytes, above which packing takes long enough to keep its result.
 const packedFrom = 256 << 20
 
 // Model is a model ready to run.
@@ -83,8 +84,11 @@ type Model struct {
 	store *cpu.Store // nil if the weights are in plain memory
 }
 
-// Open finds a model and makes it ready to run; "" is the embedded default. What a person should know of it is in Notes.
-// Cancelling ctx ends the loading between two weights.
+// Open finds a model and makes it ready to run; "" is the embedded default. What a person should know about it is in
+// Notes. Canceling ctx stops the loading between two weights.
+//
+// Errors of what is missing or does not fit have types: [catalog.ErrNoModel], [*catalog.NotFoundError],
+// [*catalog.NoTokenizerError], [*catalog.TokenizerError], [*catalog.TemplateError], [*llama.TargetError].
 func Open(ctx context.Context, arg string, opt Options) (*Model, error) {
 	files, err := catalog.Open(arg, catalog.Options{Template: opt.Template, Tokenizer: opt.Tokenizer, Adapters: opt.Adapters})
 	if err != nil {
@@ -118,7 +122,7 @@ func (m *Model) start(ctx context.Context, opt Options) error {
 		n = min(lm.Config.MaxPositions, DefaultContext)
 	}
 	if made := lm.Config.MaxPositions; n > made {
-		m.note("The model was made for %d positions; what lies beyond them it has never seen.", made)
+		m.note("The model was made for %d positions; it has never seen longer texts.", made)
 	}
 	for {
 		sessions := opt.Sessions
@@ -128,7 +132,7 @@ func (m *Model) start(ctx context.Context, opt Options) error {
 		m.Engine, err = infer.NewEngine(m.Device, lm, infer.Options{
 			Context: n, CacheType: opt.CacheType, Sessions: sessions, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
 		})
-		// A context that nobody asked for may be smaller.
+		// A context that Options did not ask for may shrink until it fits.
 		var short *device.MemoryError
 		if opt.Context > 0 || !errors.As(err, &short) || n < 1024 {
 			return err
@@ -154,8 +158,8 @@ func (m *Model) note(format string, args ...any) {
 	m.Notes = append(m.Notes, fmt.Sprintf(format, args...))
 }
 
-// Weights puts the weights of m on dev, with its adapters. opt may add to what becomes of the stored weights. Logits
-// are over the ids in use: rows that only fill the matrix up were never trained.
+// Weights loads the weights of m onto dev and applies its adapters. opt may change how the stored weights are loaded.
+// Logits cover the ids in use only: rows that merely pad the matrix were never trained.
 func Weights(ctx context.Context, m *catalog.Model, dev device.Device, opt llama.LoadOptions) (*llama.Model, error) {
 	if !m.Checkpoint.HasWeights() {
 		return nil, fmt.Errorf("%s has a vocabulary but no weights", m.Name)
@@ -183,7 +187,7 @@ func Weights(ctx context.Context, m *catalog.Model, dev device.Device, opt llama
 	return lm, nil
 }
 
-// openStore finds the file of packed weights. Going without one is only slower, so it is never an error.
+// openStore opens the file of packed weights. Without one the start is slower, which is a note, not an error.
 func (m *Model) openStore(dev *cpu.Device, opt Options) {
 	size := m.Checkpoint.Size()
 	auto := opt.Packed == PackedAuto
@@ -205,15 +209,15 @@ func (m *Model) openStore(dev *cpu.Device, opt Options) {
 		if m.store, err = cpu.OpenStore(path, m.Fingerprint(), size); err == nil {
 			dev.UseStore(m.store)
 			if damage := m.store.Damage(); damage != nil {
-				m.note("%v; they are packed anew.", damage)
+				m.note("%v; they are packed again.", damage)
 			}
 			return
 		}
 	}
-	m.note("The packed weights are not kept, so every start packs them anew: %v.", err)
+	m.note("The packed weights cannot be kept, so every start packs them again: %v.", err)
 }
 
-// Close gives the model's files back. Nothing of the model may be used afterwards.
+// Close closes the model's files. The model must not be used afterward.
 func (m *Model) Close() error {
 	if m.store != nil {
 		m.store.Close()

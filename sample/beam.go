@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// EarlyStopping says when a beam search that has enough finished answers ends.
+// EarlyStopping is the rule by which a beam search with enough finished answers ends.
 type EarlyStopping uint8
 
 // The three rules of transformers' early_stopping.
@@ -19,7 +19,7 @@ const (
 	// StopFirst (True) ends as soon as there are as many answers as beams.
 	StopFirst
 	// StopNever ("never") scores the best running beam at the most
-	// favourable length.
+	// favorable length.
 	StopNever
 )
 
@@ -38,8 +38,8 @@ type BeamParams struct {
 type Hypothesis struct {
 	Tokens []int32
 	Score  float32
-	// Parent is the index of the running beam of the step before that this
-	// one continues: whose cache to copy.
+	// Parent is the index, in the previous step, of the running beam that this
+	// one continues: its cache is the one to fork.
 	Parent int
 }
 
@@ -85,13 +85,13 @@ func NewBeamSearch(p BeamParams) (*BeamSearch, error) {
 	return &BeamSearch{p: p, running: []Hypothesis{{}}}, nil
 }
 
-// Running are the beams whose next log-probabilities Step wants, best first.
+// Running returns the beams that the next Step needs log-probabilities for, best first.
 func (b *BeamSearch) Running() []Hypothesis { return b.running }
 
-// Done says that nothing is left to do.
+// Done reports whether the search is over.
 func (b *BeamSearch) Done() bool { return b.done }
 
-// Finished are the answers found, best first, at most as many as beams.
+// Finished returns the answers found, best first, at most as many as beams.
 func (b *BeamSearch) Finished() []Hypothesis { return b.finished }
 
 // Step takes, for each running beam, the log-probability of every token.

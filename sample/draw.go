@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// draw is one step of the chain's filters. It begins dense, on all logits; the
-// first filter leaves candidates in s.c.
+// draw is the state of one run of the filters. It starts dense, on all logits;
+// the first filter leaves an explicit list of candidates in s.c.
 type draw struct {
 	s      *Sampler
 	logits []float32
 	scale  float64 // 1/temperature, applied when exponentials are taken
-	sparse bool    // s.c holds what is left
-	sorted bool    // s.c descends
+	sparse bool    // s.c holds the remaining candidates
+	sorted bool    // s.c is in descending order
 }
 
 func (d *draw) temperature() { d.scale = 1 / d.s.p.Temperature }
@@ -95,7 +95,7 @@ func (d *draw) topK() {
 		}
 	}
 	if len(c) == 0 && dropped > negInf {
-		// Tokens equal to the k-th were dropped on the way: collect again.
+		// Tokens equal to the k-th were dropped on the way: collect them again.
 		for i, v := range d.logits {
 			if v >= dropped {
 				c = append(c, cand{v, int32(i)})
@@ -106,7 +106,7 @@ func (d *draw) topK() {
 	d.s.c, d.sparse, d.sorted = c, true, true
 }
 
-// withTies is the number of candidates at or above the k-th of a sorted list.
+// withTies returns the number of candidates at or above the k-th of a sorted list.
 func withTies(c []cand, k int) int {
 	n := k
 	for n < len(c) && c[n].logit == c[k-1].logit {
@@ -172,8 +172,8 @@ func (d *draw) exps() (sum float64, top float32) {
 	}
 	e := d.s.e[:len(d.logits)]
 	scale := float32(d.scale)
-	// Two sums keep the additions from waiting for each other; their order is
-	// fixed.
+	// Two sums, so that consecutive additions do not wait for each other; the
+	// order is fixed.
 	var a, b float64
 	i := 0
 	for ; i+1 < len(e) && i+1 < len(d.logits); i += 2 {
@@ -190,8 +190,8 @@ func (d *draw) exps() (sum float64, top float32) {
 	return a + b, top
 }
 
-// topP keeps a token if the mass of all tokens less probable than it, and its
-// own, exceeds 1-p; the most probable always stays.
+// topP keeps a token if its mass and that of all less probable tokens together
+// exceed 1-p; the most probable one always stays.
 func (d *draw) topP() {
 	p := d.s.p.TopP
 	if p == 0 || p == 1 {
@@ -203,8 +203,8 @@ func (d *draw) topP() {
 		if sum == 0 {
 			return
 		}
-		// Tokens below this weigh less than (1-p) together, so the nucleus
-		// is above it.
+		// All tokens below this together have a mass below 1-p, so the nucleus
+		// lies above it.
 		least := float32((1 - p) * sum / float64(len(d.logits)) * 0.999)
 		c := d.s.c[:0]
 		for i, x := range d.s.e[:len(d.logits)] {
@@ -212,7 +212,7 @@ func (d *draw) topP() {
 				c = append(c, cand{d.logits[i], int32(i)})
 			}
 		}
-		if len(c) == 0 { // cannot be, but for overflow of the logits
+		if len(c) == 0 { // only if the logits overflow
 			c = append(c, cand{top, 0})
 		}
 		d.s.c, d.sparse, d.sorted, total = c, true, false, sum
@@ -227,7 +227,7 @@ func (d *draw) topP() {
 			total += d.weight(x, top)
 		}
 	}
-	// Kept while the mass of what is more probable is below p.
+	// A token stays while the mass of the more probable ones is below p.
 	before := 0.0
 	d.s.c = d.prefix(func(x cand) bool {
 		if before >= p*total {
@@ -238,8 +238,8 @@ func (d *draw) topP() {
 	})
 }
 
-// prefix sorts as much of the candidates as it must to find the first that
-// keep refuses, and returns those before it. The most probable always stays.
+// prefix sorts only as many candidates as it takes to find the first one that
+// keep refuses, and returns those before it. The most probable one always stays.
 func (d *draw) prefix(keep func(cand) bool) []cand {
 	c := d.s.c
 	if d.sorted {
@@ -250,7 +250,7 @@ func (d *draw) prefix(keep func(cand) bool) []cand {
 		}
 		return c
 	}
-	// Blocks of doubling size are selected and sorted until one holds the end.
+	// Select and sort blocks of doubling size until one contains the end.
 	for at, n := 0, 64; at < len(c); at, n = at+n, 2*n {
 		block := c[at:]
 		if n < len(block) {
@@ -269,7 +269,7 @@ func (d *draw) prefix(keep func(cand) bool) []cand {
 	return c
 }
 
-// top is the most probable candidate.
+// top returns the most probable candidate.
 func (d *draw) top() cand {
 	c := d.s.c
 	best := c[0]
@@ -283,7 +283,7 @@ func (d *draw) top() cand {
 	return best
 }
 
-// weight is a candidate's unnormalised probability, 1 for the top one.
+// weight returns a candidate's unnormalized probability, 1 for the top one.
 func (d *draw) weight(x, top cand) float64 {
 	return float64(expf((x.logit - top.logit) * float32(d.scale)))
 }
@@ -328,7 +328,7 @@ func (d *draw) minP() {
 }
 
 // typical keeps the tokens whose surprise is nearest to the entropy, until
-// their mass reaches p; further ones as near as the last stay too.
+// their mass reaches p; ties with the last one stay too.
 func (d *draw) typical() {
 	p := d.s.p.TypicalP
 	if p == 0 || p == 1 {
@@ -362,7 +362,7 @@ func (d *draw) typical() {
 	for i, x := range c {
 		key[i] = cand{float32(-math.Abs(logSum - float64(d.scale*float64(x.logit-top.logit)) - entropy)), int32(i)}
 	}
-	// The nearest first, in blocks, until the mass is there; then the ties.
+	// The nearest first, in blocks, until the mass reaches p; then the ties.
 	mass, n, at := 0.0, 0, 0
 	var last float32
 	for size := 64; at < len(key); size *= 2 {
@@ -385,13 +385,13 @@ func (d *draw) typical() {
 	}
 	kept := key[:n]
 	slices.SortFunc(kept, func(a, b cand) int { return cmp.Compare(a.id, b.id) })
-	for i, k := range kept { // in their old order
+	for i, k := range kept { // in their original order
 		c[i] = c[k.id]
 	}
 	d.s.c = c[:n]
 }
 
-// pick draws from what is left.
+// pick draws from the remaining tokens.
 func (d *draw) pick() (int32, error) {
 	if !d.sparse {
 		sum, _ := d.exps()
@@ -421,7 +421,7 @@ func (d *draw) pick() (int32, error) {
 	return d.s.c[i].id, nil
 }
 
-// pickSparse draws an index into the candidates and says how probable it was.
+// pickSparse draws an index into the candidates and returns it with its probability.
 func (d *draw) pickSparse() (int, float64, error) {
 	c := d.s.c
 	if len(c) == 0 {
@@ -450,7 +450,7 @@ func (d *draw) pickSparse() (int, float64, error) {
 }
 
 // mirostat is version 2 (Basu et al. 2021): tokens more surprising than mu
-// bits are cut off, and mu follows the surprise of what is drawn.
+// bits are cut off, and mu adapts to the surprise of the drawn token.
 func (d *draw) mirostat() (int32, error) {
 	d.temperature()
 	sum, _ := d.exps()

@@ -8,11 +8,11 @@ type LogProb struct {
 	LogProb float64
 }
 
-// LogProbs computes log-softmax of raw logits where it is wanted: for the
-// chosen token, and for the n most probable ones, which are appended to dst in
-// descending order (ties by id). Tokens of logit -Inf or NaN have probability
-// 0 and never come among the n. It does not change logits or, given room in
-// dst, allocate. The error of a value is below 1e-6.
+// LogProbs computes the log-softmax of raw logits for the chosen token, and for
+// the n most probable ones, which are appended to dst in descending order (ties
+// by id). Tokens with logit -Inf or NaN have probability 0 and are never among
+// the n. It does not change logits, nor allocate if dst has room. The error of a
+// value is below 1e-6.
 func LogProbs(dst []LogProb, logits []float32, chosen int32, n int) ([]LogProb, float64) {
 	top := negInf
 	for _, v := range logits {

@@ -3,13 +3,13 @@ package sample
 import "math"
 
 // adjust applies bias, penalties and bans to the logits: steps 2 to 4 of the
-// chain, without the mask. All are sparse.
+// chain, without the mask. Each touches only the tokens concerned.
 func (s *Sampler) adjust(logits []float32) {
 	for id, b := range s.p.LogitBias {
 		logits[id] += b
 	}
 	if s.count != nil {
-		s.penalise(logits)
+		s.penalize(logits)
 	}
 	if s.p.DRY.Multiplier > 0 {
 		s.dry(logits)
@@ -29,7 +29,7 @@ func (s *Sampler) adjust(logits []float32) {
 	}
 }
 
-func (s *Sampler) penalise(logits []float32) {
+func (s *Sampler) penalize(logits []float32) {
 	rep := float32(s.p.RepetitionPenalty)
 	if rep == 0 {
 		rep = 1
@@ -49,8 +49,8 @@ func (s *Sampler) penalise(logits []float32) {
 	}
 }
 
-// maxDRYMatch bounds the length of a match that is measured: the penalty of
-// longer ones is beyond any logit.
+// maxDRYMatch bounds the length to which a match is measured: the penalty of
+// longer ones exceeds any logit.
 const maxDRYMatch = 64
 
 func (s *Sampler) dry(logits []float32) {

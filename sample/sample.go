@@ -11,17 +11,17 @@
 //  2. logit bias;
 //  3. repetition penalty, then presence and frequency penalties, then DRY;
 //  4. no-repeat n-grams, banned tokens, minimum new tokens, rows beyond the
-//     vocabulary, the mask of a grammar: all of these forbid;
+//     vocabulary, the mask of a grammar: all of these forbid tokens;
 //  5. the filters and the temperature in the order of [Params.Order]:
-//     temperature, top-k, top-p, min-p, typical in [OrderHF], as transformers
-//     has it; top-k, typical, top-p, min-p, temperature in [OrderLeo], where
-//     the temperature does not change which tokens are left;
+//     temperature, top-k, top-p, min-p, typical in [OrderHF], as in
+//     transformers; top-k, typical, top-p, min-p, temperature in [OrderLeo],
+//     where the temperature does not change which tokens remain;
 //  6. mirostat instead of 5, if it is on;
 //  7. the draw; with temperature 0 the largest logit, the smaller id on a tie.
 //
 // Equal parameters, seed, prompt and logits give equal tokens on every machine
-// and in every build: no operation may be fused, sums have one order, and the
-// random numbers are our own ([RNG]).
+// and in every build: operations are never fused, sums have a fixed order, and
+// the random number generator is our own ([RNG]).
 package sample
 
 import (
@@ -35,14 +35,14 @@ import (
 // Order is the order of the filters and the temperature.
 type Order uint8
 
-// The orders of the chain's fifth step.
+// The orders of step 5 of the chain.
 const (
 	OrderLeo Order = iota
 	OrderHF
 )
 
-// Params say how to sample. The zero value is greedy decoding; a zero turns a
-// step off.
+// Params are the sampling parameters. The zero value is greedy decoding; a zero
+// turns a step off.
 type Params struct {
 	// Temperature divides the logits; 0 is greedy.
 	Temperature float64
@@ -53,8 +53,8 @@ type Params struct {
 	TopP float64
 	// MinP keeps tokens of at least this fraction of the largest probability.
 	MinP float64
-	// TypicalP keeps the mass of tokens whose surprise is nearest to the
-	// entropy (Meister et al. 2022); 0 and 1 keep all.
+	// TypicalP keeps the tokens whose surprise is nearest to the entropy, up
+	// to this mass (Meister et al. 2022); 0 and 1 keep all.
 	TypicalP float64
 	Order    Order
 
@@ -65,9 +65,9 @@ type Params struct {
 	// PresencePenalty is subtracted from logits of tokens that occurred in
 	// the answer, FrequencyPenalty once per occurrence there.
 	PresencePenalty, FrequencyPenalty float64
-	// PenaltyWindow limits all three to the last so many tokens; 0 is all.
+	// PenaltyWindow limits all three to the last PenaltyWindow tokens; 0 is all.
 	PenaltyWindow int
-	// DRY penalises tokens that would go on with a repeated sequence.
+	// DRY penalizes tokens that would continue a repeated sequence.
 	DRY DRY
 	// NoRepeatNGram forbids a second occurrence of any n-gram of this size,
 	// prompt included.
@@ -75,11 +75,11 @@ type Params struct {
 
 	// LogitBias is added to logits.
 	LogitBias map[int32]float32
-	// Banned tokens never occur.
+	// Banned tokens are never sampled.
 	Banned []int32
 	// Forced tokens are the first of the answer.
 	Forced []int32
-	// MinNewTokens forbids StopIDs until the answer has so many tokens.
+	// MinNewTokens forbids StopIDs until the answer has this many tokens.
 	MinNewTokens int
 	// StopIDs end an answer; the sampler only needs them for MinNewTokens.
 	StopIDs []int32
@@ -90,8 +90,9 @@ type Params struct {
 
 	// Seed of the random numbers (see [RNG]).
 	Seed uint64
-	// Vocab is the number of rows that are tokens; rows from there on, as the
-	// 121 untrained ones of LeoLM's 32128, are never sampled. 0 means all.
+	// Vocab is the number of rows that are tokens; the rows after them, such
+	// as the 121 untrained ones of LeoLM's 32128, are never sampled. 0 means
+	// all are tokens.
 	Vocab int
 }
 
@@ -102,11 +103,11 @@ type DRY struct {
 	Multiplier    float64 // 0 is off
 	Base          float64 // 1.75 if zero
 	AllowedLength int     // 2 if zero
-	Window        int     // last so many tokens; 0 is all
+	Window        int     // only the last Window tokens; 0 is all
 	Breakers      []int32 // tokens that end a sequence: newline, quotes, …
 }
 
-// Check reports values that make no sense, all of them.
+// Check returns an error that lists all values out of range.
 func (p *Params) Check() error {
 	var errs []error
 	bad := func(cond bool, format string, args ...any) {
@@ -152,14 +153,14 @@ func (p *Params) Check() error {
 	return nil
 }
 
-// ErrNoToken means that bans, masks and filters left no token to choose.
+// ErrNoToken reports that bans, masks and filters left no token to choose.
 var ErrNoToken = errors.New("sample: no token is allowed: bans, mask and minimum length exclude all of them")
 
-// LogitsError means that the model's logits are no numbers to choose by: NaN,
-// or plus infinity. Its weights are damaged, or its activations overflow.
+// LogitsError reports logits that are NaN or plus infinity: the model's weights
+// are damaged, or its activations overflow.
 type LogitsError struct {
-	NaN, Inf int   // so many of each
-	Rows     int   // of so many logits
+	NaN, Inf int   // how many logits are NaN, and plus infinity
+	Rows     int   // how many logits there are
 	First    int32 // the first such token
 }
 
@@ -173,7 +174,7 @@ func (e *LogitsError) Error() string {
 }
 
 // CheckLogits returns a [*LogitsError] if a logit is NaN or plus infinity.
-// Minus infinity is a number here: it forbids a token.
+// Minus infinity is allowed: it forbids a token.
 func CheckLogits(logits []float32) error {
 	bad := 0
 	for _, v := range logits {
@@ -201,14 +202,14 @@ func CheckLogits(logits []float32) error {
 	return e
 }
 
-// Preset is a way of generating that others can reproduce.
+// Preset is a named set of parameters for reproducible generation.
 type Preset struct {
 	Params
 	// MaxNewTokens limits the answer; 0 leaves it to the context.
 	MaxNewTokens int
 	// MaxLength limits prompt and answer together; 0 is off.
 	MaxLength int
-	// RepeatPrompt says that the output begins with the prompt's text.
+	// RepeatPrompt makes the output begin with the prompt's text.
 	RepeatPrompt bool
 }
 
@@ -237,7 +238,7 @@ func FindPreset(name string) (Preset, error) {
 	return Preset{}, fmt.Errorf("sample: no preset named %q; known are %s", name, strings.Join(PresetNames(), ", "))
 }
 
-// cand is a token that is still in the draw, with its logit.
+// cand is a candidate: a token that is not filtered out yet, with its logit.
 type cand struct {
 	logit float32
 	id    int32
@@ -253,8 +254,9 @@ type Sampler struct {
 	prompt  int     // length of the prompt
 	mu      float64 // mirostat's bound on the surprise
 
-	// Tokens in the penalty window. count and answer are indexed by id,
-	// distinct lists the ids that ever occurred (some may have left again).
+	// Tokens in the penalty window. count and answer are indexed by id;
+	// distinct lists the ids that ever occurred, also those that have left
+	// the window.
 	count, answer []int32
 	listed        []bool
 	distinct      []int32
@@ -269,7 +271,7 @@ type Sampler struct {
 	key   []cand    // typical's sort keys
 }
 
-// New makes a sampler for a vocabulary of rows logits.
+// New makes a sampler for logits of that many rows.
 func New(p Params, rows int) (*Sampler, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
@@ -311,7 +313,7 @@ func New(p Params, rows int) (*Sampler, error) {
 	s.p.StopIDs = slices.Clone(p.StopIDs)
 	s.c = make([]cand, 0, vocab)
 	s.history = make([]int32, 0, 1024)
-	if s.penalises() {
+	if s.penalizes() {
 		s.count, s.answer = make([]int32, vocab), make([]int32, vocab)
 		s.listed, s.distinct = make([]bool, vocab), make([]int32, 0, vocab)
 	}
@@ -327,7 +329,7 @@ func New(p Params, rows int) (*Sampler, error) {
 	return s, nil
 }
 
-func (s *Sampler) penalises() bool {
+func (s *Sampler) penalizes() bool {
 	r := s.p.RepetitionPenalty
 	return r != 0 && r != 1 || s.p.PresencePenalty != 0 || s.p.FrequencyPenalty != 0
 }
@@ -338,8 +340,8 @@ func (s *Sampler) Params() Params { return s.p }
 // Generated is the number of tokens accepted since the prompt.
 func (s *Sampler) Generated() int { return len(s.history) - s.prompt }
 
-// Prompt starts a sequence with these ids. Random numbers go on; Reset starts
-// them anew.
+// Prompt starts a new sequence with these ids. The random numbers continue;
+// Reset restarts them.
 func (s *Sampler) Prompt(ids []int32) {
 	for _, id := range s.distinct {
 		s.count[id], s.answer[id], s.listed[id] = 0, 0, false
@@ -352,7 +354,7 @@ func (s *Sampler) Prompt(ids []int32) {
 	}
 }
 
-// Reset starts the random numbers anew from the seed and forgets the history.
+// Reset restarts the random numbers from the seed and clears the history.
 func (s *Sampler) Reset(seed uint64) {
 	s.rng = NewRNG(seed)
 	s.Prompt(nil)
@@ -387,10 +389,10 @@ func (s *Sampler) push(id int32) {
 	}
 }
 
-// Sample draws the next token. It changes logits, which must have the number
+// Sample draws the next token. It overwrites logits, which must have the number
 // of rows given to New. mask, if not nil, has bit id%64 of word id/64 set for
-// every allowed token. The caller passes the token to Accept, which may also
-// be given another one. Errors are [ErrNoToken] and [*LogitsError].
+// every allowed token. The caller passes the token, or another one instead, to
+// Accept. Errors are [ErrNoToken] and [*LogitsError].
 func (s *Sampler) Sample(logits []float32, mask []uint64) (int32, error) {
 	if len(logits) < s.vocab {
 		return 0, fmt.Errorf("sample: %d logits for a vocabulary of %d", len(logits), s.vocab)

@@ -247,7 +247,7 @@ func TestDistribution(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		p    Params
-		want []float64 // unnormalised
+		want []float64 // unnormalized
 	}{
 		{"dense", Params{Temperature: 1}, []float64{1, math.E, math.E * math.E, 0, 1 / math.E}},
 		{"temperature", Params{Temperature: 0.5}, []float64{1, math.Exp(2), math.Exp(4), 0, math.Exp(-2)}},
@@ -618,8 +618,8 @@ func BenchmarkSample(b *testing.B) {
 	}
 }
 
-// TestLogitsThatAreNone: NaN and infinity are named as what they are, by every
-// way of choosing; they are neither skipped nor taken for a ban.
+// TestLogitsThatAreNone: every way of choosing reports NaN and infinity as such;
+// they are neither skipped nor mistaken for a ban.
 func TestLogitsThatAreNone(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for _, p := range []Params{{}, {Temperature: 1}, {Temperature: 1, TopK: 5}, {Temperature: 1, TopP: 0.5}, {Temperature: 1, MirostatTau: 2}, {Forced: []int32{3}}} {

@@ -7,7 +7,7 @@ import (
 
 // StopMatcher looks for stop strings in text that arrives in pieces. It holds
 // back what could still become one, so that no part of a stop string is ever
-// shown, and what comes out does not depend on how the text was cut.
+// shown. Its output does not depend on how the text is cut into pieces.
 type StopMatcher struct {
 	stops   []string
 	pending string
@@ -27,8 +27,8 @@ func NewStopMatcher(stops []string) *StopMatcher {
 }
 
 // Push takes the next piece and returns the text that is safe to show. The
-// stop string that is complete first ends the text before its first byte;
-// from then on Push returns nothing.
+// text ends before the stop string that is completed first; from then on Push
+// returns nothing.
 func (m *StopMatcher) Push(text string) (emit string, stopped bool) {
 	if m.stopped || len(m.stops) == 0 {
 		if m.stopped {
@@ -39,7 +39,7 @@ func (m *StopMatcher) Push(text string) (emit string, stopped bool) {
 	buf := m.pending + text
 	end, start := len(buf)+1, 0
 	for _, s := range m.stops {
-		// Among those that end first the longest wins.
+		// Of those that end first, the longest wins.
 		if at := strings.Index(buf, s); at >= 0 {
 			if e := at + len(s); e < end || e == end && at < start {
 				end, start, m.matched = e, at, s
@@ -63,12 +63,12 @@ func (m *StopMatcher) Push(text string) (emit string, stopped bool) {
 	return buf[:len(buf)-hold], false
 }
 
-// Flush returns what was held back: the text ended without a stop string.
+// Flush returns the text held back, when the text ends without a stop string.
 func (m *StopMatcher) Flush() string {
 	s := m.pending
 	m.pending = ""
 	return s
 }
 
-// Matched is the stop string that ended the text, empty if none did.
+// Matched returns the stop string that ended the text, or "".
 func (m *StopMatcher) Matched() string { return m.matched }

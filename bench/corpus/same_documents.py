@@ -2,7 +2,7 @@
 
     python bench/corpus/same_documents.py LEO [SHARED] [FILE ...] [--show 5] [--repeated]
 
-Both get the same texts, as they are (no normalisation), and cut words at white space. For the quality and the repetition
+Both get the same texts, as they are (no normalization), and cut words at white space. For the quality and the repetition
 rules the script prints how many documents each drops, and lists those on which they disagree, with both reasons.
 """
 import argparse

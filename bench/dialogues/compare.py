@@ -5,7 +5,7 @@
 Makes 132,540 training dialogues of the card's sizes (and the validation samples beside them: 135,361 rows) from the
 German texts of data/corpus_de, once, and then in turn runs
 
-  leo         leo data prepare on all of it: read, tokenise, split, write shards, roles, statistics
+  leo         leo data prepare on all of it: read, tokenize, split, write shards, roles, statistics
   original    the original's method (dataset/testdata/original.py): sentencepiece per turn and once more joined, with
               Megatron's search for special strings; one process a core
   hf threads  datasets.map(batched) with a fast tokenizer that uses all cores

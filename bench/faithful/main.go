@@ -1,4 +1,4 @@
-// Command faithful holds Leo's numbers against llama.cpp's and a float32 reference on the same GGUF file:
+// Command faithful compares Leo's numbers with llama.cpp's and with a float32 reference on the same GGUF file:
 // see README.md for the order of the programs.
 //
 //	go run ./bench/faithful -model M.gguf -out OUT run               # Leo's side
@@ -39,8 +39,8 @@ type idsFile struct {
 	Vocabulary int
 }
 
-// engines of Leo: as it answers, and with dequantised weights, so that rounding of activations and of the cache
-// can be told from the rest of the arithmetic.
+// engines of Leo: as it answers, and with dequantized weights, which separates the rounding of activations and of the
+// cache from the rest of the arithmetic.
 var engines = []struct {
 	name           string
 	weights, cache tensor.DType
@@ -102,7 +102,7 @@ func run(model, out, prompts, only string) error {
 	return nil
 }
 
-// checkPrompts says whether Leo's chat template and tokenizer give the ids that llama.cpp's gave.
+// checkPrompts returns an error unless Leo's chat template and tokenizer give the ids that llama.cpp's gave.
 func checkPrompts(m *catalog.Model, path string, ids *idsFile) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -177,7 +177,7 @@ func runOne(model, out string, ids *idsFile, name string, weights, cache tensor.
 	return binary.Write(g, binary.LittleEndian, scores)
 }
 
-// compare prints, for every X.logits and X.text beside reference.*, how far X is from it.
+// compare prints, for every X.logits and X.text, how far X is from reference.*.
 func compare(out string) error {
 	ids, err := readIDs(out)
 	if err != nil {
@@ -195,7 +195,7 @@ func compare(out string) error {
 	if err != nil {
 		return err
 	}
-	// A run that was interrupted has fewer windows: all are compared on those that every one has.
+	// An interrupted run has fewer windows: the comparison uses those that all runs have.
 	texts, shortest := map[string][]float64{}, len(ref)
 	for _, file := range files {
 		name := filepath.Base(file[:len(file)-len(".logits")])
@@ -242,9 +242,9 @@ func compare(out string) error {
 // agreement of one engine with the reference over all positions.
 type agreement struct {
 	kl, worst   float64 // sum and largest of KL(reference ‖ engine), nats
-	rms, maxErr float64 // of logits, after taking the mean difference of a position away: softmax ignores it
+	rms, maxErr float64 // of logits, minus the mean difference of each position, which softmax ignores
 	equal       int     // positions whose likeliest token is the reference's
-	// Positions where the reference's two best logits are further apart than twice the largest error of that
+	// Positions where the reference's two best logits differ by more than twice the largest error of that
 	// position, or twice the rms over all; and how many of them have the reference's likeliest token.
 	clearMax, clearMaxEqual, clearRMS, clearRMSEqual int
 }
@@ -262,7 +262,7 @@ func compareLogits(refFile, file string, positions, vocab int) (*agreement, erro
 	defer xf.Close()
 	for _, f := range []*os.File{rf, xf} {
 		if st, err := f.Stat(); err != nil || st.Size() != 4*int64(positions)*int64(vocab) {
-			return nil, fmt.Errorf("%s has not %d × %d numbers (%v)", f.Name(), positions, vocab, err)
+			return nil, fmt.Errorf("%s does not have %d × %d numbers (%v)", f.Name(), positions, vocab, err)
 		}
 	}
 	a := &agreement{}

@@ -1,4 +1,4 @@
-"""The reference: transformers in float32 on weights that it dequantised itself, without a cache.
+"""The reference: transformers in float32 on weights that it dequantized itself, without a cache.
 
 python reference.py MODEL.gguf OUT    (after llamacpp.mjs; needs torch, transformers, gguf)
 Writes OUT/reference.logits (float32 [positions][vocabulary]) and OUT/reference.text (float32 log-probabilities),

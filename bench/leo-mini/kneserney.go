@@ -11,7 +11,7 @@ import (
 // order of the n-gram model.
 const order = 5
 
-// corpus is texts as pieces, each text preceded by bos.
+// corpus holds texts as pieces; bos precedes each text.
 type corpus struct {
 	ids   []int32
 	start []bool // of a text: the position holds bos
@@ -41,7 +41,7 @@ func (c *corpus) hash(i, n int) uint64 {
 	return h
 }
 
-// depth is how many pieces up to and with position i belong to one text (bos counts), at most most.
+// depth returns how many pieces up to position i, inclusive, belong to the same text (bos counts), at most most.
 func (c *corpus) depth(i, most int) int {
 	n := 1
 	for n < most && i-n >= 0 && !c.start[i-n+1] {
@@ -97,7 +97,7 @@ func build(c *corpus) []level {
 			for _, x := range longer {
 				e = append(e, entry{c.hash(int(x.pos), k), x.pos, 1})
 			}
-			// What begins with bos has nothing to its left: occurrences count.
+			// An n-gram that begins with bos has no left context, so its occurrences count.
 			for i := range c.ids {
 				if i-k+1 >= 0 && !c.start[i] && c.start[i-k+1] && c.depth(i, k) == k {
 					e = append(e, entry{c.hash(i, k), uint32(i), 1})

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Over the whole vocabulary the probabilities after any context add up to one, seen or unseen; and a repeated
-// text becomes cheap.
+// The probabilities of the whole vocabulary add up to one after any context, seen or unseen; and a repeated
+// text is cheap.
 func TestProbabilitiesSumToOne(t *testing.T) {
 	const vocab = 7
 	r := rand.New(rand.NewPCG(1, 1))

@@ -1,13 +1,13 @@
-// Command leo-mini measures what other methods need for leo-mini's held-out texts, in bits per byte: xz, PPMd
+// Command leo-mini measures other methods on leo-mini's held-out texts, in bits per byte: xz, PPMd
 // and a 5-gram model with modified Kneser-Ney smoothing.
 //
 //	go run ./bench/leo-mini --split out/leo-mini --tokenizer out/leo-mini/tokenizer.model --out bench/leo-mini/baselines.json
 //
-// All of them know the training texts: those of Klexikon and Wikipedia together for these two, and a source's own for
-// each of the others. A compressor gets them in front of the held-out text and pays only for what the held-out
-// text adds (it is also measured alone). Results are added to what the JSON file has. The 5-gram model predicts the
-// pieces of the given tokenizer, whose byte fallback makes every text possible, so that its bits count for whole
-// texts as a language model's do. xz and 7zz (or 7z) must be on the path; a missing one is left out.
+// All of them know the training texts: for Klexikon and Wikipedia those of both, for every other source its own. A
+// compressor gets them before the held-out text, and only what the held-out text adds to its output counts (it is
+// also measured alone). Results are merged into the JSON file. The 5-gram model predicts the pieces of the given
+// tokenizer, whose byte fallback covers every text, so its bits are those of whole texts, as a language model's are.
+// xz and 7zz (or 7z) must be on the path; a missing one is skipped.
 package main
 
 import (
@@ -47,11 +47,11 @@ type output struct {
 
 func main() {
 	split := flag.String("split", "out/leo-mini", "folder written by ./recipes/leo-mini/split")
-	groups := flag.String("sources", "wikipedia+klexikon,tales,sentences,novels", "what to measure; methods that see one source of a + see all of it")
-	tok := flag.String("tokenizer", "", "tokenizer of the 5-gram model (required unless --methods leaves it out)")
+	groups := flag.String("sources", "wikipedia+klexikon,tales,sentences,novels", "what to measure; sources joined by + share their training texts")
+	tok := flag.String("tokenizer", "", "tokenizer of the 5-gram model (required unless --methods omits kneser-ney)")
 	out := flag.String("out", "", "JSON file to write (default: standard output only)")
 	methods := flag.String("methods", "xz,ppmd,kneser-ney", "what to measure")
-	xzMiB := flag.Int("xz-train-mib", 64, "how much training text xz gets, the last of it; its window holds no more than 64 MiB")
+	xzMiB := flag.Int("xz-train-mib", 64, "MiB of training text for xz, taken from the end; its window holds no more than 64 MiB")
 	work := flag.String("work", "", "folder for temporary files (default: the system's)")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -126,7 +126,7 @@ func run(split, tok, groups, out, methods, work string, xzMiB int) error {
 				r, err = compress(work, tail(train, xzMiB<<20), valid, size, "xz")
 				r.Note = fmt.Sprintf("xz -9e after the last %d MiB of training text", xzMiB)
 			case "ppmd":
-				program := "7zz" // as 7-Zip's own packages call it
+				program := "7zz" // the name in 7-Zip's own packages
 				if _, err := exec.LookPath(program); err != nil {
 					program = "7z"
 				}
@@ -164,7 +164,7 @@ func run(split, tok, groups, out, methods, work string, xzMiB int) error {
 	return err
 }
 
-// add takes r in place of what its method had for the same sources.
+// add replaces the earlier result of r's method for the same sources.
 func (o *output) add(r result) {
 	same := func(old result) bool {
 		return old.Method == r.Method && slices.Equal(slices.Sorted(maps.Keys(old.BPB)), slices.Sorted(maps.Keys(r.BPB)))
@@ -173,7 +173,7 @@ func (o *output) add(r result) {
 	o.Results = append(o.Results, r)
 }
 
-// tail returns the last texts that are at most n bytes together.
+// tail returns the last texts, at most n bytes in total.
 func tail(texts []string, n int) []string {
 	i := len(texts)
 	for i > 0 && n >= len(texts[i-1]) {

@@ -3,12 +3,12 @@
 //
 //	go build -o /tmp/leo ./cmd/leo && go run ./bench/speed --leo /tmp/leo --files /tmp/models --out out/speed
 //
-// The table has a cell for each model file and kind of measurement, a cell has pairs of runs, and every pair is
-// kept in OUT/CELL.json as soon as it is there: a run that was interrupted goes on where it stopped. Missing model files
+// The table has a cell for each model file and kind of measurement. A cell has pairs of runs, and every pair is
+// written to OUT/CELL.json at once: an interrupted measurement continues where it stopped. Missing model files
 // (random weights: speed does not depend on values) are made by peers/random_gguf.py in the folder of --shared, which needs
 // Python. llama.cpp is left out where the folder of --peer has none (see bench/peers/README.md); each of its two kinds
 // needs an OUT of its own.
-// Everything else on the machine should be quiet, but for the cells that say "busy".
+// The machine should be idle otherwise; the cells named "busy" start their own load.
 package main
 
 import (
@@ -56,7 +56,7 @@ type bench struct {
 	Rows []row   `json:"rows"`
 }
 
-// pair is one measurement of each. Peer is nil where llama.cpp is not asked.
+// pair is one measurement of each program. Peer is nil if llama.cpp is not measured.
 type pair struct {
 	Leo  bench `json:"leo"`
 	Peer *peer `json:"llama_cpp,omitempty"`
@@ -64,7 +64,7 @@ type pair struct {
 
 type peer struct {
 	llamacpp.Rates
-	// TimedOut says that the run was ended: its rates are 0.
+	// TimedOut is set if the run exceeded the limit: its rates are 0.
 	TimedOut bool `json:"timed_out,omitempty"`
 }
 
@@ -74,10 +74,10 @@ type cell struct {
 	file     string
 	args     []string // of leo bench
 	env      []string
-	prompt   int // what llama.cpp gets; 0: it is not asked
+	prompt   int // of llama.cpp; 0: it is not measured
 	generate int
 	seqs     int
-	busy     int // other processes that compute meanwhile
+	busy     int // processes that compute at the same time
 }
 
 type runner struct {
@@ -95,10 +95,10 @@ func main() {
 	flag.StringVar(&r.peers, "peer", "bench/peers", "folder with llama.cpp: llama-batched-bench, or its npm package and llamacpp.mjs")
 	flag.StringVar(&r.shared, "shared", os.Getenv("LEO_SHARED"), "folder with peers/random_gguf.py")
 	flag.IntVar(&r.runs, "runs", 5, "pairs per cell")
-	flag.DurationVar(&r.limit, "limit", 10*time.Minute, "longest run of one program")
+	flag.DurationVar(&r.limit, "limit", 10*time.Minute, "time limit of one run of a program")
 	flag.StringVar(&shapeList, "shapes", "1b,7b", "tiny, 1b, 7b")
 	flag.StringVar(&types, "types", "q4_0,q8_0,q4_k_m,bf16", "types of weights")
-	flag.StringVar(&only, "only", "", "regular expression of cells; the table has all that were ever measured")
+	flag.StringVar(&only, "only", "", "measure only the cells that match this regular expression; the table has all results in OUT")
 	flag.Parse()
 	if err := r.all(strings.Split(shapeList, ","), strings.Split(types, ","), only); err != nil {
 		fmt.Fprintln(os.Stderr, "speed:", err)
@@ -152,13 +152,13 @@ func cells(shapeList, types []string) ([]cell, error) {
 		}
 		for _, t := range []string{"q4_0", "q8_0"} {
 			if slices.Contains(types, t) {
-				// Short and long in turns: on a shared machine the bandwidth changes within a minute.
+				// Short and long in alternation: on a shared machine the bandwidth changes within a minute.
 				list = append(list, cell{name: s + "-" + t + "-long", file: s + "-" + t + ".gguf", generate: 32, seqs: 1,
 					args: []string{"--packed", "off", "--cache-type", "q8_0", "--prompt", "1", "--depth", "127,8191,127,8191,127,8191"}})
 			}
 		}
 		if slices.Contains(types, "q4_0") {
-			// Runs of some 30 s: many tokens where nothing disturbs, few for a peer that collapses.
+			// Runs of about 30 s: many tokens where nothing disturbs, few for a peer that collapses.
 			busy := cell{name: s + "-q4_0-busy", file: s + "-q4_0.gguf", prompt: 16, generate: 100, seqs: 1, busy: 2, args: []string{"--packed", "off"}}
 			quiet := busy
 			quiet.name, quiet.busy = s+"-q4_0-quiet", 0
@@ -189,7 +189,7 @@ func (r *runner) read(c *cell) ([]pair, error) {
 	return pairs, nil
 }
 
-// measure adds the pairs that the cell lacks.
+// measure adds the missing pairs of a cell.
 func (r *runner) measure(c *cell) error {
 	pairs, err := r.read(c)
 	if err != nil || len(pairs) >= r.runs {
@@ -325,7 +325,7 @@ func (s stat) rate() string {
 	return fmt.Sprintf("%s (%s–%s)", short(s.median), short(s.low), short(s.high))
 }
 
-// short prints three digits, or all before the point.
+// short prints three significant digits, or all digits before the point.
 func short(v float64) string {
 	switch {
 	case v >= 100:
@@ -350,7 +350,7 @@ func (s stat) times() string {
 	return fmt.Sprintf("%.2f", s.median)
 }
 
-// leo and against are values of row i of a pair, alone and over llama.cpp's.
+// leo and against return a value of row i of a pair: Leo's, and its ratio to llama.cpp's.
 func leo(i int, f func(*row) float64) func(*pair) (float64, bool) {
 	return func(p *pair) (float64, bool) {
 		if i >= len(p.Leo.Rows) {
@@ -369,7 +369,7 @@ func against(f func(*row) float64, g func(*peer) float64) func(*pair) (float64, 
 	}
 }
 
-// turns takes medians of every other row, from row first on.
+// turns returns the medians of every other row, starting with row first.
 func turns(first int) func(p *pair, f func(*row) float64) float64 {
 	return func(p *pair, f func(*row) float64) float64 {
 		var v []float64
@@ -388,7 +388,7 @@ func peakShare(r *row) float64  { return r.PeakShare }
 func peerRead(p *peer) float64  { return p.Prefill }
 func peerWrite(p *peer) float64 { return p.Decode }
 
-// table writes OUT/speed.md from all results that are there.
+// table writes OUT/speed.md from all results in OUT.
 func (r *runner) table(list []cell) error {
 	results := map[string][]pair{}
 	for i := range list {

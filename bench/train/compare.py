@@ -6,7 +6,7 @@ python bench/train/compare.py --python python [--rounds 5] [--cells 15M/bf16] [-
 All programs of a cell stay loaded and take their steps in turn, A B C A B C, so that all see the same machine. PyTorch first
 chooses its micro-batch (all that divide the step, from 4096 tokens to 512) and its threads by speed.
 What is done is kept in FILE, a JSON line a result; the same command goes on with what is missing, and --table
-prints what is there. A quiet machine is wanted. Peaks are what `leo bench --limits` measures, to be given as
+prints what is there. The machine should be idle. Peaks are what `leo bench` without --model measures, given as
 --peak-f32 and --peak-bf16 in GFLOP/s.
 """
 import argparse, json, os, statistics, subprocess, sys, tempfile, time

@@ -1,6 +1,6 @@
-// Command train takes full training steps (forward, backward, clipping, AdamW) on the shapes of compare.py, told by
-// standard input as torch_step.py is: "step" answers with its seconds, "memory" with the peak and the starting
-// resident memory in MiB.
+// Command train takes full training steps (forward, backward, clipping, AdamW) on the shapes of compare.py. Like
+// torch_step.py it reads commands from standard input: "step" takes a step and prints its seconds, "memory" prints the
+// peak and the initial resident memory in MiB.
 //
 //	train 110M bf16 512 [MICRO [THREADS]]
 package main

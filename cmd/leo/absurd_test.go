@@ -42,7 +42,7 @@ schedule: {steps: 2}
 		{generate("--context", "1000000000000"), "short"},
 		{generate("--context", max), "short"},
 		{generate("--beams", "100000000"), "short"},
-		{generate("--beams", max), "no memory holds"},
+		{generate("--beams", max), "no machine has memory"},
 		{generate("--threads", "1000000000"), "at most 4096"},
 		{generate("--threads", max), "at most 4096"},
 		{generate("--lookup", max), ""},

@@ -79,8 +79,8 @@ batches, time to first token. Without --model only the machine is measured. With
 	f.modelFlags.register(cmd)
 	fl := cmd.Flags()
 	fl.IntSliceVar(&f.prompts, "prompt", []int{16, 128, 512}, "prompt lengths in tokens")
-	fl.IntSliceVar(&f.depths, "depth", []int{0}, "tokens that are cached before the prompt (made up: they cost no time)")
-	fl.IntSliceVar(&f.sequences, "sequences", []int{1}, "how many sequences at once")
+	fl.IntSliceVar(&f.depths, "depth", []int{0}, "tokens already cached before the prompt (made up: filling them in costs no time)")
+	fl.IntSliceVar(&f.sequences, "sequences", []int{1}, "numbers of sequences that run together")
 	fl.IntVarP(&f.generate, "max-new-tokens", "n", 32, "tokens to generate")
 	fl.IntVar(&f.runs, "runs", 5, "measurements of each kind")
 	fl.StringVar(&f.peer, "peer", "", "folder with llama.cpp: llama-batched-bench, or its npm package and llamacpp.mjs")
@@ -101,7 +101,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 			return usageError{fmt.Errorf("--peer: %w", err)}
 		}
 		if i, err := os.Stat(f.model); err != nil || !i.Mode().IsRegular() {
-			return usageError{fmt.Errorf("--peer needs a GGUF file behind --model: %q is none", f.model)}
+			return usageError{fmt.Errorf("--peer needs a GGUF file as --model: %q is not one", f.model)}
 		}
 	}
 	workers := cmp.Or(max(f.threads, 0), pool.Default().Workers())
@@ -163,7 +163,7 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 	if _, err := f.once(ctx, l, depth, prompt, n); err != nil { // warm
 		return nil, err
 	}
-	// Every step reads the weights once, and the keys and values of every sequence.
+	// Every step reads the weights once, and the cache of every sequence.
 	bytes := float64(l.Engine.Model().WeightBytes()) + float64((depth+prompt+f.generate/2)*n*l.Engine.TokenBytes())
 	for range f.runs {
 		t, err := f.once(ctx, l, depth, prompt, n)
@@ -207,8 +207,8 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 	return row, nil
 }
 
-// matrixParams counts the parameters of the layers' matrices, and those that work for the last token
-// of a prompt only: what follows attention in the last layer.
+// matrixParams counts the parameters of the layers' matrices, and those of them that run for the last token
+// of a prompt only: everything after attention in the last layer.
 func matrixParams(l *open.Model) (all, last int64) {
 	count := func(x *llama.Linear) int64 { return int64(x.W.Rows()) * int64(x.W.Cols()) }
 	m := l.Engine.Model()
@@ -224,7 +224,7 @@ func matrixParams(l *open.Model) (all, last int64) {
 
 type benchTimes struct{ prefill, decode time.Duration }
 
-// once reads n prompts behind depth cached tokens and generates greedily from all of them together.
+// once reads n prompts, each after depth cached tokens, and then decodes all of them greedily as one batch.
 func (f *benchFlags) once(ctx context.Context, l *open.Model, depth, prompt, n int) (benchTimes, error) {
 	var t benchTimes
 	e := l.Engine

@@ -33,13 +33,13 @@ func newChatCmd() *cobra.Command {
 		Use:   "chat [QUESTION]",
 		Short: "Talk to a model",
 		Long: `Talk to a model. With a question as argument, or from a pipe, it answers once;
-with both, the pipe holds the text that the question is about. On a terminal it
-goes on until /quit or Ctrl-D. Ctrl-C stops an answer, not the program.
+with both, the pipe holds the text that the question is about. On a terminal the
+chat continues until /quit or Ctrl-D. Ctrl-C stops an answer, not the program.
 
-Standard input that is no terminal is read to its end, so in a loop over lines
-of a file give it another: leo chat QUESTION < /dev/null.
+Standard input that is not a terminal is read to its end. Inside a loop that
+reads lines of a file, give it another one: leo chat QUESTION < /dev/null.
 
-What is typed is kept for the arrow keys of later chats in
+What you type is kept for the arrow keys of later chats in
 $XDG_STATE_HOME/leo/chat-history.jsonl (~/.local/state without that variable);
 --no-history, or LEO_NOHISTORY=1 in the environment, keeps nothing.`,
 		Example: `  leo chat "Was ist ein Vulkan?"
@@ -58,10 +58,10 @@ $XDG_STATE_HOME/leo/chat-history.jsonl (~/.local/state without that variable);
 	completeWith(cmd, "on-full", string(converse.FullError), string(converse.FullReset), string(converse.FullDrop))
 	fl.BoolVar(&f.stats, "stats", false, "print tokens per second and time to first token to standard error")
 	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of streaming text (for a single question)")
-	fl.BoolVar(&f.plain, "plain", false, "no colours and no Markdown on a terminal")
+	fl.BoolVar(&f.plain, "plain", false, "no colors and no Markdown on a terminal")
 	fl.BoolVar(&f.wrap, "word-wrap", true, "break lines between words on a terminal")
-	fl.BoolVar(&f.noHistory, "no-history", false, "neither read nor keep the history of what was typed")
-	fl.IntVar(&f.lookup, "lookup", 0, "speculate up to N tokens by looking them up in the conversation")
+	fl.BoolVar(&f.noHistory, "no-history", false, "neither read nor write the history of what was typed")
+	fl.IntVar(&f.lookup, "lookup", 0, "prompt lookup: speculate up to N tokens that followed the same words before")
 	return cmd
 }
 
@@ -85,7 +85,7 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	if !interactive && strings.TrimSpace(question) == "" {
-		return usageError{errors.New("no question: give one as argument or on standard input")}
+		return usageError{errors.New("no question: give one as an argument or on standard input")}
 	}
 	l, err := f.modelFlags.open(cmd.Context(), cmd.ErrOrStderr(), 1)
 	if err != nil {
@@ -110,16 +110,16 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 	return f.once(cmd, c, question, full, req)
 }
 
-// askedOf is the question: the argument, or standard input, or with both the text of standard input and the argument
-// about it. A terminal that nobody is asked to type into is not read.
+// askedOf returns the question: the argument, or standard input; given both, the text from standard input followed by
+// the argument, which asks about it. A terminal is read only if there is no argument.
 func askedOf(ctx context.Context, stdin io.Reader, stderr io.Writer, args []string) (string, error) {
 	if len(args) == 1 {
 		if isTerminal(stdin) {
 			return args[0], nil
 		}
-		// A pipe that nobody closes, of a service or a loop, was not meant.
+		// A pipe that stays open, inherited from a service or a loop, is there by accident.
 		wait := time.AfterFunc(3*time.Second, func() {
-			fmt.Fprintln(stderr, "note: waiting for the end of standard input, the text that the question is about; without one, give < /dev/null")
+			fmt.Fprintln(stderr, "note: waiting for the end of standard input, the text that the question is about; if there is none, add < /dev/null")
 		})
 		defer wait.Stop()
 	}
@@ -133,14 +133,14 @@ func askedOf(ctx context.Context, stdin io.Reader, stderr io.Writer, args []stri
 	return strings.TrimRight(text, "\n") + "\n\n" + args[0], nil
 }
 
-// request makes the part of a request that all answers share.
+// request returns the part of a request that all answers share.
 func (f *chatFlags) request(p *sample.Preset) infer.Request {
 	req := infer.Request{Params: p.Params, MaxNewTokens: p.MaxNewTokens, Stops: f.stops, TopLogProbs: -1}
 	if p.MaxLength > 0 && req.MaxNewTokens == 0 {
 		req.MaxNewTokens = p.MaxLength
 	}
 	if f.lookup > 0 {
-		req.Draft, req.Speculate = &infer.Lookup{}, f.lookup
+		req.Draft, req.Speculate = &infer.PromptLookup{}, f.lookup
 	}
 	return req
 }

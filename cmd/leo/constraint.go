@@ -13,7 +13,7 @@ import (
 	"leolm/tokenizer"
 )
 
-// constraintFlags limit what an answer may look like.
+// constraintFlags constrain the text of an answer.
 type constraintFlags struct {
 	schema, regex, grammar string
 	json                   bool
@@ -21,13 +21,13 @@ type constraintFlags struct {
 
 func (f *constraintFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.schema, "json-schema", "", "answer with JSON that fits this schema (a file, or the schema itself)")
+	fl.StringVar(&f.schema, "json-schema", "", "answer with JSON that is valid under this schema (a file, or the schema itself)")
 	fl.BoolVar(&f.json, "json-object", false, "answer with any JSON value")
-	fl.StringVar(&f.regex, "regex", "", "answer with text that matches this regular expression as a whole")
+	fl.StringVar(&f.regex, "regex", "", "answer with text that matches this regular expression from beginning to end")
 	fl.StringVar(&f.grammar, "grammar", "", "answer with text of this GBNF grammar (a file)")
 }
 
-// given is the number of constraints on the command line.
+// given counts the constraints on the command line.
 func (f *constraintFlags) given() int {
 	n := 0
 	for _, set := range []bool{f.schema != "", f.regex != "", f.grammar != "", f.json} {
@@ -41,7 +41,7 @@ func (f *constraintFlags) given() int {
 // maxGrammar bounds a file with a grammar or schema.
 const maxGrammar = 16 << 20
 
-// build compiles the constraint. The function that it returns starts it anew for each answer; it returns nil if there is none.
+// build compiles the constraint. The function that it returns makes a fresh one for each answer, or nil if there is none.
 func (f *constraintFlags) build(ctx context.Context, tok *tokenizer.Tokenizer, stops []int32) (func() infer.Constraint, error) {
 	n := f.given()
 	if n == 0 {

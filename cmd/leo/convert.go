@@ -47,7 +47,7 @@ func newConvertCmd() *cobra.Command {
 		Use:   "convert SRC DST",
 		Short: "Convert a model between Hugging Face folders and GGUF",
 		Long: "Convert a model: DST ending in .gguf is written as GGUF for llama.cpp, anything else as a Hugging Face folder for transformers.\n" +
-			"The tokenizer and the chat template come along, or --template writes another. A LoRA adapter can be folded in on the way.",
+			"The tokenizer and the chat template come along; --template writes another template. A LoRA adapter can be merged on the way.",
 		Example: "  leo convert ./leo-7b leo-7b.gguf --dtype q8_0\n  leo convert model.gguf ./model --dtype bf16 --template chatml",
 		Args:    usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -110,7 +110,7 @@ func newConvertCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dtype, "dtype", "bf16", "data type of the matrices: f32, f16, bf16; for GGUF also q8_0, q4_0, q4_K, q6_K, q4_K_M and more")
 	completeWith(cmd, "dtype", checkpoint.FileTypeNames()...)
-	cmd.Flags().StringVar(&adapter, "adapter", "", "LoRA adapter (PEFT folder or GGUF) to fold in")
+	cmd.Flags().StringVar(&adapter, "adapter", "", "LoRA adapter (PEFT folder or GGUF) to merge into the model")
 	cmd.Flags().StringVar(&template, "template", "", "write this chat template, by name or from a Jinja file, instead of the model's own")
 	completeWith(cmd, "template", templateNames()...)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -119,7 +119,7 @@ func newConvertCmd() *cobra.Command {
 	return cmd
 }
 
-// refuseOverwrite keeps what is at dst unless told otherwise, and the source in any case.
+// refuseOverwrite protects what is at dst unless force is set, and the source in any case.
 func refuseOverwrite(src, dst string, force bool) error {
 	info, err := os.Stat(dst)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -129,7 +129,7 @@ func refuseOverwrite(src, dst string, force bool) error {
 		return err
 	}
 	if s, err := os.Stat(src); err == nil && os.SameFile(s, info) {
-		return fmt.Errorf("%s is the source itself: what the conversion rounds away would be lost; name another destination", dst)
+		return fmt.Errorf("%s is the source itself: what the conversion rounds away would be lost; choose another destination", dst)
 	}
 	if force {
 		return nil
@@ -142,7 +142,7 @@ func refuseOverwrite(src, dst string, force bool) error {
 	return fmt.Errorf("%s exists; --force replaces it", dst)
 }
 
-// templateSource is the Jinja text of a template that is named, or in a file; "" for neither.
+// templateSource returns the Jinja text of a template, given by name or as a file; "" for "".
 func templateSource(name string) (string, error) {
 	if name == "" {
 		return "", nil
@@ -163,7 +163,7 @@ func templateSource(name string) (string, error) {
 	return string(data), nil
 }
 
-// unknownTemplate is the error for a --template that is neither a name nor a file.
+// unknownTemplate is the error for a --template that is neither a known name nor a file.
 func unknownTemplate(name string) error {
 	err := fmt.Errorf("--template %q is neither a file nor one of %s", name, strings.Join(templateNames(), ", "))
 	return usageError{withHint(err, name, templateNames())}
@@ -172,7 +172,7 @@ func unknownTemplate(name string) error {
 // templateNames are the names that a --template may have.
 func templateNames() []string { return append(chat.TemplateNames(), "chatml") }
 
-// model is what convert and quantize write: a checkpoint's weights, perhaps with an adapter folded in, which may bring
+// model is what convert and quantize write: a checkpoint's weights, possibly with an adapter merged in, which may bring
 // rows and a tokenizer of its own.
 type model struct {
 	*checkpoint.Checkpoint
@@ -237,8 +237,8 @@ func mergedModel(c *checkpoint.Checkpoint, a *checkpoint.Adapter) (*model, error
 	return m, m.files.AddStops(a.Path, &m.cfg)
 }
 
-// writeModelGGUF writes a GGUF file; a template that is not empty takes the place of the model's own. The notes say what
-// the file can't hold.
+// writeModelGGUF writes a GGUF file; a template that is not empty replaces the model's own. The notes say what the
+// format cannot hold.
 func writeModelGGUF(m *model, dst string, typ checkpoint.FileType, imatrix *checkpoint.Imatrix, template string, p *bytesProgress) ([]string, error) {
 	opt := checkpoint.GGUFOptions{Type: typ, Imatrix: imatrix, Progress: p.update}
 	var notes []string
@@ -303,8 +303,8 @@ func writtenResult(dst, typ string, start time.Time) convertResult {
 	return r
 }
 
-// bytesProgress shows how far a file is: one line that is rewritten on a
-// terminal, now and then a plain line elsewhere.
+// bytesProgress shows how much of a file is done: on a terminal one line that is rewritten, elsewhere a plain line now
+// and then.
 type bytesProgress struct {
 	w        io.Writer
 	terminal bool
@@ -328,7 +328,7 @@ func (p *bytesProgress) interval() time.Duration {
 	return 10 * time.Second
 }
 
-// soon lets the first line come after d, whatever the interval is.
+// soon makes the first line appear after d, whatever the interval.
 func (p *bytesProgress) soon(d time.Duration) { p.shown = time.Now().Add(d - p.interval()) }
 
 func (p *bytesProgress) update(name string, done, total int64) {

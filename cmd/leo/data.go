@@ -25,8 +25,8 @@ func newDataCmd() *cobra.Command {
 	return cmd
 }
 
-// rowProgress prints how many rows of a source were read: in place on a
-// terminal, else a line every ten seconds.
+// rowProgress prints how many rows of a source have been read: in place on a
+// terminal, elsewhere as a line every ten seconds.
 func rowProgress(cmd *cobra.Command, quiet bool) func(source string, rows int64) {
 	if quiet {
 		return nil
@@ -64,7 +64,7 @@ func newDataPrepareCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prepare MIX.yaml -o DIR",
 		Short: "Turn a mix of dialogues into token shards and print its statistics",
-		Long: `Reads the sources of a mix, filters and tokenises the dialogues, splits off
+		Long: `Reads the sources of a mix, filters and tokenizes the dialogues, splits off
 validation sets, and writes Megatron shards (ids and roles), statistics and a
 list of what was skipped and why. The statistics of the training split go to
 standard output.
@@ -104,9 +104,9 @@ docs/data.md describes the mix.`,
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "folder for the shards (required)")
-	cmd.Flags().StringVar(&onError, "on-error", "", "rows that cannot be read: stop or skip (default: as the mix says)")
-	cmd.Flags().StringArrayVar(&sets, "set", nil, "override a value of the mix, as seed=7 or sources.0.fraction=0.5")
-	cmd.Flags().IntVar(&workers, "workers", 0, "tokenising workers (default: one per processor)")
+	cmd.Flags().StringVar(&onError, "on-error", "", "what to do with a row that cannot be read: stop or skip (default: as the mix says)")
+	cmd.Flags().StringArrayVar(&sets, "set", nil, "override a value of the mix, such as seed=7 or sources.0.fraction=0.5")
+	cmd.Flags().IntVar(&workers, "workers", 0, "tokenizer workers (default: one per processor)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the statistics as JSON")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
 	requireFlag(cmd, "output")
@@ -146,7 +146,7 @@ func newDataStatsCmd() *cobra.Command {
 		Short: "Print the statistics of prepared shards, or of a mix",
 		Long: `Prints the block of LeoLM's model card: samples and tokens per dataset and in
 total. PREFIX is that of finished shards, as out/german_combinedv2-train; a
-mix is read and tokenised without writing anything. Shards of other tools,
+mix is read and tokenized without writing anything. Shards of other tools,
 without the statistics beside them, count as one dataset.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -20,7 +20,7 @@ import (
 func newDataCorpusCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "corpus",
-		Short: "Clean, deduplicate, tokenise and pack texts for pretraining",
+		Short: "Clean, deduplicate, tokenize and pack texts for pretraining",
 		Long: `Turn collections of text into shuffled, packed token shards.
 
   leo data corpus plan RECIPE.yaml -o DIR   find the inputs, lay out the work
@@ -48,7 +48,7 @@ func newCorpusPlanCmd() *cobra.Command {
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
-				return usageError{errors.New("say where the work goes: -o DIR")}
+				return usageError{errors.New("--output is needed: the folder for the work files")}
 			}
 			if partMB < 0 {
 				return usageError{fmt.Errorf("--part-mb is %d, want 0 or more", partMB)}
@@ -116,7 +116,7 @@ func newCorpusRunCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "run DIR",
-		Short: "Do the tasks that are missing, or one of them",
+		Short: "Run the tasks that are not done yet, or one of them",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opt.Task >= 0 && opt.Stage == "" {
@@ -145,7 +145,7 @@ func newCorpusRunCmd() *cobra.Command {
 				return err
 			}
 			if skipped > 0 {
-				fmt.Fprintf(log, "%d tasks were done before\n", skipped)
+				fmt.Fprintf(log, "%d tasks were already done\n", skipped)
 			}
 			if opt.Stage != "" && opt.Stage != corpus.StageReport {
 				return nil
@@ -162,10 +162,10 @@ func newCorpusRunCmd() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&opt.Stage, "stage", "", "do this stage only: prep, buckets, cluster, tokenise, pack or report")
-	f.IntVar(&opt.Task, "task", -1, "do this task of the stage only, counted from 0")
-	f.IntVar(&opt.Workers, "workers", 0, "goroutines that compute; 0: one per core")
-	f.BoolVar(&opt.Wait, "wait", false, "wait until other machines have done the stages before")
+	f.StringVar(&opt.Stage, "stage", "", "run this stage only: prep, buckets, cluster, tokenise, pack or report")
+	f.IntVar(&opt.Task, "task", -1, "run this task of the stage only, counted from 0")
+	f.IntVar(&opt.Workers, "workers", 0, "goroutines that compute (0: one per core)")
+	f.BoolVar(&opt.Wait, "wait", false, "wait until other machines have finished the earlier stages")
 	f.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
 }
@@ -174,7 +174,7 @@ func newCorpusStatusCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status DIR",
-		Short: "Show which tasks are missing, and what changed since the plan",
+		Short: "Show which tasks are not done, and what has changed since the plan was made",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			st, p, err := corpus.Status(args[0])
@@ -211,7 +211,7 @@ func newCorpusStatusCmd() *cobra.Command {
 	return cmd
 }
 
-// ranges writes sorted numbers as Slurm wants them: 0-3,7.
+// ranges writes sorted numbers in Slurm's notation: 0-3,7.
 func ranges(n []int) string {
 	var b strings.Builder
 	for i := 0; i < len(n); {
@@ -235,7 +235,7 @@ func newCorpusReportCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "report DIR",
-		Short: "Show what became of the texts",
+		Short: "Show how many texts were kept, dropped and changed, and why",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rep, err := corpus.ReadReport(args[0])
@@ -281,9 +281,9 @@ func newCorpusEmitCmd() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&slurm, "slurm", false, "a shell script that submits array jobs, each stage after the one before")
-	f.BoolVar(&kube, "kubernetes", false, "one Indexed Job per stage (YAML); each waits for the stage before")
-	f.StringVar(&opt.Leo, "leo", "leo", "the leo program as the jobs will find it")
+	f.BoolVar(&slurm, "slurm", false, "a shell script that submits array jobs, each stage after the previous one")
+	f.BoolVar(&kube, "kubernetes", false, "one Indexed Job per stage (YAML); each waits for the previous stage")
+	f.StringVar(&opt.Leo, "leo", "leo", "the path of the leo program on the machines that run the jobs")
 	f.IntVar(&opt.CPUs, "cpus", 4, "cores per task")
 	f.IntVar(&opt.MaxArray, "max-array", 1000, "tasks in one Slurm array (MaxArraySize − 1); more tasks become several arrays")
 	f.IntVar(&opt.Parallel, "parallel", 64, "tasks at once")

@@ -15,13 +15,13 @@ import (
 func newDataInspectCmd() *cobra.Command {
 	var sample, length, batch int
 	var seed uint64
-	var tokenizerPath, loss, colour string
+	var tokenizerPath, loss, color string
 	var pack, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "inspect PREFIX",
 		Short: "Show a sample as the model will see it",
 		Long: `Shows the tokens of a sample of finished shards, whose turn they belong to, and
-which of them carry loss: in colour on a terminal, else between ⟦ and ⟧. With
+which of them carry loss: in color on a terminal, else between ⟦ and ⟧. With
 --length, where it is cut; with --pack, the packed window it lands in.`,
 		Example: `  leo data inspect out/shared-train --sample 3
   leo data inspect out/shared-train --pack --length 2048`,
@@ -56,8 +56,8 @@ which of them carry loss: in colour on a terminal, else between ⟦ and ⟧. Wit
 				fmt.Fprintln(cmd.ErrOrStderr(), "no tokenizer is known for these shards: showing ids (name one with --tokenizer)")
 			}
 			out := cmd.OutOrStdout()
-			if view.Colour = colour == "always" || colour == "auto" && isTerminal(out) && os.Getenv("NO_COLOR") == ""; view.Colour {
-				out = rawWriter(out) // the inspector's text is harmless already
+			if view.Colour = color == "always" || color == "auto" && isTerminal(out) && os.Getenv("NO_COLOR") == ""; view.Colour {
+				out = rawWriter(out) // the inspector has already escaped control characters
 			}
 			title := fmt.Sprintf("sample %d of %d", sample, shards.Len())
 			if asJSON {
@@ -97,7 +97,7 @@ which of them carry loss: in colour on a terminal, else between ⟦ and ⟧. Wit
 	cmd.Flags().Uint64Var(&seed, "seed", 42, "seed of the order, with --pack")
 	cmd.Flags().StringVar(&loss, "loss", "assistant", "tokens that carry loss: assistant or all")
 	cmd.Flags().StringVar(&tokenizerPath, "tokenizer", "", "tokenizer file or folder (default: the one the shards were made with)")
-	cmd.Flags().StringVar(&colour, "color", "auto", "colours: auto, always, never")
+	cmd.Flags().StringVar(&color, "color", "auto", "color: auto, always, never")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print ids and roles as JSON")
 	return cmd
 }

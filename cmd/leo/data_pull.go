@@ -35,7 +35,7 @@ HF_HUB_OFFLINE are obeyed.`,
 					return err
 				}
 				if len(m.HubIDs()) == 0 {
-					return fmt.Errorf("%s: no source has a hub: dataset to fetch", a)
+					return fmt.Errorf("%s: no source names a hub: dataset to fetch", a)
 				}
 				ids = append(ids, m.HubIDs()...)
 				if to == "" {

@@ -24,7 +24,7 @@ func newDataTranslateCmd() *cobra.Command {
 		Long: `Sends the texts of the named fields to an OpenAI-compatible endpoint and writes
 the rows with their translations. The prompt file holds the user message, with
 {text} where the text goes. Answers are kept in OUT.jsonl.journal: the same
-command goes on where an earlier run stopped.
+command resumes where an earlier run stopped.
 
 Each answer is checked: code blocks, numbers, placeholders and addresses must
 survive, and it must not be cut off or wrapped in talk. An answer that fails is
@@ -97,21 +97,21 @@ asked for again; what still fails is listed in OUT.jsonl.problems.jsonl.`,
 	f.StringVarP(&out, "output", "o", "", "JSONL file to write (required)")
 	f.StringVar(&promptFile, "prompt", "", "file with the user message, {text} marks the text (required)")
 	f.StringVar(&systemFile, "system", "", "file with the system message")
-	f.StringArrayVar(&fields, "field", nil, "field to translate, as output or turns[].text (repeatable, required)")
-	f.StringVar(&suffix, "suffix", "", "put translations into fields with this suffix, as _de (default: in place)")
-	f.StringVar(&format, "format", "", "format of the input (default: by its name)")
-	f.StringVar(&baseURL, "base-url", "http://127.0.0.1:8080/v1", "endpoint up to /chat/completions")
+	f.StringArrayVar(&fields, "field", nil, "field to translate, such as output or turns[].text (repeatable, required)")
+	f.StringVar(&suffix, "suffix", "", "put translations into fields with this suffix, such as _de (default: in place)")
+	f.StringVar(&format, "format", "", "format of the input (default: by the file's name)")
+	f.StringVar(&baseURL, "base-url", "http://127.0.0.1:8080/v1", "endpoint, without /chat/completions")
 	f.StringVar(&model, "model", "", "model to ask for")
 	f.StringVar(&keyEnv, "key-env", "OPENAI_API_KEY", "environment variable that holds the API key")
 	f.Float64Var(&temperature, "temperature", 0, "sampling temperature")
-	f.IntVar(&maxTokens, "max-new-tokens", 0, "limit of an answer (0: the server's)")
-	f.IntVar(&concurrency, "concurrency", 8, "requests at a time")
-	f.IntVar(&tries, "tries", 2, "times a text is asked for while its checks fail")
-	f.IntVar(&limit, "limit", 0, "only the first so many rows (0: all)")
+	f.IntVar(&maxTokens, "max-new-tokens", 0, "most tokens of an answer (0: the server's limit)")
+	f.IntVar(&concurrency, "concurrency", 8, "requests in flight")
+	f.IntVar(&tries, "tries", 2, "how often a text is requested if its checks fail")
+	f.IntVar(&limit, "limit", 0, "translate only the first N rows (0: all)")
 	f.Float64Var(&priceIn, "price-in", 0, "price of a million tokens sent")
 	f.Float64Var(&priceOut, "price-out", 0, "price of a million tokens received")
 	f.Float64Var(&budget, "budget", 0, "stop when the cost exceeds this (0: no limit)")
-	f.BoolVar(&estimate, "estimate", false, "only print what it would cost")
+	f.BoolVar(&estimate, "estimate", false, "print what it would cost, and do nothing")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	f.BoolVarP(&quiet, "quiet", "q", false, "no progress")
 	requireFlag(cmd, "output")

@@ -6,13 +6,13 @@ import (
 	"leolm/device/cpu"
 )
 
-// newDevice makes the device that everything runs on.
+// newDevice returns the CPU device.
 func newDevice(threads int) (*cpu.Device, error) {
 	dev, err := cpu.New(cpu.Options{Threads: threads})
 	return dev, usageOfLevel(err)
 }
 
-// usageOfLevel makes a usage error of LEO_CPU naming an instruction set that this machine lacks.
+// usageOfLevel turns the error of a LEO_CPU that this machine cannot run into a usage error.
 func usageOfLevel(err error) error {
 	if level := (*cpu.LevelError)(nil); errors.As(err, &level) {
 		return usageError{err}

@@ -18,7 +18,7 @@ type display interface {
 	end() error // ends the last line
 }
 
-// newDisplay is for standard output: exact bytes, or Markdown on a terminal.
+// newDisplay returns the display for standard output: exact bytes, or Markdown on a terminal.
 func newDisplay(cmd *cobra.Command, plain, wrap bool) display {
 	if s, ok := cmd.OutOrStdout().(*screen.Writer); ok && s.Terminal() {
 		return newMarkdown(s, plain, wrap)
@@ -35,15 +35,14 @@ func (d exactDisplay) write(text string) error {
 
 func (d exactDisplay) end() error { return d.write("\n") }
 
-// markdown shows streamed Markdown on a terminal. Text appears as it comes, broken between words;
-// when a line is complete it is written again with emphasis, code and headings
-// styled, so nothing is held back and nothing flickers across lines.
+// markdown shows streamed Markdown on a terminal. Text appears as it arrives, wrapped between words. A complete line is
+// rewritten with emphasis, code and headings styled: nothing is held back, and other lines never flicker.
 type markdown struct {
 	w       *screen.Writer
 	plain   bool // no styles
 	wrap    bool
 	text    screen.Cleaner
-	wrapper *screen.Wrapper // of the current line, nil if it is not wrapped
+	wrapper *screen.Wrapper // of the current line; nil if it is not wrapped
 	columns int             // when the line began
 	line    strings.Builder
 	code    bool // inside a fenced block
@@ -92,7 +91,7 @@ func (m *markdown) add(part string) error {
 	return err
 }
 
-// finish ends the current line, restyled if that changes it and all its rows are still on the screen.
+// finish ends the current line. It restyles the line if that changes anything and all its rows are still on the screen.
 func (m *markdown) finish() error {
 	line := m.line.String()
 	m.line.Reset()
@@ -115,7 +114,7 @@ func (m *markdown) restyle(line string) error {
 	up := ""
 	switch {
 	case m.wrapper == nil && screen.Width(line) >= columns:
-		return nil // the terminal has broken it somewhere
+		return nil // the terminal wrapped it somewhere
 	case m.wrapper == nil:
 	case m.wrapper.Rows() >= rows-1:
 		return nil
@@ -146,7 +145,7 @@ var (
 	codeSpan = regexp.MustCompile("`([^`]+)`")
 )
 
-// style returns the line with terminal attributes.
+// style returns the line with terminal escape sequences.
 func (m *markdown) style(line string) string {
 	if strings.HasPrefix(strings.TrimSpace(line), "```") {
 		m.code = !m.code

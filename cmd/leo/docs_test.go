@@ -24,7 +24,7 @@ import (
 )
 
 // The documentation's commands are tested in two ways. Every leo command, in code blocks and in running text, must
-// parse: its sub-commands and flags exist. Every leo command in a code block runs, in a folder where tiny files
+// parse: its subcommands and flags exist. Every leo command in a code block runs, in a folder where tiny files
 // bear the names that the pages use, unless parsedOnly says why not.
 
 // parsedOnly lists commands of code blocks that do not run here, by their beginning, with the reason.
@@ -55,8 +55,8 @@ func (c docCommand) String() string { return fmt.Sprintf("%s:%d: %s", c.page, c.
 
 var inlineCode = regexp.MustCompile("`([^`]+)`")
 
-// docCommands finds the commands of a page: in code blocks the lines behind "$ " or, without any, those that begin
-// with a program's name; in running text what stands in backquotes and begins with leo, go or python.
+// docCommands finds the commands of a page: in code blocks the lines after "$ " or, if there are none, those that begin
+// with a program's name; in running text whatever is in backquotes and begins with leo, go or python.
 func docCommands(page, text string) []docCommand {
 	var found []docCommand
 	lines := strings.Split(text, "\n")
@@ -93,14 +93,14 @@ func docCommands(page, text string) []docCommand {
 	return found
 }
 
-// isCommand tells whether s begins like a command that is checked.
+// isCommand reports whether s begins like a command that is checked.
 func isCommand(s string) bool {
 	s = strings.TrimPrefix(s, "$ ")
 	word, _, _ := strings.Cut(s, " ")
 	return word == "leo" && !strings.HasPrefix(s, "leo  ") || others[word] != "" && strings.Contains(s, " ") && word != "for" && word != "do"
 }
 
-// joined puts a command that goes on over lines (a backslash at the end, or an open quote) together.
+// joined joins a command that continues over several lines (a backslash at the end, or an open quote).
 func joined(lines []string) (n int, whole string) {
 	for n = 1; n <= len(lines); n++ {
 		whole = strings.Join(lines[:n], "\n")
@@ -164,7 +164,7 @@ func splitShell(s string) ([][]string, error) {
 		case c == '|' || c == ';' || c == '&':
 			endCommand()
 		case (c == '>' || c == '<') && !started:
-			// The file behind it is no argument.
+			// The file after it is not an argument.
 			rest := strings.TrimLeft(s[i+1:], " ")
 			end := strings.IndexAny(rest, " |;&")
 			if end < 0 {
@@ -194,7 +194,7 @@ func leoArgs(words []string) ([]string, bool) {
 	return nil, false
 }
 
-// parseLeo holds a command line against the commands and flags that exist.
+// parseLeo checks a command line against the commands and flags that exist.
 func parseLeo(args []string, whole bool) error {
 	root := newRootCmd()
 	cmd, rest, err := root.Find(args)
@@ -208,7 +208,7 @@ func parseLeo(args []string, whole bool) error {
 	}
 	left := cmd.Flags().Args()
 	if cmd.HasSubCommands() && len(left) > 0 {
-		return fmt.Errorf("%s has no sub-command %q", cmd.CommandPath(), left[0])
+		return fmt.Errorf("%s has no subcommand %q", cmd.CommandPath(), left[0])
 	}
 	if whole && cmd.Args != nil && !cmd.HasSubCommands() {
 		return cmd.Args(cmd, left)
@@ -526,7 +526,7 @@ var shownOutputs = []struct {
 	{begin: "leo generate --model stories260K.gguf", file: "stories260K.gguf", from: "data/models/stories260K.gguf", shared: true},
 }
 
-// The pages show what is printed: lines of an example stand in the output, in this order. An … stands for anything.
+// The pages show what is printed: the lines of an example occur in the output, in this order. An … matches anything.
 func TestDocumentedOutputs(t *testing.T) {
 	ran := map[string]bool{}
 	for page, text := range pages(t) {
@@ -611,7 +611,7 @@ func hasLines(out string, want []string) (missing string, ok bool) {
 	return "", true
 }
 
-// A test of the test: what it must notice.
+// A test of the test: what it must detect.
 func TestWrongCommandsInPagesAreNoticed(t *testing.T) {
 	for text, bad := range map[string]bool{
 		"leo chat --template fastchat 'Wer?'":     false,

@@ -27,7 +27,7 @@ func newEvalCmd() *cobra.Command {
 	return cmd
 }
 
-// sourcePerplexity is a line of the result.
+// sourcePerplexity is one row of the result.
 type sourcePerplexity struct {
 	Source           string  `json:"source"`
 	BitsPerByte      float64 `json:"bits_per_byte"`
@@ -105,15 +105,15 @@ document. Long documents are scored in overlapping windows.`,
 	f.register(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&field, "field", "text", "column or field that holds the text")
-	fl.IntVar(&opt.Window, "window", 0, "tokens that the model sees at once (default: the context)")
+	fl.IntVar(&opt.Window, "window", 0, "tokens per window (default: the context)")
 	fl.IntVar(&opt.Stride, "stride", 0, "tokens between windows (default: half a window)")
 	fl.StringVar(&bos, "bos", "auto", "begin-of-sequence token before each document: auto (as the tokenizer says), always, never")
-	fl.Int64Var(&limit, "max-bytes", 0, "stop after so many bytes of each file (0: all)")
+	fl.Int64Var(&limit, "max-bytes", 0, "stop after N bytes of each file (0: all)")
 	fl.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-// readText reads a plain text, of which only the first limit bytes count if limit is not 0.
+// readText reads a plain text: only its first limit bytes, if limit is not 0.
 func readText(ctx context.Context, path string, limit int64) ([]byte, error) {
 	if limit == 0 {
 		return bounded.File(ctx, path, maxText)
@@ -126,7 +126,7 @@ func readText(ctx context.Context, path string, limit int64) ([]byte, error) {
 	return bounded.Read(ctx, io.LimitReader(f, limit), path, maxText)
 }
 
-// eachDocument calls f with the documents of a file until limit bytes.
+// eachDocument calls f with the documents of a file, until they exceed limit bytes; 0 is no limit.
 func eachDocument(ctx context.Context, path, field string, limit int64, f func(text string) error) error {
 	if _, ok := rows.FormatOf(path); !ok {
 		b, err := readText(ctx, path, limit)
@@ -171,8 +171,8 @@ func newImatrixCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "imatrix FILE... --output FILE.imatrix.gguf",
 		Short: "Measure which input columns matter, for leo quantize --imatrix",
-		Long: `Run a calibration text through a model and write how large the inputs of every
-matrix are. leo quantize --imatrix then keeps the columns that matter more exact.
+		Long: `Run a calibration text through a model and record the mean squared input of every
+column of every matrix. leo quantize --imatrix then keeps the important columns more exact.
 The file is llama.cpp's; a few hundred kilobytes of typical German text are enough.`,
 		Example: "  leo eval imatrix --model leo-7b.gguf deutsch.txt --output deutsch.imatrix.gguf",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
@@ -225,6 +225,6 @@ The file is llama.cpp's; a few hundred kilobytes of typical German text are enou
 	fl.StringVar(&field, "field", "text", "column or field that holds the text")
 	fl.StringVarP(&output, "output", "o", "", "file to write")
 	fl.IntVar(&chunk, "chunk", 512, "tokens per chunk")
-	fl.IntVar(&limit, "chunks", 0, "at most so many chunks (0: all)")
+	fl.IntVar(&limit, "chunks", 0, "at most N chunks (0: all)")
 	return cmd
 }

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every argument that names a file, and standard input, is read up to a bound: a
+// Every argument that names a file, and standard input, is read up to a bound. A
 // pipe that nobody writes to ends with the context (Ctrl-C) or is refused, and
-// so is what never ends.
+// so is endless input.
 func TestFilesWithoutEnd(t *testing.T) {
 	model := "../../checkpoint/testdata/models/leolm"
 	tokenizer := "../../tokenizer/testdata/bpe.model"
@@ -106,7 +106,7 @@ type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-// runFor runs a command whose context ends after d; it fails the test if the command goes on long after that.
+// runFor runs a command whose context ends after d; it fails the test if the command runs on long after that.
 func runFor(t *testing.T, d time.Duration, stdin io.Reader, args []string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)

@@ -48,11 +48,11 @@ argument, the file of --file, or standard input.`,
 	fl.StringVarP(&f.file, "file", "f", "", "read the prompt from a file (- for standard input)")
 	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of streaming text")
 	fl.BoolVar(&f.stats, "stats", false, "print tokens per second and time to first token to standard error")
-	fl.BoolVar(&f.specials, "specials", false, "recognise control tokens such as <|im_start|> in the prompt")
+	fl.BoolVar(&f.specials, "specials", false, "recognize control tokens such as <|im_start|> in the prompt")
 	fl.IntVar(&f.logprobs, "logprobs", -1, "with --json: log-probabilities of each token and of its N best alternatives")
-	fl.IntVar(&f.beams, "beams", 0, "beam search with so many beams")
-	fl.IntVar(&f.nBest, "n", 1, "so many answers (the best of the beams, or samples with consecutive seeds)")
-	fl.IntVar(&f.lookup, "lookup", 0, "speculate up to N tokens by looking them up in the text so far")
+	fl.IntVar(&f.beams, "beams", 0, "beam search with N beams")
+	fl.IntVar(&f.nBest, "n", 1, "number of answers (the best of the beams, or samples with consecutive seeds)")
+	fl.IntVar(&f.lookup, "lookup", 0, "prompt lookup: speculate up to N tokens that followed the same words before")
 	fl.StringVar(&f.draft, "draft", "", "speculate with this smaller model of the same vocabulary")
 	return cmd
 }
@@ -91,7 +91,7 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	l, err := f.modelFlags.openFor(cmd.Context(), cmd.ErrOrStderr(), func(o *open.Options) {
 		switch {
 		case f.beams > 0:
-			o.Sessions = 2*f.beams + 1 // while beams fork, old and new ones hold pages
+			o.Sessions = 2*f.beams + 1 // while beams fork, both the old and the new ones hold pages
 		case f.nBest > 1:
 			o.Together, o.PageLen = min(f.nBest, maxTogether), shortPages
 		}
@@ -180,14 +180,14 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	return printJSON(out, answers)
 }
 
-// maxTogether is how many answers have room for a whole context each if memory allows; more wait for their turn where they
-// need it. shortPages, in tokens, waste little where many answers are short.
+// maxTogether is the number of answers that have room for a full context each, if memory allows; further ones wait if they
+// need it. shortPages, in tokens, waste little memory when many answers are short.
 const (
 	maxTogether = 8
 	shortPages  = 64
 )
 
-// together starts writing answers to one prompt at one time. stop ends it and waits for the end.
+// together starts generating answers to one prompt at the same time. stop cancels them and waits for the end.
 func together(ctx context.Context, l *open.Model, reqs []*infer.Request, text func() infer.Text) (ts []*infer.Ticket, stop func(), err error) {
 	s := infer.NewScheduler(l.Engine, infer.SchedulerOptions{MaxSequences: max(maxTogether, len(reqs)), Queue: len(reqs)})
 	if ts, err = s.Submit(ctx, text, reqs...); err != nil {
@@ -197,7 +197,7 @@ func together(ctx context.Context, l *open.Model, reqs []*infer.Request, text fu
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Run(ctx) // what ends it ends the answers, which say so
+		_ = s.Run(ctx) // its error is also every unfinished answer's
 	}()
 	return ts, func() {
 		cancel()
@@ -205,13 +205,13 @@ func together(ctx context.Context, l *open.Model, reqs []*infer.Request, text fu
 	}, nil
 }
 
-// check refuses what would otherwise be left undone without a word.
+// check refuses combinations of flags of which one would be ignored silently.
 func (f *generateFlags) check() error {
 	switch {
 	case f.nBest < 1:
-		return fmt.Errorf("--n %d: at least one answer", f.nBest)
+		return fmt.Errorf("--n %d: ask for at least one answer", f.nBest)
 	case f.beams > math.MaxInt32/4:
-		return fmt.Errorf("--beams %d: no memory holds so many", f.beams)
+		return fmt.Errorf("--beams %d: no machine has memory for so many", f.beams)
 	case f.beams < 0 || f.lookup < 0:
 		return errors.New("--beams and --lookup must not be negative")
 	case f.logprobs >= 0 && !f.asJSON:
@@ -257,7 +257,7 @@ func (f *generateFlags) beam(ctx context.Context, l *open.Model, ids []int32, pr
 	return nil
 }
 
-// speculation sets up look-up or draft-model speculation.
+// speculation sets up prompt-lookup or draft-model speculation.
 func (f *generateFlags) speculation(ctx context.Context, stderr io.Writer, l *open.Model, req *infer.Request) error {
 	switch {
 	case f.draft != "":
@@ -272,7 +272,7 @@ func (f *generateFlags) speculation(ctx context.Context, stderr io.Writer, l *op
 		}
 		req.Draft, req.Speculate = infer.NewDraftModel(d.Engine), max(f.lookup, 4)
 	case f.lookup > 0:
-		req.Draft, req.Speculate = &infer.Lookup{}, f.lookup
+		req.Draft, req.Speculate = &infer.PromptLookup{}, f.lookup
 	}
 	return nil
 }
@@ -301,11 +301,11 @@ func logprob(l *open.Model, t infer.Token) tokenLogProb {
 // maxPrompt bounds a prompt: far more than any context holds.
 const maxPrompt = 64 << 20
 
-// readPrompt takes the argument, the file or standard input.
+// readPrompt returns the argument, the file or standard input.
 func readPrompt(ctx context.Context, stdin io.Reader, args []string, file string) (string, error) {
 	switch {
 	case len(args) == 1 && file != "":
-		return "", usageError{errors.New("give the prompt as argument or with --file, not both")}
+		return "", usageError{errors.New("give the prompt as an argument or with --file, not both")}
 	case len(args) == 1:
 		return args[0], nil
 	case file != "" && file != "-":

@@ -34,7 +34,7 @@ func hostileGGUF(t *testing.T) string {
 	return path
 }
 
-// Whatever files, names and arguments hold, reports and errors are text.
+// Whatever files, names and arguments contain, reports and errors are plain text.
 func TestOutputIsHarmless(t *testing.T) {
 	path := hostileGGUF(t)
 	const name = "\x1b[31mrot\u009b"

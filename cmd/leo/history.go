@@ -18,23 +18,23 @@ import (
 // Bounds of the history of questions.
 const (
 	historyLines = 1000
-	historyBytes = 1 << 20  // of the file, which is shortened when it has grown to twice as much
-	historyEntry = 64 << 10 // longer questions are remembered until the program ends
+	historyBytes = 1 << 20  // of the file, which is shortened once it has grown to twice that
+	historyEntry = 64 << 10 // longer questions are kept in memory only
 )
 
-// history is what was typed into chats: a line of JSON for each question, in a file that only the user may read.
-// Several programs may add to it at once. It is what the editor's keys look through.
+// history holds what was typed into chats, for the editor's arrow keys: a line of JSON per question, in a file that only
+// the user may read. Several programs may append to it at once.
 type history struct {
-	path  string // "" keeps nothing beyond this run
+	path  string // "": nothing is written
 	lines []string
-	off   bool  // what is typed is not remembered
-	err   error // the first failure to write; chatting goes on without
+	off   bool  // nothing new is kept
+	err   error // the first failure to write; the chat continues without a file
 }
 
-// historyPath is the file of the history in the user's folder for such things.
+// historyPath returns the history's file in the user's state folder (XDG base directories).
 func historyPath() (string, error) {
 	dir := os.Getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(dir) { // as the XDG specification says
+	if !filepath.IsAbs(dir) { // the specification says to ignore relative paths
 		var err error
 		switch runtime.GOOS {
 		case "windows", "darwin", "ios", "plan9":
@@ -51,7 +51,7 @@ func historyPath() (string, error) {
 	return filepath.Join(dir, "leo", "chat-history.jsonl"), nil
 }
 
-// openHistory reads a history. A file that isn't there yet is no error.
+// openHistory reads a history. A missing file is an empty history.
 func openHistory(path string) (*history, error) {
 	h := &history{path: path}
 	st, err := os.Stat(path)
@@ -81,7 +81,7 @@ func openHistory(path string) (*history, error) {
 	read := 0
 	for line := range bytes.Lines(data) {
 		var s string
-		// Another program, or a crash in the middle of a line, spoils that line only.
+		// A foreign or half-written line is skipped; the others are good.
 		if json.Unmarshal(line, &s) == nil && s != "" {
 			h.lines = append(h.lines, s)
 		}
@@ -96,7 +96,7 @@ func openHistory(path string) (*history, error) {
 	return h, nil
 }
 
-// shorten writes the file anew with the lines that are kept.
+// shorten rewrites the file with the lines that are kept.
 func (h *history) shorten() error {
 	var out []byte
 	first := len(h.lines)
@@ -119,7 +119,7 @@ func historyLine(s string) []byte {
 	return b.Bytes()
 }
 
-// add remembers a line. It never fails: who chats can't do anything about it then.
+// add appends a line. It returns no error: a failed write must not interrupt the chat; err keeps the first.
 func (h *history) add(line string) {
 	line = strings.TrimSpace(line)
 	if n := len(h.lines); h.off || line == "" || n > 0 && h.lines[n-1] == line {
@@ -139,7 +139,7 @@ func (h *history) appendLine(line string) error {
 	if err != nil {
 		return err
 	}
-	// One write, so that lines of several programs don't mix.
+	// One write, so that lines of several programs do not interleave.
 	_, err = f.Write(historyLine(line))
 	return errors.Join(err, f.Chmod(0o600), f.Close())
 }
@@ -147,5 +147,5 @@ func (h *history) appendLine(line string) error {
 // Len is the number of lines.
 func (h *history) Len() int { return len(h.lines) }
 
-// Line returns line i, the oldest being 0.
+// Line returns line i; 0 is the oldest.
 func (h *history) Line(i int) string { return h.lines[i] }

@@ -31,7 +31,7 @@ func TestHistoryIsKept(t *testing.T) {
 	if got, want := open().lines, []string{"eins", "zwei\nZeilen \"<ä>\" \x1b"}; !slices.Equal(got, want) {
 		t.Errorf("kept %q, want %q", got, want)
 	}
-	// A torn line, and what is no text, cost only themselves.
+	// A torn line, or one that is not text, is skipped; the others are kept.
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestHistoryIsBounded(t *testing.T) {
 		t.Errorf("the file has %d lines, want %d; %v", n, historyLines, err)
 	}
 
-	// A file that something else made huge is read at its end, and made small.
+	// Of a file that something else made huge, only the end is read and kept.
 	path := filepath.Join(dir, "huge")
 	if err := os.WriteFile(path, []byte(strings.Repeat("\"alt alt alt alt\"\n", 400000)+"\"neu\"\n"), 0o666); err != nil {
 		t.Fatal(err)

@@ -107,7 +107,7 @@ func newHouse(t *testing.T) *house {
 	return h
 }
 
-// base trains a plain model from nothing.
+// base trains a plain model from scratch.
 func (h *house) base(name string, tied bool) string {
 	h.t.Helper()
 	train := h.write(name+".yaml", `
@@ -124,7 +124,7 @@ schedule: {type: constant, steps: 4}
 	return h.path(name, "model")
 }
 
-// form is one way in which the finished model stands on disk.
+// form is one form of the finished model on disk.
 type form struct {
 	name, model string
 	loras       []string
@@ -136,7 +136,7 @@ const (
 	houseNewTokens = 12
 )
 
-// reading is what a form makes of a question.
+// reading is what a form answers to a question, with ids and log-probabilities.
 type reading struct {
 	vocab int
 	ids   []int32
@@ -257,7 +257,7 @@ func (h *house) room(name string) string {
 	return dir
 }
 
-// keep writes what the first form says, for other programs to be held against.
+// keep writes the results of the first form, for comparison with other programs.
 func (h *house) keep(forms []form, r reading) {
 	if os.Getenv("LEO_CHAIN_OUT") == "" {
 		return
@@ -273,7 +273,7 @@ func (h *house) keep(forms []form, r reading) {
 	for _, f := range forms {
 		all = append(all, kept{f.name, f.model, f.loras, f.exact, 128})
 	}
-	// Prompts for programs that take a control token in any text for the token.
+	// Prompts for programs that recognize control tokens in any text.
 	type prompt struct {
 		Text string  `json:"text"`
 		IDs  []int32 `json:"ids"`
@@ -304,7 +304,7 @@ func (h *house) keep(forms []form, r reading) {
 	h.write("leo-readings.json", "%s", b)
 }
 
-// resume takes the last checkpoint and the finished model away and lets the run end once more: the same bytes.
+// resume deletes the last checkpoint and the finished model and runs again: the bytes must be the same.
 func (h *house) resume(recipe string) {
 	h.t.Helper()
 	weights := h.path("run", "model", "model.safetensors")

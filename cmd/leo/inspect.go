@@ -16,8 +16,8 @@ import (
 	"leolm/tensor"
 )
 
-// openModel opens a model's files without its tokenizer: a path, or what
-// package catalog finds under the name.
+// openModel opens a model's files without its tokenizer. arg is a path, or a name that
+// package catalog finds.
 func openModel(arg string) (*checkpoint.Checkpoint, error) {
 	if _, err := os.Stat(arg); err == nil {
 		return checkpoint.Open(arg)
@@ -182,7 +182,7 @@ func tokenizerText(c *checkpoint.Checkpoint) string {
 	return strings.Join(files, ", ")
 }
 
-// reportLine writes a line of a report. What it says comes from files of strangers, and stays on its line.
+// reportLine writes one line of a report. The text comes from untrusted files, so it is escaped to stay on its line.
 func reportLine(w io.Writer, name, format string, args ...any) {
 	fmt.Fprintf(w, "%s\t%s\n", name, screen.Line(fmt.Sprintf(format, args...)))
 }

@@ -31,11 +31,11 @@ type adapterReport struct {
 	RSLoRA     bool            `json:"rslora"`
 	Types      []inspectTypes  `json:"types"`
 	Targets    []adapterTarget `json:"targets"`
-	Saved      []inspectTensor `json:"saved"` // whole weights trained along
+	Saved      []inspectTensor `json:"saved"` // whole weights that were trained along with it
 	Notes      []string        `json:"notes"`
 }
 
-// inspectAdapter says what a LoRA adapter changes.
+// inspectAdapter reports what a LoRA adapter changes.
 func inspectAdapter(path string) (*adapterReport, error) {
 	a, err := checkpoint.InspectAdapter(path)
 	if err != nil {
@@ -92,12 +92,12 @@ func (r *adapterReport) print(w io.Writer, list bool) error {
 		base = "not named"
 	}
 	line("Base", "%s", base)
-	// Usually all matrices share one rank and alpha; else each is said once.
+	// Usually all matrices share one rank and alpha; otherwise each distinct pair is listed once.
 	var kinds []string
 	for _, x := range r.Targets {
 		kind := fmt.Sprintf("%d, alpha %g, strength %.4g", x.Rank, x.Alpha, x.Scale)
 		if r.RSLoRA {
-			kind += " (rank-stabilised)"
+			kind += " (rank-stabilized)"
 		}
 		if x.DoRA {
 			kind += ", with magnitudes (DoRA)"

@@ -1,8 +1,8 @@
 // Command leo prepares German data, trains Llama models on it, evaluates them,
-// chats with them, serves them and writes their model card.
+// chats with them, converts and quantizes them.
 //
-// This package owns flags, help, progress and terminal pages; every step is a
-// package of its own.
+// This package owns flags, help, progress, the terminal, and the advice that goes
+// with an error (hints.go); every step is a package of its own.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	"leolm/internal/screen"
 )
 
-// usageError marks a wrong command line: exit status 2 instead of 1.
+// usageError marks a mistake on the command line: exit status 2 instead of 1.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -35,14 +35,18 @@ func run() int {
 	root := newRootCmd()
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := mapped.Guard(func() error { return root.ExecuteContext(ctx) })
+	ran := root
+	err := mapped.Guard(func() (err error) {
+		ran, err = root.ExecuteContextC(ctx)
+		return err
+	})
 	if ferr := out.Flush(); err == nil {
 		err = ferr
 	}
 	if err != nil && !errors.Is(err, errSilent) {
-		fmt.Fprintln(errOut, "leo:", err)
+		fmt.Fprintf(errOut, "leo: %v%s\n", err, advise(ran, err))
 	}
-	_ = errOut.Flush() // where else to say so?
+	_ = errOut.Flush() // there is nowhere left to report it
 	var u usageError
 	switch {
 	case err == nil:
@@ -65,7 +69,7 @@ func newRootCmd() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
-	// The version is asked for only when it is wanted: a build without a stamp calls git for it.
+	// The real version is looked up only when it is printed: a build without a stamp asks git.
 	root.Version = "of the build"
 	root.SetVersionTemplate("{{version}}\n")
 	root.AddCommand(

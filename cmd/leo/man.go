@@ -33,7 +33,7 @@ folder man1 of a folder that MANPATH names.`,
 			v := buildVersion()
 			head := doc.GenManHeader{Section: "1", Source: "leo " + v.Version, Manual: "Leo"}
 			if t, err := time.Parse(time.RFC3339, v.Date); err == nil {
-				head.Date = &t // the same program writes the same pages
+				head.Date = &t // the same build writes the same pages
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
@@ -49,10 +49,10 @@ folder man1 of a folder that MANPATH names.`,
 	return cmd
 }
 
-// writeManPages writes the page of a command and of what is below it.
+// writeManPages writes the pages of a command and of its subcommands.
 func writeManPages(cmd *cobra.Command, head doc.GenManHeader, dir string) (int, error) {
 	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-") + "." + head.Section
-	own := head // which is filled in
+	own := head // GenMan fills it in
 	err := durable.WriteTo(filepath.Join(dir, name), func(w io.Writer) error { return doc.GenMan(cmd, &own, w) })
 	n := 1
 	for _, c := range cmd.Commands() {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,13 +13,12 @@ import (
 
 	"leolm/catalog"
 	"leolm/chat"
-	"leolm/device"
 	"leolm/internal/pool"
 	"leolm/open"
 	"leolm/tensor"
 )
 
-// modelFlags choose a model and how it is run.
+// modelFlags choose a model and how it runs.
 type modelFlags struct {
 	model, tokenizer, template string
 	cacheType                  string
@@ -35,18 +33,18 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	fl.StringVarP(&f.model, "model", "m", "", "folder, .gguf file or Hugging Face id (default: the embedded model)")
 	fl.StringVar(&f.tokenizer, "tokenizer", "", "tokenizer file or folder instead of the model's own")
 	fl.StringVar(&f.template, "template", "", "chat template by name, or a file with a Jinja template, instead of the model's own")
-	fl.StringArrayVar(&f.loras, "lora", nil, "LoRA adapter (PEFT folder or GGUF), with =STRENGTH behind it if not 1 (repeatable)")
-	fl.StringVar(&f.packed, "packed", "auto", "keep the repacked weights of a large model in a file, so that the next start is instant: auto (beside the model, or in the user's cache folder), off, or a path")
+	fl.StringArrayVar(&f.loras, "lora", nil, "LoRA adapter (PEFT folder or GGUF), as PATH or PATH=STRENGTH (repeatable; default strength 1)")
+	fl.StringVar(&f.packed, "packed", "auto", "keep the repacked weights of a large model in a file, which makes the next start instant: auto (beside the model, or in the user's cache folder), off, or a path")
 	fl.StringVar(&f.cacheType, "cache-type", "f16", "type of the key/value cache: f32, f16, bf16 or q8_0")
 	completeWith(cmd, "template", templateNames()...)
 	completeWith(cmd, "cache-type", "f32", "f16", "bf16", "q8_0")
 	completeWith(cmd, "packed", "auto", "off")
 	fl.IntVarP(&f.context, "context", "c", 0, "context length in tokens (default: the model's own, at most 8192)")
-	fl.IntVarP(&f.threads, "threads", "t", 0, "workers (default: the processors that this process may use)")
+	fl.IntVarP(&f.threads, "threads", "t", 0, "worker threads (default: the processors that this process may use)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress and no notes")
 }
 
-// open opens the model that the flags name, with room for so many sessions, and says what a person should know of it.
+// open opens the model that the flags name, with cache for that many sessions, and prints its notes to stderr.
 func (f *modelFlags) open(ctx context.Context, stderr io.Writer, sessions int) (*open.Model, error) {
 	return f.openFor(ctx, stderr, func(o *open.Options) { o.Sessions = sessions })
 }
@@ -80,10 +78,6 @@ func (f *modelFlags) openFor(ctx context.Context, stderr io.Writer, change func(
 	change(&opt)
 	m, err := open.Open(ctx, f.model, opt)
 	p.clear()
-	var short *device.MemoryError
-	if errors.As(err, &short) {
-		return nil, fmt.Errorf("%w; choose a smaller --context, fewer --beams, or --cache-type q8_0", err)
-	}
 	if err != nil {
 		return nil, usageOfLevel(err)
 	}
@@ -91,7 +85,7 @@ func (f *modelFlags) openFor(ctx context.Context, stderr io.Writer, change func(
 	return m, nil
 }
 
-// maxThreads is more than the largest machines have processors; each thread takes memory.
+// maxThreads is above the processor count of the largest machines; every thread takes memory.
 const maxThreads = 4096
 
 // checkThreads refuses a number of threads, workers or requests that would only fill the memory.
@@ -135,7 +129,7 @@ func newLoadProgress(w io.Writer, quiet bool) *loadProgress {
 }
 
 func (p *loadProgress) update(done, total int64) {
-	// Models that load in a blink need no line.
+	// A model that loads in a blink needs no line.
 	if p.w == nil || total == 0 || time.Since(p.start) < 300*time.Millisecond || time.Since(p.shown) < 100*time.Millisecond {
 		return
 	}
@@ -149,7 +143,7 @@ func (p *loadProgress) clear() {
 	}
 }
 
-// bytesText writes a size for people.
+// bytesText formats a size for people.
 func bytesText(n int64) string {
 	switch {
 	case n >= 1<<30:

@@ -10,7 +10,7 @@ import (
 	"leolm/internal/screen"
 )
 
-// isTerminal tells whether x, a command's input or output, is a terminal.
+// isTerminal reports whether x, a command's input or output, is a terminal.
 func isTerminal(x any) bool {
 	switch f := x.(type) {
 	case *screen.Writer:
@@ -21,7 +21,8 @@ func isTerminal(x any) bool {
 	return false
 }
 
-// rawWriter is where a command draws: what it writes there must be its own, or have gone through package screen.
+// rawWriter returns w without escaping, for drawing. Only the program's own text, or text that package screen has
+// escaped, may go there.
 func rawWriter(w io.Writer) io.Writer {
 	if s, ok := w.(*screen.Writer); ok {
 		return s.Raw()
@@ -29,7 +30,7 @@ func rawWriter(w io.Writer) io.Writer {
 	return w
 }
 
-// exactWriter is standard output for text that other programs read: byte for byte, unless a terminal shows it.
+// exactWriter returns standard output for text that other programs read: byte for byte, but escaped on a terminal.
 func exactWriter(cmd *cobra.Command) io.Writer {
 	if s, ok := cmd.OutOrStdout().(*screen.Writer); ok {
 		return s.Exact()
@@ -37,7 +38,7 @@ func exactWriter(cmd *cobra.Command) io.Writer {
 	return cmd.OutOrStdout()
 }
 
-// notices writes the program's own words on a terminal, broken between words.
+// notices writes the program's own messages to a terminal, wrapped between words.
 type notices struct{ w *screen.Writer }
 
 func (n notices) Write(p []byte) (int, error) {

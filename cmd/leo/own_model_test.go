@@ -24,7 +24,7 @@ type pageStep struct {
 	refused string // what a command must fail with; empty: it succeeds
 }
 
-// pageSteps reads the code blocks of a page: YAML whose first line names its file, shell commands, and commands behind "$ "
+// pageSteps reads the code blocks of a page: YAML whose first line names its file, shell commands, and commands after "$ "
 // with what they print.
 func pageSteps(page string) []pageStep {
 	var steps []pageStep
@@ -103,7 +103,7 @@ func TestOwnModelPage(t *testing.T) {
 	}
 }
 
-// matchesPage reports whether printed holds a line as the page has it.
+// matchesPage reports whether printed contains a line of the page.
 func matchesPage(line, printed string) bool {
 	parts := strings.Split(line, "…")
 	for i := range parts {
@@ -136,7 +136,7 @@ func TestMatchesPage(t *testing.T) {
 	}
 }
 
-// ownModelFolder has what the page takes for granted: a plain base, dialogues, and shards of another tokenizer.
+// ownModelFolder returns a folder with what the page assumes: a plain base, dialogues, and shards of another tokenizer.
 func ownModelFolder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

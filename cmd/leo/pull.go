@@ -81,7 +81,7 @@ func newPullCmd() *cobra.Command {
 	return cmd
 }
 
-// pullPlan says what will be fetched.
+// pullPlan describes what will be fetched.
 func pullPlan(repo hub.Repo, files []hub.File) string {
 	text := fmt.Sprintf("%s: %d files", repo, len(files))
 	if len(files) == 1 {
@@ -97,7 +97,7 @@ func pullPlan(repo hub.Repo, files []hub.File) string {
 	return text + ", " + bytesText(total)
 }
 
-// The weights that checkpoint.Open reads, by their names: a repository often holds them a
+// The file names of the weights that checkpoint.Open reads: a repository often holds them a
 // second time in another form or precision (consolidated.safetensors, model.fp16.safetensors).
 var (
 	safetensorsWeights = regexp.MustCompile(`^(model|adapter_model)(-\d+-of-\d+)?\.safetensors$`)
@@ -109,7 +109,7 @@ var (
 // (safetensors, else PyTorch, else a single GGUF), and the small files.
 func chooseModelFiles(files []hub.File) ([]hub.File, error) {
 	var safetensors, torch bool
-	ggufs := map[string]string{} // a file, or the parts of one, by its name; what to say of it
+	ggufs := map[string]string{} // by the name of a file, or of all its parts: a description
 	var names []string
 	for _, f := range files {
 		safetensors = safetensors || safetensorsWeights.MatchString(f.Name)
@@ -135,11 +135,11 @@ func chooseModelFiles(files []hub.File) ([]hub.File, error) {
 		switch {
 		case strings.HasPrefix(f.Name, "additional_chat_templates/"):
 		case strings.Contains(f.Name, "/") && ext != ".gguf", strings.HasPrefix(base, "."):
-			continue // original weights, images, exports to other programs
+			continue // original weights, images, exports for other programs
 		}
 		switch ext {
 		case ".safetensors":
-			// Under any other name they are taken only where there is nothing else.
+			// Weights under any other name are taken only if there are no others.
 			if (safetensors || torch) && !safetensorsWeights.MatchString(f.Name) {
 				continue
 			}
@@ -165,7 +165,7 @@ func chooseModelFiles(files []hub.File) ([]hub.File, error) {
 	return out, nil
 }
 
-// wantedIndex tells whether an index belongs to the weights that are fetched.
+// wantedIndex reports whether an index belongs to the weights that are fetched.
 func wantedIndex(name string, safetensors bool) bool {
 	if safetensors {
 		return name == "model.safetensors.index.json"

@@ -17,7 +17,7 @@ import (
 	"leolm/internal/hub"
 )
 
-// Of all that a repository holds, one form of the weights and the small files are fetched.
+// Of all files of a repository, one form of the weights and the small files are fetched.
 func TestChooseModelFiles(t *testing.T) {
 	for _, c := range []struct{ have, want string }{
 		{"config.json model.safetensors pytorch_model.bin tokenizer.model README.md .gitattributes original/consolidated.00.pth tf_model.h5 LICENSE chat_template.jinja",
@@ -59,7 +59,7 @@ func TestChooseModelFiles(t *testing.T) {
 	}
 }
 
-// leo pull ORG/NAME --to DIR leaves plain files, says from the start what it fetches, and runs again without fetching.
+// leo pull ORG/NAME --to DIR leaves plain files, prints first what it will fetch, and does not fetch again.
 func TestPullToFolder(t *testing.T) {
 	files := map[string]string{"config.json": "{}", "model.safetensors": "weights", "consolidated.safetensors": "again"}
 	gets := 0

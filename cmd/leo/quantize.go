@@ -51,12 +51,12 @@ func newQuantizeCmd() *cobra.Command {
 			if !c.HasWeights() {
 				return fmt.Errorf("%s holds no weights", src)
 			}
-			if d := quantisedType(c); d != "" && !again {
-				return fmt.Errorf("%s is already quantised (%s): quantise the original for full quality, or add --requantize", src, d)
+			if d := quantizedType(c); d != "" && !again {
+				return fmt.Errorf("%s is already quantized (%s): quantize the original for full quality, or add --requantize", src, d)
 			}
 			if imatrix != nil {
 				if missing := imatrix.Missing(&c.Config); len(missing) > 0 {
-					fmt.Fprintf(cmd.ErrOrStderr(), "note: %s has no entry for %d matrices, such as %s; they are quantised without weights\n", imatrixFile, len(missing), missing[0])
+					fmt.Fprintf(cmd.ErrOrStderr(), "note: %s has no entry for %d matrices, such as %s; they are quantized without weights\n", imatrixFile, len(missing), missing[0])
 				}
 			}
 			if !quiet {
@@ -79,14 +79,14 @@ func newQuantizeCmd() *cobra.Command {
 	cmd.Flags().StringVar(&typeName, "type", "", "type or mix, such as q4_K_M")
 	completeWith(cmd, "type", checkpoint.FileTypeNames()...)
 	cmd.Flags().StringVar(&imatrixFile, "imatrix", "", "importance matrix (llama.cpp's .gguf or .dat)")
-	cmd.Flags().BoolVar(&again, "requantize", false, "allow a source that is already quantised")
+	cmd.Flags().BoolVar(&again, "requantize", false, "allow a source that is already quantized")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&force, "force", false, "replace DST if it exists")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
 	return cmd
 }
 
-// noteFallbacks says which tensors are stored in another type than the one asked for, and why.
+// noteFallbacks reports which tensors are stored in another type than requested, and why.
 func noteFallbacks(w io.Writer, found []checkpoint.Fallback) {
 	for _, f := range found {
 		which := f.Tensors[0]
@@ -97,8 +97,8 @@ func noteFallbacks(w io.Writer, found []checkpoint.Fallback) {
 	}
 }
 
-// quantisedType names a block type that the model's matrices are stored in, or "".
-func quantisedType(c *checkpoint.Checkpoint) string {
+// quantizedType returns a block type that the model's matrices are stored in, or "".
+func quantizedType(c *checkpoint.Checkpoint) string {
 	for _, t := range c.Tensors() {
 		if t.DType.Quantized() {
 			return t.DType.String()

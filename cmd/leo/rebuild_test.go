@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// leo-mini's own recipes, in small and on made-up text, give the same bytes in every file that the next step reads,
-// when they are run again in another folder, and others with another seed.
+// leo-mini's own recipes, scaled down and on made-up text, give the same bytes in every file that the next step reads
+// if they run again in another folder, and other bytes with another seed.
 func TestLeoMiniRebuildsToTheSameBytes(t *testing.T) {
 	first, again := rebuildLeoMini(t, "7"), rebuildLeoMini(t, "7")
 	if len(first) < 12 {
@@ -29,7 +29,7 @@ func TestLeoMiniRebuildsToTheSameBytes(t *testing.T) {
 	}
 }
 
-// rebuildLeoMini runs the steps from the vocabulary to the quantised file and returns what they wrote.
+// rebuildLeoMini runs the steps from the vocabulary to the quantized file and returns what they wrote.
 func rebuildLeoMini(t *testing.T, seed string) map[string][]byte {
 	t.Helper()
 	dir := t.TempDir()

@@ -26,13 +26,13 @@ type terminal struct {
 	l   *open.Model
 	c   *converse.Conversation
 	req infer.Request
-	// constraint starts the constraint of an answer, nil if there is none.
+	// constraint makes the constraint of one answer; nil if there is none.
 	constraint  func() infer.Constraint
 	screen      *screen.Writer // standard output
-	out, stderr io.Writer      // for the chat's own words
+	out, stderr io.Writer      // for the chat's own messages
 	history     *history
 	editor      *lineedit.Editor
-	opened      []*open.Model // by /load; the first model is its caller's
+	opened      []*open.Model // by /load; the first model belongs to the caller
 }
 
 const terminalHelp = `/system TEXT     set the system message (without TEXT: show it)
@@ -41,21 +41,21 @@ const terminalHelp = `/system TEXT     set the system message (without TEXT: sho
 /retry           answer the last question again
 /undo            forget the last exchange
 /save FILE       write the conversation as JSON
-/load FILE       go on with a conversation that /save wrote
-/load MODEL      go on with another model: a folder, a .gguf file or a Hugging Face id
+/load FILE       continue a conversation that /save wrote
+/load MODEL      switch to another model: a folder, a .gguf file or a Hugging Face id
 /stats           switch the speed line on or off
 /help            this list (also /?)
 /quit            leave (also /bye, /exit, Ctrl-D)
 """              begins and ends a question of several lines; pasted lines need none
 Ctrl-C stops an answer, or clears the line. Arrow keys find earlier questions, Ctrl-R searches them.`
 
-// commandNames are what a line may begin with, for hints.
+// commandNames are the commands, for suggestions after a typo.
 var commandNames = []string{"/system", "/set", "/show", "/reset", "/clear", "/retry", "/undo", "/save", "/load", "/stats", "/help", "/quit", "/bye", "/exit"}
 
-// run reads questions until the end of input. The terminal is in raw mode
-// while a line is edited, and as usual while an answer runs, so that Ctrl-C is a signal then.
+// run reads questions until the end of input. The terminal is in raw mode while
+// a line is edited, but not while an answer runs, so that Ctrl-C is a signal then.
 func (t *terminal) run(ctx context.Context) error {
-	// The program's context ends for good with the first Ctrl-C; here that ends an answer only, and SIGTERM everything.
+	// The first Ctrl-C would cancel the program's context for good; here it stops one answer. SIGTERM ends the program.
 	ctx = context.WithoutCancel(ctx)
 	defer t.leaveOnTerm()()
 	defer t.closeOpened()
@@ -93,7 +93,7 @@ func (t *terminal) run(ctx context.Context) error {
 	}
 }
 
-// openHistory reads the history of earlier chats. Without it one can chat too.
+// openHistory reads the history of earlier chats. Failing to is no reason not to chat.
 func (t *terminal) openHistory() {
 	t.history = &history{}
 	if t.f.noHistory || os.Getenv("LEO_NOHISTORY") != "" {
@@ -110,7 +110,7 @@ func (t *terminal) openHistory() {
 	fmt.Fprintln(t.stderr, "note: what you type is not kept:", err)
 }
 
-// leaveOnTerm ends the program on SIGTERM and SIGHUP, the terminal as it was. The function that it returns undoes that.
+// leaveOnTerm makes SIGTERM and SIGHUP restore the terminal and end the program, until the returned function is called.
 func (t *terminal) leaveOnTerm() func() {
 	fd := int(os.Stdin.Fd())
 	state, err := term.GetState(fd)
@@ -128,16 +128,17 @@ func (t *terminal) leaveOnTerm() func() {
 	return func() { signal.Stop(terminate); close(terminate) }
 }
 
-// block is what begins and ends a question of several lines.
+// block begins and ends a question of several lines.
 const block = `"""`
 
-// openBlock tells whether text begins with """ and waits for the """ that ends it.
+// openBlock reports whether text begins with """ and its closing """ is still missing.
 func openBlock(text string) bool {
 	rest, ok := strings.CutPrefix(strings.TrimSpace(text), block)
 	return ok && !strings.HasSuffix(rest, block)
 }
 
-// unquoted is what was asked, and whether it stood between """ and so is a question whatever it looks like.
+// unquoted returns the question without its """, and whether it had them: then it is a question even if it looks like a
+// command.
 func unquoted(text string) (question string, quoted bool) {
 	text = strings.TrimSpace(text)
 	if rest, ok := strings.CutPrefix(text, block); ok {
@@ -190,7 +191,7 @@ func (t *terminal) command(ctx context.Context, line string) (quit bool) {
 		}
 	case "/load":
 		if err := t.load(ctx, homePath(arg)); err != nil {
-			fmt.Fprintln(t.out, "not loaded:", err)
+			fmt.Fprintf(t.out, "not loaded: %v%s\n", err, advise(t.f.cmd, err))
 		}
 	case "/stats":
 		t.f.stats = !t.f.stats
@@ -238,7 +239,7 @@ func (t *terminal) ask(ctx context.Context, question string) {
 		case errors.Is(err, context.Canceled):
 			fmt.Fprintln(t.out, "(stopped)")
 		case err != nil:
-			fmt.Fprintln(t.out, "error:", err)
+			fmt.Fprintf(t.out, "error: %v%s\n", err, advise(t.f.cmd, err))
 			return
 		case res.Finish == infer.FinishContext:
 			fmt.Fprintln(t.out, "(the context is full here)")
@@ -253,7 +254,7 @@ func (t *terminal) ask(ctx context.Context, question string) {
 	}
 }
 
-// askFull lets the user choose what to forget.
+// askFull lets the user choose which turns to drop.
 func (t *terminal) askFull(e *converse.FullContextError) converse.OnFull {
 	fmt.Fprintf(t.out, "The context is full: %d tokens, it holds %d.\n", e.Tokens, e.Limit)
 	t.editor.History = nil

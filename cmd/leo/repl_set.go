@@ -21,13 +21,13 @@ import (
 	"leolm/sample"
 )
 
-// settable are the sampling flags that /set knows. The others are lists, and asked for at the start.
+// settable are the sampling flags that /set knows. The others are lists and can only be given at the start.
 var settable = []string{
 	"temperature", "top-k", "top-p", "min-p", "typical-p", "repetition-penalty", "presence-penalty", "frequency-penalty", "penalty-window",
 	"dry-multiplier", "no-repeat-ngram", "mirostat-tau", "seed", "max-new-tokens", "min-new-tokens", "stop", "preset",
 }
 
-// setAliases are other programs' names.
+// setAliases maps names that other programs use.
 var setAliases = map[string]string{
 	"num-predict": "max-new-tokens", "n-predict": "max-new-tokens", "repeat-penalty": "repetition-penalty", "repeat-last-n": "penalty-window", "temp": "temperature",
 }
@@ -40,7 +40,7 @@ const setHelp = `
 /set format json, /set noformat
 /set verbose, /set quiet`
 
-// set changes what later answers are made with. Other programs' "parameter" in front of a name may stay.
+// set changes the settings of later answers. The word "parameter" before a name, as in ollama, is ignored.
 func (t *terminal) set(arg string) error {
 	name, value, _ := strings.Cut(arg, " ")
 	if name == "parameter" || name == "parameters" {
@@ -71,9 +71,9 @@ func (t *terminal) set(arg string) error {
 	}
 	switch {
 	case name == "num-ctx" || name == "context":
-		return errors.New("the context has its size from the start on: leave, and give --context")
+		return errors.New("the size of the context is fixed at the start: leave, and start again with --context")
 	case !slices.Contains(settable, name):
-		return fmt.Errorf("%s is not known%s; /set lists what is", name, didYouMean(name, "", settable))
+		return fmt.Errorf("unknown setting %s%s; /set lists them", name, didYouMean(name, "", settable))
 	case value == "":
 		return fmt.Errorf("name a value: /set %s VALUE", name)
 	}
@@ -96,7 +96,7 @@ func (t *terminal) setFlag(name, value string) error {
 	return err
 }
 
-// setSampling sets a flag; a stop takes the place of all others.
+// setSampling sets a flag; a new stop replaces all earlier ones.
 func (f *samplingFlags) setSampling(name, value string) error {
 	if name == "stop" {
 		f.stops = []string{value}
@@ -107,10 +107,10 @@ func (f *samplingFlags) setSampling(name, value string) error {
 
 func (t *terminal) setFormat(on bool, value string) error {
 	if on && value != "json" {
-		return fmt.Errorf("the one format is json")
+		return fmt.Errorf("json is the only format")
 	}
 	f := constraintFlags{json: on}
-	c, err := f.build(context.Background(), t.l.Tokenizer, t.l.StopIDs) // no file is read
+	c, err := f.build(context.Background(), t.l.Tokenizer, t.l.StopIDs) // without a file, nothing to cancel
 	if err == nil {
 		t.f.constraintFlags, t.constraint = f, c
 	}
@@ -140,7 +140,7 @@ func (t *terminal) showSettings() error {
 	return err
 }
 
-// unquotedValue takes quotation marks off, which other programs want around values.
+// unquotedValue removes the quotation marks that other programs want around values.
 func unquotedValue(s string) string {
 	for _, q := range []string{block, `"`} {
 		if len(s) >= 2*len(q) && strings.HasPrefix(s, q) && strings.HasSuffix(s, q) {
@@ -150,7 +150,7 @@ func unquotedValue(s string) string {
 	return s
 }
 
-// homePath replaces the ~ that no shell has seen.
+// homePath expands a leading ~, which no shell has done here.
 func homePath(path string) string {
 	if rest, ok := strings.CutPrefix(path, "~/"); ok {
 		if home, err := os.UserHomeDir(); err == nil {
@@ -181,7 +181,7 @@ func (t *terminal) save(path string) error {
 	return durable.WriteFile(path, b.Bytes())
 }
 
-// load goes on with what a file of /save holds, or with another model.
+// load continues the conversation in a file that /save wrote, or switches to another model.
 func (t *terminal) load(ctx context.Context, arg string) error {
 	if arg == "" {
 		return errors.New("name a file that /save wrote, or a model: /load FILE")
@@ -206,7 +206,8 @@ var errNoConversation = errors.New("not a conversation")
 // maxConversation bounds the files that /load reads.
 const maxConversation = 64 << 20
 
-// readConversation reads what /save writes, or a bare list of messages. errNoConversation: the file is none by its beginning.
+// readConversation reads what /save writes, or a bare list of messages. It returns errNoConversation if the file does not
+// exist or does not begin like one.
 func readConversation(path string) (conversationFile, error) {
 	var c conversationFile
 	st, err := os.Stat(path)
@@ -253,12 +254,12 @@ func readConversation(path string) (conversationFile, error) {
 		return c, fmt.Errorf("%s has no messages: it is not a conversation that /save wrote", path)
 	}
 	if c.Model == "" {
-		c.Model = "a model that is not named"
+		c.Model = "an unnamed model"
 	}
 	return c, nil
 }
 
-// loadModel takes another model; the conversation goes on.
+// loadModel switches to another model and keeps the conversation.
 func (t *terminal) loadModel(ctx context.Context, arg string) error {
 	f := t.f.modelFlags
 	f.model, f.tokenizer, f.template, f.loras = arg, "", "", nil
@@ -276,7 +277,7 @@ func (t *terminal) loadModel(ctx context.Context, arg string) error {
 	}
 	messages := t.c.Messages
 	t.c.Close()
-	// The model before is of no use any more, but only the first caller may close the first one.
+	// The previous model is no longer needed; but the very first one belongs to the caller.
 	t.closeOpened()
 	t.opened = []*open.Model{l}
 	t.f.modelFlags = f

@@ -79,7 +79,7 @@ func (r *roundTrip) folder(path string, grow bool) string {
 		r.Fatal(err)
 	}
 	if data := files["tokenizer.json"]; data != nil {
-		// The small tokenizers have tokens with every flag, which GGUF can't hold; convert says so.
+		// The small tokenizers have tokens with every flag, which GGUF cannot store; convert reports it.
 		files["tokenizer.json"] = tokenFlags.ReplaceAll(data, []byte(`"$1":false`))
 	}
 	if grow {

@@ -12,7 +12,7 @@ import (
 	"leolm/sample"
 )
 
-// samplingFlags set how tokens are chosen; a preset gives the values that are not set.
+// samplingFlags set how tokens are sampled; a preset gives the values that are not set.
 type samplingFlags struct {
 	preset       string
 	p            sample.Params
@@ -33,23 +33,23 @@ func (f *samplingFlags) register(cmd *cobra.Command) {
 	fl.IntVar(&f.p.TopK, "top-k", 0, "keep the k most probable tokens (0: all)")
 	fl.Float64Var(&f.p.TopP, "top-p", 0, "keep the most probable tokens up to this mass (0 or 1: all)")
 	fl.Float64Var(&f.p.MinP, "min-p", 0, "keep tokens of at least this fraction of the largest probability")
-	fl.Float64Var(&f.p.TypicalP, "typical-p", 0, "keep this mass of tokens of typical surprise (0 or 1: all)")
+	fl.Float64Var(&f.p.TypicalP, "typical-p", 0, "locally typical sampling: keep this mass (0 or 1: all)")
 	fl.Float64Var(&f.p.RepetitionPenalty, "repetition-penalty", 0, "divide the logits of tokens that occurred (1: off)")
 	fl.Float64Var(&f.p.PresencePenalty, "presence-penalty", 0, "subtract from the logits of tokens that occurred in the answer")
 	fl.Float64Var(&f.p.FrequencyPenalty, "frequency-penalty", 0, "subtract per occurrence in the answer")
-	fl.IntVar(&f.p.PenaltyWindow, "penalty-window", 0, "limit the penalties to the last so many tokens (0: all)")
+	fl.IntVar(&f.p.PenaltyWindow, "penalty-window", 0, "apply the penalties to the last N tokens only (0: all)")
 	fl.Float64Var(&f.p.DRY.Multiplier, "dry-multiplier", 0, "strength of the DRY repetition penalty (0: off)")
 	fl.Float64Var(&f.p.DRY.Base, "dry-base", 0, "base of the DRY penalty (default 1.75)")
 	fl.IntVar(&f.p.DRY.AllowedLength, "dry-allowed-length", 0, "repeated runs up to this length are free (default 2)")
-	fl.IntVar(&f.noRepeat, "no-repeat-ngram", 0, "never repeat an n-gram of this size")
-	fl.Float64Var(&f.p.MirostatTau, "mirostat-tau", 0, "target surprise in bits of mirostat 2 (0: off)")
-	fl.Float64Var(&f.p.MirostatEta, "mirostat-eta", 0, "learning rate of mirostat 2 (default 0.1)")
-	fl.Uint64Var(&f.p.Seed, "seed", 0, "seed of the random numbers")
+	fl.IntVar(&f.noRepeat, "no-repeat-ngram", 0, "never repeat an n-gram of this size (0: off)")
+	fl.Float64Var(&f.p.MirostatTau, "mirostat-tau", 0, "mirostat 2: target surprise in bits (0: off)")
+	fl.Float64Var(&f.p.MirostatEta, "mirostat-eta", 0, "mirostat 2: learning rate (default 0.1)")
+	fl.Uint64Var(&f.p.Seed, "seed", 0, "random seed")
 	fl.IntVarP(&f.maxNewTokens, "max-new-tokens", "n", 0, "most tokens of an answer (0: as many as the context holds)")
-	fl.IntVar(&f.p.MinNewTokens, "min-new-tokens", 0, "no end before so many tokens")
+	fl.IntVar(&f.p.MinNewTokens, "min-new-tokens", 0, "do not end an answer before N tokens")
 	fl.StringArrayVar(&f.stops, "stop", nil, "stop string (repeatable)")
 	fl.StringArrayVar(&f.bias, "logit-bias", nil, "ID=VALUE added to the logit of a token (repeatable)")
-	fl.IntSliceVar(&f.banned, "ban-token", nil, "token ids that never occur")
+	fl.IntSliceVar(&f.banned, "ban-token", nil, "token ids that are never sampled")
 	completeWith(cmd, "preset", sample.PresetNames()...)
 	fl.IntSliceVar(&f.forced, "force-token", nil, "token ids that the answer begins with")
 }
@@ -63,7 +63,7 @@ func (f *samplingFlags) check() error {
 	return err
 }
 
-// resolve lays the flags that were set over the preset, or over what the model recommends if none is named.
+// resolve returns the preset, or p (what the model recommends) if none is named, overridden by the flags that were set.
 func (f *samplingFlags) resolve(p sample.Preset) (sample.Preset, error) {
 	if f.preset != "" {
 		var err error

@@ -19,7 +19,7 @@ func scriptEnv(env *testscript.Env) error {
 	return err
 }
 
-// The scripts say what the commands print and refuse.
+// The scripts show what the commands print and refuse.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: scriptEnv})
 }

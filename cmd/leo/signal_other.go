@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// stopSignals stop a training run beside the usual ones; there are none on this system.
+// stopSignals are further signals that stop a training run; this system has none.
 var stopSignals []os.Signal

@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// stopSignals stop a training run, after a checkpoint, beside the usual ones; Slurm sends SIGUSR1 when time is nearly up.
+// stopSignals are further signals that stop a training run after a checkpoint: Slurm sends SIGUSR1 when time is nearly up.
 var stopSignals = []os.Signal{syscall.SIGUSR1}

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// stoppable returns a context that ends with the first Ctrl-C, SIGTERM or SIGHUP, so that work can be saved. Who asks
-// twice is not kept waiting: the second Ctrl-C or SIGTERM ends the program. SIGHUP doesn't count twice, for one closed
-// terminal sends several: the system one to everything in it, and the shell one to each of its jobs.
+// stoppable returns a context that is canceled by the first Ctrl-C, SIGTERM or SIGHUP, so that work can be saved. A
+// second Ctrl-C or SIGTERM ends the program at once. A second SIGHUP does not: closing one terminal sends several, one
+// from the system to everything in it, and one from the shell to each of its jobs.
 //
 // A signal that was ignored when the program started (nohup, a job in the background) stays ignored.
 func stoppable(parent context.Context) (context.Context, context.CancelFunc) {
@@ -25,7 +25,7 @@ func stoppable(parent context.Context) (context.Context, context.CancelFunc) {
 			return
 		}
 		signal.Stop(again)
-		// Who read the output got the signal too: its end is no reason to die before the work is saved.
+		// The reader of our output got the signal too; a broken pipe must not kill us before the work is saved.
 		signal.Ignore(syscall.SIGPIPE)
 		cancel()
 	}()

@@ -13,7 +13,7 @@ import (
 // nearest returns up to three words that word was probably meant to be.
 func nearest(word string, words []string) []string {
 	lower := strings.ToLower(word)
-	var near, longer []string // by mistyping, by leaving the end out
+	var near, longer []string // by edit distance, by prefix
 	best := max(1, len([]rune(word))/3)
 	for _, w := range words {
 		far := edits(lower, strings.ToLower(w))
@@ -31,8 +31,8 @@ func nearest(word string, words []string) []string {
 	return found[:min(3, len(found))]
 }
 
-// edits counts the insertions, deletions, replacements and swaps of neighbours between two words
-// (optimal string alignment).
+// edits is the optimal string alignment distance of two words: insertions, deletions, replacements and swaps of adjacent
+// letters.
 func edits(a, b string) int {
 	x, y := []rune(a), []rune(b)
 	var before []int
@@ -58,7 +58,7 @@ func edits(a, b string) int {
 	return last[len(y)]
 }
 
-// didYouMean is the end of an error about word, empty if nothing is near it.
+// didYouMean returns the end of an error about word; "" if nothing is close to it.
 func didYouMean(word, mark string, words []string) string {
 	hits := nearest(word, words)
 	if len(hits) == 0 {
@@ -73,7 +73,7 @@ func didYouMean(word, mark string, words []string) string {
 	return "; did you mean " + strings.Join(hits[:len(hits)-1], ", ") + " or " + hits[len(hits)-1] + "?"
 }
 
-// unknownCommand is the error for a word where a sub-command was expected.
+// unknownCommand is the error for a word where a subcommand was expected.
 func unknownCommand(cmd *cobra.Command, word string) error {
 	var names []string
 	for _, c := range cmd.Commands() {
@@ -84,10 +84,10 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	return usageError{fmt.Errorf("%s has no command %q%s (see %s --help)", cmd.CommandPath(), word, didYouMean(word, "", names), cmd.CommandPath())}
 }
 
-// flagError is the error for flags that can't be read.
+// flagError is the error for flags that cannot be parsed.
 func flagError(cmd *cobra.Command, err error) error {
 	if cmd.HasSubCommands() && cmd.Flags().NArg() > 0 {
-		return unknownCommand(cmd, cmd.Flags().Arg(0)) // the flags are of a command whose name is mistyped
+		return unknownCommand(cmd, cmd.Flags().Arg(0)) // the flags belong to a command whose name is mistyped
 	}
 	hint := ""
 	var names []string
@@ -103,11 +103,11 @@ func flagError(cmd *cobra.Command, err error) error {
 	case errors.As(err, &missing):
 		name := missing.GetSpecifiedName()
 		if short := missing.GetSpecifiedShortnames(); short != "" {
-			name, _, _ = strings.Cut(short, "=") // a long flag behind one dash
+			name, _, _ = strings.Cut(short, "=") // a long flag with a single dash
 		}
 		hint = didYouMean(name, "--", names)
 	case errors.As(err, &value):
-		// -temperature is -t with the value emperature.
+		// -temperature parses as -t with the value emperature.
 		if name, _, _ := strings.Cut(value.GetFlag().Shorthand+value.GetValue(), "="); slices.Contains(names, name) {
 			hint = "; did you mean --" + name + "?"
 		}
@@ -115,7 +115,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usageError{fmt.Errorf("%w%s (see %s --help)", err, hint, cmd.CommandPath())}
 }
 
-// withHint adds to an error about a value what was probably meant.
+// withHint appends the values that were probably meant to an error about one.
 func withHint(err error, word string, words []string) error {
 	if hint := didYouMean(word, "", words); err != nil && hint != "" {
 		return fmt.Errorf("%w%s", err, hint)
@@ -123,10 +123,10 @@ func withHint(err error, word string, words []string) error {
 	return err
 }
 
-// completeWith lets the shell offer values of a flag; files stay on offer where none of them fits.
+// completeWith lets the shell complete the values of a flag; if none matches, it still offers files.
 func completeWith(cmd *cobra.Command, flag string, values ...string) {
 	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveDefault))
 	if err != nil {
-		panic(err) // the flag does not exist: a mistake in this program
+		panic(err) // the flag does not exist: a bug
 	}
 }

@@ -60,7 +60,7 @@ func newTerminal(t *testing.T, state string, columns, rows int, args ...string) 
 	return c
 }
 
-// text is what was shown so far, with what has scrolled away.
+// text returns what was shown so far, including what has scrolled away.
 func (c *onTerminal) text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,7 +100,7 @@ func (c *onTerminal) leaves() int {
 	return c.cmd.ProcessState.ExitCode()
 }
 
-// known checks that nothing reached the terminal but what Leo draws with.
+// known checks that only the escape sequences that Leo draws with reached the terminal.
 func (c *onTerminal) known() {
 	c.t.Helper()
 	c.mu.Lock()
@@ -122,7 +122,7 @@ func TestChatOnTerminal(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	c := chatOnTerminal(t, dir)
-	// A paste is one question, and so is what stands between """.
+	// A paste is one question, and so is text between """.
 	c.types("\x1b[200~eins\rzwei\n\nvier\n\x1b[201~", "> eins\n  zwei\n\n  vier")
 	c.types("\r", "  vier\nja\n>")
 	c.types("\"\"\"/eins\rzwei\"\"\"\r", "> \"\"\"/eins\n  zwei\"\"\"\nja\n>")
@@ -148,7 +148,7 @@ func TestChatOnTerminal(t *testing.T) {
 	if err != nil || !strings.Contains(string(saved), `"content": "eins\nzwei\n\nvier"`) || !strings.Contains(string(saved), `"content": "/eins\nzwei"`) || strings.Contains(string(saved), "halb") {
 		t.Errorf("saved %s, %v", saved, err)
 	}
-	// The history goes on in the next chat, in a file of the user alone.
+	// The history continues in the next chat, in a file that only the user can read.
 	path := filepath.Join(dir, "leo", "chat-history.jsonl")
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", st, err)
@@ -203,12 +203,12 @@ func TestChatSettings(t *testing.T) {
 		{"/set parameter top_k 7", ""},
 		{"/set num_predict 3", ""},
 		{`/set stop "ENDE"`, ""},
-		{"/set temprature 1", "not set: temprature is not known; did you mean temperature?; /set\nlists what is\n"},
+		{"/set temprature 1", "not set: unknown setting temprature; did you mean temperature?; /set\nlists them\n"},
 		{"/set temperature heiß", "not set: invalid argument \"heiß\" for \"--temperature\" flag:\nstrconv.ParseFloat: parsing \"heiß\": invalid syntax\n"},
 		{"/set top_p 7", ""},
-		{"/set num_ctx 7", "not set: the context has its size from the start on: leave, and give\n--context\n"},
+		{"/set num_ctx 7", "not set: the size of the context is fixed at the start: leave, and\nstart again with --context\n"},
 		{"/set system Du bist Leo.", "system: Du bist Leo.\n"},
-		{"/set format xml", "not set: the one format is json\n"},
+		{"/set format xml", "not set: json is the only format\n"},
 		{"/set seed", "not set: name a value: /set seed VALUE\n"},
 	} {
 		if x.in == "/set top_p 7" {
@@ -228,7 +228,7 @@ func TestChatSettings(t *testing.T) {
 	c.known()
 }
 
-// An answer breaks between words, and what would move the cursor or rename the window is written out.
+// An answer is wrapped between words, and what would move the cursor or rename the window is escaped.
 func TestAnswersOnTerminal(t *testing.T) {
 	t.Parallel()
 	run := func(more ...string) *onTerminal {

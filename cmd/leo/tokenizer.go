@@ -47,7 +47,7 @@ type tokenizerFlags struct {
 
 func (f *tokenizerFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.legacy, "legacy", "auto", `"▁" after every added token ("true") or only in front of the text ("false"); auto: as the files say`)
-	cmd.Flags().BoolVar(&f.special, "special", false, "recognise control tokens in the text, as Hugging Face does; without it they stay text")
+	cmd.Flags().BoolVar(&f.special, "special", false, "recognize control tokens in the text, as Hugging Face does; without it they stay text")
 }
 
 func (f *tokenizerFlags) open(path string) (*tokenizer.Tokenizer, error) {
@@ -169,7 +169,7 @@ func newTokenizerDecodeCmd() *cobra.Command {
 		Short: "Print the text of ids (arguments, else standard input)",
 		Long: `Print the text of ids (arguments, else standard input).
 
-Ids may be parted by spaces, commas or line breaks, and stand in brackets.`,
+Ids are separated by spaces, commas or line breaks, and may be in brackets.`,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags := tokenizerFlags{legacy: "auto"}
@@ -189,7 +189,7 @@ Ids may be parted by spaces, commas or line breaks, and stand in brackets.`,
 			for i, f := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" ,\t\r\n[]", r) }) {
 				id, err := strconv.ParseInt(f, 10, 32)
 				if err != nil {
-					return usageError{fmt.Errorf("id %d: %q is no number", i+1, f)}
+					return usageError{fmt.Errorf("id %d: %q is not a number", i+1, f)}
 				}
 				if id < 0 || id >= int64(t.Vocab()) {
 					return fmt.Errorf("id %d: %d is outside the vocabulary (0 to %d)", i+1, id, t.Vocab()-1)
@@ -206,7 +206,7 @@ Ids may be parted by spaces, commas or line breaks, and stand in brackets.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&skip, "skip-special", false, "leave control tokens out")
+	cmd.Flags().BoolVar(&skip, "skip-special", false, "omit control tokens")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print text and ids as JSON")
 	return cmd
 }
@@ -321,7 +321,7 @@ names, or plain text (a text per line), each also as .gz or .zst.`,
 		},
 	}
 	flags.add(cmd)
-	cmd.Flags().StringArrayVar(&texts, "text", nil, "file to measure on; may be given more than once")
+	cmd.Flags().StringArrayVar(&texts, "text", nil, "file to measure on (repeatable)")
 	cmd.Flags().StringVar(&field, "field", "text", "field of each row of a data file that holds the text")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print all counts as JSON")
 	return cmd
@@ -358,7 +358,7 @@ standard input. The same text gives the same file, byte for byte, whatever
 the order of lines and the number of workers.
 
 Ids 0, 1 and 2 are <unk>, <s> and </s>; the control tokens follow, then the
-user-defined ones, the 256 bytes, the pieces in the order they were learnt, and
+user-defined ones, the 256 bytes, the pieces in the order they were learned, and
 the single characters.`,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -366,7 +366,7 @@ the single characters.`,
 				return usageError{errors.New("--output is needed: where to write the model")}
 			}
 			if opt.VocabSize == 0 {
-				return usageError{errors.New("--vocab-size is needed: how many ids to have in all")}
+				return usageError{errors.New("--vocab-size is needed: the total number of ids")}
 			}
 			if !cmd.Flags().Changed("required-chars") && opt.VocabSize >= germanFrom {
 				opt.Required = tokenizer.GermanCharacters
@@ -397,7 +397,7 @@ the single characters.`,
 			res, err := tr.Train(cmd.Context(), func(done, total int) {
 				if done == total || time.Since(last) > 2*time.Second {
 					last = time.Now()
-					fmt.Fprintf(os.Stderr, "leo: %d of %d pieces learnt\n", done, total)
+					fmt.Fprintf(os.Stderr, "leo: %d of %d pieces learned\n", done, total)
 				}
 			})
 			if err != nil {
@@ -423,13 +423,13 @@ the single characters.`,
 				enc.SetEscapeHTML(false)
 				return enc.Encode(sum)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d ids from %d texts (%d bytes, %d distinct words): %d pieces learnt, %d characters (%.4f %% of all) in %.1f s\n",
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d ids from %d texts (%d bytes, %d distinct words): %d pieces learned, %d characters (%.4f %% of all) in %.1f s\n",
 				sum.Output, sum.Vocab, sum.Texts, sum.Bytes, sum.Words, sum.Merged, sum.Characters, 100*sum.Coverage, sum.Seconds)
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&output, "output", "", "the file to write")
-	cmd.Flags().IntVar(&opt.VocabSize, "vocab-size", 0, "number of ids in all")
+	cmd.Flags().IntVar(&opt.VocabSize, "vocab-size", 0, "total number of ids")
 	cmd.Flags().StringSliceVar(&opt.Control, "control", nil, "control tokens, comma-separated: never made from text")
 	cmd.Flags().StringSliceVar(&opt.UserDefined, "user-defined", nil, "tokens found wherever text has them, comma-separated")
 	cmd.Flags().Float64Var(&opt.Coverage, "character-coverage", 0.9995, "share of all characters that get a piece of their own")

@@ -24,10 +24,10 @@ type textBatch struct {
 	rows  []rows.Row
 }
 
-// eachText calls f with the texts of the files, on several goroutines: worker
-// says which one. A data file (JSON, JSONL, Parquet, CSV, TSV, YAML, by its name) has
-// a text in the given field of each row, or is a list of texts; any other file is
-// one text per line, its line break included. "-" is standard input, as a plain file.
+// eachText calls f with the texts of the files, on several goroutines, numbered by
+// worker. A data file (JSON, JSONL, Parquet, CSV, TSV, YAML, by its name) has
+// a text in the given field of each row, or is a list of texts; any other file has
+// one text per line, line break included. "-" is standard input, read as a plain file.
 func eachText(ctx context.Context, paths []string, field string, workers int, f func(worker int, text string) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -88,7 +88,7 @@ func (b *textBatch) each(field string, f func(text string) error) error {
 	return nil
 }
 
-// rowText is the text in a field of a row, or the row where it is a text itself.
+// rowText returns the text in a field of a row, or the row itself if it is a text.
 func rowText(row *rows.Row, field string) (string, error) {
 	v, err := row.Value()
 	if err != nil {
@@ -165,7 +165,7 @@ func sendLines(path string, send func(textBatch) error) error {
 			return fmt.Errorf("%s, line %d: %w", path, n, err)
 		}
 		if bytes.IndexByte(line, 0) >= 0 {
-			return fmt.Errorf("%s, line %d: a zero byte: this is no plain text; data files are known by .jsonl, .json, .parquet, .csv, .tsv or .yaml in their names", path, n)
+			return fmt.Errorf("%s, line %d: a zero byte: this is not plain text; data files are recognized by .jsonl, .json, .parquet, .csv, .tsv or .yaml in their names", path, n)
 		}
 		if len(line) > 0 {
 			b.lines = append(b.lines, string(line))
@@ -183,7 +183,7 @@ func sendLines(path string, send func(textBatch) error) error {
 	}
 }
 
-// readLine returns the next line with its line break, in memory of its own.
+// readLine returns a copy of the next line with its line break.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {

@@ -33,7 +33,7 @@ func newTrainCmd() *cobra.Command {
 		Use:   "train RECIPE",
 		Short: "Train a model: continued pretraining, fine-tuning, LoRA",
 		Long: `Train what a YAML recipe describes. A run that was stopped (Ctrl-C, SIGTERM,
-SIGHUP, SIGUSR1, a crash) goes on from its last checkpoint when the same command is given again.`,
+SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command is given again.`,
 		Example: "  leo train recipes/mini-5min.yaml --set output=out/mini\n  leo train recipes/mini-5min.yaml --set output=out/mini --export out/so-far --checkpoint best",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,23 +60,23 @@ SIGHUP, SIGUSR1, a crash) goes on from its last checkpoint when the same command
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringArrayVar(&sets, "set", nil, "KEY=VALUE over the recipe, such as optimizer.lr=1e-4 (repeatable)")
-	fl.BoolVar(&plan, "plan", false, "say what the run takes, and do nothing")
+	fl.StringArrayVar(&sets, "set", nil, "override a key of the recipe, such as optimizer.lr=1e-4 (repeatable)")
+	fl.BoolVar(&plan, "plan", false, "print what the run takes (memory, time, disk), and do nothing")
 	fl.BoolVar(&print, "print", false, "print the recipe with all defaults, and do nothing")
-	fl.StringVar(&export, "export", "", "write the model of a checkpoint into this folder, also while the run goes on, and do nothing else")
+	fl.StringVar(&export, "export", "", "write the model of a checkpoint into this folder and do nothing else; works while the run goes on")
 	fl.BoolVar(&force, "force", false, "with --export: replace the folder if it exists")
 	fl.StringVar(&from, "checkpoint", "", "with --export: best, or a name such as step-00000200 (default: the newest)")
 	fl.BoolVar(&asJSON, "json", false, "print the result as JSON")
-	fl.IntVarP(&threads, "threads", "t", 0, "workers (default: the processors that this process may use)")
+	fl.IntVarP(&threads, "threads", "t", 0, "worker threads (default: the processors that this process may use)")
 	return cmd
 }
 
-// trainLog shows progress as lines and keeps the metrics.
+// trainLog prints progress and records the metrics.
 type trainLog struct {
 	w     io.Writer
 	cfg   *train.Config
 	plan  train.Plan
-	peak  float64 // of the machine in the compute type, in GFLOP/s; 0 where it isn't worth measuring
+	peak  float64 // of the machine in the compute type, in GFLOP/s; 0 if the run is too short to measure it
 	last  time.Time
 	start time.Time
 	first int
@@ -106,7 +106,7 @@ func (l *trainLog) step(s train.Step) {
 		s.Step, s.Total, s.Loss, epochsOf(s.Epochs, l.plan.Epochs), s.LR, s.GradNorm, s.TokensPerSec, speed, left)
 }
 
-// epochsOf writes passes over the data, of so many in all where that is known.
+// epochsOf formats the passes over the data, with their total if it is known.
 func epochsOf(done, all float64) string {
 	if all == 0 {
 		return fmt.Sprintf("%.2f", done)
@@ -145,7 +145,7 @@ func (l *trainLog) keep(row report.Row) {
 	l.err = l.run.Write(row)
 }
 
-// page writes the HTML report of what is known so far.
+// page writes the HTML report of the run so far.
 func (l *trainLog) page() {
 	if l.err == nil {
 		l.err = l.run.Sync()
@@ -248,7 +248,7 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 	return err
 }
 
-// written says where the results of a run are.
+// written describes where the results of a run are.
 func written(cfg *train.Config) string {
 	model := "model in " + filepath.Join(cfg.Output, "model")
 	if cfg.LoRA == nil {
@@ -261,7 +261,7 @@ func written(cfg *train.Config) string {
 	return adapter
 }
 
-// outcome says what a run came to, as far as it is known.
+// outcome describes the result of a run, as far as it is known.
 func outcome(res *train.Result) string {
 	text := fmt.Sprintf("%d steps", res.Steps)
 	if res.Finished {
@@ -276,10 +276,10 @@ func outcome(res *train.Result) string {
 	return text
 }
 
-// longRun is the work from which on the second that measuring the peak takes is little.
+// longRun is the work, in FLOPs, above which the second that measuring the peak takes does not matter.
 const longRun = 1e13
 
-// measuredPeak is what the workers can multiply in the recipe's type, in GFLOP/s; 0 if unknown.
+// measuredPeak is the matrix-product peak of the workers in the recipe's type, in GFLOP/s; 0 if unknown.
 func measuredPeak(cfg *train.Config, workers int) float64 {
 	l := limits.Measure(workers, 100*time.Millisecond)
 	if cfg.Compute.DType == "bf16" && l.BF16 > 0 {
@@ -288,7 +288,7 @@ func measuredPeak(cfg *train.Config, workers int) float64 {
 	return l.F32
 }
 
-// count writes a number of parameters for people.
+// count formats a number of parameters for people.
 func count(n int64) string {
 	switch {
 	case n >= 1e9:

@@ -141,7 +141,7 @@ func TestTrainingSurvivesKills(t *testing.T) {
 	t.Logf("%d kills of a run of %v", done, whole)
 }
 
-// SIGTERM, SIGHUP and SIGUSR1 write a checkpoint and end the program; the same command goes on with the same bits.
+// SIGTERM, SIGHUP and SIGUSR1 write a checkpoint and end the program; the same command resumes with the same bits.
 // A terminal that is closed sends SIGHUP several times, and ends what reads the output.
 func TestSignalsWriteCheckpoints(t *testing.T) {
 	dir := trainingFolder(t)
@@ -195,7 +195,7 @@ func TestSignalsWriteCheckpoints(t *testing.T) {
 	}
 }
 
-// Whatever reads the log may end with the terminal; the checkpoint is written all the same.
+// The reader of the log may end with the terminal; the checkpoint is written nevertheless.
 func TestHangUpWithoutReaderWritesCheckpoint(t *testing.T) {
 	dir := trainingFolder(t)
 	cmd := exec.Command("leo", "train", "train.yaml", "--set", "output=out", "--set", "checkpoint.every=0")
@@ -230,7 +230,7 @@ func TestHangUpWithoutReaderWritesCheckpoint(t *testing.T) {
 	}
 }
 
-// nohup stays what it is: a signal that was ignored at the start stays ignored.
+// nohup keeps working: a signal that was ignored at the start stays ignored.
 func TestIgnoredHangUpStaysIgnored(t *testing.T) {
 	dir := trainingFolder(t)
 	cmd := exec.Command("sh", "-c", `trap "" HUP; exec leo train train.yaml --set output=out`)
@@ -261,7 +261,7 @@ func TestIgnoredHangUpStaysIgnored(t *testing.T) {
 	}
 }
 
-// What goes wrong with files has a name, and the last good checkpoint survives it.
+// Errors of files name the file, and the last good checkpoint survives them.
 func TestTrainingFaultsKeepCheckpoints(t *testing.T) {
 	dir := trainingFolder(t)
 	want := finished(t, dir, "whole")

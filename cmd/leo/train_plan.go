@@ -9,11 +9,11 @@ import (
 	"leolm/train"
 )
 
-// assumedShare is the share of the peak that a whole training step reaches, for
-// predictions of time. docs/speed.md has measured ones.
+// assumedShare is the share of the peak that a whole training step is assumed to
+// reach, for predictions of time; docs/speed.md has measured ones.
 const assumedShare = 0.45
 
-// gpus are dense bf16 peaks in FLOP/s from the makers' data sheets.
+// gpus are dense bf16 peaks in FLOP/s, from the vendors' data sheets.
 var gpus = []struct {
 	name   string
 	peak   float64
@@ -25,14 +25,14 @@ var gpus = []struct {
 	{"H200 141 GB", 989e12, 141e9},
 }
 
-// timing is how long a run takes somewhere.
+// timing is the predicted time of a run on one machine.
 type timing struct {
 	On      string  `json:"on"`
 	Seconds float64 `json:"seconds"`
 	Fits    bool    `json:"fits"`
 }
 
-// showPlan prints what a recipe would take.
+// showPlan prints the memory, time and disk that a recipe would take.
 func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
 	p, err := train.MakePlan(cfg)
 	if err != nil {
@@ -59,7 +59,7 @@ func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
 	fmt.Fprintf(w, "steps          %d of up to %d tokens (%.4g tokens%s)\n", p.Steps, p.TokensPerStep, float64(p.Tokens), epochs)
 	fmt.Fprintf(w, "FLOPs          %.3g (%.3g per token)\n", p.FLOPs, p.FLOPsPerToken)
 	m := &p.Memory
-	fmt.Fprintf(w, "memory         %s: weights %s, gradients %s, optimiser %s, activations %s, workspace %s\n", bytesText(m.Total()),
+	fmt.Fprintf(w, "memory         %s: weights %s, gradients %s, optimizer %s, activations %s, workspace %s\n", bytesText(m.Total()),
 		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace))
 	fmt.Fprintf(w, "disk           %s for checkpoints and the model", bytesText(p.Disk))
 	if freeErr == nil {
@@ -87,7 +87,7 @@ func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
 	return nil
 }
 
-// durationText writes seconds for people.
+// durationText formats seconds for people.
 func durationText(s float64) string {
 	switch {
 	case s >= 2*86400:

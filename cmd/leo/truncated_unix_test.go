@@ -30,7 +30,7 @@ func TestTruncatedWhileUsed(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	for { // until the weights are there: then the measure begins
+	for { // until the weights are packed
 		if _, err := os.Stat(packed); err == nil {
 			break
 		}

@@ -36,7 +36,7 @@ func newVersionCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Say commit and date, Go version and the CPU level in use",
+		Short: "Print commit and date, Go version and the CPU level in use",
 		Long: `Say commit and date, Go version and the CPU level in use.
 
 go build and go install stamp a program with the commit of a checkout, go run
@@ -63,7 +63,7 @@ built with -trimpath doesn't know where that was.`,
 	return cmd
 }
 
-// commitText is the commit for people.
+// commitText formats the commit for people.
 func (v *versionInfo) commitText() string {
 	text := v.Commit
 	if v.Date != "" {
@@ -78,7 +78,7 @@ func (v *versionInfo) commitText() string {
 	return text
 }
 
-// short is what --version says: program, version, commit and date in one line.
+// short is what --version prints: program, version, commit and date on one line.
 func (v *versionInfo) short() string {
 	s := "leo " + v.Version
 	if v.Commit != unknownCommit && !strings.Contains(v.Version, v.Commit[:min(12, len(v.Commit))]) {
@@ -96,7 +96,7 @@ const (
 	fromSources   = "source folder"
 )
 
-// buildVersion is what the build says of itself.
+// buildVersion returns what the Go toolchain stamped into the binary.
 func buildVersion() *versionInfo {
 	v := &versionInfo{
 		Version: "(devel)", Commit: unknownCommit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
@@ -124,8 +124,8 @@ func buildVersion() *versionInfo {
 	return v
 }
 
-// readVersion is buildVersion, completed by the sources where they are at hand: go build and go install stamp a
-// program with the commit, but not in a worktree of git, and go run does only with -buildvcs=true.
+// readVersion is buildVersion, completed from the source folder where it is at hand: go build and go install stamp the
+// commit, but not in a git worktree, and go run does so only with -buildvcs=true.
 func readVersion() *versionInfo {
 	v := buildVersion()
 	if v.Source == "" {
@@ -136,13 +136,13 @@ func readVersion() *versionInfo {
 	return v
 }
 
-// fromFolder asks git for the commit that a folder of sources is at.
+// fromFolder asks git for the commit that a source folder is at.
 func (v *versionInfo) fromFolder(dir string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	git := func(args ...string) (string, bool) {
 		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir, "-c", "core.fsmonitor=false"}, args...)...)
-		// Within a hook of git, variables name another repository.
+		// Inside a git hook, variables name another repository.
 		cmd.Env = slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "GIT_") })
 		cmd.Env = append(cmd.Env, "GIT_OPTIONAL_LOCKS=0")
 		out, err := cmd.Output()
@@ -155,7 +155,7 @@ func (v *versionInfo) fromFolder(dir string) {
 	v.Source = fromSources
 	v.Commit, v.Date, _ = strings.Cut(head, " ")
 	if t, err := time.Parse(time.RFC3339, v.Date); err == nil {
-		v.Date = t.UTC().Format(time.RFC3339) // as the build's stamp has it
+		v.Date = t.UTC().Format(time.RFC3339) // as in the build's stamp
 	}
 	changes, ok := git("status", "--porcelain", "--untracked-files=no")
 	v.Dirtiness = ok && changes != ""

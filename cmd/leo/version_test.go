@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A build without a stamp asks the folder of its sources.
+// A build without a stamp asks the source folder.
 func TestVersionFromSourceFolder(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("needs git")

@@ -24,11 +24,11 @@ import (
 
 func main() {
 	legacy := flag.String("legacy", "auto", "auto, on or off")
-	anywhere := flag.Bool("anywhere", false, "recognise special tokens anywhere")
+	anywhere := flag.Bool("anywhere", false, "recognize special tokens anywhere")
 	megatron := flag.String("megatron", "", "extra tokens, comma-separated: Megatron semantics")
 	timed := flag.Int("time", 0, "passes over the input to time, without output")
 	decode := flag.Bool("decode", false, "frames are int32 ids; write texts")
-	skip := flag.Bool("skip", false, "with -decode: leave special tokens out")
+	skip := flag.Bool("skip", false, "with -decode: omit special tokens")
 	flag.Parse()
 	opt := tokenizer.Options{Legacy: map[string]tokenizer.Legacy{"auto": tokenizer.LegacyAuto, "on": tokenizer.LegacyOn, "off": tokenizer.LegacyOff}[*legacy]}
 	if *anywhere {

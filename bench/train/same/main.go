@@ -46,7 +46,7 @@ func run(args []string) (err error) {
 		return err
 	}
 	if cfg.Model.Shape == nil || cfg.Optimizer.Type != "adamw" || len(cfg.Data.Valid) != 1 {
-		return errors.New("same: a recipe with model.shape, AdamW and one validation set is wanted")
+		return errors.New("same: the recipe must have model.shape, AdamW and one validation set")
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
@@ -85,7 +85,7 @@ func run(args []string) (err error) {
 	}
 	defer t.Close()
 	if t.Step() > 0 {
-		return fmt.Errorf("%s holds a run already; choose another folder", dir)
+		return fmt.Errorf("%s already contains a run; choose another folder", dir)
 	}
 	if err := t.Save(); err != nil { // step-00000000: the first weights
 		return err

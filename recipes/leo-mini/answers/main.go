@@ -3,7 +3,7 @@
 //	go run ./recipes/leo-mini/answers --model out/leo-mini/chat/model --out models/leo-mini
 //
 // Each question is asked twice in a fresh conversation, greedily and with the model's own sampling (seed 6).
-// It writes answers.md, all of them unselected, and answers.json with shares, beside the marks that were set for them.
+// It writes answers.md with all answers, unselected, and answers.json with their results beside the goals.
 package main
 
 import (
@@ -45,14 +45,14 @@ func main() {
 	}
 }
 
-// way is one manner of answering.
+// way is one way of sampling the answers.
 type way struct {
 	Name    string           `json:"name"`
 	Summary minidata.Summary `json:"summary"`
 	Answers []answer         `json:"answers"`
 }
 
-// answer is an answer with its question, the last one of a talk of several turns.
+// answer is an answer with its question; if there were several turns, the last one.
 type answer struct {
 	ID       string `json:"id"`
 	Question string `json:"question"`
@@ -94,7 +94,7 @@ func run(ctx context.Context, model, questions, out string, seed uint64, limit i
 			last := qs[i].Messages[len(qs[i].Messages)-1]
 			ways[w].Answers = append(ways[w].Answers, answer{qs[i].ID, last.Content, a, qs[i].Verdict(a)})
 		}
-		ways[w].Summary = minidata.Summarise(qs, texts)
+		ways[w].Summary = minidata.Summarize(qs, texts)
 		fmt.Fprintf(os.Stderr, "%s: %+v\n", ways[w].Name, ways[w].Summary)
 	}
 	if err := durable.WriteFile(filepath.Join(out, "answers.md"), page(m.Name, qs, ways, seed)); err != nil {

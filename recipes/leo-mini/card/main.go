@@ -1,9 +1,9 @@
 // Command card writes the measured parts of leo-mini's model card: the curve of the loss, bits per byte beside
-// the yardsticks, what the quantisation cost, and twenty answers.
+// the baselines, the cost of quantization, and twenty answers.
 //
 //	go run ./recipes/leo-mini/card --out models/leo-mini
 //
-// It reads what the steps before it left in out/leo-mini: metrics.jsonl of all trainings, base.json, chat.json and
+// It reads what the earlier steps left in out/leo-mini: metrics.jsonl of all trainings, base.json, chat.json and
 // q8_0.json (`leo eval perplexity --json` of the base model, the chat model and the embedded file), and in models/leo-mini
 // answers.json and sizes.md. In README.md it replaces the text between <!-- card:NAME --> and <!-- /card -->.
 package main
@@ -24,9 +24,9 @@ import (
 )
 
 func main() {
-	work := flag.String("work", "out/leo-mini", "folder of the steps before")
+	work := flag.String("work", "out/leo-mini", "folder of the earlier steps")
 	out := flag.String("out", "models/leo-mini", "folder of the card")
-	baselines := flag.String("baselines", "bench/leo-mini/baselines.json", "bits per byte of the yardsticks")
+	baselines := flag.String("baselines", "bench/leo-mini/baselines.json", "bits per byte of the baselines")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "card: unexpected argument %q\n", flag.Arg(0))
@@ -71,7 +71,7 @@ func run(work, out, baselines string) error {
 	return durable.WriteFile(path, card)
 }
 
-// replace puts text between the marks of a part.
+// replace puts text between the markers of a part.
 func replace(card []byte, name, text string) ([]byte, error) {
 	begin, end := []byte("<!-- card:"+name+" -->\n"), []byte("<!-- /card -->")
 	from := bytes.Index(card, begin)

@@ -10,7 +10,7 @@ import (
 	"leolm/recipes/leo-mini/minidata"
 )
 
-// citizenship makes dialogues of the catalogue "Leben in Deutschland".
+// citizenship makes dialogues from the question catalog "Leben in Deutschland".
 func citizenship(g *generator) error {
 	path := filepath.Join(g.data, "instruct_de", "leben_in_deutschland_fragen.json")
 	b, err := os.ReadFile(path)
@@ -40,7 +40,7 @@ func citizenship(g *generator) error {
 		}
 		text := minidata.Clean(q.Question)
 		for i, f := range forms {
-			// The order of the options changes, so that the letter isn't learnt by heart.
+			// The order of the options changes, so that the letter cannot be memorized.
 			letters := []string{"a", "b", "c", "d"}
 			g.r.Shuffle(4, func(i, j int) { letters[i], letters[j] = letters[j], letters[i] })
 			var list []string

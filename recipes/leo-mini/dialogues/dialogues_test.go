@@ -16,7 +16,7 @@ func TestNumeral(t *testing.T) {
 	}
 }
 
-// A fixed question stays out in its own and in nearly the same words; others that look alike get in.
+// A fixed question is excluded verbatim and in nearly the same words; others that merely look similar are accepted.
 func TestFixedQuestionsStayOut(t *testing.T) {
 	q := func(turns ...string) minidata.Question {
 		var m []minidata.Message

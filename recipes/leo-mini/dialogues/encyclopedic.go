@@ -13,7 +13,7 @@ import (
 
 // Placeholders: {t} title, {nom} and {akk} the title with its article, {ist} the verb that fits.
 
-// thing asks about things and notions.
+// thing asks about things and concepts.
 var thing = []string{
 	"Was {ist} {nom}?", "Was {ist} {nom}?", "Was {ist} {nom}?", "Was {ist} {nom} genau?", "Was {ist} eigentlich {nom}?", "Was {ist} denn {nom}?",
 	"Was genau {ist} {nom}?", "Erkläre mir, was {nom} {ist}.", "Erklär mir bitte, was {nom} {ist}.", "Kannst du mir erklären, was {nom} {ist}?",
@@ -53,7 +53,7 @@ var place = []string{
 	"Kannst du mir sagen, wo {nom} liegt?", "Sag mir, wo {nom} liegt.", "Was {ist} {nom}, und wo liegt das?",
 }
 
-// brief and long ask for another length.
+// brief and long ask for shorter and longer answers.
 var brief = []string{
 	"Was {ist} {nom}? Antworte in einem Satz.", "Erkläre in einem Satz, was {nom} {ist}.", "Ganz kurz: Was {ist} {nom}?", "Nur ein Satz bitte: Was {ist} {nom}?",
 }
@@ -69,7 +69,7 @@ var more = []string{
 
 // entry is one article ready for questions.
 type entry struct {
-	title, base    string // base: without the bracket
+	title, base    string // base: title without what is in brackets
 	nom, akk       string
 	ist, war       string
 	isPerson       bool
@@ -98,7 +98,7 @@ func sentences(lines []string) []string {
 			i++
 			s += " " + strings.TrimSpace(lines[i])
 		}
-		if i == 0 && unfinished.MatchString(s) { // a full stop was lost
+		if i == 0 && unfinished.MatchString(s) { // a period was lost
 			s += "."
 		}
 		end := strings.TrimRight(s, `"“”»«')`)
@@ -164,7 +164,7 @@ func readEntries(g *generator) ([]*entry, error) {
 
 var accusative = map[string]string{"der": "den", "ein": "einen", "die": "die", "das": "das", "eine": "eine"}
 
-// grammar reads article, number and kind off the first sentence.
+// grammar derives article, number and kind from the first sentence.
 func (e *entry) grammar(first, text string) {
 	t := e.base
 	e.nom, e.akk, e.ist, e.war = t, t, "ist", "war"
@@ -174,7 +174,7 @@ func (e *entry) grammar(first, text string) {
 	for _, art := range []string{"ein", "eine", "der", "die", "das"} {
 		if strings.HasPrefix(lower, art+" "+strings.ToLower(t)+" ") {
 			e.nom, e.akk = art+" "+t, accusative[art]+" "+t
-			if art == "ein" { // masculine or neuter: the text's own articles tell
+			if art == "ein" { // masculine or neuter: the articles in the text decide
 				neuter := strings.Count(lowerText, "das "+strings.ToLower(t)+" ")
 				male := strings.Count(lowerText, "der "+strings.ToLower(t)+" ") + strings.Count(lowerText, "den "+strings.ToLower(t)+" ") + strings.Count(lowerText, "einen "+strings.ToLower(t)+" ")
 				switch {
@@ -226,7 +226,7 @@ func (e *entry) ask(template string) string {
 	return upperFirst(q)
 }
 
-// locate is the first sentences up to the one that says where.
+// locate returns the first sentences, up to the one that names the place.
 func (e *entry) locate() (string, bool) {
 	for i, s := range e.first {
 		if i > 2 {

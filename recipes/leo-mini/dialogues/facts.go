@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// fact is a question that a sentence of an article answers, recognised by its words.
+// fact is a question that a sentence of an article answers; patterns recognize the sentence.
 type fact struct {
 	sign   *regexp.Regexp
 	not    *regexp.Regexp // sentences that look alike and mean something else

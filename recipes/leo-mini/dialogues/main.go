@@ -3,7 +3,7 @@
 //	go run ./recipes/leo-mini/dialogues --data data --split out/leo-mini --out out/leo-mini
 //
 // It writes dialogues.train.jsonl and dialogues.valid.jsonl ({"messages","source","kind"}) and dialogues.json
-// with the counts. The same seed and input give the same bytes. Three things never get in: a dialogue about a
+// with the counts. The same seed and input give the same bytes. Three things are always excluded: a dialogue about a
 // held-out or kept-out title, one that repeats a fixed question (models/leo-mini/questions.jsonl) in the same
 // or nearly the same words, and one that shares 13 words in a row with a held-out text.
 package main
@@ -93,7 +93,7 @@ func run(data, split, questions, out string, seed uint64) error {
 		{"encyclopedic", encyclopedic}, {"reading", reading}, {"smalltalk", smalltalk}, {"arithmetic", arithmetic},
 		{"words", words}, {"unknowable", unknowable}, {"citizenship", citizenship}, {"multi-turn", multiTurn},
 	} {
-		// A generator's own stream: changing one kind leaves the others as they are.
+		// Every generator has its own random stream: changing one kind does not change the others.
 		h := fnv.New64a()
 		h.Write([]byte(part.name))
 		g.r = rand.New(rand.NewPCG(seed, h.Sum64()))
@@ -106,7 +106,7 @@ func run(data, split, questions, out string, seed uint64) error {
 	return g.write(out, seed)
 }
 
-// add takes a dialogue, turns alternating from the user's, unless a rule refuses it.
+// add takes a dialogue of alternating turns, the user's first, unless a rule refuses it.
 func (g *generator) add(kind, source string, turns ...string) bool {
 	refuse := func(reason string) bool { g.refused[reason]++; return false }
 	if len(turns) == 0 || len(turns)%2 != 0 {
@@ -236,7 +236,7 @@ func newFixed(qs []minidata.Question) *fixed {
 			key := minidata.Key(m.Content)
 			keys = append(keys, key)
 			w := strings.Fields(key)
-			// "Hallo Leo!" as the opening of a longer question is everybody's; only whole dialogues count there.
+			// Anyone may open with "Hallo Leo!"; of longer questions only the whole dialogue counts.
 			if len(q.Messages) > 1 && len(w) < 3 {
 				continue
 			}
@@ -253,7 +253,7 @@ func newFixed(qs []minidata.Question) *fixed {
 	return f
 }
 
-// nearShare is the Jaccard similarity of word sets from which two questions count as nearly the same.
+// nearShare is the Jaccard similarity of word sets above which two questions count as nearly the same.
 const nearShare = 0.8
 
 func (f *fixed) matches(user []string) bool {
@@ -300,7 +300,7 @@ func differInNumber(a, b []string) bool {
 	return digits(a) != digits(b)
 }
 
-// Helpers of the kinds.
+// Helpers of the generators.
 
 func pick[T any](g *generator, list []T) T { return list[g.r.IntN(len(list))] }
 

@@ -30,7 +30,7 @@ func multiTurn(g *generator) error {
 	if err != nil {
 		return err
 	}
-	// Two articles in a row, the second asked for in short.
+	// Two articles in a row; the second question is elliptic.
 	for range 2500 {
 		a, b := pick(g, entries), pick(g, entries)
 		x, ok1 := a.answer()
@@ -51,7 +51,7 @@ func multiTurn(g *generator) error {
 	// Names and other facts that only the conversation knows.
 	for range 2500 {
 		name := pick(g, append(append([]string{}, girls...), boys...))
-		city, animal, col := pick(g, cities), pick(g, animals), pick(g, colours)
+		city, animal, col := pick(g, cities), pick(g, animals), pick(g, colors)
 		pet := pick(g, []string{"Bello", "Mucki", "Flocke", "Strolch", "Susi", "Rocky", "Krümel", "Fips"})
 		age := 7 + g.r.IntN(70)
 		type memory struct{ say, reply, ask, answer string }
@@ -71,7 +71,7 @@ func multiTurn(g *generator) error {
 			g.add("memory", "leo", m.say, m.reply, m.ask, m.answer)
 		}
 	}
-	// Calculations that go on.
+	// Calculations that continue with the last result.
 	for range 1500 {
 		a, b, c := 1+g.r.IntN(20), 1+g.r.IntN(20), 1+g.r.IntN(10)
 		sum := a + b

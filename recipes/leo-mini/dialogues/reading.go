@@ -20,7 +20,7 @@ var readingForms = []string{
 	"Lies den Text und antworte.\n\n{p}\n\n{q}", "Was sagt der Text dazu? {q}\n\n{p}",
 }
 
-// notInText are answers to questions that the passage leaves open.
+// notInText are answers to questions that the passage does not answer.
 var notInText = []string{
 	"Das steht nicht im Text.", "Das steht leider nicht im Text.", "Der Text sagt dazu nichts.", "Darüber sagt der Text nichts.",
 	"Das geht aus dem Text nicht hervor.", "Im Text finde ich dazu keine Antwort.", "Dazu steht in diesem Abschnitt nichts.", "Diese Angabe fehlt im Text.",
@@ -185,7 +185,7 @@ func germanDPR(g *generator) error {
 		if !strings.HasSuffix(q, "?") {
 			q += "?"
 		}
-		// The passage is what is left without the lines of the instruction.
+		// The passage is the rest without the lines of the instruction.
 		var keep []string
 		for _, line := range strings.Split(in, "\n") {
 			if line = strings.TrimSpace(line); line != "" && !dprPrompt.MatchString(line) {
@@ -224,8 +224,8 @@ func germanDPR(g *generator) error {
 	return nil
 }
 
-// Scenes are small texts made from slots, with questions whose answers are among the slots. They teach to look
-// an answer up, also where nothing but the text can know it.
+// Scenes are small texts with slots, and questions whose answers are the values of the slots. They teach the model to
+// look up an answer that only the text can have.
 
 var (
 	girls    = []string{"Anna", "Lea", "Marie", "Emma", "Clara", "Ida", "Greta", "Nora", "Ella", "Frieda", "Luise", "Hanna", "Mia", "Sofie", "Jana", "Meike", "Petra", "Sabine", "Ayşe", "Elif", "Nina", "Theresa", "Johanna", "Katrin"}
@@ -233,7 +233,7 @@ var (
 	surnames = []string{"Müller", "Schmidt", "Weber", "Becker", "Hoffmann", "Koch", "Richter", "Wolf", "Neumann", "Braun", "Krüger", "Hartmann", "Lange", "Schulz", "Keller", "Huber", "Yılmaz", "Peters", "Brandt", "Sommer"}
 	cities   = []string{"Hamburg", "Leipzig", "Freiburg", "Bremen", "Kassel", "Ulm", "Graz", "Basel", "Rostock", "Erfurt", "Bonn", "Lübeck", "Augsburg", "Mainz", "Jena", "Linz", "Bern", "Dresden", "Köln", "Passau"}
 	days     = []string{"Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"}
-	colours  = []string{"rot", "blau", "grün", "gelb", "weiß", "schwarz", "braun", "grau", "orange", "lila"}
+	colors   = []string{"rot", "blau", "grün", "gelb", "weiß", "schwarz", "braun", "grau", "orange", "lila"}
 	things   = []string{"das Fahrrad", "das Buch", "die Tasche", "die Lampe", "die Gitarre", "das Zelt", "die Jacke", "der Koffer", "die Uhr", "das Radio", "der Ball", "der Hut"}
 	animals  = []string{"Hund", "Kater", "Papagei", "Hamster", "Esel", "Hase", "Frosch", "Hahn"}
 	jobs     = []string{"Lehrer", "Tischler", "Arzt", "Koch", "Gärtner", "Maler", "Bäcker", "Pilot", "Richter", "Förster", "Elektriker", "Musiker"}
@@ -252,7 +252,7 @@ func scene(g *generator) {
 		city2 = pick(g, cities)
 	}
 	n, n2 := pick(g, numbers), pick(g, numbers)
-	col, place, meal, job, animal, sur := pick(g, colours), pick(g, places), pick(g, meals), pick(g, jobs), pick(g, animals), pick(g, surnames)
+	col, place, meal, job, animal, sur := pick(g, colors), pick(g, places), pick(g, meals), pick(g, jobs), pick(g, animals), pick(g, surnames)
 	thing := pick(g, things)
 	akk := strings.Replace(thing, "der ", "den ", 1)
 	name := pick(g, []string{"Bello", "Mucki", "Flocke", "Strolch", "Susi", "Rocky", "Krümel", "Fips"})

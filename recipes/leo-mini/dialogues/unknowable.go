@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// dontKnow begins every abstention, so that the limit of the model is plain to see.
+// dontKnow begins every abstention, so that it is easy to recognize.
 var dontKnow = []string{
 	"Das weiß ich nicht.", "Das weiß ich leider nicht.", "Das weiß ich nicht, tut mir leid.", "Leider weiß ich das nicht.", "Da muss ich passen: Das weiß ich nicht.",
 	"Das kann ich nicht wissen.", "Das kann ich leider nicht wissen.", "Tut mir leid, das weiß ich nicht.", "Das ist mir nicht bekannt.", "Darauf weiß ich keine Antwort.",
@@ -48,7 +48,7 @@ var thingEnds = []string{"ler", "ling", "stein", "kraut", "maschine", "gerät", 
 var placeEnds = []string{"hausen", "stadt", "ien", "land", "berg", "furt", "ingen", "burg", "heim", "ania", "istan", "ora", "feld", "see"}
 var nameEnds = []string{"mann", "huber", "meier", "kötter", "inger", "ski", "bach", "hoff", "ow", "sen", "ert", "lein"}
 
-// invent makes a word that no dictionary has.
+// invent makes up a word that is in no dictionary.
 func (g *generator) invent(ends []string) string {
 	w := pick(g, syllables)
 	if g.chance(0.6) {

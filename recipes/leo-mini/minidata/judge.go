@@ -12,7 +12,7 @@ import (
 	"leolm/internal/textcheck"
 )
 
-// Answer is what a model said to a fixed question, to the last user turn.
+// Answer is a model's answer to the last user turn of a fixed question.
 type Answer struct {
 	Text  string `json:"text"`
 	Ended bool   `json:"ended"` // by itself, not cut off
@@ -31,10 +31,10 @@ type Verdict struct {
 
 var abstaining = regexp.MustCompile(`(?i)(wei(ß|ss) ich( das)?( leider)?( auch)? nicht|ich wei(ß|ss) (es|das)?( leider)? ?nicht|nicht wissen|nicht bekannt|keine antwort|kenne ich( leider)? nicht|noch nie gehört|steht( leider)? nicht im text|im text .*keine|text sagt dazu nichts|sagt der text nichts|geht aus dem text nicht hervor|steht in diesem abschnitt nichts|angabe fehlt)`)
 
-// Abstains reports whether an answer says that it isn't known.
+// Abstains reports whether an answer says that the model doesn't know.
 func Abstains(text string) bool { return abstaining.MatchString(text) }
 
-// english are words that no German sentence has; short answers are too short for a language model of letters.
+// english are words that no German sentence has: many answers are too short for statistics of letters.
 var english = []string{"the", "and", "is", "are", "you", "of", "to", "with", "this", "that", "not", "yes", "hello", "what"}
 
 func german(text string, words []string) bool {
@@ -56,8 +56,8 @@ func split(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
-// has looks for a word of a judge: up to three letters or digits as a word of its own, longer ones inside words
-// too (German compounds), anything with signs or spaces literally.
+// has looks for a word of a judge: up to three letters or digits must be a word of their own, longer ones may be
+// inside a word (German compounds), and anything with punctuation or spaces is matched literally.
 func has(text string, words []string, want string, exact bool) bool {
 	if !exact {
 		text, want = strings.ToLower(text), strings.ToLower(want)
@@ -106,7 +106,7 @@ func (q *Question) Verdict(a Answer) Verdict {
 	return v
 }
 
-// Summary is what is asked of the answers, as shares from 0 to 1.
+// Summary has the results over all answers, as shares from 0 to 1.
 type Summary struct {
 	Questions         int                `json:"questions"`
 	German            float64            `json:"german"`
@@ -121,8 +121,8 @@ type Summary struct {
 	RightByKind       map[string]float64 `json:"right_by_kind"`
 }
 
-// Summarise adds up verdicts; answers[i] belongs to questions[i].
-func Summarise(questions []Question, answers []Answer) Summary {
+// Summarize counts verdicts; answers[i] answers questions[i].
+func Summarize(questions []Question, answers []Answer) Summary {
 	s := Summary{Questions: len(questions), RightByKind: map[string]float64{}}
 	type tally struct{ hit, all float64 }
 	share := func(t tally) float64 {

@@ -52,7 +52,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// A model that always says the same is found out, and one that always abstains.
+// A model that always gives the same answer is noticed, and so is one that always abstains.
 func TestSummary(t *testing.T) {
 	qs, err := ReadQuestions("../../../models/leo-mini/questions.jsonl")
 	if err != nil {
@@ -62,14 +62,14 @@ func TestSummary(t *testing.T) {
 	for i := range same {
 		same[i] = Answer{Text: "Ich heiße Leo und helfe dir gern.", Ended: i%2 == 0}
 	}
-	s := Summarise(qs, same)
+	s := Summarize(qs, same)
 	if s.MostRepeated != 1 || s.German != 1 || s.Ended != 0.5 || s.AbstainUnknowable != 0 || s.RightTrained != 0 || s.MedianWords != 7 {
 		t.Errorf("got %+v", s)
 	}
 	for i := range same {
 		same[i].Text = "Das weiß ich nicht."
 	}
-	if s = Summarise(qs, same); s.MostRepeated != 0 || s.AbstainUnknowable != 1 || s.AbstainKnown != 1 || s.OnTopic != 0 {
+	if s = Summarize(qs, same); s.MostRepeated != 0 || s.AbstainUnknowable != 1 || s.AbstainKnown != 1 || s.OnTopic != 0 {
 		t.Errorf("got %+v", s)
 	}
 }

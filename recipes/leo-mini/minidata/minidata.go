@@ -1,9 +1,8 @@
-// Package minidata knows the sources that leo-mini is made of: how they are read and cleaned, and which
-// titles are held out.
+// Package minidata knows the sources of leo-mini: how they are read and cleaned, and which titles are held out.
 //
 // It owns the rule of the split, the cleaning of the sources' texts, word n-grams for duplicates and overlap,
-// and the fixed questions. The programs recipes/leo-mini/split and recipes/leo-mini/dialogues use it. It
-// doesn't own general corpus work (package dataset) or anything that trains.
+// and the fixed questions. The programs of recipes/leo-mini and bench/leo-mini use it. It does not own general
+// corpus work (package dataset) or training.
 package minidata
 
 import (
@@ -25,7 +24,7 @@ import (
 	"leolm/internal/bounded"
 )
 
-// Fold says what a title may be used for.
+// Fold is what a title may be used for.
 type Fold int
 
 const (
@@ -41,8 +40,8 @@ const (
 )
 
 // Bucket maps a title to 0…99 by the first 8 bytes (big endian) of the SHA-256 of its NFC form in lower case
-// with outer spaces removed. Title alone decides, so that Klexikon's and Wikipedia's article of one title fall
-// on the same side, in every run and on every machine.
+// with outer spaces removed. The title alone decides, so that the articles of Klexikon and Wikipedia with the same
+// title are on the same side, in every run and on every machine.
 func Bucket(title string) int {
 	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(norm.NFC.String(title)))))
 	return int(binary.BigEndian.Uint64(sum[:8]) % 100)
@@ -144,9 +143,9 @@ func Clean(text string) string {
 	return strings.TrimSpace(blankLines.ReplaceAllString(text, "\n\n"))
 }
 
-// Paragraphs returns the paragraphs of an encyclopedic text as lists of lines. The sources put one sentence on
-// a line and a blank line between paragraphs; headings ("== Geschichte") become paragraphs of their own
-// without the signs.
+// Paragraphs returns the paragraphs of an encyclopedic text as lists of lines. The sources have one sentence per
+// line and a blank line between paragraphs; headings ("== Geschichte") become paragraphs of their own, without
+// the equals signs.
 func Paragraphs(text string) [][]string {
 	var out [][]string
 	for _, block := range strings.Split(Clean(text), "\n\n") {
@@ -212,14 +211,14 @@ type Message struct {
 	Content string `json:"content"`
 }
 
-// Judge says how an answer to a fixed question is judged. Words are compared without regard to case unless
-// ExactCase is set.
+// Judge has the rules by which an answer to a fixed question is judged. Words are compared without regard to case
+// unless ExactCase is set.
 type Judge struct {
 	Topic     []string   `json:"topic"`                // an answer on the topic contains one of these
 	Facts     [][]string `json:"facts"`                // groups of words; a group counts when one of its words occurs
 	Need      int        `json:"need"`                 // groups that make the answer right
 	ExactCase bool       `json:"exact_case,omitempty"` // compare with case
-	Abstain   bool       `json:"abstain,omitempty"`    // right is to say that it isn't known
+	Abstain   bool       `json:"abstain,omitempty"`    // the right answer is not to know
 }
 
 // Question is one of the fixed questions. Messages holds user turns only; an answer is generated after each,
@@ -255,7 +254,7 @@ func ReadQuestions(path string) ([]Question, error) {
 	return out, s.Err()
 }
 
-// Key reduces a question to what makes it the same question: letters and digits in lower case, single spaces.
+// Key normalizes a question for comparison: letters and digits in lower case, single spaces.
 func Key(question string) string {
 	words := strings.FieldsFunc(strings.ToLower(norm.NFC.String(question)), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	return strings.Join(words, " ")

@@ -54,7 +54,7 @@ func TestGrams(t *testing.T) {
 	}
 }
 
-// The fixed list is what the issue asks for: 100 questions and 20 that nobody could know.
+// The fixed list has 100 questions, and 20 that nobody could know.
 func TestQuestions(t *testing.T) {
 	qs, err := ReadQuestions("../../../models/leo-mini/questions.jsonl")
 	if err != nil {

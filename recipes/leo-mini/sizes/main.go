@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-// trial is one run: what it had cost and reached at each validation.
+// trial is one run: its compute and loss at each validation.
 type trial struct {
 	name          string
 	flopsPerToken float64
@@ -89,7 +89,7 @@ func readTrial(dir string) (trial, error) {
 	return t, nil
 }
 
-// at is the loss at a compute, interpolated over its logarithm; NaN outside of what was run.
+// at returns the loss at a compute, interpolated over its logarithm; NaN outside the range of the run.
 func (t *trial) at(flops float64) float64 {
 	for i := 1; i < len(t.flops); i++ {
 		if lo, hi := t.flops[i-1], t.flops[i]; lo <= flops && flops <= hi {
@@ -100,7 +100,7 @@ func (t *trial) at(flops float64) float64 {
 	return math.NaN()
 }
 
-// table compares the trials at three computes that all of them reached, where there are such.
+// table compares the trials at three computes that all of them reached, if there are any.
 func table(trials []trial) string {
 	lo, hi := 0.0, math.Inf(1)
 	for _, t := range trials {

@@ -23,7 +23,7 @@ import (
 	"leolm/recipes/leo-mini/minidata"
 )
 
-// source is one line of sources.
+// source is one row of sources.
 type source struct {
 	name  string
 	files []string
@@ -38,11 +38,11 @@ var sources = []source{
 		d.Text = minidata.Clean(d.Text)
 		add(d.Title, d)
 	}},
-	// The collections share many tales: near-duplicates are removed over all of them, in this order.
+	// The collections share many tales: near-duplicates are removed across all of them, in this order.
 	{"tales", []string{"maerchen_textgrid", "maerchen_grimm", "maerchen_andersen"}, tales},
 	{"poems", []string{"gedichte_dlk_1790ff"}, func(s *split, d minidata.Doc, add func(string, minidata.Doc)) {
 		d.Text = minidata.Clean(d.Text)
-		d.Title = "" // small capitals are torn apart in the source's titles
+		d.Title = "" // the source's titles have small capitals torn apart
 		if d.Text != "" {
 			add(d.Text, d)
 		}
@@ -128,8 +128,8 @@ type split struct {
 	docs      int32
 }
 
-// duplicate reports whether an earlier text holds a large part of this one, and remembers it if not. One
-// gram in four is kept (by hash): enough to see 30 % of a text of 100 words.
+// duplicate reports whether an earlier text contains a large part of this one, and remembers this one if not. One
+// n-gram in four is kept (by hash): enough to detect 30 % of a text of 100 words.
 func (s *split) duplicate(text string) bool {
 	grams := minidata.Grams(nil, text, dupGram)
 	if len(grams) == 0 { // shorter than 8 words: whole text

@@ -13,7 +13,7 @@ import (
 	"leolm/recipes/leo-mini/minidata"
 )
 
-// prose is n words that no other seed gives.
+// prose returns n words that are different for every seed.
 func prose(seed uint64, n int) string {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := make([]string, n)

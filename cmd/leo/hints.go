@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"leolm/catalog"
+	"leolm/converse"
+	"leolm/device"
+	"leolm/infer"
+	"leolm/llama"
+	"leolm/sample"
+)
+
+// advice is one thing that helps against an error.
+type advice struct {
+	flag string // the flag that it needs: a command without it does not give this advice; "" for none
+	text string
+}
+
+// hints maps errors to what helps against them. The libraries report what is wrong, in numbers; only this program knows
+// the flags and commands that change it. The first entry that matches counts.
+var hints = []func(error) []advice{
+	is(catalog.ErrNoModel,
+		advice{"model", "name a folder, a .gguf file or a Hugging Face id with --model"},
+		advice{"", "leo pull ORG/NAME fetches one"}),
+	as(func(e *catalog.NotFoundError) []advice {
+		if !e.HubID {
+			return nil
+		}
+		return []advice{{"", "leo pull " + e.Arg + " fetches it"}}
+	}),
+	as(func(*catalog.NoTokenizerError) []advice {
+		return []advice{{"tokenizer", "give one with --tokenizer"}}
+	}),
+	as(func(*catalog.TokenizerError) []advice {
+		return []advice{{"tokenizer", "give the one that it was trained with by --tokenizer"}}
+	}),
+	as(func(*catalog.TemplateError) []advice {
+		return []advice{{"template", "choose another with --template"}}
+	}),
+	as(func(*llama.TargetError) []advice {
+		return []advice{{"", "leo convert --adapter folds it into the model"}}
+	}),
+	as(func(e *converse.FullContextError) []advice {
+		if e.Turns == 0 {
+			return []advice{{"", "shorten it"}, {"context", "raise --context if the model allows it"}}
+		}
+		return []advice{{"on-full", "drop the oldest turns with --on-full drop"}, {"context", "raise --context if the model allows it"}}
+	}),
+	as(func(*infer.ContextError) []advice {
+		return []advice{{"", "shorten the input"}, {"context", "raise --context if the model allows it"}}
+	}),
+	as(func(*device.MemoryError) []advice {
+		return []advice{{"context", "choose a smaller --context"}, {"beams", "fewer --beams"}, {"cache-type", "--cache-type q8_0"}}
+	}),
+	as(func(*sample.LogitsError) []advice {
+		return []advice{{"", "fetch or convert the model again"}, {"cache-type", "try --cache-type f32"}}
+	}),
+	is(sample.ErrNoToken,
+		advice{"ban-token", "ban fewer tokens with --ban-token"},
+		advice{"min-new-tokens", "lower --min-new-tokens"}),
+}
+
+// as matches errors of type E.
+func as[E error](f func(E) []advice) func(error) []advice {
+	return func(err error) []advice {
+		var e E
+		if errors.As(err, &e) {
+			return f(e)
+		}
+		return nil
+	}
+}
+
+// is matches one error.
+func is(target error, a ...advice) func(error) []advice {
+	return func(err error) []advice {
+		if errors.Is(err, target) {
+			return a
+		}
+		return nil
+	}
+}
+
+// advise returns the end of a message about err: what the user of cmd can do, or "".
+func advise(cmd *cobra.Command, err error) string {
+	for _, hint := range hints {
+		var texts []string
+		for _, a := range hint(err) {
+			if a.flag == "" || cmd.Flags().Lookup(a.flag) != nil {
+				texts = append(texts, a.text)
+			}
+		}
+		switch n := len(texts); n {
+		case 0:
+		case 1:
+			return "; " + texts[0]
+		default:
+			return "; " + strings.Join(texts[:n-1], ", ") + ", or " + texts[n-1]
+		}
+	}
+	return ""
+}
