@@ -116,7 +116,7 @@ func openTorchArchive(name string, data []byte) (*torchArchive, error) {
 	z := &torchArchive{name: name, data: data, files: map[string]*zip.File{}}
 	if !bytes.HasPrefix(data, []byte("PK")) {
 		if bytes.HasPrefix(data, []byte("version https://git-lfs")) {
-			return nil, z.fail("a Git LFS pointer, not the weights themselves; fetch them with git lfs pull or leo pull")
+			return nil, &FormatError{File: name, Offset: -1, Err: ErrPointer}
 		}
 		return nil, z.fail("not a zip archive: damaged, or written by a PyTorch before 1.6 (load and save it there once)")
 	}

@@ -251,7 +251,7 @@ func newDuplicates(near bool) *duplicates {
 	return d
 }
 
-// add tells whether a dialogue repeats an earlier one, and remembers it if not.
+// add reports whether a dialogue repeats an earlier one, and remembers it if not.
 func (d *duplicates) add(f fingerprint, at sampleRef) (of sampleRef, why Reason) {
 	if !f.ok {
 		return of, ""

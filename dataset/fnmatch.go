@@ -2,7 +2,7 @@ package dataset
 
 import "strings"
 
-// fnmatch tells whether the whole of text matches a pattern of Python's fnmatch:
+// fnmatch reports whether the whole of text matches a pattern of Python's fnmatch:
 // * any text, ? one character, [ab-z] one of these, [!ab] one of others. There is
 // no other special character: / and line breaks are as any, and what is special
 // stands for itself in brackets.

@@ -18,9 +18,9 @@ type Inspector struct {
 	// Tokenizer names the pieces; nil shows ids.
 	Tokenizer *tokenizer.Tokenizer
 	Loss      loader.LossWeights
-	// Colour marks tokens that carry loss by colour; otherwise they stand
+	// Color marks tokens that carry loss by color; otherwise they stand
 	// between ⟦ and ⟧.
-	Colour bool
+	Color bool
 }
 
 // OpenVocabulary opens the tokenizer that shards were made with: the file's
@@ -34,11 +34,11 @@ func OpenVocabulary(path string, vocab int) (*tokenizer.Tokenizer, error) {
 }
 
 const (
-	colourLoss = "\x1b[32m"
-	colourNone = "\x1b[2m"
-	colourRole = "\x1b[1;36m"
-	colourCut  = "\x1b[31m"
-	colourOff  = "\x1b[0m"
+	colorLoss = "\x1b[32m"
+	colorNone = "\x1b[2m"
+	colorRole = "\x1b[1;36m"
+	colorCut  = "\x1b[31m"
+	colorOff  = "\x1b[0m"
 )
 
 // piece is how a token is shown: its piece, with line ends visible.
@@ -62,11 +62,11 @@ type line struct {
 	b    strings.Builder
 	loss bool
 	n    int
-	code string // colour in force
+	code string // color in force
 }
 
 func (l *line) token(text string, loss bool) {
-	if loss != l.loss && !l.v.Colour {
+	if loss != l.loss && !l.v.Color {
 		if l.loss {
 			l.b.WriteString("⟧")
 		}
@@ -83,20 +83,20 @@ func (l *line) token(text string, loss bool) {
 	}
 	l.loss = loss
 	l.n++
-	if !l.v.Colour {
+	if !l.v.Color {
 		l.b.WriteString(text)
 		return
 	}
-	colour := colourNone
+	color := colorNone
 	if loss {
-		colour = colourLoss
+		color = colorLoss
 	}
-	if colour != l.code {
+	if color != l.code {
 		if l.code != "" {
-			l.b.WriteString(colourOff)
+			l.b.WriteString(colorOff)
 		}
-		l.b.WriteString(colour)
-		l.code = colour
+		l.b.WriteString(color)
+		l.code = color
 	}
 	l.b.WriteString(text)
 }
@@ -105,16 +105,16 @@ func (l *line) flush(w io.Writer, label string) {
 	if l.n == 0 {
 		return
 	}
-	if l.loss && !l.v.Colour {
+	if l.loss && !l.v.Color {
 		l.b.WriteString("⟧")
 	}
 	if l.code != "" {
-		l.b.WriteString(colourOff)
+		l.b.WriteString(colorOff)
 	}
 	if label != "" {
 		label = fmt.Sprintf("%-9s", label)
-		if l.v.Colour {
-			label = colourRole + label + colourOff
+		if l.v.Color {
+			label = colorRole + label + colorOff
 		}
 		label += "  "
 	}
@@ -147,8 +147,8 @@ func (v *Inspector) Sample(w io.Writer, title string, s shard.Sample, limit int)
 		if i == kept {
 			l.flush(out, roleName(s, i-1))
 			mark := fmt.Sprintf("✂ %d tokens cut off here", len(s.IDs)-kept)
-			if v.Colour {
-				mark = colourCut + mark + colourOff
+			if v.Color {
+				mark = colorCut + mark + colorOff
 			}
 			fmt.Fprintf(out, "  %s\n", mark)
 			break

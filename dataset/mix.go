@@ -145,6 +145,17 @@ func (m *Mix) path(name string) string {
 	return filepath.Join(m.dir, m.Base, name)
 }
 
+// MissingError reports a source whose files are not there.
+type MissingError struct {
+	Source string
+	Hub    string // repository of the Hub that has them, or ""
+	Err    error
+}
+
+func (e *MissingError) Error() string { return fmt.Sprintf("source %s: %v", e.Source, e.Err) }
+
+func (e *MissingError) Unwrap() error { return e.Err }
+
 // files lists the files of a source in order.
 func (m *Mix) files(s *Source) ([]string, error) {
 	var out []string
@@ -152,11 +163,7 @@ func (m *Mix) files(s *Source) ([]string, error) {
 		full := m.path(name)
 		if !strings.ContainsAny(name, "*?[") {
 			if _, err := os.Stat(full); err != nil {
-				hint := ""
-				if s.Hub != "" {
-					hint = " (leo data pull fetches it)"
-				}
-				return nil, fmt.Errorf("source %s: %w%s", s.Name, err, hint)
+				return nil, &MissingError{Source: s.Name, Hub: s.Hub, Err: err}
 			}
 			out = append(out, full)
 			continue
@@ -166,11 +173,7 @@ func (m *Mix) files(s *Source) ([]string, error) {
 			return nil, fmt.Errorf("source %s: pattern %q: %w", s.Name, name, err)
 		}
 		if len(found) == 0 {
-			hint := ""
-			if s.Hub != "" {
-				hint = " (leo data pull fetches them)"
-			}
-			return nil, fmt.Errorf("source %s: no file matches %s%s", s.Name, full, hint)
+			return nil, &MissingError{Source: s.Name, Hub: s.Hub, Err: fmt.Errorf("no file matches %s", full)}
 		}
 		slices.Sort(found)
 		out = append(out, found...)

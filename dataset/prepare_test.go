@@ -303,7 +303,7 @@ func TestPrepareErrors(t *testing.T) {
 		{"on_error: skip\n" + oneSource, map[string]string{"a.jsonl": cut}, []string{"a.jsonl: row ", "the compressed file is cut off; fetch it again"}},
 		{oneSource, map[string]string{"a.jsonl": ""}, []string{"source A: no samples in "}},
 		{oneSource, map[string]string{}, []string{"source A: stat ", "a.jsonl"}},
-		{"sources:\n  - {name: A, reader: qa, files: [a.jsonl], hub: x/y}\n", map[string]string{}, []string{"leo data pull fetches it"}},
+		{"sources:\n  - {name: A, reader: qa, files: [a.jsonl], hub: x/y}\n", map[string]string{}, []string{"source A: stat ", "a.jsonl"}},
 		{"sources:\n  - {name: A, reader: qa, files: [\"*.jsonl\"]}\n", map[string]string{}, []string{"no file matches "}},
 		{"sources:\n  - {name: A, reader: qa, files: [a.jsonl], val_split: 0.5}\n", map[string]string{"a.jsonl": qa(1, "A")}, []string{"val_split 0.5 of 1 samples"}},
 		{"sources:\n  - {name: A, reader: qa, files: [a.jsonl], size: 5}\n", map[string]string{"a.jsonl": qa(3, "A")}, []string{"size 5, but there are 3 training samples"}},

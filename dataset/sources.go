@@ -434,7 +434,7 @@ func convertChoices(s *sourceReader, row *rows.Row, v *rows.Value) ([]Dialogue, 
 	return []Dialogue{{Turns: []Turn{{Role: chat.User, Text: b.String()}, {Role: chat.Assistant, Text: answer}}}}, nil
 }
 
-// matches tells whether a row fulfils the source's where clause: every column
+// matches reports whether a row fulfils the source's where clause: every column
 // named matches one of its patterns (fnmatch; one that begins with "!" excludes).
 func (s *sourceReader) matches(row *rows.Row, v *rows.Value) (bool, error) {
 	for column, patterns := range s.src.Where {

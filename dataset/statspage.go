@@ -59,7 +59,7 @@ func ReadStats(prefix string) ([]*Stats, error) {
 	}
 	var doc statsFile
 	if err := json.Unmarshal(data, &doc); err != nil {
-		return nil, fmt.Errorf("%s: not statistics of leo data prepare: %w", file, err)
+		return nil, fmt.Errorf("%s: not statistics of prepared data: %w", file, err)
 	}
 	samples := 0
 	for i, s := range doc.Datasets {

@@ -155,7 +155,7 @@ func messageText(row *rows.Row, at string, f *rows.Value) (string, error) {
 	return b.String(), nil
 }
 
-// muted tells whether a turn has weight 0 (OpenAI's fine-tuning format), or
+// muted reports whether a turn has weight 0 (OpenAI's fine-tuning format), or
 // false where a file says so with truth values.
 func (s *sourceReader) muted(row *rows.Row, at string, item *rows.Value) (bool, error) {
 	f, ok := s.find(item, "weight")

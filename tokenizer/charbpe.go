@@ -82,7 +82,7 @@ func newCharBPE(m *hfModel, merges [][2]string, spaces bool) (*charBPE, error) {
 	return b, nil
 }
 
-// spells tells whether the vocabulary has all bytes of a character.
+// spells reports whether the vocabulary has all bytes of a character.
 func (b *charBPE) spells(char string) bool {
 	if b.byteIDs == nil {
 		return false

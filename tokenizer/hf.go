@@ -6,7 +6,7 @@ import (
 )
 
 // hfEngine encodes text through the stages of a Hugging Face tokenizer:
-// normalisation, added tokens of the normalised text, pre-tokenization, model.
+// normalization, added tokens of the normalized text, pre-tokenization, model.
 type hfEngine struct {
 	norms   []normStep
 	spaces  bool // the vocabulary writes spaces as "▁": engine form is spaces
@@ -31,12 +31,12 @@ type prefixStep struct{}
 
 func (prefixStep) cut(dst []span, text string, in []span) []span { return append(dst, in...) }
 
-// normalizes reports whether there is a normaliser at all.
+// normalizes reports whether there is a normalizer at all.
 func (e *hfEngine) normalizes() bool {
 	return len(e.norms) > 0 || e.spaces && e.meta == nil || e.prepend
 }
 
-// normalized returns what an added token's text looks like in normalised text.
+// normalized returns what an added token's text looks like in normalized text.
 func (e *hfEngine) normalized(text string) string {
 	text, _ = e.normalize(text, false)
 	return text
@@ -122,7 +122,7 @@ func (m *metaStep) wants(text string, atStart bool) bool {
 	return !m.never && text != "" && text[0] != ' ' && (!m.first || atStart)
 }
 
-// piece encodes normalised text without added tokens: text lies at offset at of
+// piece encodes normalized text without added tokens: text lies at offset at of
 // the text that amap belongs to.
 func (e *hfEngine) piece(s *scratch, text string, amap []int32, at int) {
 	s.align, s.pos = amap, at

@@ -6,7 +6,7 @@ import (
 	"math"
 )
 
-// merger keeps the words as symbols and, for each pair of neighbours, how often
+// merger keeps the words as symbols and, for each pair of neighbors, how often
 // it occurs and in which words. Symbols are the characters, then merged pieces.
 type merger struct {
 	texts   []string         // by symbol

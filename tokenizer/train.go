@@ -180,7 +180,7 @@ func (o *TrainOptions) metaPieces() []spPiece {
 	return p
 }
 
-// encode writes the model file: identity normalisation with a dummy prefix and
+// encode writes the model file: identity normalization with a dummy prefix and
 // nothing removed, as in Llama's.
 func (o *TrainOptions) encode(pieces []spPiece) []byte {
 	var out []byte

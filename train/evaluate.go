@@ -11,7 +11,7 @@ import (
 	"leolm/tensor"
 )
 
-// evaluate measures the validation loss, writes samples, and tells whether
+// evaluate measures the validation loss, writes samples, and reports whether
 // early stopping asks for the end.
 func (t *Trainer) evaluate(ctx context.Context) (*Eval, bool, error) {
 	ev := &Eval{Step: t.opt.Step, Sets: map[string]float64{}}

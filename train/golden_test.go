@@ -136,7 +136,7 @@ func (g *golden) total() float32 {
 	return s
 }
 
-// batch makes the unpadded batch of some of the sequences, with targets and normalised weights.
+// batch makes the unpadded batch of some of the sequences, with targets and normalized weights.
 func (g *golden) batch(which ...int) (*llama.Batch, []int32, []float32) {
 	b := &llama.Batch{}
 	var targets []int32

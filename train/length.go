@@ -14,7 +14,7 @@ type runLength struct {
 	epochs float64 // passes over the data; 0 if it is not known
 }
 
-// length turns the schedule into optimiser steps. windows counts the sequences of
+// length turns the schedule into optimizer steps. windows counts the sequences of
 // an epoch; 0 if they are not known. Epochs are concatenated permutations: only
 // the very end of the run may hold a partial batch, which is dropped or kept. (The
 // card's 131214 examples, 3 epochs and batches of 256 make 1537.66: 1537 steps

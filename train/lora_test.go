@@ -70,7 +70,7 @@ func TestLoRAAdaptersTrainMergeAndLoad(t *testing.T) {
 			t.Errorf("base %q: training changed the logits by %v only", baseType, d)
 		}
 		if baseType != "" {
-			continue // the merged weights include what quantisation cost
+			continue // the merged weights include what quantization cost
 		}
 		if d := farthest(merged, logitsOf(t, from, adapter)); d > 0.02 {
 			t.Errorf("merged model and adapter differ by %v of the largest logit", d)

@@ -17,7 +17,7 @@ func checkMemory(c *Config) error {
 	}
 	stored := m.VocabSize
 	m.VocabSize = max(stored, c.Model.VocabSize)
-	what := fmt.Sprintf("weights, gradients, optimiser and activations of batches of %d sequences of %d tokens", c.Batch.Micro, c.Data.SequenceLength)
+	what := fmt.Sprintf("weights, gradients, optimizer and activations of batches of %d sequences of %d tokens", c.Batch.Micro, c.Data.SequenceLength)
 	// First a part of it in floats: absurd sizes exceed the integers of a plan.
 	h, q, kv := float64(m.HiddenSize), float64(m.Heads)*float64(m.HeadDim), float64(m.KVHeads)*float64(m.HeadDim)
 	layer := 2*h*q + 2*h*kv + 3*h*float64(m.IntermediateSize)

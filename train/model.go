@@ -136,7 +136,7 @@ func (s *subject) notes() []string {
 	return append(slices.Clone(s.base.Notes), s.vocab.notes...)
 }
 
-// trains tells whether one of the patterns (path.Match over the canonical name) matches; none means all.
+// trains reports whether one of the patterns (path.Match over the canonical name) matches; none means all.
 func trains(patterns []string, name string) bool {
 	for _, p := range patterns {
 		if ok, err := path.Match(p, name); ok && err == nil {

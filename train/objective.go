@@ -148,7 +148,7 @@ func (t *Trainer) step() (*Step, error) {
 // the recipe, and no step will do.
 func (t *Trainer) skipEmpty(st *Step, start time.Time) error {
 	if t.empty++; t.empty > maxEmpty {
-		return fmt.Errorf("step %d: no token carries loss, in %d batches running; check data.loss and data.sequence_length against the shards (leo data inspect)", st.Step, t.empty)
+		return fmt.Errorf("step %d: no token carries loss, in %d batches running; check data.loss and data.sequence_length against the shards", st.Step, t.empty)
 	}
 	t.obs.note("step %d: no token of the batch carries loss: skipped", st.Step)
 	t.opt.Step++

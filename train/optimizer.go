@@ -95,7 +95,7 @@ func (o *Optimizer) Zero() {
 	}
 }
 
-// Bytes is the memory of the optimiser state.
+// Bytes is the memory of the optimizer state.
 func (o *Optimizer) Bytes() int {
 	n := 0
 	for _, p := range o.params {
@@ -112,15 +112,15 @@ func (o *Optimizer) state(f func(name string, m device.OptimizerState) error) er
 	for _, p := range o.params {
 		if p.v == nil {
 			if err := f("momentum_buffer."+p.Name, p.m); err != nil {
-				return fmt.Errorf("optimiser state of %s: %w", p.Name, err)
+				return fmt.Errorf("optimizer state of %s: %w", p.Name, err)
 			}
 			continue
 		}
 		if err := f("exp_avg."+p.Name, p.m); err != nil {
-			return fmt.Errorf("optimiser state of %s: %w", p.Name, err)
+			return fmt.Errorf("optimizer state of %s: %w", p.Name, err)
 		}
 		if err := f("exp_avg_sq."+p.Name, p.v); err != nil {
-			return fmt.Errorf("optimiser state of %s: %w", p.Name, err)
+			return fmt.Errorf("optimizer state of %s: %w", p.Name, err)
 		}
 	}
 	return nil

@@ -52,7 +52,7 @@ func grown(t *testing.T, tied bool) (cfg, base *Config) {
 	return &c, base
 }
 
-// With model.train: [new_rows] the added rows of embedding and LM head change and nothing else does; optimiser
+// With model.train: [new_rows] the added rows of embedding and LM head change and nothing else does; optimizer
 // state and checkpoints hold those rows only, and a resumed run is the same run.
 func TestOnlyNewRowsChange(t *testing.T) {
 	for name, tied := range map[string]bool{"tied": true, "untied": false} {
@@ -99,7 +99,7 @@ func TestOnlyNewRowsChange(t *testing.T) {
 			}
 			defer tr.Close()
 			if want := vocab * (grownRows - 360) * 32; tr.opt.Bytes() != 2*4*want || tr.plan.Trainable != int64(want) {
-				t.Errorf("%d bytes of optimiser state, %d trainable; want %d values", tr.opt.Bytes(), tr.plan.Trainable, want)
+				t.Errorf("%d bytes of optimizer state, %d trainable; want %d values", tr.opt.Bytes(), tr.plan.Trainable, want)
 			}
 			want := weightsOf(t, cfg)
 			if n := len(want); n > vocab*(grownRows-360)*32*4+1000 {

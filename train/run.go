@@ -16,7 +16,7 @@ import (
 	"leolm/tensor"
 )
 
-// Step is what one optimiser step did.
+// Step is what one optimizer step did.
 type Step struct {
 	Step         int     `json:"step"`
 	Total        int     `json:"total"`
@@ -73,7 +73,7 @@ type Result struct {
 	Finished    bool    // the run had its last step before: nothing was trained
 	Interrupted bool    // stopped by a signal, with a checkpoint written
 	EarlyStop   bool
-	PeakBytes   int // weights, gradients, optimiser state and tensors
+	PeakBytes   int // weights, gradients, optimizer state and tensors
 }
 
 // MarshalJSON writes null for what is not known.
@@ -278,7 +278,7 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	return finish(t.Export())
 }
 
-// due tells whether the schedule asks for a checkpoint.
+// due reports whether the schedule asks for a checkpoint.
 func (t *Trainer) due() bool {
 	c := &t.cfg.Checkpoint
 	return c.Every > 0 && t.opt.Step%c.Every == 0 || c.Minutes > 0 && time.Since(t.lastSaved).Minutes() >= c.Minutes
@@ -325,7 +325,7 @@ func (t *Trainer) check(st *Step, bad string) error {
 	return nil
 }
 
-// PeakBytes is the memory that the run took at most: weights with gradients, optimiser state, tensors.
+// PeakBytes is the memory that the run took at most: weights with gradients, optimizer state, tensors.
 func (t *Trainer) PeakBytes() int {
 	n := t.sub.model.WeightBytes() + t.opt.Bytes() + t.dev.Memory().Arena
 	for _, m := range t.objective.beside() {

@@ -2,7 +2,7 @@ package train
 
 import "math"
 
-// LR returns the learning rate of optimiser step `step`, counted from 1, of
+// LR returns the learning rate of optimizer step `step`, counted from 1, of
 // total: linear warmup that reaches the full rate at its last step, then the shape of s.Type
 // down to MinLR at the last step.
 func (s *ScheduleConfig) LR(full float64, step, total int) float64 {

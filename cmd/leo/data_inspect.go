@@ -56,7 +56,7 @@ which of them carry loss: in color on a terminal, else between ⟦ and ⟧. With
 				fmt.Fprintln(cmd.ErrOrStderr(), "no tokenizer is known for these shards: showing ids (name one with --tokenizer)")
 			}
 			out := cmd.OutOrStdout()
-			if view.Colour = color == "always" || color == "auto" && isTerminal(out) && os.Getenv("NO_COLOR") == ""; view.Colour {
+			if view.Color = color == "always" || color == "auto" && isTerminal(out) && os.Getenv("NO_COLOR") == ""; view.Color {
 				out = rawWriter(out) // the inspector has already escaped control characters
 			}
 			title := fmt.Sprintf("sample %d of %d", sample, shards.Len())

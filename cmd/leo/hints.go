@@ -7,7 +7,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"leolm/catalog"
+	"leolm/checkpoint"
 	"leolm/converse"
+	"leolm/dataset"
+	"leolm/dataset/corpus"
+	"leolm/dataset/shard"
 	"leolm/device"
 	"leolm/infer"
 	"leolm/llama"
@@ -31,6 +35,33 @@ var hints = []func(error) []advice{
 			return nil
 		}
 		return []advice{{"", "leo pull " + e.Arg + " fetches it"}}
+	}),
+	is(checkpoint.ErrPointer,
+		advice{"", "fetch it with git lfs pull"},
+		advice{"", "leo pull ORG/NAME fetches the model"}),
+	as(func(*shard.NotFoundError) []advice {
+		return []advice{{"", "leo data prepare writes them"}}
+	}),
+	as(func(e *dataset.MissingError) []advice {
+		if e.Hub == "" {
+			return nil
+		}
+		return []advice{{"", "leo data pull fetches the files of " + e.Hub}}
+	}),
+	as(func(*corpus.NoPlanError) []advice {
+		return []advice{{"", "make one with leo data corpus plan"}}
+	}),
+	as(func(*corpus.OtherPlanError) []advice {
+		return []advice{{"replace", "replace it with --replace: tasks that stay the same are kept"}}
+	}),
+	as(func(*corpus.ChangedError) []advice {
+		return []advice{{"", "make a new plan with leo data corpus plan"}}
+	}),
+	as(func(*corpus.NoCorpusError) []advice {
+		return []advice{{"", "leo data corpus run finishes it"}}
+	}),
+	as(func(*corpus.NotReadyError) []advice {
+		return []advice{{"wait", "wait for them with --wait"}}
 	}),
 	as(func(*catalog.NoTokenizerError) []advice {
 		return []advice{{"tokenizer", "give one with --tokenizer"}}

@@ -3,23 +3,24 @@ package main
 import (
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
-	"strconv"
-	"strings"
+	"slices"
 	"testing"
 
 	"leolm/catalog"
+	"leolm/checkpoint"
 	"leolm/converse"
+	"leolm/dataset"
+	"leolm/dataset/corpus"
+	"leolm/dataset/shard"
 	"leolm/device"
 	"leolm/infer"
 	"leolm/llama"
 	"leolm/sample"
+
+	"github.com/spf13/cobra"
 )
 
 func TestAdvise(t *testing.T) {
@@ -43,6 +44,15 @@ func TestAdvise(t *testing.T) {
 		{[]string{"train"}, &device.MemoryError{}, ""},
 		{[]string{"generate"}, &sample.LogitsError{}, "; fetch or convert the model again, or try --cache-type f32"},
 		{[]string{"generate"}, sample.ErrNoToken, "; ban fewer tokens with --ban-token, or lower --min-new-tokens"},
+		{[]string{"train"}, &checkpoint.FormatError{Err: checkpoint.ErrPointer}, "; fetch it with git lfs pull, or leo pull ORG/NAME fetches the model"},
+		{[]string{"train"}, &shard.NotFoundError{Err: fs.ErrNotExist}, "; leo data prepare writes them"},
+		{[]string{"data", "prepare"}, &dataset.MissingError{Hub: "org/name"}, "; leo data pull fetches the files of org/name"},
+		{[]string{"data", "prepare"}, &dataset.MissingError{}, ""},
+		{[]string{"data", "corpus", "run"}, &corpus.NoPlanError{}, "; make one with leo data corpus plan"},
+		{[]string{"data", "corpus", "plan"}, &corpus.OtherPlanError{}, "; replace it with --replace: tasks that stay the same are kept"},
+		{[]string{"data", "corpus", "run"}, &corpus.ChangedError{}, "; make a new plan with leo data corpus plan"},
+		{[]string{"data", "corpus", "show"}, &corpus.NoCorpusError{}, "; leo data corpus run finishes it"},
+		{[]string{"data", "corpus", "run"}, &corpus.NotReadyError{}, "; wait for them with --wait"},
 		{[]string{"generate"}, errors.New("another"), ""},
 	} {
 		cmd, _, err := newRootCmd().Find(c.cmd)
@@ -71,58 +81,14 @@ func TestAdviceExists(t *testing.T) {
 		}
 	}
 	for _, m := range regexp.MustCompile(`advice\{"([a-z-]+)"|\{"([a-z-]+)", "`).FindAllStringSubmatch(string(src), -1) {
-		flag, found := m[1]+m[2], false
-		for _, c := range root.Commands() {
-			found = found || c.Flags().Lookup(flag) != nil
-		}
-		if !found {
+		flag := m[1] + m[2]
+		if !anyHas(root, flag) {
 			t.Errorf("no command has --%s", flag)
 		}
 	}
 }
 
-// speaksCommandLine matches a flag or a command of leo.
-var speaksCommandLine = regexp.MustCompile(`(^|[ (\x60"'])--[a-z]|(^|[ (\x60"'])leo (bench|chat|convert|data|eval|generate|inspect|pull|quantize|tokenizer|train)\b`)
-
-// commandLineFree are the rooms whose strings name no flags and no commands: a Go program or a server that calls them
-// has none.
-var commandLineFree = []string{"catalog", "chat", "converse", "eval", "infer", "llama", "open", "sample"}
-
-func TestLibrariesNameNoFlags(t *testing.T) {
-	for _, s := range []string{"raise --context", "--on-full drop", "run `leo data inspect`", "leo pull x"} {
-		if !speaksCommandLine.MatchString(s) {
-			t.Errorf("%q passes", s)
-		}
-	}
-	files := 0
-	for _, dir := range commandLineFree {
-		err := filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return err
-			}
-			files++
-			set := token.NewFileSet()
-			f, err := parser.ParseFile(set, path, nil, 0)
-			if err != nil {
-				return err
-			}
-			ast.Inspect(f, func(n ast.Node) bool {
-				lit, ok := n.(*ast.BasicLit)
-				if !ok || lit.Kind != token.STRING {
-					return true
-				}
-				if text, err := strconv.Unquote(lit.Value); err == nil && speaksCommandLine.MatchString(text) {
-					t.Errorf("%s: %s names a flag or a command; return a type, and advise in cmd/leo/hints.go", set.Position(lit.Pos()), lit.Value)
-				}
-				return true
-			})
-			return nil
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	if files < len(commandLineFree) {
-		t.Errorf("only %d files read", files)
-	}
+// anyHas says whether cmd or a command below it has a flag.
+func anyHas(cmd *cobra.Command, flag string) bool {
+	return cmd.Flags().Lookup(flag) != nil || slices.ContainsFunc(cmd.Commands(), func(c *cobra.Command) bool { return anyHas(c, flag) })
 }

@@ -307,7 +307,7 @@ func splitDoc(re *regexp.Regexp, d doc, each func(doc)) {
 	emit(len(d.text))
 }
 
-// badRow tells whether err concerns one row only, so that a run with
+// badRow reports whether err concerns one row only, so that a run with
 // on_error: skip may go on.
 func badRow(err error) (*rows.Error, bool) {
 	var e *rows.Error

@@ -202,7 +202,7 @@ func sameOutput(t *testing.T, what string, got, want map[string]string) {
 }
 
 // stream reads all samples of a split back into one row of ids, checking that
-// neighbours share one, and the document starts in it.
+// neighbors share one, and the document starts in it.
 func stream(t *testing.T, dir, split string, window int) (ids []int32, starts []int) {
 	t.Helper()
 	m, err := ReadManifest(dir)

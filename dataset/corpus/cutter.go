@@ -13,7 +13,7 @@ type cutter struct {
 	closing       bool // own documents are over: write no window that begins later
 }
 
-// open tells whether a window was begun and not finished.
+// open reports whether a window was begun and not finished.
 func (c *cutter) open() bool { return len(c.buf) > 0 }
 
 // add takes one document.

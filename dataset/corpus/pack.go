@@ -11,7 +11,7 @@ import (
 type PackStats struct {
 	Split   string `json:"split"` // train or val
 	Samples int64  `json:"samples"`
-	IDs     int64  `json:"ids"`    // stored, with the one that neighbours share
+	IDs     int64  `json:"ids"`    // stored, with the one that neighbors share
 	Starts  int64  `json:"starts"` // documents that begin in it
 	Short   int64  `json:"short"`  // ids of the last sample where it is shorter than the others, else 0
 	File    string `json:"file"`   // below out/, without .bin, .idx, .docs

@@ -77,7 +77,7 @@ func (f *File) load() int64 {
 	return f.Size
 }
 
-// goesOn tells whether f is the continuation of the file before it in a plan.
+// goesOn reports whether f is the continuation of the file before it in a plan.
 func (f *File) goesOn() bool { return f.Part != nil && f.Part.From > 0 }
 
 // PlanOptions steer MakePlan.
@@ -334,16 +334,6 @@ func stampTree(path string, noHash bool) ([]File, error) {
 	return out, nil
 }
 
-// A ChangedError says that something is no longer what the plan was made for.
-type ChangedError struct {
-	Path string
-	What string
-}
-
-func (e *ChangedError) Error() string {
-	return fmt.Sprintf("%s: changed since the plan was made (%s); make a new plan with `leo data corpus plan`", e.Path, e.What)
-}
-
 // unchanged checks a file against the plan: size and time, and when these
 // differ the hash.
 func (f *File) unchanged() error {
@@ -378,7 +368,7 @@ func (f *File) unchanged() error {
 // replaced only if replace is set.
 func (p *Plan) Write(dir string, replace bool) error {
 	if old, err := ReadPlan(dir); err == nil && old.ID != p.ID && !replace {
-		return fmt.Errorf("%s: holds another plan (%s, this one is %s); choose another folder, or replace it with --replace (tasks that stay the same are kept)", dir, old.ID, p.ID)
+		return &OtherPlanError{Dir: dir, Held: old.ID, New: p.ID}
 	}
 	if err := durable.MkdirAll(dir); err != nil {
 		return err
@@ -398,7 +388,7 @@ func ReadPlan(dir string) (*Plan, error) {
 	path := filepath.Join(dir, "plan.json")
 	b, err := bounded.Regular(path, maxOwnFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no plan here; make one with `leo data corpus plan RECIPE -o %s`", dir, dir)
+		return nil, &NoPlanError{Dir: dir}
 	}
 	if err != nil {
 		return nil, err

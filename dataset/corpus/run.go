@@ -93,7 +93,7 @@ func Run(ctx context.Context, dir string, opt RunOptions) error {
 	}
 	if opt.Stage == "" {
 		if opt.Task >= 0 {
-			return errors.New("a task needs its stage: say --stage too")
+			return errors.New("a task needs its stage")
 		}
 		for i := range p.Stages {
 			if err := r.stage(ctx, &p.Stages[i], -1); err != nil {
@@ -122,22 +122,22 @@ func (r *runner) path(parts ...string) string {
 // ready checks that the stages before s are complete, or waits for it.
 func (r *runner) ready(ctx context.Context, s *Stage) error {
 	for {
-		missing := ""
+		var missing *NotReadyError
 		for i := range r.plan.Stages {
 			before := &r.plan.Stages[i]
 			if before.Name == s.Name {
 				break
 			}
 			if m := r.missing(before); len(m) > 0 {
-				missing = fmt.Sprintf("stage %s cannot begin: %d of %d tasks of stage %s are not done (the first is task %d)", s.Name, len(m), before.Tasks, before.Name, m[0])
+				missing = &NotReadyError{Stage: s.Name, Before: before.Name, Missing: len(m), Of: before.Tasks, First: m[0]}
 				break
 			}
 		}
-		if missing == "" {
+		if missing == nil {
 			return nil
 		}
 		if !r.opt.Wait {
-			return errors.New(missing + "; run them first, or use --wait")
+			return missing
 		}
 		select {
 		case <-ctx.Done():

@@ -20,7 +20,7 @@ func ReadManifest(dir string) (*Manifest, error) {
 	path := filepath.Join(dir, "out", "manifest.json")
 	b, err := bounded.Regular(path, maxOwnFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no finished corpus here (out/manifest.json is missing); run `leo data corpus run %s`", dir, dir)
+		return nil, &NoCorpusError{Dir: dir}
 	}
 	if err != nil {
 		return nil, err

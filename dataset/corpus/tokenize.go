@@ -263,7 +263,7 @@ func shardOf(key uint64, n int) int {
 	return int(hi)
 }
 
-// heldOut tells whether a document belongs to the validation set: by its key,
+// heldOut reports whether a document belongs to the validation set: by its key,
 // folded, or by its text if it has none.
 func heldOut(d *doc, fraction float64) bool {
 	k := strings.ToLower(strings.TrimSpace(d.key))

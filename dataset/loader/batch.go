@@ -6,7 +6,7 @@ import "fmt"
 type BatchOptions struct {
 	Length int // positions of a window at most; longer samples are cut there
 	Batch  int // windows of a global batch, over all ranks
-	// Pack fills windows with several samples (best fit among neighbours in
+	// Pack fills windows with several samples (best fit among neighbors in
 	// the order); otherwise every sample is a window of its own.
 	Pack bool
 	// GroupByLength puts samples of similar length into the same batch

@@ -41,7 +41,7 @@ func TestOrderIsFrozen(t *testing.T) {
 }
 
 // TestOrderMixes checks that position says little about the sample: the mean
-// distance of neighbours in a random permutation is n/3.
+// distance of neighbors in a random permutation is n/3.
 func TestOrderMixes(t *testing.T) {
 	const n = 10000
 	for epoch := range 4 {

@@ -65,7 +65,7 @@ func (s *scanner) take() (row []byte, line int64) {
 	return row, line
 }
 
-// ended tells whether the stream ended cleanly, else why not.
+// ended reports whether the stream ended cleanly, else why not.
 func (s *scanner) ended() error {
 	if s.err == io.EOF {
 		return nil

@@ -17,6 +17,18 @@ type Shards struct {
 	record     *Record
 }
 
+// NotFoundError reports that there are no finished shards of a prefix.
+type NotFoundError struct {
+	Prefix string
+	Err    error // what is missing, an fs.ErrNotExist
+}
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("no finished shards at %s: %v", e.Prefix, e.Err)
+}
+
+func (e *NotFoundError) Unwrap() error { return e.Err }
+
 // Open opens PREFIX-text.bin/.idx with PREFIX-role.bin/.idx beside them
 // or, for plain text, PREFIX.bin/.idx with a corpus's table of document
 // starts, PREFIX.docs, if there is one. It checks that the files are whole and
@@ -25,7 +37,7 @@ func Open(prefix string) (*Shards, error) {
 	text, err := openPair(prefix + "-text")
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, plain := os.Stat(prefix + ".idx"); plain != nil {
-			return nil, fmt.Errorf("no finished shards at %s: %w (leo data prepare writes them)", prefix, err)
+			return nil, &NotFoundError{Prefix: prefix, Err: err}
 		}
 		return openText(prefix)
 	}

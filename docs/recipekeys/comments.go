@@ -56,7 +56,7 @@ func readComments(dir string) (comments, error) {
 	return c, nil
 }
 
-// fieldComments takes the comment above a field or behind it. Neighbours share the comment above the first of them if it
+// fieldComments takes the comment above a field or behind it. Neighbors share the comment above the first of them if it
 // names them all.
 func fieldComments(set *token.FileSet, st *ast.StructType) map[string]string {
 	found := map[string]string{}

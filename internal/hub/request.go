@@ -168,7 +168,7 @@ func (c *Client) do(ctx context.Context, method, address string, header http.Hea
 
 var errTooManyRedirects = errors.New("sent on from address to address ten times")
 
-// lasting tells whether a failed request would fail in a minute too: the name
+// lasting reports whether a failed request would fail in a minute too: the name
 // doesn't exist, this machine has no network, the certificate is wrong.
 func lasting(err error) bool {
 	var dns *net.DNSError

@@ -27,7 +27,7 @@ type metadata struct {
 	url    string // where the content is
 }
 
-// describes tells whether a redirect carries what head asks for: the hub answers so
+// describes reports whether a redirect carries what head asks for: the hub answers so
 // for files in large-file storage, on its way to them. One that doesn't is followed,
 // to wherever a mirror or a renamed repository sends.
 func describes(redirect *http.Response) bool {
