@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"leolm/internal/durable"
 )
@@ -52,6 +53,9 @@ func Prepare(ctx context.Context, m *Mix, dir string, opt PrepareOptions) (*Repo
 	p := &preparation{mix: m, dir: dir, opt: opt, report: &Report{Prefix: filepath.Join(dir, m.Prefix), Preset: m.Preset}}
 	defer p.close()
 	if err := p.read(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.someLeft(); err != nil {
 		return nil, err
 	}
 	if err := p.write(ctx); err != nil {
@@ -104,14 +108,47 @@ type preparation struct {
 	report *Report
 	skips  *durable.File
 	list   *bufio.Writer
-	trainS []*Stats
-	valS   []*valSet
+	// firstSkip describes the first skipped sample.
+	firstSkip string
+	trainS    []*Stats
+	valS      []*valSet
 }
 
 // valSet is one validation set: several sources may share one (see split).
 type valSet struct {
 	part  *part
 	stats *Stats
+}
+
+// EmptyError reports a mix of which every sample was skipped.
+type EmptyError struct {
+	Reasons map[Reason]int
+	First   string // the first skipped sample and why
+}
+
+func (e *EmptyError) Error() string {
+	var counts []string
+	for _, why := range Reasons() {
+		if n := e.Reasons[why]; n > 0 {
+			counts = append(counts, fmt.Sprintf("%d for %q", n, why))
+		}
+	}
+	return "every sample was skipped, nothing is left to write: " + strings.Join(counts, ", ") + "; the first is " + e.First
+}
+
+// someLeft fails if every sample was skipped.
+func (p *preparation) someLeft() error {
+	e := &EmptyError{Reasons: map[Reason]int{}}
+	for _, part := range p.parts {
+		for _, s := range part.samples {
+			if s.skip == "" {
+				return nil
+			}
+			e.Reasons[s.skip]++
+		}
+	}
+	e.First = p.firstSkip
+	return e
 }
 
 func (p *preparation) close() {

@@ -165,6 +165,12 @@ func (p *preparation) collect(index int, pt *part, j *job, intake *Intake) error
 
 // listSkip writes a line about a skipped sample.
 func (p *preparation) listSkip(src *Source, o *outcome) error {
+	if p.firstSkip == "" {
+		p.firstSkip = fmt.Sprintf("%s: row %d: %s", o.row.File, o.row.Number, o.why)
+		if o.detail != "" {
+			p.firstSkip += " (" + o.detail + ")"
+		}
+	}
 	line, err := json.Marshal(struct {
 		Source string `json:"source"`
 		File   string `json:"file"`

@@ -302,6 +302,7 @@ func TestPrepareErrors(t *testing.T) {
 		{oneSource, map[string]string{"a.jsonl": `{"question":"a","answer":[]}`}, []string{`a.jsonl: row 1 (line 1), column "answer": want text, found a list`}},
 		{"on_error: skip\n" + oneSource, map[string]string{"a.jsonl": cut}, []string{"a.jsonl: row ", "the compressed file is cut off; fetch it again"}},
 		{oneSource, map[string]string{"a.jsonl": ""}, []string{"source A: no samples in "}},
+		{"filters: {min_tokens: 100000}\n" + oneSource, map[string]string{"a.jsonl": qa(3, "A")}, []string{"every sample was skipped", `3 for "too short"; the first is `, "a.jsonl: row 1: too short"}},
 		{oneSource, map[string]string{}, []string{"source A: stat ", "a.jsonl"}},
 		{"sources:\n  - {name: A, reader: qa, files: [a.jsonl], hub: x/y}\n", map[string]string{}, []string{"source A: stat ", "a.jsonl"}},
 		{"sources:\n  - {name: A, reader: qa, files: [\"*.jsonl\"]}\n", map[string]string{}, []string{"no file matches "}},

@@ -97,9 +97,9 @@ func TestToolDialogues(t *testing.T) {
 			`[0]#{"type": "function", "function": {"name": "wetter", "parameters": {}}}⏎[1]<user>warm?⏎[2]<assistant>!wetter {"stadt": "Ulm"}⏎[4]<tool>12⏎[2]<assistant>Ja.⏎` + "\n" +
 				`{"source":"A","file":"a.jsonl","row":2,"line":2,"reason":"unbalanced turns","detail":"the last turn is the tool's"}`},
 		"tool first": {own, `{"messages":[{"role":"tool","content":"12"},{"role":"assistant","content":"a"}]}`, toolTemplate,
-			`{"source":"A","file":"a.jsonl","row":1,"line":1,"reason":"unbalanced turns","detail":"turn 1 is the tool's, where the user's is expected"}`},
+			`every sample was skipped, nothing is left to write: 1 for "unbalanced turns"; the first is a.jsonl: row 1: unbalanced turns (turn 1 is the tool's, where the user's is expected)`},
 		"twice the assistant": {own, `{"messages":[{"role":"user","content":"a"},` + call + `,{"role":"assistant","content":"a"}]}`, toolTemplate,
-			`{"source":"A","file":"a.jsonl","row":1,"line":1,"reason":"unbalanced turns","detail":"turn 3 is the assistant's, where the user's is expected"}`},
+			`every sample was skipped, nothing is left to write: 1 for "unbalanced turns"; the first is a.jsonl: row 1: unbalanced turns (turn 3 is the assistant's, where the user's is expected)`},
 		// Calls count where dialogues are compared.
 		"duplicates": {"filters: {duplicates: true}\n" + own, bare + "\n" + strings.Replace(bare, "Ulm", "Kiel", 1) + "\n" + bare, toolTemplate,
 			`[1]<user>warm?⏎[2]<assistant>!wetter {"stadt": "Ulm"}⏎` + "\n" + `[1]<user>warm?⏎[2]<assistant>!wetter {"stadt": "Kiel"}⏎` + "\n" +

@@ -155,3 +155,27 @@ func TestPatternsThatMatchNothing(t *testing.T) {
 		}
 	}
 }
+
+// A base whose matrices do not divide into the blocks of lora.base_type is refused by the plan as by the run.
+func TestBaseTypeFits(t *testing.T) {
+	base := workshop(t)
+	base.Schedule.Steps = 1
+	runAll(t, base, 0)
+	cfg := *base
+	cfg.Output += "-nf4"
+	cfg.Model = ModelConfig{Base: filepath.Join(base.Output, "model")}
+	for baseType, fits := range map[string]bool{"nf4": false, "q8_0": true} {
+		cfg.LoRA = &LoRAConfig{Rank: 4, Alpha: 8, Targets: Projections, BaseType: baseType}
+		tr, err := New(&cfg, newCPU(t, tensor.F32), Observer{})
+		if err == nil {
+			tr.Close()
+		}
+		_, planErr := MakePlan(&cfg)
+		for _, err := range []error{err, planErr} {
+			var b *BlockError
+			if errors.As(err, &b) == fits || b != nil && (b.Width != 32 || b.Tensor != "model.embed_tokens.weight") {
+				t.Errorf("%s: %v", baseType, err)
+			}
+		}
+	}
+}

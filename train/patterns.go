@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"leolm/checkpoint"
+	"leolm/tensor"
 )
 
 // PatternError says that a pattern of the recipe matches nothing of the model.
@@ -23,6 +24,34 @@ func (e *PatternError) Error() string {
 		return fmt.Sprintf("%s: %q matches only modules that lora.targets leaves out, such as %s", e.Key, e.Pattern, e.Left[0])
 	}
 	return fmt.Sprintf("%s: %q matches nothing of this model; it has %s, and the same in the other layers", e.Key, e.Pattern, strings.Join(e.Names, ", "))
+}
+
+// BlockError reports a matrix that can't be stored in blocks of lora.base_type.
+type BlockError struct {
+	Type   tensor.DType
+	Tensor string
+	Width  int // its columns
+}
+
+func (e *BlockError) Error() string {
+	return fmt.Sprintf("lora.base_type %v stores blocks of %d values, but %s has %d columns, which is no multiple", e.Type, e.Type.BlockLen(), e.Tensor, e.Width)
+}
+
+// checkBaseType refuses a type of the frozen weights that does not fit a matrix of the model.
+func (c *Config) checkBaseType(m *checkpoint.Config) error {
+	if c.LoRA.BaseType == "" {
+		return nil
+	}
+	to, err := tensor.ParseDType(c.LoRA.BaseType)
+	if err != nil {
+		return err
+	}
+	for _, s := range m.TensorShapes() {
+		if width := s.Shape[len(s.Shape)-1]; len(s.Shape) == 2 && width%to.BlockLen() != 0 {
+			return &BlockError{Type: to, Tensor: s.Name, Width: width}
+		}
+	}
+	return nil
 }
 
 // checkPatterns refuses patterns that match nothing of a model: what they ask for would silently not happen.
@@ -45,6 +74,9 @@ func (c *Config) checkPatterns(m *checkpoint.Config) error {
 	}
 	if c.LoRA == nil {
 		return nil
+	}
+	if err := c.checkBaseType(m); err != nil {
+		return err
 	}
 	for _, list := range [...]struct {
 		key      string

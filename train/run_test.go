@@ -261,7 +261,7 @@ func TestBadRunsAreNamedErrors(t *testing.T) {
 	t.Run("another recipe", func(t *testing.T) {
 		other := *cfg
 		other.Optimizer.LR = 5e-3
-		if _, err := New(&other, newCPU(t, tensor.F32), Observer{}); err == nil || !strings.Contains(err.Error(), "another recipe") {
+		if _, err := New(&other, newCPU(t, tensor.F32), Observer{}); err == nil || !strings.Contains(err.Error(), "is of another recipe: optimizer.lr: 0.005 instead of ") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -26,6 +26,7 @@ import (
 	"leolm/device"
 	"leolm/internal/bounded"
 	"leolm/internal/durable"
+	"leolm/internal/recipe"
 	"leolm/tensor"
 )
 
@@ -50,14 +51,16 @@ type state struct {
 	// first versions have neither.
 	Tokenizer string            `json:"tokenizer_fingerprint,omitempty"`
 	Data      map[string]string `json:"data,omitempty"`
-	Step      int               `json:"step"`
-	Total     int               `json:"total"`
-	Seen      int64             `json:"tokens_seen"`
-	Position  loader.Position   `json:"data_position"`
-	Loss      *float64          `json:"loss,omitempty"` // of the last step
-	Mean      float64           `json:"loss_mean"`
-	Best      *float64          `json:"best_valid_loss"`
-	Bad       int               `json:"evaluations_since_best"`
+	// Keys are the values that Recipe is the hash of, to say which one differs. Older checkpoints have none.
+	Keys     map[string]string `json:"recipe,omitempty"`
+	Step     int               `json:"step"`
+	Total    int               `json:"total"`
+	Seen     int64             `json:"tokens_seen"`
+	Position loader.Position   `json:"data_position"`
+	Loss     *float64          `json:"loss,omitempty"` // of the last step
+	Mean     float64           `json:"loss_mean"`
+	Best     *float64          `json:"best_valid_loss"`
+	Bad      int               `json:"evaluations_since_best"`
 }
 
 // sums are the checksums of a checkpoint: XXH3 of state.json, and of each tensor
@@ -131,13 +134,19 @@ func (e *DamagedError) Error() string {
 
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// identity is the hash of the parts of the recipe that must not change between a checkpoint and its resumption: all
-// that the sequence of updates depends on. How the model is talked to and written is none of it.
-func (c *Config) identity() string {
+// essence is the parts of the recipe that must not change between a checkpoint and its resumption: all that the sequence
+// of updates depends on. How the model is talked to and written is none of it.
+func (c *Config) essence() Config {
 	k := *c
 	k.Output, k.Name = "", ""
 	k.Eval, k.Checkpoint, k.Export = EvalConfig{}, CheckpointConfig{}, ExportConfig{}
 	k.Model.Generation, k.Model.ChatTemplate = nil, ""
+	return k
+}
+
+// identity is the hash of the recipe's essence.
+func (c *Config) identity() string {
+	k := c.essence()
 	// Keys that came later are left out while they say what older binaries did.
 	if k.Optimizer.Type == "adamw" {
 		k.Optimizer.Type, k.Optimizer.Momentum = "", 0
@@ -242,7 +251,11 @@ func (t *Trainer) write(dir string) error {
 	if err := checkpoint.WriteSafetensors(filepath.Join(dir, optimizerFile), nil, sealed(moments, written.Tensors[optimizerFile])); err != nil {
 		return err
 	}
-	s := state{Recipe: t.cfg.identity(), Tokenizer: t.sub.vocab.fingerprint, Data: t.dataIdentity(), Step: t.opt.Step, Total: t.length.steps, Position: t.objective.position(), Seen: t.seen, Mean: t.mean, Bad: t.bad}
+	keys, err := recipe.Values(t.cfg.essence())
+	if err != nil {
+		return err
+	}
+	s := state{Recipe: t.cfg.identity(), Keys: keys, Tokenizer: t.sub.vocab.fingerprint, Data: t.dataIdentity(), Step: t.opt.Step, Total: t.length.steps, Position: t.objective.position(), Seen: t.seen, Mean: t.mean, Bad: t.bad}
 	if !math.IsInf(t.best, 0) {
 		s.Best = &t.best
 	}
@@ -383,7 +396,40 @@ func (t *Trainer) sweep() error {
 	return nil
 }
 
-var errOtherRecipe = errors.New("the checkpoint is of another recipe")
+// OtherRecipeError reports a checkpoint that a recipe can't go on from.
+type OtherRecipeError struct {
+	Step, Total int      // of the checkpoint
+	Changed     []string // what differs, "KEY: NEW instead of OLD"; empty where the checkpoint does not say
+}
+
+func (e *OtherRecipeError) Error() string {
+	what := ""
+	if len(e.Changed) > 0 {
+		what = ": " + strings.Join(e.Changed, ", ")
+	}
+	return fmt.Sprintf("the checkpoint (step %d of %d) is of another recipe%s; choose another output folder, or remove the checkpoints to start anew", e.Step, e.Total, what)
+}
+
+// changed lists the keys with other values, in order.
+func changed(old, now map[string]string) []string {
+	var list []string
+	if old == nil {
+		return nil
+	}
+	for _, key := range slices.Sorted(maps.Keys(now)) {
+		if was, ok := old[key]; !ok {
+			list = append(list, fmt.Sprintf("%s: %s is new", key, now[key]))
+		} else if was != now[key] {
+			list = append(list, fmt.Sprintf("%s: %s instead of %s", key, now[key], was))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(old)) {
+		if _, ok := now[key]; !ok {
+			list = append(list, key+" is gone")
+		}
+	}
+	return list
+}
 
 func (t *Trainer) read(dir string) error {
 	want, err := readSums(dir)
@@ -402,15 +448,18 @@ func (t *Trainer) read(dir string) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return &DamagedError{File: path, Err: err}
 	}
-	other := fmt.Errorf("%w (step %d of %d); choose another output folder, or remove the checkpoints to start anew", errOtherRecipe, s.Step, s.Total)
 	if s.Recipe != t.cfg.identity() {
-		return other
+		now, err := recipe.Values(t.cfg.essence())
+		if err != nil {
+			return err
+		}
+		return &OtherRecipeError{Step: s.Step, Total: s.Total, Changed: changed(s.Keys, now)}
 	}
 	if err := t.sameData(&s); err != nil {
 		return err // before the number of steps, which follows from the data
 	}
 	if s.Total != t.length.steps {
-		return other
+		return &OtherRecipeError{Step: s.Step, Total: s.Total, Changed: []string{fmt.Sprintf("%d steps instead of %d", t.length.steps, s.Total)}}
 	}
 	if err := t.readWeights(filepath.Join(dir, weightsFile)); err != nil {
 		return err

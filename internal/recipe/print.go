@@ -202,3 +202,31 @@ func quote(s string) string {
 
 // ambiguous words are bools to older YAML readers.
 var ambiguous = map[string]bool{"yes": true, "no": true, "on": true, "off": true, "y": true, "n": true}
+
+// Values lists what Print prints by dotted key, "optimizer.lr": numbers, texts, lists and maps as YAML on one line.
+func Values(recipe any) (map[string]string, error) {
+	values := map[string]string{}
+	var walk func(v reflect.Value, key string) error
+	walk = func(v reflect.Value, key string) error {
+		for v.Kind() == reflect.Pointer && !v.IsNil() {
+			v = v.Elem()
+		}
+		if _, scalar, err := printScalar(v); err != nil {
+			return err
+		} else if v.Kind() == reflect.Struct && !scalar {
+			for _, f := range fields(v.Type()) {
+				if err := walk(v.FieldByIndex(f.index), strings.TrimPrefix(key+"."+f.name, ".")); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		var b bytes.Buffer
+		if err := printValue(&b, v, 0); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		values[key] = strings.Join(strings.Fields(b.String()), " ")
+		return nil
+	}
+	return values, walk(reflect.ValueOf(recipe), "")
+}

@@ -309,3 +309,23 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestValues(t *testing.T) {
+	rank := -3
+	got, err := Values(&recipe1{Name: "a b", Rank: &rank, Every: 90 * time.Second, Optim: optim{LR: 3e-5, Betas: []float64{0.9, 1}}, Data: []source1{{"x", 2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var printed bytes.Buffer
+	if err := Print(&printed, recipe1{}); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"name": "a b", "rank": "-3", "every": "1m30s", "optim.betas": "[0.9, 1.0]"} {
+		if got[key] != want {
+			t.Errorf("%s: %q, want %q; all: %v", key, got[key], want, got)
+		}
+	}
+	if len(got) < strings.Count(printed.String(), "\n")-3 {
+		t.Errorf("keys are missing: %v", got)
+	}
+}
