@@ -1,6 +1,9 @@
 package sample
 
-import "math/bits"
+import (
+	"leolm/internal/splitmix"
+	"math/bits"
+)
 
 // RNG is xoshiro256++ (Blackman and Vigna 2019), seeded by four steps of
 // splitmix64. It is written out here so that a seed means the same tokens in
@@ -11,11 +14,8 @@ type RNG struct{ s [4]uint64 }
 func NewRNG(seed uint64) RNG {
 	var r RNG
 	for i := range r.s {
-		seed += 0x9e3779b97f4a7c15
-		z := seed
-		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		r.s[i] = z ^ z>>31
+		seed += splitmix.Gamma
+		r.s[i] = splitmix.Mix(seed)
 	}
 	return r
 }

@@ -13,6 +13,7 @@ import (
 
 	"leolm/dataset/shard"
 	"leolm/internal/durable"
+	"leolm/internal/splitmix"
 )
 
 // TokenStats is what the stage tokenize did to a file.
@@ -245,15 +246,8 @@ func countDocs(block []byte) (n int64, err error) {
 // shuffleKey is the place of a document in the shuffle: a pseudo-random 64-bit
 // number, different for all documents of a plan. id counts within the file.
 func shuffleKey(seed uint64, file int, id int64) uint64 {
-	return mix(mix(seed) ^ mix(uint64(file)<<40|uint64(id)))
-}
-
-// mix is the finaliser of splitmix64, a bijection.
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+	next := func(x uint64) uint64 { return splitmix.Mix(x + splitmix.Gamma) }
+	return next(next(seed) ^ next(uint64(file)<<40|uint64(id)))
 }
 
 // shardOf cuts the range of keys into n equal parts, so that sorting the shards

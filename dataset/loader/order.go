@@ -6,6 +6,7 @@ import (
 	"math/bits"
 
 	"leolm/dataset/shard"
+	"leolm/internal/splitmix"
 )
 
 // Order is the order of n samples in one epoch: a permutation of [0,n) that
@@ -27,21 +28,12 @@ func NewOrder(seed uint64, epoch, n int) Order {
 		panic(fmt.Sprintf("loader: NewOrder of %d samples", n))
 	}
 	o := Order{n: uint64(n), half: uint(bits.Len64(uint64(max(n, 2)-1))+1) / 2}
-	state := mix64(seed) ^ mix64(uint64(epoch)*0x9e3779b97f4a7c15+1)
+	state := splitmix.Mix(seed) ^ splitmix.Mix(uint64(epoch)*splitmix.Gamma+1)
 	for i := range o.keys {
-		state += 0x9e3779b97f4a7c15
-		o.keys[i] = mix64(state)
+		state += splitmix.Gamma
+		o.keys[i] = splitmix.Mix(state)
 	}
 	return o
-}
-
-// mix64 is the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
-func mix64(x uint64) uint64 {
-	x ^= x >> 30
-	x *= 0xbf58476d1ce4e5b9
-	x ^= x >> 27
-	x *= 0x94d049bb133111eb
-	return x ^ x>>31
 }
 
 // Len is the number of samples.
@@ -56,7 +48,7 @@ func (o Order) At(i int) int {
 	for v := uint64(i); ; {
 		left, right := v>>o.half, v&mask
 		for _, key := range o.keys {
-			left, right = right, left^mix64(right^key)&mask
+			left, right = right, left^splitmix.Mix(right^key)&mask
 		}
 		if v = left<<o.half | right; v < o.n {
 			return int(v)
@@ -139,7 +131,7 @@ func (b *Blend) epoch(epoch int) *epochOrder {
 		n := p.Set.Len()
 		var orders []Order
 		for own := from / n; own*n < to; own++ {
-			orders = append(orders, NewOrder(mix64(b.seed)+uint64(i)+1, own, n))
+			orders = append(orders, NewOrder(splitmix.Mix(b.seed)+uint64(i)+1, own, n))
 		}
 		e.starts = append(e.starts, at)
 		e.from = append(e.from, from)

@@ -9,6 +9,7 @@ import (
 
 	"leolm/device"
 	"leolm/internal/kernel/vec"
+	"leolm/internal/splitmix"
 	"leolm/tensor"
 )
 
@@ -294,7 +295,7 @@ func (d *Device) Dropout(x *device.Tensor, p float32, seed uint64) *device.Tenso
 	scale := 1 / (1 - p)
 	d.rows(x.Rows, n, func(lo, hi int) {
 		for i := lo * n; i < hi*n; i++ {
-			if mix(seed+uint64(i))>>32 < limit {
+			if noise(seed+uint64(i))>>32 < limit {
 				y.f32[i] = 0
 			} else {
 				y.f32[i] = v[i] * scale
@@ -310,7 +311,7 @@ func (d *Device) Noise(x *device.Tensor, scales []float32, seed uint64) *device.
 	d.rows(x.Rows, n, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			for j := i * n; j < (i+1)*n; j++ {
-				u := float32(int32(mix(seed+uint64(j))>>32)) / (1 << 31) // in [-1, 1)
+				u := float32(int32(noise(seed+uint64(j))>>32)) / (1 << 31) // in [-1, 1)
 				y.f32[j] = v[j] + scales[i]*u
 			}
 		}
@@ -318,13 +319,8 @@ func (d *Device) Noise(x *device.Tensor, scales []float32, seed uint64) *device.
 	return &y.Tensor
 }
 
-// mix is the finalizer of SplitMix64 (Steele et al. 2014) over its golden-ratio sequence.
-func mix(x uint64) uint64 {
-	x *= 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
-}
+// noise is the random number of a place.
+func noise(place uint64) uint64 { return splitmix.Mix(place * splitmix.Gamma) }
 
 // Gather implements device.Ops.
 func (d *Device) Gather(x *device.Tensor, rows []int32) *device.Tensor {

@@ -1,6 +1,7 @@
 package textcheck
 
 import (
+	"leolm/internal/splitmix"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -95,7 +96,7 @@ func (s *Scanner) split(text string) {
 	end := func(at int) {
 		if start >= 0 {
 			s.words = append(s.words, span{int32(start), int32(at), chars})
-			s.hashes = append(s.hashes, mix(h))
+			s.hashes = append(s.hashes, splitmix.Mix(h))
 			start = -1
 		}
 	}
@@ -116,7 +117,7 @@ func (s *Scanner) split(text string) {
 				continue
 			}
 			if start < 0 {
-				start, chars, h = i, 0, 0x9e3779b97f4a7c15
+				start, chars, h = i, 0, splitmix.Gamma
 			}
 			chars++
 		}
@@ -263,17 +264,17 @@ func (s *Scanner) dup(text string, least int) (pieces, chars float64) {
 }
 
 func hashString(p string) uint64 {
-	h := uint64(len(p)) * 0x9e3779b97f4a7c15
+	h := uint64(len(p)) * splitmix.Gamma
 	for len(p) >= 8 {
 		x := uint64(p[0]) | uint64(p[1])<<8 | uint64(p[2])<<16 | uint64(p[3])<<24 | uint64(p[4])<<32 | uint64(p[5])<<40 | uint64(p[6])<<48 | uint64(p[7])<<56
-		h = mix(h ^ x)
+		h = splitmix.Mix(h ^ x)
 		p = p[8:]
 	}
 	var x uint64
 	for i := range len(p) {
 		x |= uint64(p[i]) << (8 * i)
 	}
-	return mix(h ^ x)
+	return splitmix.Mix(h ^ x)
 }
 
 func (s *Scanner) repetition(g *Gopher, text string) (Reason, float64) {

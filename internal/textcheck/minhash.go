@@ -3,6 +3,7 @@ package textcheck
 import (
 	"encoding/binary"
 	"fmt"
+	"leolm/internal/splitmix"
 
 	"github.com/zeebo/xxh3"
 )
@@ -56,7 +57,7 @@ func NewHasher(o MinHashOptions) (*Hasher, error) {
 	}
 	h := &Hasher{opt: o, mins: make([]uint32, o.Bands*o.Rows)}
 	x := o.Seed
-	next := func() uint64 { x += 0x9e3779b97f4a7c15; return mix(x) }
+	next := func() uint64 { x += splitmix.Gamma; return splitmix.Mix(x) }
 	for range h.mins {
 		h.a = append(h.a, next()|1)
 		h.b = append(h.b, next())

@@ -1,6 +1,7 @@
 package textcheck
 
 import (
+	"leolm/internal/splitmix"
 	"unicode"
 	"unicode/utf8"
 
@@ -100,20 +101,11 @@ func appendWordHashes(dst []uint64, buf []byte, text string) ([]uint64, []byte) 
 	return dst, buf
 }
 
-// mix is the finalizer of splitmix64: a bijection with good avalanche.
-func mix(x uint64) uint64 {
-	x ^= x >> 30
-	x *= 0xbf58476d1ce4e5b9
-	x ^= x >> 27
-	x *= 0x94d049bb133111eb
-	return x ^ x>>31
-}
-
 // ngramHash hashes the word hashes w in order.
 func ngramHash(w []uint64) uint64 {
-	h := uint64(len(w)) * 0x9e3779b97f4a7c15
+	h := uint64(len(w)) * splitmix.Gamma
 	for _, x := range w {
-		h = mix(h ^ x)
+		h = splitmix.Mix(h ^ x)
 	}
 	return h
 }
