@@ -35,7 +35,7 @@ type Intake struct {
 type PrepareOptions struct {
 	// Progress is told, now and then, how many rows of a source were read.
 	Progress func(source string, rows int64)
-	// Workers that tokenise; 0: one per processor.
+	// Workers that tokenize; 0: one per processor.
 	Workers int
 }
 

@@ -40,7 +40,7 @@ type job struct {
 // jobRows is the number of rows in a job.
 const jobRows = 64
 
-// run converts, checks and tokenises the rows of a job.
+// run converts, checks and tokenizes the rows of a job.
 func (p *preparation) run(j *job, reader *sourceReader, hasher *textcheck.Hasher) {
 	for i := range j.ready {
 		p.dialogue(j, j.ready[i].row, &j.ready[i].dlg, hasher)

@@ -17,7 +17,7 @@ import (
 	"leolm/internal/textcheck"
 )
 
-// read reads, filters and tokenises all sources into spill files.
+// read reads, filters and tokenizes all sources into spill files.
 func (p *preparation) read(ctx context.Context) error {
 	m := p.mix
 	if m.Preset == presetLeoLM && (m.Template != "" || m.System != "") {

@@ -44,7 +44,7 @@ type placed struct {
 // readers are the built-in sources.
 var readers map[string]*reader
 
-func init() { // breaks the initialisation cycle through methods
+func init() { // breaks the initialization cycle through methods
 	readers = map[string]*reader{
 		"oasst_de": {
 			about:    "list `conversation` of {role, text}, prompts and replies in turn (OpenAssistant/OASST-DE)",

@@ -14,7 +14,7 @@ import (
 	"leolm/internal/durable"
 )
 
-// spill keeps tokenised samples on disk between reading and writing, because
+// spill keeps tokenized samples on disk between reading and writing, because
 // the split is known only when all rows are.
 type spill struct {
 	f    *os.File

@@ -50,7 +50,7 @@ try:
     for name, theirs_filter in theirs.items():
         out = f"{tmp}/{name}"
         with open(f"{tmp}/r.yaml", "w") as f:
-            f.write(f"tokenizer: {data}/tokenizer/llama2.model\nlist_dropped: true\nnormalise: {{nfc: false, whitespace: false, control: false}}\n")
+            f.write(f"tokenizer: {data}/tokenizer/llama2.model\nlist_dropped: true\nnormalize: {{nfc: false, whitespace: false, control: false}}\n")
             f.write(f"filters: {{mojibake: 'off', length: {{min_chars: 0}}, {name}: {{}}}}\ndedup: {{exact: false}}\ninputs:\n")
             f.writelines(f"  - {{path: {p}}}\n" for p in paths)
         subprocess.run([args.leo, "data", "corpus", "plan", f"{tmp}/r.yaml", "-o", out], check=True, stdout=subprocess.DEVNULL)

@@ -60,6 +60,9 @@ func newCorpusPlanCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			for _, n := range r.Notes {
+				cmd.PrintErrln(n)
+			}
 			p, err := corpus.MakePlan(r, corpus.PlanOptions{RecipeFile: args[0], Sets: sets, NoHash: noHash, PartBytes: partMB << 20})
 			if err != nil {
 				return err

@@ -2,14 +2,27 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"leo": func() { os.Exit(run()) }})
+	testscript.Main(heedful{m}, map[string]func(){"leo": func() { os.Exit(run()) }})
+}
+
+// heedful runs the tests so that the programs they start heed a hang-up, also below nohup, which has it ignored: what a
+// process catches, its children get with its default.
+type heedful struct{ *testing.M }
+
+func (m heedful) Run() int {
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
+	return m.M.Run()
 }
 
 // scriptEnv gives the scripts the tiny models that package checkpoint's tests use.

@@ -231,7 +231,7 @@ func (c *cleaner) apply(w *scratch, in *Input, d *doc, stats *PrepStats) (why, d
 		}
 		d.key, _ = textcheck.RepairMojibake(d.key)
 	}
-	z := textcheck.Normalizer{NFC: c.recipe.Normalise.NFC, Whitespace: c.recipe.Normalise.Whitespace, Control: c.recipe.Normalise.Control, Entities: in.HTML}
+	z := textcheck.Normalizer{NFC: c.recipe.Normalize.NFC, Whitespace: c.recipe.Normalize.Whitespace, Control: c.recipe.Normalize.Control, Entities: in.HTML}
 	d.text = z.Apply(d.text)
 	d.key = z.Apply(d.key)
 	if f.Boilerplate {

@@ -1,5 +1,5 @@
 // Package corpus turns collections of text into shuffled, packed token shards
-// for pretraining: read, normalise, filter, drop duplicates, tokenise, shuffle,
+// for pretraining: read, normalize, filter, drop duplicates, tokenize, shuffle,
 // pack.
 //
 // It owns: the recipe of a corpus, the plan of stages and tasks that any number
@@ -10,7 +10,7 @@
 //
 // The stages of a plan, each a number of independent tasks:
 //
-//	prep      one task per input file: read, normalise, filter; write the kept
+//	prep      one task per input file: read, normalize, filter; write the kept
 //	          documents and their duplicate keys
 //	buckets   one task per MinHash band and one for exact copies: sort the keys
 //	          (beyond memory by merging runs), write pairs that share one

@@ -185,7 +185,7 @@ func (p *Plan) layOut() {
 	for _, f := range p.Inputs {
 		in := r.Inputs[f.Input]
 		in.Path, in.Name = "", ""
-		key := hashOf(planVersion, StagePrep, f.identity(), in, r.Normalise, r.Filters, evals, r.Dedup.MinHash, r.Dedup.Exact, r.OnError)
+		key := hashOf(planVersion, StagePrep, f.identity(), in, r.Normalize, r.Filters, evals, r.Dedup.MinHash, r.Dedup.Exact, r.OnError)
 		if f.Part != nil {
 			key = hashOf(key, f.Part)
 		}

@@ -21,12 +21,15 @@ type Recipe struct {
 	// work/docs/*-dropped.jsonl.
 	ListDropped bool       `yaml:"list_dropped" json:"list_dropped,omitempty"`
 	Inputs      []Input    `yaml:"inputs" check:"required" json:"inputs"`
-	Normalise   Normalise  `yaml:"normalise" json:"normalise"`
+	Normalize   Normalize  `yaml:"normalize" formerly:"normalise" json:"normalise"` // in JSON, and with it the ID of a plan, by its first name
 	Filters     Filters    `yaml:"filters" json:"filters"`
 	Dedup       Dedup      `yaml:"dedup" json:"dedup"`
 	Tokenizer   string     `yaml:"tokenizer" check:"required" json:"tokenizer"` // file or folder
 	Pack        Pack       `yaml:"pack" json:"pack"`
 	Validation  Validation `yaml:"validation" json:"validation"`
+
+	// Notes say which keys are written with names of the past.
+	Notes []string `yaml:"-" json:"-"`
 }
 
 // An Input is one source of documents: one file or all files of a pattern.
@@ -40,8 +43,8 @@ type Input struct {
 	HTML   bool   `yaml:"html_entities" json:"html_entities"` // resolve "&#228;" and the like
 }
 
-// Normalise are the changes that every document gets.
-type Normalise struct {
+// Normalize are the changes that every document gets.
+type Normalize struct {
 	NFC        bool `yaml:"nfc" default:"true" json:"nfc"`               // Unicode composition
 	Whitespace bool `yaml:"whitespace" default:"true" json:"whitespace"` // runs of space, empty lines
 	Control    bool `yaml:"control" default:"true" json:"control"`       // drop invisible characters
@@ -162,7 +165,8 @@ type Validation struct {
 // LoadRecipe reads and checks a recipe file; sets are "key=value" changes.
 func LoadRecipe(path string, sets []string) (*Recipe, error) {
 	var r Recipe
-	if err := recipe.Load(path, sets, &r); err != nil {
+	l := recipe.Loader{Renamed: func(old, now string) { r.Notes = append(r.Notes, old+" is called "+now+" now") }}
+	if err := l.Load(path, sets, &r); err != nil {
 		return nil, err
 	}
 	return &r, nil

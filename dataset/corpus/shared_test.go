@@ -19,7 +19,7 @@ func TestSharedTales(t *testing.T) {
 	recipe := filepath.Join(dir, "r.yaml")
 	os.WriteFile(recipe, fmt.Appendf(nil, `
 tokenizer: %[1]s/tokenizer/llama2.model
-normalise: {nfc: false, whitespace: false, control: false}
+normalize: {nfc: false, whitespace: false, control: false}
 inputs:
   - {name: textgrid, path: %[1]s/corpus_de/maerchen_textgrid.jsonl.gz}
   - {name: grimm, path: %[1]s/corpus_de/maerchen_grimm.jsonl.gz, split: '(?m)^[0-9]+\. (.+)$'}

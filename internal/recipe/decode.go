@@ -42,6 +42,19 @@ func fields(t reflect.Type) []field {
 	return out
 }
 
+// find returns the index in fs of the field that key names. Where key is a name of the past, the field's formerly:"…",
+// it reports that.
+func (d *decoder) find(fs []field, at place, path, key string) int {
+	if i := slices.IndexFunc(fs, func(f field) bool { return f.name == key }); i >= 0 {
+		return i
+	}
+	i := slices.IndexFunc(fs, func(f field) bool { return key != "" && f.tag.Get("formerly") == key })
+	if i >= 0 && d.loader.Renamed != nil {
+		d.loader.Renamed(fmt.Sprintf("%s:%d:%d: %s", at.src.name, at.line, at.col, join(path, key)), join(path, fs[i].name))
+	}
+	return i
+}
+
 func join(path, key string) string {
 	if path == "" {
 		return key
@@ -188,10 +201,17 @@ func (d *decoder) structure(s *source, pairs []*ast.MappingValueNode, v reflect.
 		if top && key == "extends" {
 			continue
 		}
-		i := slices.IndexFunc(fs, func(f field) bool { return f.name == key })
+		i := d.find(fs, at, path, key)
 		if i < 0 {
 			d.fail(at, full, "unknown key%s", suggest(key, fs))
 			continue
+		}
+		if full = join(path, fs[i].name); fs[i].name != key {
+			if prev, dup := first[fs[i].name]; dup {
+				d.fail(at, full, "this key is already given in line %d", prev.line)
+				continue
+			}
+			first[fs[i].name] = at
 		}
 		d.node(s, p.Value, v.FieldByIndex(fs[i].index), full, false)
 		if _, ok := d.origin[full]; ok {

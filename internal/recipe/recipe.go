@@ -110,6 +110,9 @@ type Validator interface {
 type Loader struct {
 	// Presets holds NAME.yaml for "extends: NAME"; nil when there are none.
 	Presets fs.FS
+	// Renamed is called for a key that is written with its name of the past, which the field's tag formerly:"…" keeps
+	// readable: where and what it is, and the name it has today. Nil: nobody is told.
+	Renamed func(old, now string)
 }
 
 // Load reads the recipe at path into the struct that into points to, applies sets ("a.b.c=value", in order)

@@ -329,3 +329,47 @@ func TestValues(t *testing.T) {
 		t.Errorf("keys are missing: %v", got)
 	}
 }
+
+type renamed struct {
+	Clean struct {
+		Normalize struct {
+			NFC bool `yaml:"nfc"`
+		} `yaml:"normalize" formerly:"normalise"`
+	} `yaml:"clean"`
+}
+
+// Keys of the past are read and reported; both names at once, and other names, are errors.
+func TestFormerNames(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.yaml")
+	for text, want := range map[string]string{
+		"clean:\n  normalise: {nfc: true}\n":                           "r.yaml:2:3: clean.normalise → clean.normalize",
+		"clean:\n  normalize: {nfc: true}\n":                           "",
+		"clean:\n  normalize: {nfc: true}\n  normalise: {nfc: true}\n": "already given in line 2",
+		"clean:\n  normalise: {nfc: true}\n  normalize: {nfc: true}\n": "already given in line 2",
+		"clean:\n  normalisé: {nfc: true}\n":                           "unknown key; did you mean normalize?",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range []bool{false, true} {
+			var got renamed
+			var notes []string
+			l := Loader{Renamed: func(old, now string) {
+				notes = append(notes, strings.TrimPrefix(old, filepath.Dir(path)+"/")+" → "+now)
+			}}
+			var sets []string
+			if set {
+				sets = []string{"clean.normalise.nfc=false"}
+			}
+			err := l.Load(path, sets, &got)
+			if err != nil {
+				notes = []string{err.Error()}
+			} else if got.Clean.Normalize.NFC == set {
+				t.Errorf("%q, set %v: not read: %+v", text, set, got)
+			}
+			if all := strings.Join(notes, "\n"); !strings.Contains(all, want) || set && err == nil && !strings.Contains(all, "set:1:1: clean.normalise → clean.normalize") {
+				t.Errorf("%q, set %v: %q, want %q", text, set, all, want)
+			}
+		}
+	}
+}

@@ -3,7 +3,6 @@ package recipe
 import (
 	"encoding"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -94,7 +93,7 @@ func (d *decoder) walk(v reflect.Value, parts []string, i int, fail func(at int,
 		d.walk(v.Elem(), parts, i, fail, apply)
 	case reflect.Struct:
 		fs := fields(v.Type())
-		j := slices.IndexFunc(fs, func(f field) bool { return f.name == parts[i] })
+		j := d.find(fs, place{d.seen[len(d.seen)-1], 1, 1}, strings.Join(parts[:i], "."), parts[i])
 		if j < 0 {
 			fail(i, "unknown key%s", suggest(parts[i], fs))
 			return
