@@ -1,10 +1,11 @@
 package checkpoint
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/zeebo/xxh3"
+
+	"leolm/internal/excerpt"
 )
 
 // Bounds of what Identity reads of a tensor.
@@ -19,19 +20,7 @@ func (c *Checkpoint) Identity() string {
 	h := xxh3.New()
 	for _, t := range c.tensors {
 		fmt.Fprintf(h, "%s %v %v ", t.Name, t.DType, t.Shape)
-		b := t.data
-		if len(b) <= identityBlock*identityBlocks {
-			h.Write(b)
-			continue
-		}
-		step := (len(b) - identityBlock) / (identityBlocks - 1)
-		for i := range identityBlocks {
-			h.Write(b[i*step : i*step+identityBlock])
-		}
+		excerpt.Write(h, t.data, identityBlock, identityBlocks)
 	}
-	sum := h.Sum128()
-	var out [16]byte
-	binary.BigEndian.PutUint64(out[:8], sum.Hi)
-	binary.BigEndian.PutUint64(out[8:], sum.Lo)
-	return fmt.Sprintf("w1-%x", out)
+	return fmt.Sprintf("w1-%x", h.Sum128().Bytes())
 }

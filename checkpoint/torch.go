@@ -115,8 +115,8 @@ func (z *torchArchive) fail(format string, args ...any) error {
 func openTorchArchive(name string, data []byte) (*torchArchive, error) {
 	z := &torchArchive{name: name, data: data, files: map[string]*zip.File{}}
 	if !bytes.HasPrefix(data, []byte("PK")) {
-		if bytes.HasPrefix(data, []byte("version https://git-lfs")) {
-			return nil, &FormatError{File: name, Offset: -1, Err: ErrPointer}
+		if err := pointer(name, data); err != nil {
+			return nil, err
 		}
 		return nil, z.fail("not a zip archive: damaged, or written by a PyTorch before 1.6 (load and save it there once)")
 	}

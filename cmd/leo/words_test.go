@@ -6,7 +6,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -50,14 +49,7 @@ func literals(name string, src any, yield func(text string, at token.Position)) 
 
 // Who calls Leo from Go or over HTTP can't pass flags: only cmd/leo speaks of them.
 func TestOnlyCommandsSpeakOfFlags(t *testing.T) {
-	page, err := os.ReadFile("../../docs/architecture.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rooms, err := readFloors(string(page))
-	if err != nil {
-		t.Fatal(err)
-	}
+	rooms := floorTable(t)
 	var commands []string
 	for _, c := range newRootCmd().Commands() {
 		commands = append(commands, regexp.QuoteMeta(c.Name()))
@@ -66,7 +58,7 @@ func TestOnlyCommandsSpeakOfFlags(t *testing.T) {
 	root := filepath.Join("..", "..")
 	used := map[string]bool{}
 	files := 0
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

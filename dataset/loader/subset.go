@@ -36,40 +36,6 @@ func HoldOut(set shard.Set, share float64, seed uint32) (train, held Subset, err
 	return Subset{set, t}, Subset{set, h}, nil
 }
 
-// Concat is several sets one after the other.
-type Concat []shard.Set
-
-// Len is the number of samples.
-func (c Concat) Len() int {
-	n := 0
-	for _, s := range c {
-		n += s.Len()
-	}
-	return n
-}
-
-func (c Concat) find(i int) (shard.Set, int) {
-	for _, s := range c {
-		if i < s.Len() {
-			return s, i
-		}
-		i -= s.Len()
-	}
-	panic("loader: sample behind the end of a concatenation")
-}
-
-// Length is the number of ids of sample i.
-func (c Concat) Length(i int) int {
-	s, k := c.find(i)
-	return s.Length(k)
-}
-
-// Sample reads sample i.
-func (c Concat) Sample(i int) shard.Sample {
-	s, k := c.find(i)
-	return s.Sample(k)
-}
-
 // Proportions turns relative weights of sets, shares of all samples drawn,
 // into the weights of Blend.Part, so that an epoch has as many samples as the
 // sets together. Weights that are all 0 mean: by size.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/zeebo/xxh3"
+
+	"leolm/internal/excerpt"
 )
 
 // identityBlock and identityBlocks bound what Identity reads of a large file.
@@ -26,16 +28,8 @@ func (s *Shards) Identity() string {
 			var size [8]byte
 			binary.LittleEndian.PutUint64(size[:], uint64(len(b)))
 			h.Write(size[:])
-			if len(b) <= identityBlock*identityBlocks {
-				h.Write(b)
-				continue
-			}
-			step := (len(b) - identityBlock) / (identityBlocks - 1)
-			for i := range identityBlocks {
-				h.Write(b[i*step : i*step+identityBlock])
-			}
+			excerpt.Write(h, b, identityBlock, identityBlocks)
 		}
 	}
-	sum := h.Sum128().Bytes()
-	return fmt.Sprintf("x1-%x", sum)
+	return fmt.Sprintf("x1-%x", h.Sum128().Bytes())
 }
