@@ -265,6 +265,15 @@ type split struct {
 	kt     []float32 // [dim][pad]
 	v      []float32 // [n][ld]
 	ld     int       // dim rounded up to a multiple of 16
+	direct bool      // keys and values are read where they lie: of the rest only pos and ld are set
+}
+
+// open prepares split sp for rows queries: where it lies if they are few, else widened.
+func (b *Block) open(sp, rows int, s *Scratch) split {
+	if b.canDirect(rows) {
+		return split{pos: sp * Split, ld: roundUp(b.Dim, 16), direct: true}
+	}
+	return b.load(sp, s)
 }
 
 // load widens split sp up to the last position that a query of the block sees.
@@ -348,6 +357,10 @@ func (b *Block) scores(dst []float32, q []float32, ldq int, x *split, lo, hi int
 // partial computes (maximum, sum, p·v) of tokens [lo,hi) over one split. q
 // holds their gathered queries at distance ld. acc gets rows at distance ld.
 func (b *Block) partial(ml, acc []float32, q []float32, x *split, lo, hi int, s *Scratch) {
+	if x.direct {
+		b.partialDirect(ml, acc, q, x.ld, x.pos, lo, hi, s)
+		return
+	}
 	m := (hi - lo) * b.Heads
 	sc := grow(&s.s, queryRows(b.Heads)*Split)
 	n, pad := b.reach(x, hi)

@@ -104,9 +104,8 @@ func (b *Block) directScores(dst []float32, pad, col int, q []float32, ldq, m in
 }
 
 // partialDirect is partial over the cache's own rows.
-func (b *Block) partialDirect(ml, acc []float32, q []float32, ld, sp, lo, hi int, s *Scratch) {
+func (b *Block) partialDirect(ml, acc []float32, q []float32, ld, pos, lo, hi int, s *Scratch) {
 	m := (hi - lo) * b.Heads
-	pos := sp * Split
 	n := min(Split, b.Pos+hi-pos)
 	pad := roundUp(n, 16)
 	sc := grow(&s.s, queryRows(b.Heads)*Split)
@@ -120,7 +119,7 @@ func (b *Block) partialDirect(ml, acc []float32, q []float32, ld, sp, lo, hi int
 	b.mask(sc, pad, n, pos, lo, m)
 	b.softmax(ml, sc, pad, m)
 	next = nil // the first keys of the next split arrive while the last values are read
-	if sp+1 < Splits(b.Pos+b.N) {
+	if pos+Split < b.Pos+b.N {
 		after, row, _ := b.piece(pos+Split, 1)
 		next = unsafe.Pointer(&after.K.bytes(row)[0])
 	}

@@ -37,18 +37,10 @@ func (b *Block) Forward(out *Output, s *Scratch) error {
 		if from >= to {
 			continue
 		}
-		var x split
-		near := b.canDirect((to - from) * b.Heads)
-		if !near {
-			x = b.load(sp, s)
-		}
+		x := b.open(sp, (to-from)*b.Heads, s)
 		for lo := from; lo < to; lo += step {
 			hi := min(lo+step, to)
-			if near {
-				b.partialDirect(pml, pacc, q[lo*b.Heads*ld:], ld, sp, lo, hi, s)
-			} else {
-				b.partial(pml, pacc, q[lo*b.Heads*ld:], &x, lo, hi, s)
-			}
+			b.partial(pml, pacc, q[lo*b.Heads*ld:], &x, lo, hi, s)
 			for r := lo * b.Heads; r < hi*b.Heads; r++ {
 				p := r - lo*b.Heads
 				merge(ml[2*r:2*r+2], acc[r*ld:r*ld+ld], pml[2*p], pml[2*p+1], pacc[p*ld:p*ld+ld])
@@ -92,18 +84,10 @@ func (b *Block) Partials(dst []float32, lo, hi int, s *Scratch) error {
 		if from >= to {
 			continue
 		}
-		var x split
-		near := b.canDirect((to - from) * b.Heads)
-		if !near {
-			x = b.load(sp, s)
-		}
+		x := b.open(sp, (to-from)*b.Heads, s)
 		for t := from; t < to; t += step {
 			end := min(t+step, to)
-			if near {
-				b.partialDirect(pml, pacc, q[t*b.Heads*ld:], ld, sp, t, end, s)
-			} else {
-				b.partial(pml, pacc, q[t*b.Heads*ld:], &x, t, end, s)
-			}
+			b.partial(pml, pacc, q[t*b.Heads*ld:], &x, t, end, s)
 			for r := t * b.Heads; r < end*b.Heads; r++ {
 				p := r - t*b.Heads
 				d := part[r*(2+b.Dim) : (r+1)*(2+b.Dim)]
