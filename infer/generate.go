@@ -47,6 +47,12 @@ type Request struct {
 	Speculate int
 	// Progress, if not nil, is called as the prompt is read, in tokens.
 	Progress func(done, total int)
+
+	// Tenant is who asks, for a Scheduler: tenants take turns, and none learns from the time of an answer what another has
+	// asked, since their prefixes are kept apart. Salt keeps prefixes apart within one tenant.
+	Tenant, Salt string
+	// Unread, if not 0, is how many tokens may wait for a reader: a Scheduler pauses an answer that is not read.
+	Unread int
 }
 
 // Token is a generated token and the text that became certain with it. What was held back comes at the end with ID -1.
@@ -114,7 +120,7 @@ type run struct {
 	buf     []byte
 	scratch []float32
 	res     Result
-	done    bool
+	over    bool
 	start   time.Time
 }
 
@@ -127,7 +133,7 @@ func (e *Engine) Generate(ctx context.Context, s *Session, text Text, req *Reque
 		return &q.res, err
 	}
 	defer func() { s.length = 0 }()
-	for err == nil && !q.done {
+	for err == nil && !q.over {
 		var feed Feed
 		if feed, err = q.next(ctx, e, e.opt.PrefillChunk); err != nil {
 			break
@@ -136,9 +142,6 @@ func (e *Engine) Generate(ctx context.Context, s *Session, text Text, req *Reque
 		if logits, err = e.Step([]Feed{feed}); err == nil {
 			err = q.took(len(feed.IDs), logits, e.model.Vocab)
 		}
-	}
-	if len(q.res.IDs) == 0 {
-		return &q.res, err
 	}
 	return &q.res, q.end(err)
 }
@@ -167,7 +170,7 @@ func (r *run) next(logits []float32) (int32, error) {
 	r.res.IDs = append(r.res.IDs, id)
 	r.res.Stats.NewTokens++
 	if slices.Contains(r.req.StopIDs, id) {
-		r.done, r.res.Finish = true, FinishStop
+		r.over, r.res.Finish = true, FinishStop
 		return id, r.send(tok)
 	}
 	if c := r.req.Constraint; c != nil {
@@ -175,13 +178,13 @@ func (r *run) next(logits []float32) (int32, error) {
 			return id, err
 		}
 		if c.Done() {
-			r.done, r.res.Finish = true, FinishStop
+			r.over, r.res.Finish = true, FinishStop
 		}
 	}
 	r.buf = r.text.Append(r.buf[:0], id)
 	emit, stopped := r.stops.Push(string(r.buf))
 	if stopped {
-		r.done, r.res.Finish, r.res.StopString = true, FinishStop, r.stops.Matched()
+		r.over, r.res.Finish, r.res.StopString = true, FinishStop, r.stops.Matched()
 	}
 	tok.Text = emit
 	return id, r.send(tok)
