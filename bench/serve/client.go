@@ -28,11 +28,6 @@ type answer struct {
 // first is the time to the first token, from the moment at which the request was due.
 func (a *answer) first() float64 { return a.chunks[0].Sub(a.due).Seconds() }
 
-// rate is the number of tokens per second behind the first.
-func (a *answer) rate() float64 {
-	return float64(a.tokens-1) / a.chunks[len(a.chunks)-1].Sub(a.chunks[0]).Seconds()
-}
-
 // event is the part of a chunk of /v1/completions that is needed here.
 type event struct {
 	Choices []struct {
