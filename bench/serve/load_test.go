@@ -115,3 +115,13 @@ func TestPauses(t *testing.T) {
 		t.Errorf("a stream that fell silent: %v", silent)
 	}
 }
+
+func TestOthers(t *testing.T) {
+	from := ticks{all: 1000, ours: 400, since: seconds(0)[0]}
+	if got := others(from, ticks{all: 1400, ours: 700, since: seconds(2)[0]}); got != 0.5 {
+		t.Errorf("100 of 400 ticks in two seconds are others': %v processors", got)
+	}
+	if got := others(from, ticks{all: 1400, ours: 802, since: seconds(2)[0]}); got != 0 {
+		t.Errorf("rounding: %v", got)
+	}
+}

@@ -93,7 +93,8 @@ func (b *bench) measure(ctx context.Context, c *cell) error {
 			if now[name], err = b.once(ctx, c, name, best, uint64(n+1)); err != nil {
 				return err
 			}
-			fmt.Fprintf(os.Stderr, "%s %d/%d: %s %s %.4g\n", c.name, n+1, b.rounds, name, c.headline, now[name][c.headline])
+			fmt.Fprintf(os.Stderr, "%s %d/%d: %s %s %.4g, %.2f processors busy with other work\n",
+				c.name, n+1, b.rounds, name, c.headline, now[name][c.headline], now[name]["others"])
 		}
 		r.Rounds = append(r.Rounds, now)
 		if err := b.write(r); err != nil {
@@ -141,7 +142,8 @@ func (b *bench) choose(ctx context.Context, c *cell, r *result) error {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(os.Stderr, "%s: llama-server %s: %s %.4g\n", c.name, s, c.headline, v[c.headline])
+				fmt.Fprintf(os.Stderr, "%s: llama-server %s: %s %.4g, %.2f processors busy with other work\n",
+					c.name, s, c.headline, v[c.headline], v["others"])
 				r.Tried = append(r.Tried, trial{s, v})
 				for i := len(r.Tried) - 1; i > 0 && c.better(r.Tried[i].Values, r.Tried[i-1].Values); i-- {
 					r.Tried[i], r.Tried[i-1] = r.Tried[i-1], r.Tried[i]
@@ -174,7 +176,7 @@ func (b *bench) once(ctx context.Context, c *cell, name string, s settings, seed
 	if err != nil {
 		return nil, err
 	}
-	v, err := c.run(ctx, b, program, seed)
+	v, err := b.watched(ctx, c, program, seed)
 	program.stop()
 	if err != nil {
 		return nil, fmt.Errorf("%w (%s says: %s)", err, name, lastLine(program.log.Name()))
@@ -187,6 +189,24 @@ func (b *bench) once(ctx context.Context, c *cell, name string, s settings, seed
 		maps.Copy(v, own)
 		v["over_inside"] = v["tokens_per_second"] / own["inside_tokens_per_second"]
 	}
+	return v, nil
+}
+
+// watched measures, and notes how many processors other programs kept busy meanwhile.
+func (b *bench) watched(ctx context.Context, c *cell, s *server, seed uint64) (sample, error) {
+	before, err := s.ticks()
+	if err != nil {
+		return nil, err
+	}
+	v, err := c.run(ctx, b, s, seed)
+	if err != nil {
+		return nil, err
+	}
+	after, err := s.ticks()
+	if err != nil {
+		return nil, err
+	}
+	v["others"] = others(before, after)
 	return v, nil
 }
 

@@ -121,8 +121,10 @@ func TestCells(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		if _, ok := v[c.headline]; !ok {
-			t.Errorf("%s: no %s in %v", c.name, c.headline, v)
+		for _, name := range []string{c.headline, "others"} {
+			if _, ok := v[name]; !ok {
+				t.Errorf("%s: no %s in %v", c.name, name, v)
+			}
 		}
 		for _, l := range lines {
 			_, ok := v[l.value]

@@ -139,6 +139,11 @@ func table(name string, results map[string]*result) string {
 		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %d | %s |\n", l.about, own.format(l.scale), peer.format(l.scale),
 			ratioOf(r.Rounds, l.value).format(1), l.target, len(r.Rounds), best)
 	}
+	busiest := 0.0
+	for _, r := range results {
+		busiest = max(busiest, statOf(r.Rounds, leoName, "others").high, statOf(r.Rounds, peerName, "others").high)
+	}
+	fmt.Fprintf(&t, "\nOther programs kept at most %.2f processors busy during a round.\n", busiest)
 	t.WriteString("\n(1) Leo: `leo bench` of the same lengths; llama-server: what it measures itself of one stream.\n")
 	return t.String()
 }
