@@ -269,12 +269,14 @@ func (s *Scheduler) leave(t *Ticket, err error) {
 	t.end(err)
 }
 
-// pace decides how many tokens of prompts a pass may read without delaying the answers that are written. It measures: the
-// last pass that read nothing, and what a token of a prompt adds to one.
+// pace decides how many tokens of prompts a pass may read: beside answers that are written, so many that these are not
+// delayed too much; otherwise so many that new requests and canceled ones need not wait long for the end of the pass. It
+// measures how long passes take.
 type pace struct {
 	stretch float64
-	quick   time.Duration // of a pass without prompts
-	token   time.Duration // that a token of a prompt adds, smoothed
+	quick   time.Duration // of the last pass without prompts
+	beside  time.Duration // what a token of a prompt adds to one, smoothed
+	alone   time.Duration // of a token of a prompt in a pass without answers, smoothed
 	mixed   int           // passes with prompts since quick was measured
 }
 
@@ -283,38 +285,44 @@ const (
 	unknownPiece = 64 // while nothing was measured
 	// Batches grow, so that quick must be measured now and then, at the cost of one pass in so many.
 	measureAfter = 24
+	// A pass without answers should not take longer, but is not cut so small that it becomes inefficient.
+	longestPass, minPass = time.Second, 64
 )
 
 // budget is the number of tokens of prompts in a pass with that many tokens of answers.
 func (p *pace) budget(answers int) int {
 	switch {
+	case answers == 0 && p.alone == 0:
+		return 4 * unknownPiece
 	case answers == 0:
-		return 1 << 30
+		return max(minPass, int(longestPass/p.alone))
 	case p.quick == 0 || p.mixed >= measureAfter:
 		return 0 // measures quick
-	case p.token == 0:
+	case p.beside == 0:
 		return unknownPiece
 	}
-	return max(minPiece, int((p.stretch-1)*float64(p.quick)/float64(p.token)))
+	return max(minPiece, int((p.stretch-1)*float64(p.quick)/float64(p.beside)))
 }
 
 // took records how long a pass took.
 func (p *pace) took(n fed, d time.Duration) {
-	switch {
-	case n.answers == 0:
-		return
-	case n.prompts == 0:
+	if n.prompts == 0 {
 		p.quick, p.mixed = d, 0
 		return
 	}
-	p.mixed++
-	if n.prompts >= minPiece {
-		token := max(d-p.quick, time.Microsecond) / time.Duration(n.prompts)
-		if p.token == 0 {
-			p.token = token
-		}
-		p.token += (token - p.token) / 4
+	to := &p.alone
+	if n.answers > 0 {
+		p.mixed++
+		to, d = &p.beside, d-p.quick
 	}
+	if n.prompts < minPiece {
+		return // too few to tell
+	}
+	token := max(d, time.Microsecond) / time.Duration(n.prompts)
+	if *to == 0 {
+		*to = token
+	}
+	*to += (token - *to) / 4
 }
 
 // span is the n integers from first on.

@@ -227,8 +227,12 @@ func TestTenantsTakeTurns(t *testing.T) {
 
 func TestPaceBoundsPasses(t *testing.T) {
 	p := pace{stretch: 2.5}
-	if n := p.budget(0); n < 1<<20 {
-		t.Errorf("nobody is delayed, but only %d tokens are read", n)
+	for range 20 {
+		n := p.budget(0)
+		p.took(fed{0, n}, time.Duration(n)*4*time.Millisecond)
+	}
+	if n := p.budget(0); n != 250 {
+		t.Errorf("pieces of %d tokens, of which each takes 4 ms, in a pass that should take a second", n)
 	}
 	if n := p.budget(4); n != 0 {
 		t.Errorf("%d tokens are read before a pass was measured", n)
