@@ -146,7 +146,7 @@ func (s *Server) handle(h handler) http.Handler {
 
 // fail writes err as the response.
 func (s *Server) fail(w http.ResponseWriter, err error) {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) && s.models.ctx.Err() == nil {
 		err = &Error{Status: statusClientGone, Message: "the client closed the connection"}
 	}
 	e := asError(err)
