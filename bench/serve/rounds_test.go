@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// pretend serves as llama-server or leo serve, whichever the arguments are of; leo writes twice as fast.
+// pretend serves as llama-server or leo serve, whichever the arguments are of; leo writes many times as fast.
 func pretend(args []string) {
 	if args[0] == "version" || args[0] == "--version" {
 		fmt.Println("made up 1.0\nsecond line")
@@ -32,12 +32,12 @@ func pretend(args []string) {
 		fmt.Println(`{"rows":[{"decode_tokens_per_second":{"median":500}}]}`)
 		return
 	}
-	pause := 400 * time.Microsecond
+	pause := 2 * time.Millisecond
 	addr := ""
 	for i, a := range args {
 		switch a {
 		case "--listen":
-			addr, pause = args[i+1], 200*time.Microsecond
+			addr, pause = args[i+1], 100*time.Microsecond
 		case "--port":
 			addr = "127.0.0.1:" + args[i+1]
 		case "2048":
@@ -90,7 +90,7 @@ func TestMeasure(t *testing.T) {
 		}
 	}
 	if x := ratioOf(r.Rounds, "tokens_per_second"); x.n != 2 || x.median < 1.2 {
-		t.Errorf("Leo writes twice as fast, and is measured as %v", x)
+		t.Errorf("Leo writes many times as fast, and is measured as %v", x)
 	}
 	if err := b.writeTable(); err != nil {
 		t.Fatal(err)

@@ -96,8 +96,8 @@ func (b *bench) start(ctx context.Context, name, addr, ready string, cmd *exec.C
 	}
 	s := &server{name: name, base: "http://" + addr, model: strings.TrimSuffix(filepath.Base(b.model), ".gguf"),
 		stops: b.stops, cmd: cmd, log: log, exited: make(chan error, 1),
-		// One connection for each request in flight, and no limit of them.
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+		// A connection for each request: llama-server closes idle ones after seconds, and then a request may meet its end.
+		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	go func() { s.exited <- cmd.Wait() }()
 	if err := s.awaitReady(ctx, ready); err != nil {
 		s.stop()
@@ -136,7 +136,6 @@ func (s *server) awaitReady(ctx context.Context, path string) error {
 
 // stop ends the program, politely first.
 func (s *server) stop() {
-	s.client.CloseIdleConnections()
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.exited:
