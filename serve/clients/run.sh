@@ -28,6 +28,7 @@ trap 'stop' EXIT
 
 # start ARGUMENTS... starts LEO on the embedded model and waits until it says where it listens.
 start() {
+  : >"$log"
   "${LEO:?is the program, or BASE_URL a server}" serve --listen 127.0.0.1:0 "$@" 2>"$log" &
   server=$!
   for _ in $(seq 100); do
