@@ -110,7 +110,7 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) error {
 	if req.LogProbs != nil {
 		one.TopLogProbs = *req.LogProbs
 	}
-	build, err := m.constraint(grammar)
+	build, err := m.constraint(ctx, grammar)
 	if err != nil {
 		return err
 	}

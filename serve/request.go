@@ -50,7 +50,7 @@ func read(r *http.Request, into any) error {
 }
 
 // embedded are structs that only organize the code: encoding/json names them in its errors.
-var embedded = regexp.MustCompile(`^((chatRequest|sampling|constrained)\.)+`)
+var embedded = regexp.MustCompile(`^((chatRequest|sampling|constrained|thinking|ollamaRequest)\.)+`)
 
 // texts is a JSON value that is one string or a list of them.
 type texts []string
@@ -122,6 +122,7 @@ type sampling struct {
 	TypicalP          *float64           `json:"typical_p"`
 	RepeatPenalty     *float64           `json:"repeat_penalty"`     // llama.cpp's and Ollama's name
 	RepetitionPenalty *float64           `json:"repetition_penalty"` // vLLM's and Hugging Face's
+	RepeatLastN       *int               `json:"repeat_last_n"`      // tokens that the penalties look at; 0: none, -1: all
 	PresencePenalty   *float64           `json:"presence_penalty"`
 	FrequencyPenalty  *float64           `json:"frequency_penalty"`
 	Seed              *int64             `json:"seed"`
@@ -134,12 +135,15 @@ type sampling struct {
 	StreamOptions     *struct {
 		IncludeUsage bool `json:"include_usage"`
 	} `json:"stream_options"`
+
+	moreStops bool // an API without OpenAI's bound on stop strings
 }
 
 // Bounds of OpenAI's API.
 const (
 	maxChoices = 128
 	maxStops   = 4
+	moreStops  = 64   // of Ollama's API
 	maxStop    = 1024 // bytes
 	maxTop     = 20
 )
@@ -166,15 +170,21 @@ func (f *sampling) check() error {
 			return err
 		}
 	}
+	stops := maxStops
+	if f.moreStops {
+		stops = moreStops
+	}
 	switch {
+	case f.RepeatLastN != nil && *f.RepeatLastN < -1:
+		return bad("repeat_last_n", "repeat_last_n is %d; it must be at least -1", *f.RepeatLastN)
 	case f.N != nil && (*f.N < 1 || *f.N > maxChoices):
 		return bad("n", "n is %d; it must be between 1 and %d", *f.N, maxChoices)
 	case f.TopK != nil && *f.TopK < -1:
 		return bad("top_k", "top_k is %d; it must not be negative", *f.TopK)
 	case f.MinTokens != nil && *f.MinTokens < 0:
 		return bad("min_tokens", "min_tokens is %d; it must not be negative", *f.MinTokens)
-	case len(f.Stop) > maxStops:
-		return bad("stop", "%d stop strings; there may be %d", len(f.Stop), maxStops)
+	case len(f.Stop) > stops:
+		return bad("stop", "%d stop strings; there may be %d", len(f.Stop), stops)
 	case f.StreamOptions != nil && !f.Stream:
 		return bad("stream_options", "stream_options are for streams; set stream to true")
 	}
@@ -215,6 +225,13 @@ func (f *sampling) params(m *model) (sample.Params, error) {
 	}
 	if f.TopK != nil {
 		p.TopK = max(*f.TopK, 0)
+	}
+	switch n := f.RepeatLastN; {
+	case n == nil:
+	case *n == 0:
+		p.RepetitionPenalty, p.PresencePenalty, p.FrequencyPenalty = 0, 0, 0
+	default:
+		p.PenaltyWindow = max(*n, 0)
 	}
 	if f.MinTokens != nil {
 		p.MinNewTokens = *f.MinTokens

@@ -104,11 +104,28 @@ func (s *Server) newRoutes() http.Handler {
 		"POST /v1/chat/completions": s.chatCompletions,
 		"POST /v1/completions":      s.completions,
 		"POST /v1/embeddings":       s.embeddings,
+		"POST /v1/responses":        s.responses,
 		"GET /v1/models":            s.listModels,
 		"GET /v1/models/{name...}":  s.showModel,
 		"POST /tokenize":            s.tokenize,
 		"POST /detokenize":          s.detokenize,
 		"POST /apply-template":      s.applyTemplate,
+		"GET /openapi.json":         s.openAPI,
+
+		"GET /{$}":             s.root,
+		"GET /api/version":     s.ollamaVersion,
+		"GET /api/tags":        s.ollamaTags,
+		"GET /api/ps":          s.ollamaRunning,
+		"POST /api/show":       s.ollamaShow,
+		"POST /api/chat":       s.ollamaChat,
+		"POST /api/generate":   s.ollamaGenerate,
+		"POST /api/embed":      s.ollamaEmbed,
+		"POST /api/embeddings": s.ollamaEmbeddings,
+		"POST /api/pull":       s.notManaged,
+		"POST /api/push":       s.notManaged,
+		"POST /api/create":     s.notManaged,
+		"POST /api/copy":       s.notManaged,
+		"DELETE /api/delete":   s.notManaged,
 	} {
 		mux.Handle(pattern, s.handle(h))
 	}
@@ -136,23 +153,24 @@ func (s *Server) handle(h handler) http.Handler {
 			if started.status != 0 {
 				panic(http.ErrAbortHandler) // the client sees a broken answer, not a complete one
 			}
-			s.fail(started, &Error{Status: http.StatusInternalServerError, Message: "the server made a mistake; its log says which"})
+			s.fail(started, r, &Error{Status: http.StatusInternalServerError, Message: "the server made a mistake; its log says which"})
 		}()
 		if err := h(started, r); err != nil {
-			s.fail(started, err)
+			s.fail(started, r, err)
 		}
 	})
 }
 
 // fail writes err as the response.
-func (s *Server) fail(w http.ResponseWriter, err error) {
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, context.Canceled) {
 		err = &Error{Status: statusClientGone, Message: "the client closed the connection"}
 	}
-	e := asError(err)
+	e := *asError(err)
 	if e.Status >= 500 {
 		s.cfg.Log.Error("request failed", "status", e.Status, "error", err)
 	}
+	e.short = isOllama(r.URL.Path)
 	e.write(w)
 }
 

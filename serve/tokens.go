@@ -106,7 +106,11 @@ func (m *model) rendered(r *chatRequest) (*chat.Encoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.prompt(msgs, tools, r.options())
+	opt, err := r.options()
+	if err != nil {
+		return nil, err
+	}
+	return m.prompt(msgs, tools, opt)
 }
 
 // applyTemplate answers POST /apply-template: the exact prompt of a conversation, and its tokens with their roles.
