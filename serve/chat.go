@@ -16,9 +16,9 @@ type chatRequest struct {
 	constrained
 	thinking
 	Messages            []wireMessage  `json:"messages"`
-	MaxCompletionTokens *int           `json:"max_completion_tokens"`
+	MaxCompletionTokens *whole         `json:"max_completion_tokens"`
 	LogProbs            bool           `json:"logprobs"`
-	TopLogProbs         *int           `json:"top_logprobs"`
+	TopLogProbs         *whole         `json:"top_logprobs"`
 	Tools               []tool         `json:"tools"`
 	ToolChoice          toolChoice     `json:"tool_choice"`
 	TemplateVars        map[string]any `json:"chat_template_kwargs"`
@@ -42,7 +42,7 @@ func (r *chatRequest) limit() (int, error) {
 	case *n < 1:
 		return 0, bad(name, "%s is %d; it must be at least 1", name, *n)
 	}
-	return *n, nil
+	return int(*n), nil
 }
 
 // top is how many log-probabilities are wanted at each token; -1 for none.
@@ -57,7 +57,7 @@ func (r *chatRequest) top() (int, error) {
 	case *r.TopLogProbs < 0 || *r.TopLogProbs > maxTop:
 		return 0, bad("top_logprobs", "top_logprobs is %d; it must be between 0 and %d", *r.TopLogProbs, maxTop)
 	}
-	return *r.TopLogProbs, nil
+	return int(*r.TopLogProbs), nil
 }
 
 // conversation is a checked request for an answer to a conversation: what the APIs of OpenAI and Ollama have in common.

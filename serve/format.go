@@ -32,7 +32,7 @@ type constrained struct {
 	ResponseFormat *responseFormat `json:"response_format"`
 	Grammar        string          `json:"grammar"`      // llama.cpp: GBNF
 	GuidedRegex    string          `json:"guided_regex"` // vLLM
-	GuidedChoice   []string        `json:"guided_choice"`
+	GuidedChoice   texts           `json:"guided_choice"`
 	GuidedJSON     json.RawMessage `json:"guided_json"`
 
 	formatName string // of ResponseFormat, in APIs that call it otherwise

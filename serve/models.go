@@ -56,6 +56,7 @@ type card struct {
 	templateText  string
 	sampling      sample.Preset
 	embeddingSize int
+	vocab         int // ids that requests may name
 	config        checkpoint.Config
 	quantization  string // the type of most weights, such as "Q4_0"
 	tags          tags   // around thoughts
@@ -162,7 +163,7 @@ func (r *registry) describe(src Source, base *entry) (*entry, error) {
 	e := &entry{card: card{
 		name: src.Name, created: time.Now(), positions: cfg.MaxPositions, context: context, family: "llama",
 		bytes: m.Checkpoint.Size(), fingerprint: m.Fingerprint(), file: "safetensors", template: m.TemplateSource,
-		templateText: m.Template.Source(), sampling: m.Sampling, embeddingSize: cfg.HiddenSize, config: cfg,
+		templateText: m.Template.Source(), sampling: m.Sampling, embeddingSize: cfg.HiddenSize, config: cfg, vocab: min(cfg.VocabSize, m.Tokenizer.Used()),
 		tags: tagsOf(m.Template.Source()), tools: knowsTools(m.Template),
 	}}
 	most := map[tensor.DType]int64{}
@@ -184,11 +185,9 @@ func (r *registry) describe(src Source, base *entry) (*entry, error) {
 		if info, err := os.Stat(files[0]); err == nil {
 			e.created = info.ModTime()
 		}
-		if strings.HasSuffix(files[0], ".gguf") {
-			e.file = "gguf"
-		}
-	} else {
-		e.file = "gguf" // embedded
+	}
+	if m.Checkpoint.GGUF != nil {
+		e.file = "gguf"
 	}
 	if base != nil {
 		e.created = base.created

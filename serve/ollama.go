@@ -22,7 +22,7 @@ type ollamaRequest struct {
 	KeepAlive   keepAliveValue  `json:"keep_alive"`
 	Think       thinkValue      `json:"think"`
 	LogProbs    bool            `json:"logprobs"`
-	TopLogProbs *int            `json:"top_logprobs"`
+	TopLogProbs *whole          `json:"top_logprobs"`
 }
 
 // ollamaOptions are the parameters of a model. Those that would load it anew are ignored: num_ctx, num_gpu, num_thread …
@@ -40,30 +40,6 @@ type ollamaOptions struct {
 	RepeatLastN      *whole   `json:"repeat_last_n"`
 	PresencePenalty  *float64 `json:"presence_penalty"`
 	FrequencyPenalty *float64 `json:"frequency_penalty"`
-}
-
-// whole is a whole number, which clients may write as 128.0.
-type whole int
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (n *whole) UnmarshalJSON(data []byte) error {
-	var v float64
-	if err := json.Unmarshal(data, &v); err != nil {
-		return &json.UnmarshalTypeError{Value: string(data)}
-	}
-	if v != math.Trunc(v) || math.Abs(v) > 1<<53 {
-		return bad("options", "%s is no whole number that fits", data)
-	}
-	*n = whole(v)
-	return nil
-}
-
-func (n *whole) int() *int {
-	if n == nil {
-		return nil
-	}
-	v := int(*n)
-	return &v
 }
 
 // keepAliveValue is how long a model stays loaded: seconds, or a duration such as "5m"; negative is forever.
@@ -132,21 +108,17 @@ func (t *thinkValue) UnmarshalJSON(data []byte) error {
 // stream reports whether the answer comes in pieces.
 func (r *ollamaRequest) stream() bool { return r.Stream == nil || *r.Stream }
 
-// chat is the request in the words of the shared core.
+// chat is the request in the words of the shared core, with its parameters checked.
 func (r *ollamaRequest) chat(s *Server) (*chatRequest, error) {
 	o := &r.Options
 	c := &chatRequest{LogProbs: r.LogProbs, TopLogProbs: r.TopLogProbs}
 	c.sampling = sampling{
-		Model: r.Model, Temperature: o.Temperature, TopK: o.TopK.int(), TopP: o.TopP, MinP: o.MinP, TypicalP: o.TypicalP,
-		Stop: o.Stop, RepeatPenalty: o.RepeatPenalty, RepeatLastN: o.RepeatLastN.int(), PresencePenalty: o.PresencePenalty,
+		Model: r.Model, Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP, TypicalP: o.TypicalP,
+		Seed: o.Seed, Stop: o.Stop, RepeatPenalty: o.RepeatPenalty, RepeatLastN: o.RepeatLastN, PresencePenalty: o.PresencePenalty,
 		FrequencyPenalty: o.FrequencyPenalty, Stream: r.stream(), moreStops: true,
 	}
-	if n := o.NumPredict.int(); n != nil && *n > 0 { // 0 and negative numbers: to the end of the context
+	if n := o.NumPredict; n != nil && *n > 0 { // 0 and negative numbers: to the end of the context
 		c.MaxTokens = n
-	}
-	if seed := o.Seed; seed != nil {
-		v := int64(*seed)
-		c.Seed = &v
 	}
 	c.formatName = "format"
 	switch format := strings.TrimSpace(string(r.Format)); {
@@ -171,7 +143,10 @@ func (r *ollamaRequest) chat(s *Server) (*chatRequest, error) {
 	if on := r.Think.wanted; on != nil && *on && e.tags.open == "" {
 		return nil, bad("think", "%q does not support thinking", e.name)
 	}
-	return c, nil
+	if _, err := c.top(); err != nil {
+		return nil, err
+	}
+	return c, c.check()
 }
 
 // ollamaMessage is a message of Ollama's API. In calls, arguments are an object.
@@ -204,14 +179,13 @@ func (s *Server) ollamaChat(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &req); err != nil {
 		return err
 	}
-	if len(req.Messages) == 0 {
-		return s.ollamaLoad(w, r, &req.ollamaRequest, true)
-	}
 	c, err := req.chat(s)
 	if err != nil {
 		return err
 	}
-	c.Tools = req.Tools
+	if c.Tools = req.Tools; len(req.Messages) == 0 {
+		return s.ollamaLoad(w, r, &req.ollamaRequest, true)
+	}
 	for _, m := range req.Messages {
 		if err := noImages(m.Images); err != nil {
 			return err
@@ -232,7 +206,7 @@ func (s *Server) ollamaGenerate(w http.ResponseWriter, r *http.Request) error {
 		System   string   `json:"system"`
 		Suffix   string   `json:"suffix"`
 		Template string   `json:"template"`
-		Context  []int32  `json:"context"`
+		Context  tokenIDs `json:"context"`
 		Raw      bool     `json:"raw"`
 		Images   []string `json:"images"`
 	}
@@ -249,12 +223,18 @@ func (s *Server) ollamaGenerate(w http.ResponseWriter, r *http.Request) error {
 		return bad("template", "template cannot be set by a request; use raw, or a model with another template")
 	case req.Raw && (req.System != "" || len(req.Context) > 0):
 		return bad("raw", "raw takes the prompt as it is: system and context are not possible with it")
-	case req.Prompt == "":
-		return s.ollamaLoad(w, r, &req.ollamaRequest, false)
 	}
 	c, err := req.chat(s)
 	if err != nil {
 		return err
+	}
+	if e, err := s.models.find(req.Model); err != nil {
+		return err
+	} else if err := req.Context.check("context", e.vocab); err != nil {
+		return err
+	}
+	if req.Prompt == "" {
+		return s.ollamaLoad(w, r, &req.ollamaRequest, false)
 	}
 	c.encode = func(m *model) (*chat.Encoded, error) {
 		return m.generated(c, req.System, req.Prompt, req.Context, req.Raw)
@@ -266,12 +246,6 @@ func (s *Server) ollamaGenerate(w http.ResponseWriter, r *http.Request) error {
 func (m *model) generated(r *chatRequest, system, question string, before []int32, raw bool) (*chat.Encoded, error) {
 	if raw {
 		return &chat.Encoded{IDs: m.promptIDs(prompt{text: question}, true), Rendered: &chat.Rendered{}}, nil
-	}
-	rows := m.Engine.Model().Config.VocabSize
-	for i, id := range before {
-		if id < 0 || int(id) >= rows {
-			return nil, bad("context", "context: %d at position %d is no token id of this model; ids are 0 to %d", id, i, rows-1)
-		}
 	}
 	var msgs []chat.Message
 	if system != "" {

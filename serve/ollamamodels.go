@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -163,24 +164,30 @@ func (s *Server) ollamaShow(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// embedModel is what both calls for embeddings have. Their options are ignored: none of them changes a vector.
+type embedModel struct {
+	Model     string         `json:"model"`
+	KeepAlive keepAliveValue `json:"keep_alive"`
+}
+
 // ollamaEmbed answers POST /api/embed.
 func (s *Server) ollamaEmbed(w http.ResponseWriter, r *http.Request) error {
 	start := time.Now()
 	var req struct {
-		ollamaRequest
-		Input      texts `json:"input"`
-		Truncate   bool  `json:"truncate"`
-		Dimensions *int  `json:"dimensions"`
+		embedModel
+		Input      texts  `json:"input"`
+		Truncate   bool   `json:"truncate"`
+		Dimensions *whole `json:"dimensions"`
 	}
 	if err := read(r, &req); err != nil {
 		return err
 	}
-	vectors, n, err := s.ollamaVectors(r, &req.ollamaRequest, req.Input, req.Dimensions, req.Truncate)
+	vectors, n, err := s.ollamaVectors(r, &req.embedModel, req.Input, req.Dimensions, req.Truncate)
 	if err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"model": req.Model, "embeddings": vectors, "total_duration": time.Since(start).Nanoseconds(), "load_duration": 0, "prompt_eval_count": n,
+		"model": cmp.Or(req.Model, tagged(s.models.entries[0].name)), "embeddings": vectors, "total_duration": time.Since(start).Nanoseconds(), "load_duration": 0, "prompt_eval_count": n,
 	})
 	return nil
 }
@@ -188,7 +195,7 @@ func (s *Server) ollamaEmbed(w http.ResponseWriter, r *http.Request) error {
 // ollamaEmbeddings answers POST /api/embeddings, the older call for one text.
 func (s *Server) ollamaEmbeddings(w http.ResponseWriter, r *http.Request) error {
 	var req struct {
-		ollamaRequest
+		embedModel
 		Prompt string `json:"prompt"`
 	}
 	if err := read(r, &req); err != nil {
@@ -198,7 +205,7 @@ func (s *Server) ollamaEmbeddings(w http.ResponseWriter, r *http.Request) error 
 	if req.Prompt != "" {
 		input = texts{req.Prompt}
 	}
-	vectors, _, err := s.ollamaVectors(r, &req.ollamaRequest, input, nil, false)
+	vectors, _, err := s.ollamaVectors(r, &req.embedModel, input, nil, false)
 	if err != nil {
 		return err
 	}
@@ -211,7 +218,7 @@ func (s *Server) ollamaEmbeddings(w http.ResponseWriter, r *http.Request) error 
 }
 
 // ollamaVectors are the embeddings of input; without any, the model is loaded only.
-func (s *Server) ollamaVectors(r *http.Request, req *ollamaRequest, input texts, dimensions *int, cut bool) ([][]float32, int, error) {
+func (s *Server) ollamaVectors(r *http.Request, req *embedModel, input texts, dimensions *whole, cut bool) ([][]float32, int, error) {
 	list := make(prompts, len(input))
 	for i, t := range input {
 		list[i] = prompt{text: t}
@@ -227,7 +234,7 @@ func (s *Server) ollamaVectors(r *http.Request, req *ollamaRequest, input texts,
 	if e, err := s.models.find(req.Model); err == nil {
 		s.keep(e, req.KeepAlive)
 	}
-	if d := dimensions; d != nil && *d != 0 && *d != m.card.embeddingSize {
+	if d := dimensions; d != nil && *d != 0 && int(*d) != m.card.embeddingSize {
 		return nil, 0, bad("dimensions", "dimensions is %d; the embeddings of this model have %d, and cannot be shortened", *d, m.card.embeddingSize)
 	}
 	for i, p := range list {

@@ -18,14 +18,14 @@ type responseRequest struct {
 	Model           string             `json:"model"`
 	Input           responseInput      `json:"input"`
 	Instructions    *string            `json:"instructions"`
-	MaxOutputTokens *int               `json:"max_output_tokens"`
+	MaxOutputTokens *whole             `json:"max_output_tokens"`
 	Temperature     *float64           `json:"temperature"`
 	TopP            *float64           `json:"top_p"`
-	TopLogProbs     *int               `json:"top_logprobs"`
-	Seed            *int64             `json:"seed"` // not OpenAI's, as those of the next line
+	TopLogProbs     *whole             `json:"top_logprobs"`
+	Seed            *whole             `json:"seed"` // not OpenAI's, as those of the next line
 	Stop            texts              `json:"stop"`
-	TopK            *int               `json:"top_k"`
-	Include         []string           `json:"include"`
+	TopK            *whole             `json:"top_k"`
+	Include         texts              `json:"include"`
 	Text            *responseText      `json:"text"`
 	Reasoning       *responseReasoning `json:"reasoning"`
 	Tools           []responseTool     `json:"tools"`
