@@ -140,6 +140,7 @@ func (s *Server) responseSchema() object {
 	)
 	items := listOf(item)
 	items["minItems"] = 1
+	items["contains"] = object{"properties": object{"type": oneOf("message", "function_call", "function_call_output")}, "required": []string{"type"}}
 	function := schema("type name", object{
 		"type": object{"const": "function"}, "name": object{"type": "string", "pattern": "^[a-zA-Z0-9_.-]{1,64}$"}, "description": text(),
 		"parameters": object{"type": "object"}, "strict": boolean(),
