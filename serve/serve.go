@@ -14,6 +14,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
@@ -97,23 +99,45 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.Se
 // Close ends all answers and frees all models.
 func (s *Server) Close() error { return s.models.close() }
 
-// newRoutes is the table of what can be asked for.
+// newRoutes makes the routes of the table, and answers of errors for all else.
 func (s *Server) newRoutes() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]handler{
+	for pattern, h := range s.table() {
+		mux.Handle(pattern, s.handle(h))
+	}
+	mux.Handle("/", s.handle(notFound(mux)))
+	return mux
+}
+
+// table says which handler answers which method and path.
+func (s *Server) table() map[string]handler {
+	return map[string]handler{
 		"POST /v1/chat/completions": s.chatCompletions,
 		"POST /v1/completions":      s.completions,
 		"POST /v1/embeddings":       s.embeddings,
+		"POST /v1/responses":        s.responses,
 		"GET /v1/models":            s.listModels,
 		"GET /v1/models/{name...}":  s.showModel,
 		"POST /tokenize":            s.tokenize,
 		"POST /detokenize":          s.detokenize,
 		"POST /apply-template":      s.applyTemplate,
-	} {
-		mux.Handle(pattern, s.handle(h))
+		"GET /openapi.json":         s.openAPI,
+
+		"GET /{$}":             s.root,
+		"GET /api/version":     s.ollamaVersion,
+		"GET /api/tags":        s.ollamaTags,
+		"GET /api/ps":          s.ollamaRunning,
+		"POST /api/show":       s.ollamaShow,
+		"POST /api/chat":       s.ollamaChat,
+		"POST /api/generate":   s.ollamaGenerate,
+		"POST /api/embed":      s.ollamaEmbed,
+		"POST /api/embeddings": s.ollamaEmbeddings,
+		"POST /api/pull":       s.notManaged,
+		"POST /api/push":       s.notManaged,
+		"POST /api/create":     s.notManaged,
+		"POST /api/copy":       s.notManaged,
+		"DELETE /api/delete":   s.notManaged,
 	}
-	mux.Handle("/", s.handle(notFound(mux)))
-	return mux
 }
 
 // handler answers a request, or returns the error that is the answer. Once it has begun to write, it must return nil.
@@ -136,23 +160,24 @@ func (s *Server) handle(h handler) http.Handler {
 			if started.status != 0 {
 				panic(http.ErrAbortHandler) // the client sees a broken answer, not a complete one
 			}
-			s.fail(started, &Error{Status: http.StatusInternalServerError, Message: "the server made a mistake; its log says which"})
+			s.fail(started, r, &Error{Status: http.StatusInternalServerError, Message: "the server made a mistake; its log says which"})
 		}()
 		if err := h(started, r); err != nil {
-			s.fail(started, err)
+			s.fail(started, r, err)
 		}
 	})
 }
 
 // fail writes err as the response.
-func (s *Server) fail(w http.ResponseWriter, err error) {
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, context.Canceled) && s.models.ctx.Err() == nil {
 		err = &Error{Status: statusClientGone, Message: "the client closed the connection"}
 	}
-	e := asError(err)
+	e := *asError(err)
 	if e.Status >= 500 {
 		s.cfg.Log.Error("request failed", "status", e.Status, "error", err)
 	}
+	e.short = isOllama(r.URL.Path)
 	e.write(w)
 }
 
@@ -182,17 +207,21 @@ func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 // notFound says what is wrong with a request that no route takes: its method or its path.
 func notFound(mux *http.ServeMux) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		var allowed []string
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			other := &http.Request{Method: method, URL: r.URL, Host: r.Host}
-			if _, pattern := mux.Handler(other); pattern != "/" && pattern != "" {
-				allowed = append(allowed, method)
-			}
-		}
-		if len(allowed) > 0 {
-			w.Header().Set("Allow", allowed[0])
-			return &Error{Status: http.StatusMethodNotAllowed, Message: r.Method + " " + r.URL.Path + ": use " + allowed[0]}
+		if allowed := methods(mux, r.URL); len(allowed) > 0 {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			return &Error{Status: http.StatusMethodNotAllowed, Message: r.Method + " " + r.URL.Path + ": use " + strings.Join(allowed, " or ")}
 		}
 		return &Error{Status: http.StatusNotFound, Message: "there is nothing at " + r.Method + " " + r.URL.Path}
 	}
+}
+
+// methods are those that a path can be asked with.
+func methods(mux *http.ServeMux, url *url.URL) []string {
+	var all []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		if _, pattern := mux.Handler(&http.Request{Method: method, URL: url}); pattern != "/" && pattern != "" {
+			all = append(all, method)
+		}
+	}
+	return all
 }
