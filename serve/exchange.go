@@ -74,7 +74,8 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) (*exchange, *http
 	x.r = r.WithContext(ctx)
 	rc := http.NewResponseController(w)
 	if r.ContentLength != 0 {
-		x.r.Body = &timedBody{ReadCloser: x.r.Body, rc: rc, begin: func() { _ = rc.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)) }}
+		_ = rc.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)) // a recorder in a test has none
+		x.r.Body = &timedBody{x.r.Body, rc}
 	}
 	x.w = &tracked{ResponseWriter: w, rc: rc, timeout: s.cfg.WriteTimeout}
 	x.w.Header().Set("X-Request-Id", x.id)
@@ -287,21 +288,16 @@ func (x *exchange) answered(choice int, r *infer.Result) {
 	}
 }
 
-// timedBody gives a client a bounded time for its body, from when it is first asked for.
+// timedBody takes the deadline off a connection once its request has been read: from then on it is watched for a client
+// that goes away, however long the answer takes. A body that nobody reads to its end keeps it, because the server then does.
 type timedBody struct {
 	io.ReadCloser
-	rc    *http.ResponseController
-	begin func() // nil after the first read
+	rc *http.ResponseController
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
-	if b.begin != nil {
-		b.begin()
-		b.begin = nil
-	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		// The connection is watched from now on for a client that goes away, however long the answer takes.
+	if err == io.EOF {
 		_ = b.rc.SetReadDeadline(time.Time{})
 	}
 	return n, err
