@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,7 +24,9 @@ func read(r *http.Request, into any) error {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return &Error{Status: http.StatusRequestEntityTooLarge, Message: "the body is larger than " + strconv.FormatInt(large.Limit, 10) + " bytes"}
+		return tooLarge(large.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &Error{Status: http.StatusRequestTimeout, Message: "the body did not come in time"}
 	case err != nil:
 		return bad("", "the body cannot be read: %v", err)
 	case len(bytes.TrimSpace(body)) == 0:
