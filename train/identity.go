@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"leolm/internal/recipe"
 )
 
 // essence is the parts of the recipe that must not change between a checkpoint and its resumption: all that the sequence
@@ -48,6 +50,26 @@ func (e *OtherRecipeError) Error() string {
 		what = ": " + strings.Join(e.Changed, ", ")
 	}
 	return fmt.Sprintf("the checkpoint (step %d of %d) is of another recipe%s; choose another output folder, or remove the checkpoints to start anew", e.Step, e.Total, what)
+}
+
+// sameRecipe refuses a checkpoint of a recipe with another essence.
+func (c *Config) sameRecipe(s *state) error {
+	if s.Recipe == c.identity() {
+		return nil
+	}
+	now, err := recipe.Values(c.essence())
+	if err != nil {
+		return err
+	}
+	return &OtherRecipeError{Step: s.Step, Total: s.Total, Changed: changed(s.Keys, now)}
+}
+
+// sameSteps refuses a checkpoint of a run of another length.
+func sameSteps(s *state, steps int) error {
+	if s.Total == steps {
+		return nil
+	}
+	return &OtherRecipeError{Step: s.Step, Total: s.Total, Changed: []string{fmt.Sprintf("%d steps instead of %d", steps, s.Total)}}
 }
 
 // changed lists the keys with other values, in order.
@@ -96,9 +118,14 @@ func (t *Trainer) sameData(s *state) error {
 	now := t.dataIdentity()
 	for _, key := range slices.Sorted(maps.Keys(s.Data)) {
 		if now[key] != s.Data[key] {
-			return &MismatchError{key, fmt.Sprintf("the data are not those that the first %d steps were trained on (%s then, %s now)", s.Step, s.Data[key], cmp.Or(now[key], "none")),
-				"bring the old files back, or choose another output folder to start anew"}
+			return s.otherData(key, cmp.Or(now[key], "none"))
 		}
 	}
 	return nil
+}
+
+// otherData says that the data of a recipe's key are not those that the checkpoint names.
+func (s *state) otherData(key, now string) error {
+	return &MismatchError{key, fmt.Sprintf("the data are not those that the first %d steps were trained on (%s then, %s now)", s.Step, s.Data[key], now),
+		"bring the old files back, or choose another output folder to start anew"}
 }

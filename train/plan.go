@@ -27,7 +27,7 @@ type Plan struct {
 	Disk          int64   `json:"disk_bytes"` // checkpoints and the finished model
 	// Assumed says which facts were not found on this machine.
 	Assumed []string `json:"assumed,omitempty"`
-	// Notes say what becomes of the vocabulary.
+	// Notes say what becomes of the vocabulary, of samples that are too long, and of what the output folder holds.
 	Notes []string `json:"notes,omitempty"`
 }
 
@@ -75,8 +75,15 @@ func MakePlan(c *Config) (*Plan, error) {
 	}
 	p := makePlan(c, m, stored, length, teacher)
 	if p.Assumed = assumed; vocab != nil {
-		p.Notes = vocab.notes
+		p.Notes = append(p.Notes, vocab.notes...)
 	}
+	if data != nil {
+		p.Notes = append(p.Notes, c.cutNotes(data)...)
+	}
+	if len(assumed) > 0 {
+		data = nil // the number of steps is not sure, either
+	}
+	p.Notes = append(p.Notes, c.outputNotes(data, length.steps)...)
 	return &p, nil
 }
 

@@ -16,7 +16,6 @@ import (
 	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/internal/bounded"
-	"leolm/internal/recipe"
 	"leolm/tensor"
 )
 
@@ -70,40 +69,43 @@ func (t *Trainer) aside() error {
 	return nil
 }
 
-func (t *Trainer) read(dir string) error {
-	want, err := readSums(dir)
-	if err != nil {
-		return err
+// readState reads state.json of a checkpoint and the checksums of all its files.
+func readState(dir string) (s state, want sums, err error) {
+	if want, err = readSums(dir); err != nil {
+		return s, want, err
 	}
 	path := filepath.Join(dir, stateFile)
 	b, err := bounded.Regular(path, 16<<20)
 	if err != nil {
-		return err
+		return s, want, err
 	}
 	if want.State != "" && want.State != hexSum(xxh3.Hash(b)) {
-		return &DamagedError{File: path}
+		return s, want, &DamagedError{File: path}
 	}
-	var s state
 	if err := json.Unmarshal(b, &s); err != nil {
-		return &DamagedError{File: path, Err: err}
+		return s, want, &DamagedError{File: path, Err: err}
 	}
-	if s.Recipe != t.cfg.identity() {
-		now, err := recipe.Values(t.cfg.essence())
-		if err != nil {
-			return err
-		}
-		return &OtherRecipeError{Step: s.Step, Total: s.Total, Changed: changed(s.Keys, now)}
+	return s, want, nil
+}
+
+func (t *Trainer) read(dir string) error {
+	s, want, err := readState(dir)
+	if err != nil {
+		return err
+	}
+	if err := t.cfg.sameRecipe(&s); err != nil {
+		return err
 	}
 	if err := t.sameData(&s); err != nil {
 		return err // before the number of steps, which follows from the data
 	}
-	if s.Total != t.length.steps {
-		return &OtherRecipeError{Step: s.Step, Total: s.Total, Changed: []string{fmt.Sprintf("%d steps instead of %d", t.length.steps, s.Total)}}
+	if err := sameSteps(&s, t.length.steps); err != nil {
+		return err
 	}
 	if err := t.readWeights(filepath.Join(dir, weightsFile)); err != nil {
 		return err
 	}
-	path = filepath.Join(dir, optimizerFile)
+	path := filepath.Join(dir, optimizerFile)
 	f, err := checkpoint.OpenSafetensors(path)
 	if err != nil {
 		return err
