@@ -379,7 +379,7 @@ func (p *Plan) Write(dir string, replace bool) error {
 		return &OtherPlanError{Dir: dir, Held: old.ID, New: p.ID}
 	}
 	if err := durable.MkdirAll(dir); err != nil {
-		return err
+		return fmt.Errorf("output: %w", err)
 	}
 	b, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
