@@ -104,7 +104,7 @@ func (f *tokenizerTrainFlags) run(cmd *cobra.Command, files []string) error {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(f.output), 0o777); err != nil {
-		return err
+		return fmt.Errorf("--output: %w", err)
 	}
 	if err := durable.WriteFile(f.output, res.Model); err != nil {
 		return err
