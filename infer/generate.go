@@ -89,6 +89,7 @@ type Stats struct {
 	NewTokens     int           // generated
 	Proposed      int           // by speculation
 	Accepted      int           // of those
+	QueueTime     time.Duration // until the scheduler began; part of PrefillTime
 	PrefillTime   time.Duration // until the first logits
 	DecodeTime    time.Duration // after them
 	FirstTokenLag time.Duration // from the call to the first token

@@ -16,6 +16,7 @@ import (
 type fed struct {
 	answers int // one or, with proposals, a few of every running answer
 	prompts int // of texts that are read
+	works   int // whose tokens they are
 }
 
 // pass runs one forward pass: a token of every running answer, and as many tokens of prompts as the budget leaves. The
@@ -46,7 +47,7 @@ func (s *Scheduler) pass() (fed, error) {
 			b.add(t, left)
 		}
 	}
-	n := fed{answers, b.n - answers}
+	n := fed{answers, b.n - answers, len(b.feeds)}
 	if len(b.feeds) == 0 {
 		return n, nil
 	}

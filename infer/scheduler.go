@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -67,6 +68,8 @@ type SchedulerStats struct {
 	BatchTokens              int64 // fed in all passes
 	PrefixAsked, PrefixFound int64 // tokens that were looked for in the prefix cache, and found
 	Preempted                int64
+	BatchWorks               int64     // works in all passes
+	BatchSizes               [14]int64 // passes with at most 1, 2, 4, 8 … works and more than half as many
 }
 
 // ErrClosed reports that Run has returned.
@@ -330,6 +333,8 @@ func (s *Scheduler) publish(fed fed) {
 	if n := fed.answers + fed.prompts; n > 0 {
 		c.Passes++
 		c.BatchTokens += int64(n)
+		c.BatchWorks += int64(fed.works)
+		c.BatchSizes[min(bits.Len(uint(max(fed.works-1, 0))), len(c.BatchSizes)-1)]++
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -373,6 +378,9 @@ func (s *Scheduler) admit() {
 					t.w.cached(n)
 				}
 			}
+		}
+		if t.q != nil && t.q.res.Stats.QueueTime == 0 {
+			t.q.res.Stats.QueueTime = time.Since(t.q.start)
 		}
 		s.active = append(s.active, t)
 	}

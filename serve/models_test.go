@@ -17,8 +17,8 @@ import (
 	"leolm/open"
 )
 
-// ask sends a question to a model and returns status and the model that answered.
-func ask(t *testing.T, url, name, extra string) (int, string) {
+// askModel sends a question to a model and returns status and the model that answered.
+func askModel(t *testing.T, url, name, extra string) (int, string) {
 	status, b := call(t, http.MethodPost, url+"/v1/chat/completions", fmt.Sprintf(`{%s,"model":%q,"temperature":0,"max_tokens":4%s}`, hello, name, extra))
 	var a testAnswer
 	if status == http.StatusOK {
@@ -46,7 +46,7 @@ func TestColdRequestsShareOneLoad(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if status, name := ask(t, url, "", ""); status != 200 || name != "leo-mini" {
+			if status, name := askModel(t, url, "", ""); status != 200 || name != "leo-mini" {
 				t.Errorf("%d from %q", status, name)
 			}
 		})
@@ -61,7 +61,7 @@ func TestColdRequestsShareOneLoad(t *testing.T) {
 // for the first.
 func TestModelsTakeTurnsInMemory(t *testing.T) {
 	s, url := newTest(t, Config{Models: []Source{{Name: "a"}, {Name: "b"}}, MaxLoaded: 1})
-	if status, name := ask(t, url, "a", ""); status != 200 || name != "a" {
+	if status, name := askModel(t, url, "a", ""); status != 200 || name != "a" {
 		t.Fatalf("%d from %q", status, name)
 	}
 	m, release, err := s.models.get(t.Context(), "a") // a is busy
@@ -70,7 +70,7 @@ func TestModelsTakeTurnsInMemory(t *testing.T) {
 	}
 	answered := make(chan string, 1)
 	go func() {
-		_, name := ask(t, url, "b", "")
+		_, name := askModel(t, url, "b", "")
 		answered <- name
 	}()
 	wait(t, func() bool { s.models.mu.Lock(); defer s.models.mu.Unlock(); return s.models.turns > 0 }, "b waits")
@@ -81,7 +81,7 @@ func TestModelsTakeTurnsInMemory(t *testing.T) {
 	}
 	late := make(chan string, 1)
 	go func() {
-		_, name := ask(t, url, "a", "")
+		_, name := askModel(t, url, "a", "")
 		late <- name
 	}()
 	release()
@@ -95,12 +95,12 @@ func TestModelsTakeTurnsInMemory(t *testing.T) {
 
 func TestIdleModelsAreUnloaded(t *testing.T) {
 	s, url := newTest(t, Config{KeepAlive: 200 * time.Millisecond})
-	ask(t, url, "", "")
+	askModel(t, url, "", "")
 	if got := loads(s); len(got) != 1 {
 		t.Fatalf("loaded: %v", got)
 	}
 	wait(t, func() bool { return len(loads(s)) == 0 }, "the model is unloaded")
-	if status, _ := ask(t, url, "", ""); status != 200 {
+	if status, _ := askModel(t, url, "", ""); status != 200 {
 		t.Errorf("after unloading: %d", status)
 	}
 }
@@ -125,7 +125,7 @@ func TestFailedLoad(t *testing.T) {
 			t.Errorf("%d %s", status, b)
 		}
 	}
-	if status, _ := ask(t, url, "leo-mini", ""); status != 200 {
+	if status, _ := askModel(t, url, "leo-mini", ""); status != 200 {
 		t.Errorf("the other model: %d", status)
 	}
 	if _, err := New(t.Context(), Config{Models: []Source{{Arg: filepath.Join(t.TempDir(), "none.gguf")}}}); err == nil {
