@@ -88,13 +88,16 @@ func throughput(answers []*answer) sample {
 		}
 	}
 	wall := end.Sub(begin).Seconds()
-	return sample{
+	v := sample{
 		"tokens_per_second": float64(tokens) / wall, "requests_per_second": float64(len(answers)) / wall,
 		"prompt_tokens": float64(prompts), "chunks_per_token": float64(chunks) / float64(tokens),
-		"writing_tokens_per_second": steady(answers),
-		"first_token_median":        median(firsts), "first_token_p95": percentile(firsts, 0.95),
+		"first_token_median": median(firsts), "first_token_p95": percentile(firsts, 0.95),
 		"gap_median": median(gaps), "gap_p99": percentile(gaps, 0.99),
 	}
+	if rate := steady(answers); rate > 0 {
+		v["writing_tokens_per_second"] = rate
+	}
+	return v
 }
 
 // steady is the rate of all answers together while all of them were being written, 0 if they never were.
@@ -242,6 +245,9 @@ func streams(n int) func(context.Context, *bench, *server, uint64) (sample, erro
 			return nil, err
 		}
 		v := sample{"tokens_per_second": steady(answers)}
+		if v["tokens_per_second"] == 0 {
+			return nil, errors.New("the streams never ran at the same time")
+		}
 		var own []float64
 		for _, a := range answers {
 			own = append(own, a.serverRate)
