@@ -72,8 +72,8 @@ type model struct {
 
 	vocab    func() *constrain.Vocabulary
 	mu       sync.Mutex
-	matchers []compiled // most recently used last
-	free     []uint64   // see freeMask
+	matchers []*compiled // most recently used last
+	free     []uint64    // see freeMask
 	// compiling has a place for each grammar that is being compiled, of any model.
 	compiling chan struct{}
 }

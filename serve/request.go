@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -23,7 +24,7 @@ func read(r *http.Request, into any) error {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return &Error{Status: http.StatusRequestEntityTooLarge, Message: "the body is larger than " + strconv.FormatInt(large.Limit, 10) + " bytes"}
+		return tooLarge(large.Limit)
 	case err != nil:
 		return bad("", "the body cannot be read: %v", err)
 	case len(bytes.TrimSpace(body)) == 0:
@@ -48,6 +49,10 @@ func read(r *http.Request, into any) error {
 		return bad(field, "%s: a JSON %s does not fit here", field, kind.Value)
 	}
 	return bad("", "the body cannot be read: %v", err)
+}
+
+func tooLarge(limit int64) *Error {
+	return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", limit)}
 }
 
 // embedded are structs that only organize the code: encoding/json names them in its errors.

@@ -147,6 +147,10 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 func (s *Server) handle(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := &tracked{ResponseWriter: w}
+		if r.ContentLength > s.cfg.MaxBody { // before the body is touched: then a client that asks first doesn't send it
+			s.fail(started, r, tooLarge(s.cfg.MaxBody))
+			return
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, s.cfg.MaxBody)
 		defer func() {
 			p := recover()
