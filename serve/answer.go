@@ -80,7 +80,19 @@ func (m *model) submit(ctx context.Context, r *infer.Request, n int, constraint 
 	if text == nil {
 		text = func() infer.Text { return m.Tokenizer.NewDecoder(true) }
 	}
-	return m.sched.Submit(ctx, text, reqs...)
+	most := m.sched.Context() - len(r.Prompt)
+	if r.MaxNewTokens > 0 {
+		most = min(most, r.MaxNewTokens)
+	}
+	x := exchangeOf(ctx)
+	if err := x.reserve(len(r.Prompt), n*max(most, 0)); err != nil {
+		return nil, err
+	}
+	tickets, err := m.sched.Submit(ctx, text, reqs...)
+	if err == nil {
+		x.reads(len(r.Prompt))
+	}
+	return tickets, err
 }
 
 // event is a token of a choice, or its end.
@@ -125,6 +137,7 @@ func events(ctx context.Context, tickets []*infer.Ticket) <-chan event {
 // results. An error of token, or of an answer, ends all of them.
 func follow(ctx context.Context, cancel context.CancelFunc, tickets []*infer.Ticket, token func(choice int, t infer.Token) error, ended func(choice int, r *infer.Result) error, idle func() error) ([]*infer.Result, error) {
 	results := make([]*infer.Result, len(tickets))
+	x := exchangeOf(ctx)
 	ch := events(ctx, tickets)
 	defer func() {
 		cancel()
@@ -149,8 +162,10 @@ func follow(ctx context.Context, cancel context.CancelFunc, tickets []*infer.Tic
 			case e.result != nil:
 				results[e.choice] = e.result
 				left--
+				x.answered(e.choice, e.result)
 				err = ended(e.choice, e.result)
 			default:
+				x.token(e.choice)
 				err = token(e.choice, e.token)
 			}
 			tick.Reset(keepAlive)

@@ -109,6 +109,10 @@ func (m *model) embed(ctx context.Context, tenant string, inputs prompts) ([][]f
 		}
 		tokens += len(ids[i])
 	}
+	if err := exchangeOf(ctx).reserve(tokens, 0); err != nil {
+		return nil, 0, err
+	}
+	exchangeOf(ctx).reads(tokens)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := make([][]float32, len(ids))

@@ -99,6 +99,9 @@ func asError(err error) *Error {
 		cache   *device.CacheFullError
 		limit   *constrain.LimitError
 	)
+	if e := asLimit(err); e != nil {
+		return e
+	}
 	switch {
 	case errors.As(err, &e):
 		return e

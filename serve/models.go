@@ -93,6 +93,7 @@ type entry struct {
 	keep     time.Duration // in place of Config.KeepAlive
 	keepSet  bool
 	requests int64
+	past     infer.SchedulerStats // what the schedulers of its earlier lives have counted
 }
 
 // registry owns the models.
@@ -259,8 +260,10 @@ func (r *registry) wait(ctx context.Context) error {
 func (r *registry) get(ctx context.Context, name string) (*model, func(), error) {
 	e, err := r.find(name)
 	if err != nil {
+		exchangeOf(ctx).asks(otherModel)
 		return nil, nil, err
 	}
+	exchangeOf(ctx).asks(e.name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
@@ -400,6 +403,7 @@ func (r *registry) lost(e *entry, err error) {
 		return
 	}
 	e.m, e.err, e.retry = nil, err, time.Now().Add(retryAfterFailure)
+	e.past = plusCounts(e.past, m.sched.Stats())
 	r.done.Go(func() {
 		r.mu.Lock()
 		for e.users > 0 && r.ctx.Err() == nil {
@@ -470,6 +474,7 @@ func (r *registry) evict(e *entry) {
 	r.mu.Unlock()
 	err := m.stop()
 	r.mu.Lock()
+	e.past = plusCounts(e.past, m.sched.Stats())
 	r.s.cfg.Log.Info("unloaded a model", "model", e.name, "error", err)
 	r.broadcast()
 }

@@ -33,15 +33,15 @@ type ollamaLine struct {
 	Duration           int64 `json:"eval_duration"`
 }
 
-// ndjson reads the lines of a stream.
-func ndjson(t testing.TB, url, body string) []ollamaLine {
+// ollamaStream reads the lines of a stream.
+func ollamaStream(t testing.TB, url, body string) []ollamaLine {
 	t.Helper()
 	r, err := http.Post(url, "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Body.Close()
-	if got := r.Header.Get("Content-Type"); got != "application/x-ndjson" {
+	if got := r.Header.Get("Content-Type"); got != ndjson {
 		b, _ := io.ReadAll(r.Body)
 		t.Fatalf("Content-Type %q: %s", got, b)
 	}
@@ -68,7 +68,7 @@ func TestOllamaAnswers(t *testing.T) {
 		var whole ollamaLine
 		post(t, url+path, body+`,"stream":false}`, &whole)
 		text, count := "", 0
-		lines := ndjson(t, url+path, body+`}`)
+		lines := ollamaStream(t, url+path, body+`}`)
 		for i, l := range lines {
 			text += l.Message.Content + l.Response
 			if l.Done != (i == len(lines)-1) || l.Model != "leo-mini" || path == "/api/chat" && l.Message.Role != "assistant" {

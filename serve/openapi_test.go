@@ -27,7 +27,10 @@ func TestOpenAPIIsWhole(t *testing.T) {
 	for _, op := range operations {
 		described[op.pattern] = true
 	}
-	for pattern := range s.table() {
+	for _, pattern := range s.patterns {
+		if pattern == "/" {
+			continue
+		}
 		if !described[pattern] {
 			t.Errorf("%s is not described", pattern)
 		}

@@ -238,6 +238,8 @@ func replySchemas() object {
 		"Text":      reply("content", object{"content": text()}),
 		"Prompt":    reply("prompt tokens count", object{"prompt": text(), "count": object{"type": "integer"}, "tokens": listOf(reply("id text role message control", object{}))}),
 		"Document":  reply("openapi paths", object{}),
+		"Status":    reply("status", object{"status": oneOf("ok", "loading", "draining")}),
+		"Unready":   reply("error", object{"error": reply("code message type", object{"code": object{"type": "integer"}, "message": text(), "type": text()})}),
 	}
 }
 

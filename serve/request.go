@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -25,6 +25,8 @@ func read(r *http.Request, into any) error {
 	switch {
 	case errors.As(err, &large):
 		return tooLarge(large.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &Error{Status: http.StatusRequestTimeout, Message: "the body did not come in time"}
 	case err != nil:
 		return bad("", "the body cannot be read: %v", err)
 	case len(bytes.TrimSpace(body)) == 0:
@@ -49,10 +51,6 @@ func read(r *http.Request, into any) error {
 		return bad(field, "%s: a JSON %s does not fit here", field, kind.Value)
 	}
 	return bad("", "the body cannot be read: %v", err)
-}
-
-func tooLarge(limit int64) *Error {
-	return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", limit)}
 }
 
 // embedded are structs that only organize the code: encoding/json names them in its errors.
