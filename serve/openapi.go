@@ -34,7 +34,7 @@ var operations = []operation{
 	{pattern: "GET /v1/models/{name...}", summary: "Describe a model", reply: "Model", errors: []int{404}},
 	{pattern: "POST /tokenize", summary: "Turn a text or a conversation into ids", request: "TokenizeRequest", reply: "Tokens"},
 	{pattern: "POST /detokenize", summary: "Turn ids into text", request: "DetokenizeRequest", reply: "Text"},
-	{pattern: "POST /apply-template", summary: "Write the prompt of a conversation, with its tokens and their roles", request: "ChatRequest", reply: "Prompt"},
+	{pattern: "POST /apply-template", summary: "Write the prompt of a conversation, with its tokens and their roles", request: "TemplateRequest", reply: "Prompt"},
 	{pattern: "POST /api/chat", summary: "Answer a conversation, in Ollama's shape", request: "OllamaChatRequest", reply: "OllamaChat", stream: "application/x-ndjson"},
 	{pattern: "POST /api/generate", summary: "Answer a question, in Ollama's shape", request: "OllamaGenerateRequest", reply: "OllamaGenerate", stream: "application/x-ndjson"},
 	{pattern: "POST /api/embed", summary: "Turn texts into vectors, in Ollama's shape", request: "OllamaEmbedRequest", reply: "OllamaEmbed"},
