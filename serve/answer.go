@@ -282,5 +282,8 @@ func (s *Server) broken(st *stream, err error) {
 	if e.Status >= 500 {
 		s.cfg.Log.Error("an answer failed", "error", err)
 	}
+	if t, ok := st.w.(*tracked); ok {
+		t.failed = e.Status
+	}
 	_ = st.data(e)
 }

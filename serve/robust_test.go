@@ -258,7 +258,8 @@ func TestDrain(t *testing.T) {
 
 // What has not ended by the deadline ends with an error that its client sees: in a stream, or as the status.
 func TestDrainDeadline(t *testing.T) {
-	s, addr, stop := listening(t, Config{}, Listening{Drain: 50 * time.Millisecond})
+	var log logBuffer
+	s, addr, stop := listening(t, Config{Log: log.logger()}, Listening{Drain: 50 * time.Millisecond})
 	if _, err := s.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -285,6 +286,11 @@ func TestDrainDeadline(t *testing.T) {
 	}
 	if n := <-status; n != 503 {
 		t.Errorf("status %d", n)
+	}
+	for _, r := range log.records(t, "request") {
+		if r["status"] != 503.0 || r["bytes"] == 0.0 {
+			t.Errorf("logged as %v", r)
+		}
 	}
 }
 
