@@ -196,6 +196,9 @@ func TestServeListens(t *testing.T) {
 		if !regexp.MustCompile(want).MatchString(s.url) {
 			t.Errorf("%s: %s", listen, s.url)
 		}
+		if out, _, err := command("serve", "health", "--listen", strings.TrimPrefix(s.url, "http://")); err != nil || !strings.Contains(out, "ok") {
+			t.Errorf("the health of %s: %v, %s", s.url, err, out)
+		}
 		if n := s.status("/v1/models"); n != 200 && !strings.HasPrefix(s.url, "unix:") {
 			t.Errorf("%s: status %d", s.url, n)
 		}
@@ -211,6 +214,9 @@ func TestServeListens(t *testing.T) {
 		if _, _, err := command("serve", "--listen", c.listen); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.listen, err)
 		}
+	}
+	if _, _, err := command("serve", "health", "--listen", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "no server at 127.0.0.1:1") {
+		t.Errorf("the health of nobody: %v", err)
 	}
 	s := startServer(t, nil, "--listen", "0.0.0.0:0", "--no-keys")
 	if n := s.status("/v1/models"); n != 200 {
