@@ -414,3 +414,78 @@ func TestServeFlagsAreKeys(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The settings in the manifests and on the page are settings.
+func TestDeployedSettings(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/kubernetes/leo.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^  leo\.yaml: \|\n((?:    .*\n)+)`).FindSubmatch(text)
+	if found == nil {
+		t.Fatal("no settings in the manifest")
+	}
+	s, err := load(t, regexp.MustCompile(`(?m)^    `).ReplaceAllString(string(found[1]), ""), nil)
+	if err != nil || s.Keys == "" || s.MetricsNames != "vllm" || s.DrainDelay == 0 {
+		t.Errorf("%v: %+v", err, s)
+	}
+	page, err := os.ReadFile("../../docs/serve.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	for _, b := range blocks {
+		if _, err := load(t, string(b[1]), nil); err != nil {
+			t.Errorf("docs/serve.md: %v", err)
+		}
+	}
+	if len(blocks) == 0 {
+		t.Error("no settings on the page")
+	}
+	for _, o := range serveOptions() {
+		if !bytes.Contains(page, []byte("`"+o.key+"`")) && !bytes.Contains(page, []byte("`--"+o.flag)) {
+			t.Errorf("docs/serve.md does not say what %s is", o.key)
+		}
+	}
+}
+
+// What the page asks a server with curl is answered.
+func TestServePage(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("needs curl")
+	}
+	page, err := os.ReadFile("../../docs/serve.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, nil)
+	n := 0
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(page, -1) {
+		text := strings.ReplaceAll(string(block[1]), "\\\n", " ")
+		for line := range strings.Lines(text) {
+			if !strings.HasPrefix(line, "curl ") {
+				continue
+			}
+			n++
+			line = strings.Replace(line, "curl ", "curl -sS --fail-with-body ", 1)
+			line = strings.ReplaceAll(line, "http://127.0.0.1:8080", s.url)
+			if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", line, err, out)
+			}
+		}
+	}
+	if n < 4 {
+		t.Errorf("only %d requests on the page", n)
+	}
+	for _, metric := range regexp.MustCompile("leo_[a-z_]+").FindAllString(string(page), -1) {
+		r, err := http.Get(s.url + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil || !bytes.Contains(b, []byte("\n"+metric)) {
+			t.Errorf("the page has the metric %s, the server has not: %v", metric, err)
+		}
+	}
+}
