@@ -233,7 +233,7 @@ func (s *Server) panicked(w *tracked, r *http.Request, p any) {
 	if p == http.ErrAbortHandler {
 		panic(p)
 	}
-	w.panicked = true
+	w.failed = http.StatusInternalServerError
 	s.cfg.Log.Error("a handler panicked", "route", exchangeOf(r.Context()).routeName(), "panic", p, "stack", string(debug.Stack()))
 	e := &Error{Status: http.StatusInternalServerError, Message: "the server made a mistake; its log says which"}
 	if w.status == 0 {

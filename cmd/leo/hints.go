@@ -18,6 +18,7 @@ import (
 	"leolm/internal/recipe"
 	"leolm/llama"
 	"leolm/sample"
+	"leolm/serve"
 )
 
 // advice is one thing that helps against an error.
@@ -92,6 +93,9 @@ var hints = []func(error) []advice{
 	}),
 	as(func(*device.MemoryError) []advice {
 		return []advice{{"context", "choose a smaller --context"}, {"beams", "fewer --beams"}, {"cache-type", "--cache-type q8_0"}}
+	}),
+	as(func(*serve.CutError) []advice {
+		return []advice{{"drain", "give them longer with --drain"}}
 	}),
 	as(func(*sample.LogitsError) []advice {
 		return []advice{{"", "fetch or convert the model again"}, {"cache-type", "try --cache-type f32"}}
