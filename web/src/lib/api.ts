@@ -170,6 +170,6 @@ function kindOf(status: number): Fault["kind"] {
 export function retryAfter(header: string | null, now: number): number | undefined {
   if (!header) return undefined;
   if (/^\d{1,6}$/.test(header.trim())) return Number(header);
-  const date = Date.parse(header);
+  const date = /\bGMT$/.test(header.trim()) ? Date.parse(header) : NaN;
   return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - now) / 1000));
 }

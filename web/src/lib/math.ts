@@ -33,6 +33,8 @@ function blockRule(state: StateBlock, startLine: number, endLine: number, silent
   const first = line(startLine);
   const pair = pairs.find((p) => p.display && first.startsWith(p.open));
   if (!pair) return false;
+  const begin = state.bMarks[startLine]! + state.tShift[startLine]! + pair.open.length;
+  if (!state.src.slice(begin, begin + longest).includes(pair.close)) return false;
   let content = "";
   for (let n = startLine; n < endLine && content.length < longest; n++) {
     if (n > startLine && state.sCount[n]! < state.blkIndent && !state.isEmpty(n)) return false;

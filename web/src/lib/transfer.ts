@@ -78,7 +78,7 @@ const conversationSchema = v.object({
   created: time,
   updated: time,
   compare: v.boolean(),
-  columns: v.union([v.tuple([columnSchema]), v.tuple([columnSchema, columnSchema])]),
+  columns: v.union([v.strictTuple([columnSchema]), v.strictTuple([columnSchema, columnSchema])]),
   messages: v.array(messageSchema),
 });
 

@@ -3,7 +3,8 @@ import { t } from "./text.svelte";
 
 /** A fault in the reader's language, with the server's own words where it had any. */
 export function faultText(fault: Fault): string {
-  const said = fault.kind === "busy" && fault.retryAfter ? t("fault.busyFor", { n: fault.retryAfter }) : t(`fault.${fault.kind}`);
+  const { kind, retryAfter } = fault;
+  const said = kind === "busy" && retryAfter ? t("fault.busyFor", { n: retryAfter }) : t(`fault.${kind}`);
   const own = fault.message?.trim();
-  return own && fault.kind !== "busy" ? `${said} ${own}` : said;
+  return own && fault.kind !== "busy" ? `${said.replace(/\.$/, "")}: ${own}` : said;
 }
