@@ -21,7 +21,7 @@ export function licenses(): Plugin {
         }
       }
       const entries = [...folders].map(entry).sort((a, b) => (a < b ? -1 : 1));
-      this.emitFile({ type: "asset", fileName: "licenses.txt", source: entries.join("\n" + "-".repeat(80) + "\n\n") });
+      this.emitFile({ type: "asset", fileName: "assets/licenses.txt", source: entries.join("\n" + "-".repeat(80) + "\n\n") });
     },
   };
 }

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,9 @@ var types = map[string]string{
 	".txt":   "text/plain; charset=utf-8",
 }
 
+// hash is the end of a name that the build makes of a file's content.
+var hash = regexp.MustCompile(`^assets/.*-[A-Za-z0-9_-]{8}\.[a-z0-9]+$`)
+
 // file is one built file as it is sent.
 type file struct {
 	data   []byte
@@ -46,7 +50,7 @@ type file struct {
 	hashed bool // its name changes with its content
 }
 
-// Handler serves the page at "/" and its files beside it. A server that has it below a path strips that path first
+// Handler serves the page at "/" and its files below "/assets/". A server that has it below a path strips that path first
 // (http.StripPrefix): all addresses in the page are relative. Any other path is answered with 404, any method but GET
 // and HEAD with 405. It panics if a built file is of an unknown type, which its tests rule out.
 func Handler() http.Handler {
@@ -81,7 +85,7 @@ func load(fsys fs.FS) (map[string]file, error) {
 			gzip:   shorter(data, media),
 			media:  media,
 			etag:   hex.EncodeToString(sum[:12]),
-			hashed: strings.HasPrefix(name, "assets/"),
+			hashed: hash.MatchString(name),
 		}
 		return nil
 	})

@@ -47,7 +47,7 @@ func TestPageAndFilesAreServed(t *testing.T) {
 			t.Errorf("%s: %q, want %q", want.name, got, want.value)
 		}
 	}
-	// Everything that the page names is there, under its relative address, and may be kept if its name has a hash.
+	// Everything that the page names is there, under its relative address, below assets, and may be kept if its name has a hash.
 	named := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(text, -1)
 	if len(named) < 4 {
 		t.Fatalf("the page names only %v", named)
@@ -63,7 +63,7 @@ func TestPageAndFilesAreServed(t *testing.T) {
 			t.Errorf("%s: %d", m[1], got.StatusCode)
 		}
 		keep := strings.Contains(got.Header.Get("Cache-Control"), "immutable")
-		if keep != strings.HasPrefix(rest, "assets/") {
+		if !strings.HasPrefix(rest, "assets/") || keep == (rest == "assets/boot.js") {
 			t.Errorf("%s: Cache-Control is %q", m[1], got.Header.Get("Cache-Control"))
 		}
 	}
@@ -85,7 +85,7 @@ func TestPageHasNothingInline(t *testing.T) {
 func TestCopiesAreRevalidated(t *testing.T) {
 	h := Handler()
 	plain := get(t, h, "GET", "/")
-	packed := get(t, h, "GET", "/boot.js", "Accept-Encoding", "br, gzip;q=0.8")
+	packed := get(t, h, "GET", "/assets/boot.js", "Accept-Encoding", "br, gzip;q=0.8")
 	if packed.Header.Get("Content-Encoding") != "gzip" || packed.Header.Get("Vary") != "Accept-Encoding" {
 		t.Fatalf("not compressed: %v", packed.Header)
 	}
@@ -94,7 +94,7 @@ func TestCopiesAreRevalidated(t *testing.T) {
 		t.Fatal(err)
 	}
 	unpacked, err := io.ReadAll(z)
-	if err != nil || string(unpacked) != body(t, get(t, h, "GET", "/boot.js")) {
+	if err != nil || string(unpacked) != body(t, get(t, h, "GET", "/assets/boot.js")) {
 		t.Errorf("compressed and plain differ, %v", err)
 	}
 	again := get(t, h, "GET", "/", "If-None-Match", plain.Header.Get("ETag"))
@@ -136,7 +136,7 @@ func TestWhatIsNotServed(t *testing.T) {
 func TestBuiltFilesMustBeKnown(t *testing.T) {
 	index := &fstest.MapFile{Data: []byte("page")}
 	for name, fsys := range map[string]fstest.MapFS{
-		"no index":     {"dist/boot.js": index},
+		"no index":     {"dist/assets/boot.js": index},
 		"unknown type": {"dist/index.html": index, "dist/a.wasm": index},
 		"nothing":      {},
 	} {
