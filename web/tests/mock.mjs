@@ -27,8 +27,8 @@ const models = [
     created: 1795000000,
     owned_by: "leo",
     context_length: 1024,
-    description: "4.2 million parameters, German",
-    defaults: { temperature: 0.3, top_p: 0.95, top_k: 40, min_p: 0.05, repeat_penalty: 1, system_prompt: "" },
+    parameters: 4229568,
+    defaults: { temperature: 0.3, top_p: 0.95, top_k: 40, min_p: 0.05, repeat_penalty: 1 },
   },
   {
     id: "leo-hessianai-7b-chat",
@@ -36,7 +36,8 @@ const models = [
     created: 1795000000,
     owned_by: "leo",
     context_length: 8192,
-    description: "7 billion parameters, German and English",
+    parameters: 6738546688,
+    description: "German and English",
     defaults: {
       temperature: 0.9,
       top_p: 0.95,

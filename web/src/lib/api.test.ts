@@ -91,13 +91,13 @@ describe("Api", () => {
   it("reads a model's extras, and does without them", async () => {
     const list = [
       { id: "plain", object: "model" },
-      { id: "leo-mini", context_length: 1024, description: "small", defaults: { temperature: 0.3, top_k: "many", system_prompt: "Hi" } },
+      { id: "leo-mini", context_length: 1024, parameters: 4229568, description: "small", defaults: { temperature: 0.3, top_k: "many", system_prompt: "Hi" } },
       { object: "model" },
     ];
     const api = new Api(() => "", async () => null, async () => respond(200, JSON.stringify({ data: list })));
     expect(await api.models()).toEqual([
-      { id: "plain", description: undefined, contextLength: undefined, defaults: {} },
-      { id: "leo-mini", description: "small", contextLength: 1024, defaults: { temperature: 0.3, system_prompt: "Hi" } },
+      { id: "plain", description: undefined, contextLength: undefined, parameters: undefined, defaults: {} },
+      { id: "leo-mini", description: "small", contextLength: 1024, parameters: 4229568, defaults: { temperature: 0.3, system_prompt: "Hi" } },
     ]);
   });
 });

@@ -134,6 +134,7 @@ function toModel(m: Record<string, unknown>): Model {
     id: m.id as string,
     description: typeof m.description === "string" ? m.description : undefined,
     contextLength: typeof m.context_length === "number" ? m.context_length : undefined,
+    parameters: typeof m.parameters === "number" ? m.parameters : undefined,
     defaults,
   };
 }

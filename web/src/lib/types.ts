@@ -87,5 +87,6 @@ export interface Model {
   id: string;
   description?: string;
   contextLength?: number;
+  parameters?: number;
   defaults: Sampling & { system_prompt?: string };
 }

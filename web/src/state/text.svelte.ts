@@ -46,6 +46,12 @@ export function t(key: TextKey, values: Record<string, string | number> = {}): s
   });
 }
 
+/** A large number as people say it: 4.2 million. */
+export function formatLarge(value: number): string {
+  const options = { notation: "compact", compactDisplay: "long", maximumFractionDigits: 1 } as const;
+  return new Intl.NumberFormat(locale.language, options).format(value);
+}
+
 export function formatNumber(value: number, digits?: number): string {
   const options = digits === undefined ? undefined : { minimumFractionDigits: digits, maximumFractionDigits: digits };
   return new Intl.NumberFormat(locale.language, options).format(value);

@@ -42,6 +42,7 @@ export const de: Record<TextKey, string> = {
 
   "empty.title": "Was möchtest du wissen?",
   "empty.context": "liest bis zu {n} Tokens",
+  "empty.parameters": "{n} Parameter",
   "empty.private": "Gespräche bleiben in diesem Browser. Kein anderer Server wird gefragt.",
   "empty.try": "Zum Beispiel",
   "empty.example1": "Was ist ein Vulkan?",

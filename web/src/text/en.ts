@@ -40,6 +40,7 @@ export const en = {
 
   "empty.title": "What would you like to know?",
   "empty.context": "reads up to {n} tokens",
+  "empty.parameters": "{n} parameters",
   "empty.private": "Conversations stay in this browser. Nothing is asked of another host.",
   "empty.try": "Try, for example",
   "empty.example1": "What is a volcano?",
