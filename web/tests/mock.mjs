@@ -136,7 +136,8 @@ async function chat(request, response, log) {
   log.push(body);
   const model = models.find((m) => m.id === body.model);
   if (!model) return fail(response, 404, `the model ${body.model} does not exist`);
-  const question = body.messages.at(-1).content;
+  // Questions without an answer come as one; the last of them counts.
+  const question = body.messages.at(-1).content.split("\n\n").at(-1);
   const doing = plan(question, body.model, body.seed);
   if (doing.status) return fail(response, doing.status, doing.error, doing.after ? { "Retry-After": String(doing.after) } : {});
   let gone = false;

@@ -92,11 +92,11 @@ class DatabaseStore implements Store {
   }
 }
 
-/** Waits for a transaction. The writes' own errors say more than the transaction's, and none may go unheard. */
+/** Waits for a transaction. Of several errors one says why: the others are of writes that were given up with it. */
 async function settle(writes: Promise<unknown>[], done: Promise<void>): Promise<void> {
   const outcomes = await Promise.allSettled([...writes, done]);
-  const failed = outcomes.find((o): o is PromiseRejectedResult => o.status === "rejected");
-  if (failed) throw failed.reason;
+  const reasons = outcomes.filter((o) => o.status === "rejected").map((o) => o.reason as unknown);
+  if (reasons.length > 0) throw reasons.find(isFull) ?? reasons[0];
 }
 
 export class MemoryStore implements Store {
