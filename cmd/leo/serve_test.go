@@ -449,8 +449,63 @@ func TestDeployedSettings(t *testing.T) {
 	}
 }
 
-// What the page asks a server with curl is answered.
-func TestServePage(t *testing.T) {
+// blocks are the code blocks of a page in a language.
+func blocks(t *testing.T, page, language string) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, block := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllSubmatch(text, -1) {
+		out = append(out, string(block[1]))
+	}
+	return out
+}
+
+// askAll sends the requests of a page to a server.
+func askAll(t *testing.T, page, url string) {
+	t.Helper()
+	n := 0
+	for _, block := range blocks(t, page, "sh") {
+		for line := range strings.Lines(strings.ReplaceAll(block, "\\\n", " ")) {
+			if !strings.HasPrefix(line, "curl ") {
+				continue
+			}
+			n++
+			line = strings.Replace(line, "curl ", "curl -sS --fail-with-body ", 1)
+			line = strings.ReplaceAll(line, "http://127.0.0.1:8080", url)
+			if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", line, err, out)
+			}
+		}
+	}
+	if n < 4 {
+		t.Errorf("only %d requests on %s", n, page)
+	}
+}
+
+// The programs of the page run with OpenAI's and Ollama's libraries. They need LEO_PYTHON with openai and ollama.
+func TestAPIPageClients(t *testing.T) {
+	python := os.Getenv("LEO_PYTHON")
+	if python == "" || exec.Command(python, "-c", "import openai, ollama").Run() != nil {
+		t.Skip("LEO_PYTHON is no Python with openai and ollama")
+	}
+	s := startServer(t, nil)
+	programs := blocks(t, "api.md", "python")
+	for _, program := range programs {
+		program = strings.ReplaceAll(program, "http://127.0.0.1:8080", s.url)
+		if out, err := exec.Command(python, "-c", program).CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) == 0 {
+			t.Errorf("%s\n%v\n%s", program, err, out)
+		}
+	}
+	if len(programs) < 3 {
+		t.Errorf("only %d programs", len(programs))
+	}
+}
+
+// What the pages ask a server with curl is answered.
+func TestServePages(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("needs curl")
 	}
@@ -459,24 +514,8 @@ func TestServePage(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startServer(t, nil)
-	n := 0
-	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(page, -1) {
-		text := strings.ReplaceAll(string(block[1]), "\\\n", " ")
-		for line := range strings.Lines(text) {
-			if !strings.HasPrefix(line, "curl ") {
-				continue
-			}
-			n++
-			line = strings.Replace(line, "curl ", "curl -sS --fail-with-body ", 1)
-			line = strings.ReplaceAll(line, "http://127.0.0.1:8080", s.url)
-			if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
-				t.Errorf("%s: %v\n%s", line, err, out)
-			}
-		}
-	}
-	if n < 4 {
-		t.Errorf("only %d requests on the page", n)
-	}
+	askAll(t, "serve.md", s.url)
+	askAll(t, "api.md", s.url)
 	for _, metric := range regexp.MustCompile("leo_[a-z_]+").FindAllString(string(page), -1) {
 		r, err := http.Get(s.url + "/metrics")
 		if err != nil {
