@@ -78,6 +78,8 @@ type entry struct {
 	loading  bool
 	err      error         // why the last attempt to load failed
 	retry    time.Time     // when to try again
+	taking   bool          // it is being loaded, and has its place among Config.MaxLoaded
+	pending  int           // requests that wait until it is loaded: it stays until they have had it
 	users    int           // requests and adapters that need m
 	last     time.Time     // of use
 	keep     time.Duration // in place of Config.KeepAlive
@@ -248,17 +250,28 @@ func (r *registry) get(ctx context.Context, name string) (*model, func(), error)
 	exchangeOf(ctx).asks(e.name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	pending := false
+	defer func() {
+		if pending {
+			e.pending--
+			r.broadcast()
+		}
+	}()
 	for {
 		switch {
 		case r.closed:
 			return nil, nil, infer.ErrClosed
-		case e.m != nil && r.turns == 0:
+		case e.m != nil && (r.turns == 0 || pending):
 			return e.m, r.hold(e), nil
 		case e.m == nil && e.err != nil && time.Now().Before(e.retry):
 			return nil, nil, e.failed()
 		case e.m == nil && !e.loading:
 			e.loading = true
 			r.done.Go(func() { r.load(e) })
+		}
+		if e.m == nil && !pending {
+			pending = true
+			e.pending++
 		}
 		if err := r.wait(ctx); err != nil {
 			return nil, nil, err
@@ -297,7 +310,7 @@ func (r *registry) load(e *entry) {
 	m, err := r.loadInto(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.m, e.err, e.loading, e.last = m, err, false, time.Now()
+	e.m, e.err, e.loading, e.taking, e.last = m, err, false, false, time.Now()
 	if err != nil {
 		e.retry = time.Now().Add(retryAfterFailure)
 		r.s.cfg.Log.Error("a model cannot be loaded", "model", e.name, "error", err)
@@ -314,7 +327,7 @@ func (r *registry) loadInto(e *entry) (*model, error) {
 		if base, release, err = r.get(r.ctx, e.base.name); err != nil {
 			return nil, fmt.Errorf("its base: %w", err)
 		}
-	} else if err := r.makeRoom(); err != nil {
+	} else if err := r.makeRoom(e); err != nil {
 		return nil, err
 	}
 	m, err := r.start(e, base, release)
@@ -397,12 +410,13 @@ func (r *registry) lost(e *entry, err error) {
 	r.broadcast()
 }
 
-// makeRoom waits until another model may be loaded, and evicts the one that was idle longest if it must.
-func (r *registry) makeRoom() error {
+// makeRoom waits until e may be loaded, and evicts the model that was idle longest if it must.
+func (r *registry) makeRoom(e *entry) error {
 	limit := r.s.cfg.MaxLoaded
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if limit <= 0 || r.loaded() < limit {
+		e.taking = true
 		return nil
 	}
 	// Requests that come from now on wait, so that a busy model becomes idle.
@@ -412,22 +426,23 @@ func (r *registry) makeRoom() error {
 		r.broadcast()
 	}()
 	for r.loaded() >= limit {
-		if e := r.idlest(); e != nil {
-			r.evict(e)
+		if idle := r.idlest(); idle != nil {
+			r.evict(idle)
 			continue
 		}
 		if err := r.wait(r.ctx); err != nil {
 			return err
 		}
 	}
+	e.taking = true
 	return nil
 }
 
-// loaded counts the models that hold weights. r.mu is held.
+// loaded counts the models that hold weights or are about to. r.mu is held.
 func (r *registry) loaded() int {
 	n := 0
 	for _, e := range r.entries {
-		if e.base == nil && e.m != nil {
+		if e.base == nil && (e.m != nil || e.taking) {
 			n++
 		}
 	}
@@ -439,7 +454,7 @@ func (r *registry) loaded() int {
 func (r *registry) idlest() *entry {
 	var best *entry
 	for _, e := range r.entries {
-		if e.m == nil || e.users > 0 || e.keepSet && e.keep < 0 {
+		if e.m == nil || e.users+e.pending > 0 || e.keepSet && e.keep < 0 {
 			continue
 		}
 		if best == nil || e.last.Before(best.last) {
