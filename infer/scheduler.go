@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"leolm/internal/mapped"
+	"leolm/sample"
 )
 
 // SchedulerOptions bound what a Scheduler does at the same time. Zero means the default.
@@ -181,6 +182,27 @@ func (s *Scheduler) Embed(ctx context.Context, tenant string, ids []int32) ([]fl
 	return unit(w.sum), nil
 }
 
+// Beam answers a prompt with beam search and returns the answers, best first. Beams share the cached pages of their
+// common prefix. Beams that would not fit into memory are a *device.MemoryError; other errors are those of Submit.
+func (s *Scheduler) Beam(ctx context.Context, prompt []int32, p sample.BeamParams) ([]BeamAnswer, error) {
+	if err := s.checkIDs(prompt); err != nil {
+		return nil, err
+	}
+	t := s.ticket(ctx, "")
+	w, err := newBeams(s.e, s.session("", ""), prompt, p)
+	if err != nil {
+		return nil, err
+	}
+	t.w = w
+	if err := s.enqueue(t); err != nil {
+		return nil, err
+	}
+	if err := t.wait(); err != nil {
+		return nil, err
+	}
+	return w.answers(), nil
+}
+
 // Context is the largest number of tokens of a prompt with its answer.
 func (s *Scheduler) Context() int { return s.e.opt.Context }
 
@@ -350,9 +372,9 @@ func (s *Scheduler) admit() {
 		i := s.turn()
 		t := s.waiting[i]
 		s.waiting = slices.Delete(s.waiting, i, i+1)
-		if t.leader == nil && t.w.session().Len() == 0 {
+		if session := t.w.sessions()[0]; t.leader == nil && session.Len() == 0 {
 			if ids, n := t.w.tokens(); n > 0 {
-				if n = s.prefix.fill(t.w.session(), ids[:n]); n > 0 {
+				if n = s.prefix.fill(session, ids[:n]); n > 0 {
 					t.w.cached(n)
 				}
 			}

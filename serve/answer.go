@@ -20,6 +20,9 @@ type usage struct {
 	Details    struct {
 		Cached int `json:"cached_tokens"`
 	} `json:"prompt_tokens_details"`
+	CompletionDetails struct {
+		Reasoning int `json:"reasoning_tokens"`
+	} `json:"completion_tokens_details"`
 }
 
 // timings say how fast the first answer was, in llama.cpp's words; times are in milliseconds.
@@ -275,6 +278,11 @@ func (s *stream) done() error { return s.raw([]byte("data: [DONE]\n\n")) }
 
 // broken ends a stream with err as its last event, unless the client is gone.
 func (s *Server) broken(st *stream, err error) {
+	s.brokenWith(st, err, func(e *Error) error { return st.data(e) })
+}
+
+// brokenWith is broken for streams that write errors in another way.
+func (s *Server) brokenWith(st *stream, err error, write func(e *Error) error) {
 	if errors.Is(err, errClient) || errors.Is(err, context.Canceled) && s.models.ctx.Err() == nil {
 		return
 	}
@@ -285,5 +293,5 @@ func (s *Server) broken(st *stream, err error) {
 	if t, ok := st.w.(*tracked); ok {
 		t.failed = e.Status
 	}
-	_ = st.data(e)
+	_ = write(e)
 }

@@ -23,6 +23,8 @@ type Error struct {
 	Param      string        // the field at fault, or ""
 	Code       string        // for programs, such as "context_length_exceeded", or ""
 	RetryAfter time.Duration // when it is worth asking again; 0: not said
+
+	short bool // Ollama's shape
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -47,8 +49,11 @@ func (e *Error) kind() string {
 	return "invalid_request_error"
 }
 
-// MarshalJSON writes OpenAI's shape: {"error": {"message", "type", "param", "code"}}.
+// MarshalJSON writes OpenAI's shape: {"error": {"message", "type", "param", "code"}}, or Ollama's: {"error": "message"}.
 func (e *Error) MarshalJSON() ([]byte, error) {
+	if e.short {
+		return json.Marshal(map[string]string{"error": e.Message})
+	}
 	type inner struct {
 		Message string  `json:"message"`
 		Type    string  `json:"type"`
@@ -106,8 +111,8 @@ func asError(err error) *Error {
 		return bad("", "%v", token)
 	case errors.As(err, &queue):
 		return &Error{Status: http.StatusTooManyRequests, Message: queue.Error(), Code: "queue_full", RetryAfter: retrySoon}
-	case errors.As(err, &limit):
-		return bad("response_format", "%v", limit)
+	case errors.As(err, &limit), errors.Is(err, errSlow):
+		return bad("response_format", "%v", err)
 	case errors.As(err, &memory), errors.As(err, &cache):
 		return &Error{Status: http.StatusServiceUnavailable, Message: err.Error(), Code: "out_of_memory", RetryAfter: 10 * time.Second}
 	case errors.Is(err, infer.ErrClosed), isDone(err):

@@ -14,11 +14,13 @@ import (
 	"time"
 
 	"leolm/catalog"
+	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/infer"
 	"leolm/internal/constrain"
 	"leolm/open"
 	"leolm/sample"
+	"leolm/tensor"
 )
 
 // Source is a model that can be asked for.
@@ -54,6 +56,11 @@ type card struct {
 	templateText  string
 	sampling      sample.Preset
 	embeddingSize int
+	vocab         int // ids that requests may name
+	config        checkpoint.Config
+	quantization  string // the type of most weights, such as "Q4_0"
+	tags          tags   // around thoughts
+	tools         bool   // the template shows tools to the model
 }
 
 // model is a loaded model with its scheduler.
@@ -65,7 +72,10 @@ type model struct {
 
 	vocab    func() *constrain.Vocabulary
 	mu       sync.Mutex
-	matchers []compiled // most recently used last
+	matchers []*compiled // most recently used last
+	free     []uint64    // see freeMask
+	// compiling has a place for each grammar that is being compiled, of any model.
+	compiling chan struct{}
 }
 
 // entry is a model that can be asked for, in whatever state.
@@ -95,6 +105,8 @@ type registry struct {
 	cancel  context.CancelFunc
 	entries []*entry // in the order of Config.Models
 
+	compiling chan struct{}
+
 	mu      sync.Mutex
 	changed chan struct{} // closed when anything below has changed
 	turns   int           // requests that wait for room; those that come later wait behind them
@@ -106,7 +118,7 @@ type registry struct {
 const retryAfterFailure = 10 * time.Second
 
 func newRegistry(ctx context.Context, s *Server) (*registry, error) {
-	r := &registry{s: s, changed: make(chan struct{})}
+	r := &registry{s: s, changed: make(chan struct{}), compiling: make(chan struct{}, compilesAtOnce)}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, src := range s.cfg.Models {
 		e, err := r.describe(src, nil)
@@ -132,9 +144,7 @@ func newRegistry(ctx context.Context, s *Server) (*registry, error) {
 			return nil, fmt.Errorf("two models are named %q", e.name)
 		}
 	}
-	if s.cfg.KeepAlive > 0 {
-		r.done.Go(r.sweepIdle)
-	}
+	r.done.Go(r.sweepIdle)
 	return r, nil
 }
 
@@ -156,10 +166,20 @@ func (r *registry) describe(src Source, base *entry) (*entry, error) {
 	e := &entry{card: card{
 		name: src.Name, created: time.Now(), positions: cfg.MaxPositions, context: context, family: "llama",
 		bytes: m.Checkpoint.Size(), fingerprint: m.Fingerprint(), file: "safetensors", template: m.TemplateSource,
-		templateText: m.Template.Source(), sampling: m.Sampling, embeddingSize: cfg.HiddenSize,
+		templateText: m.Template.Source(), sampling: m.Sampling, embeddingSize: cfg.HiddenSize, config: cfg, vocab: min(cfg.VocabSize, m.Tokenizer.Used()),
+		tags: tagsOf(m.Template.Source()), tools: knowsTools(m.Template),
 	}}
+	most := map[tensor.DType]int64{}
 	for _, t := range m.Checkpoint.Tensors() {
-		e.parameters += int64(t.Rows()) * int64(t.Cols())
+		n := int64(t.Rows()) * int64(t.Cols())
+		e.parameters += n
+		most[t.DType] += n
+	}
+	var largest int64
+	for t, n := range most {
+		if n > largest {
+			largest, e.quantization = n, strings.ToUpper(t.String())
+		}
 	}
 	if e.name == "" {
 		e.name = nameOf(src.Arg, m.Name)
@@ -168,11 +188,9 @@ func (r *registry) describe(src Source, base *entry) (*entry, error) {
 		if info, err := os.Stat(files[0]); err == nil {
 			e.created = info.ModTime()
 		}
-		if strings.HasSuffix(files[0], ".gguf") {
-			e.file = "gguf"
-		}
-	} else {
-		e.file = "gguf" // embedded
+	}
+	if m.Checkpoint.GGUF != nil {
+		e.file = "gguf"
 	}
 	if base != nil {
 		e.created = base.created
@@ -366,7 +384,7 @@ func (r *registry) start(e *entry, base *model, release func()) (*model, error) 
 	if err != nil {
 		return nil, err
 	}
-	m := &model{Model: om, card: &e.card}
+	m := &model{Model: om, card: &e.card, compiling: r.compiling}
 	m.vocab = sync.OnceValue(func() *constrain.Vocabulary { return constrain.FromTokenizer(om.Tokenizer, om.StopIDs) })
 	m.sched = infer.NewScheduler(om.Engine, infer.SchedulerOptions{
 		MaxSequences: r.s.cfg.Parallel, Queue: r.s.cfg.Queue, QueueTokens: r.s.cfg.QueueTokens, Turn: &r.s.turn,
@@ -410,101 +428,6 @@ func (r *registry) lost(e *entry, err error) {
 	r.broadcast()
 }
 
-// makeRoom waits until e may be loaded, and evicts the model that was idle longest if it must.
-func (r *registry) makeRoom(e *entry) error {
-	limit := r.s.cfg.MaxLoaded
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if limit <= 0 || r.loaded() < limit {
-		e.taking = true
-		return nil
-	}
-	// Requests that come from now on wait, so that a busy model becomes idle.
-	r.turns++
-	defer func() {
-		r.turns--
-		r.broadcast()
-	}()
-	for r.loaded() >= limit {
-		if idle := r.idlest(); idle != nil {
-			r.evict(idle)
-			continue
-		}
-		if err := r.wait(r.ctx); err != nil {
-			return err
-		}
-	}
-	e.taking = true
-	return nil
-}
-
-// loaded counts the models that hold weights or are about to. r.mu is held.
-func (r *registry) loaded() int {
-	n := 0
-	for _, e := range r.entries {
-		if e.base == nil && (e.m != nil || e.taking) {
-			n++
-		}
-	}
-	return n
-}
-
-// idlest returns the loaded model that has been idle for the longest time, or nil. Adapters come before the models whose
-// weights they use. r.mu is held.
-func (r *registry) idlest() *entry {
-	var best *entry
-	for _, e := range r.entries {
-		if e.m == nil || e.users+e.pending > 0 || e.keepSet && e.keep < 0 {
-			continue
-		}
-		if best == nil || e.last.Before(best.last) {
-			best = e
-		}
-	}
-	return best
-}
-
-// evict frees an idle model. r.mu is held, but not while its memory is freed.
-func (r *registry) evict(e *entry) {
-	m := e.m
-	e.m = nil
-	r.mu.Unlock()
-	err := m.stop()
-	r.mu.Lock()
-	e.past = plusCounts(e.past, m.sched.Stats())
-	r.s.cfg.Log.Info("unloaded a model", "model", e.name, "error", err)
-	r.broadcast()
-}
-
-// evictOne frees the model that has been idle for the longest time, if there is one.
-func (r *registry) evictOne() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e := r.idlest()
-	if e != nil {
-		r.evict(e)
-	}
-	return e != nil
-}
-
-// sweepIdle unloads models that have been idle for long.
-func (r *registry) sweepIdle() {
-	tick := time.NewTicker(max(r.s.cfg.KeepAlive/10, 100*time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-r.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		r.mu.Lock()
-		for e := r.idlest(); e != nil && time.Since(e.last) > r.s.cfg.KeepAlive; e = r.idlest() {
-			r.evict(e)
-		}
-		r.mu.Unlock()
-	}
-}
-
 // close ends all answers and frees all models.
 func (r *registry) close() error {
 	r.mu.Lock()
@@ -525,59 +448,4 @@ func (r *registry) close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// modelObject is a model in OpenAI's shape, with what Leo adds.
-type modelObject struct {
-	ID            string         `json:"id"`
-	Object        string         `json:"object"`
-	Created       int64          `json:"created"`
-	OwnedBy       string         `json:"owned_by"`
-	Root          string         `json:"root,omitempty"`   // vLLM's name for the model below an adapter
-	Parent        *string        `json:"parent,omitempty"` // the same
-	ContextLength int            `json:"context_length"`
-	MaxModelLen   int            `json:"max_model_len"` // vLLM's name for it
-	Parameters    int64          `json:"parameters"`
-	Loaded        bool           `json:"loaded"`
-	Defaults      map[string]any `json:"defaults"`
-}
-
-func (r *registry) object(e *entry) modelObject {
-	p := &e.sampling
-	o := modelObject{
-		ID: e.name, Object: "model", Created: e.created.Unix(), OwnedBy: "leo", ContextLength: e.context, MaxModelLen: e.context,
-		Parameters: e.parameters,
-		Defaults: map[string]any{
-			"temperature": p.Temperature, "top_p": p.TopP, "top_k": p.TopK, "min_p": p.MinP, "repeat_penalty": cmp.Or(p.RepetitionPenalty, 1),
-		},
-	}
-	if e.base != nil {
-		o.Root, o.Parent = e.base.name, &e.base.name
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e.m != nil {
-		o.Loaded, o.ContextLength, o.MaxModelLen = true, e.m.sched.Context(), e.m.sched.Context()
-	}
-	return o
-}
-
-// listModels answers GET /v1/models.
-func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
-	data := []modelObject{}
-	for _, e := range s.models.entries {
-		data = append(data, s.models.object(e))
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": data})
-	return nil
-}
-
-// showModel answers GET /v1/models/NAME.
-func (s *Server) showModel(w http.ResponseWriter, r *http.Request) error {
-	e, err := s.models.find(r.PathValue("name"))
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, s.models.object(e))
-	return nil
 }

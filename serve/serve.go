@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"net/url"
 	"path"
 	"runtime/debug"
 	"strings"
@@ -144,7 +145,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x, r := s.begin(w, r)
 	defer x.end()
 	if done, err := s.admit(x); err != nil {
-		s.fail(x.w, err)
+		s.fail(x.w, r, err)
 	} else if !done {
 		s.mux.ServeHTTP(x.w, r)
 	}
@@ -153,26 +154,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Close ends all answers and frees all models.
 func (s *Server) Close() error { return s.models.close() }
 
-// newRoutes is the table of what can be asked for.
+// newRoutes makes the routes of the table, what is no JSON, and answers of errors for all else.
 func (s *Server) newRoutes() *http.ServeMux {
 	mux := http.NewServeMux()
 	add := func(pattern string, h http.Handler) {
 		mux.Handle(pattern, h)
 		s.patterns = append(s.patterns, pattern)
 	}
-	for pattern, h := range map[string]handler{
-		"POST /v1/chat/completions": s.chatCompletions,
-		"POST /v1/completions":      s.completions,
-		"POST /v1/embeddings":       s.embeddings,
-		"GET /v1/models":            s.listModels,
-		"GET /v1/models/{name...}":  s.showModel,
-		"POST /tokenize":            s.tokenize,
-		"POST /detokenize":          s.detokenize,
-		"POST /apply-template":      s.applyTemplate,
-		"GET /livez":                s.livez,
-		"GET /readyz":               s.readyz,
-		"GET /health":               s.health,
-	} {
+	for pattern, h := range s.table() {
 		add(pattern, s.handle(h))
 	}
 	add("GET /metrics", s.showMetrics())
@@ -183,6 +172,40 @@ func (s *Server) newRoutes() *http.ServeMux {
 	}
 	add("/", s.handle(notFound(mux)))
 	return mux
+}
+
+// table says which handler answers which method and path.
+func (s *Server) table() map[string]handler {
+	return map[string]handler{
+		"POST /v1/chat/completions": s.chatCompletions,
+		"POST /v1/completions":      s.completions,
+		"POST /v1/embeddings":       s.embeddings,
+		"POST /v1/responses":        s.responses,
+		"GET /v1/models":            s.listModels,
+		"GET /v1/models/{name...}":  s.showModel,
+		"POST /tokenize":            s.tokenize,
+		"POST /detokenize":          s.detokenize,
+		"POST /apply-template":      s.applyTemplate,
+		"GET /openapi.json":         s.openAPI,
+		"GET /livez":                s.livez,
+		"GET /readyz":               s.readyz,
+		"GET /health":               s.health,
+
+		"GET /{$}":             s.root,
+		"GET /api/version":     s.ollamaVersion,
+		"GET /api/tags":        s.ollamaTags,
+		"GET /api/ps":          s.ollamaRunning,
+		"POST /api/show":       s.ollamaShow,
+		"POST /api/chat":       s.ollamaChat,
+		"POST /api/generate":   s.ollamaGenerate,
+		"POST /api/embed":      s.ollamaEmbed,
+		"POST /api/embeddings": s.ollamaEmbeddings,
+		"POST /api/pull":       s.notManaged,
+		"POST /api/push":       s.notManaged,
+		"POST /api/create":     s.notManaged,
+		"POST /api/copy":       s.notManaged,
+		"DELETE /api/delete":   s.notManaged,
+	}
 }
 
 // handler answers a request, or returns the error that is the answer. Once it has begun to write, it must return nil.
@@ -199,7 +222,7 @@ func (s *Server) handle(h handler) http.Handler {
 			}
 		}()
 		if err := h(started, r); err != nil {
-			s.fail(started, err)
+			s.fail(started, r, err)
 		}
 	})
 }
@@ -214,41 +237,50 @@ func (s *Server) panicked(w *tracked, r *http.Request, p any) {
 	s.cfg.Log.Error("a handler panicked", "route", exchangeOf(r.Context()).routeName(), "panic", p, "stack", string(debug.Stack()))
 	e := &Error{Status: http.StatusInternalServerError, Message: "the server made a mistake; its log says which"}
 	if w.status == 0 {
-		s.fail(w, e)
+		s.fail(w, r, e)
 		return
 	}
-	if kind := w.Header().Get("Content-Type"); strings.HasPrefix(kind, "text/event-stream") {
-		_ = (&stream{w: w, rc: http.NewResponseController(w), timeout: s.cfg.WriteTimeout}).data(e)
+	st := &stream{w: w, rc: http.NewResponseController(w), timeout: s.cfg.WriteTimeout}
+	switch kind, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";"); kind {
+	case "text/event-stream":
+		_ = st.data(e)
+	case ndjson:
+		_ = st.line(map[string]string{"error": e.Message})
 	}
 	panic(http.ErrAbortHandler)
 }
 
 // fail writes err as the response.
-func (s *Server) fail(w http.ResponseWriter, err error) {
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, context.Canceled) && s.models.ctx.Err() == nil {
 		err = &Error{Status: statusClientGone, Message: "the client closed the connection"}
 	}
-	e := asError(err)
+	e := *asError(err)
 	if e.Status >= 500 {
 		s.cfg.Log.Error("request failed", "status", e.Status, "error", err)
 	}
+	e.short = isOllama(r.URL.Path)
 	e.write(w)
 }
 
 // notFound says what is wrong with a request that no route takes: its method or its path.
 func notFound(mux *http.ServeMux) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		var allowed []string
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			other := &http.Request{Method: method, URL: r.URL, Host: r.Host}
-			if _, pattern := mux.Handler(other); pattern != "/" && pattern != "" {
-				allowed = append(allowed, method)
-			}
-		}
-		if len(allowed) > 0 {
-			w.Header().Set("Allow", allowed[0])
-			return &Error{Status: http.StatusMethodNotAllowed, Message: r.Method + " " + r.URL.Path + ": use " + allowed[0]}
+		if allowed := methods(mux, r.URL); len(allowed) > 0 {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			return &Error{Status: http.StatusMethodNotAllowed, Message: r.Method + " " + r.URL.Path + ": use " + strings.Join(allowed, " or ")}
 		}
 		return &Error{Status: http.StatusNotFound, Message: "there is nothing at " + r.Method + " " + r.URL.Path}
 	}
+}
+
+// methods are those that a path can be asked with.
+func methods(mux *http.ServeMux, url *url.URL) []string {
+	var all []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		if _, pattern := mux.Handler(&http.Request{Method: method, URL: url}); pattern != "/" && pattern != "" {
+			all = append(all, method)
+		}
+	}
+	return all
 }

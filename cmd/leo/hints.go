@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	"leolm/dataset/shard"
 	"leolm/device"
 	"leolm/infer"
+	"leolm/internal/recipe"
 	"leolm/llama"
 	"leolm/sample"
 	"leolm/serve"
@@ -64,6 +66,10 @@ var hints = []func(error) []advice{
 	as(func(*corpus.NotReadyError) []advice {
 		return []advice{{"wait", "wait for them with --wait"}}
 	}),
+	as(func(*recipe.NotFoundError) []advice {
+		return []advice{{"", "give the path of a YAML file, such as those in recipes/ of Leo's repository"}}
+	}),
+	assignment,
 	as(func(*catalog.NoTokenizerError) []advice {
 		return []advice{{"tokenizer", "give one with --tokenizer"}}
 	}),
@@ -97,6 +103,15 @@ var hints = []func(error) []advice{
 	is(sample.ErrNoToken,
 		advice{"ban-token", "ban fewer tokens with --ban-token"},
 		advice{"min-new-tokens", "lower --min-new-tokens"}),
+}
+
+// assignment matches what is wrong with a value of --set.
+func assignment(err error) []advice {
+	var all recipe.Errors
+	if !errors.As(err, &all) || !slices.ContainsFunc(all, func(e *recipe.Error) bool { return e.File == recipe.Assignment }) {
+		return nil
+	}
+	return []advice{{"set", "keys are changed with --set key=value"}}
 }
 
 // as matches errors of type E.

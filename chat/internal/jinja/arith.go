@@ -51,43 +51,8 @@ func (ev *evaluator) arith(op string, x, y Value, line int) Value {
 			ev.fail(line, "%s is undefined", u.what)
 		}
 	}
-	switch a := x.(type) {
-	case Str:
-		switch op {
-		case "+":
-			if b, ok := y.(Str); ok {
-				if a.safe || b.safe {
-					a, b = ev.escape(a), ev.escape(b)
-				}
-				sb := ev.builder(line)
-				sb.str(a)
-				sb.str(b)
-				return sb.done().as(a.safe)
-			}
-		case "%":
-			return ev.percent(a, y, line)
-		case "*":
-			if isInt(y) {
-				return ev.repeat(a, int64(toFloat(y)), line)
-			}
-		}
-	case *List:
-		if b, ok := y.(*List); ok && op == "+" && a.kind == b.kind && a.kind <= tuple {
-			ev.work(line, len(a.items)+len(b.items))
-			return &List{kind: a.kind, items: append(append(make([]Value, 0, len(a.items)+len(b.items)), a.items...), b.items...)}
-		}
-		if op == "*" && isInt(y) && a.kind <= tuple {
-			n := int64(toFloat(y))
-			if n > 0 && int64(len(a.items)) > int64(ev.limits.Steps)/n {
-				ev.fail(line, "the repeated list is too long")
-			}
-			out := &List{kind: a.kind}
-			for range max(n, 0) {
-				ev.work(line, len(a.items)+1)
-				out.items = append(out.items, a.items...)
-			}
-			return out
-		}
+	if v, ok := ev.sequenceArith(op, x, y, line); ok {
+		return v
 	}
 	if op == "*" && isInt(x) {
 		switch y.(type) {
@@ -104,29 +69,78 @@ func (ev *evaluator) arith(op string, x, y Value, line int) Value {
 	if aInt && bInt && op != "/" && !(op == "**" && b < 0) {
 		return ev.intArith(op, a, b, line)
 	}
-	f, g := toFloat(x), toFloat(y)
-	if g == 0 && (op == "/" || op == "//" || op == "%") || op == "**" && f == 0 && g < 0 {
+	return ev.floatArith(op, toFloat(x), toFloat(y), line)
+}
+
+// sequenceArith joins, repeats and formats strings and lists. It returns false where Python's types have no such operation.
+func (ev *evaluator) sequenceArith(op string, x, y Value, line int) (Value, bool) {
+	switch a := x.(type) {
+	case Str:
+		switch op {
+		case "+":
+			if b, ok := y.(Str); ok {
+				if a.safe || b.safe {
+					a, b = ev.escape(a), ev.escape(b)
+				}
+				sb := ev.builder(line)
+				sb.str(a)
+				sb.str(b)
+				return sb.done().as(a.safe), true
+			}
+		case "%":
+			return ev.percent(a, y, line), true
+		case "*":
+			if isInt(y) {
+				return ev.repeat(a, int64(toFloat(y)), line), true
+			}
+		}
+	case *List:
+		if b, ok := y.(*List); ok && op == "+" && a.kind == b.kind && a.kind <= tuple {
+			ev.work(line, len(a.items)+len(b.items))
+			return &List{kind: a.kind, items: append(append(make([]Value, 0, len(a.items)+len(b.items)), a.items...), b.items...)}, true
+		}
+		if op == "*" && isInt(y) && a.kind <= tuple {
+			return ev.repeatList(a, int64(toFloat(y)), line), true
+		}
+	}
+	return nil, false
+}
+
+func (ev *evaluator) repeatList(l *List, n int64, line int) *List {
+	if n > 0 && int64(len(l.items)) > int64(ev.limits.Steps)/n {
+		ev.fail(line, "the repeated list is too long")
+	}
+	out := &List{kind: l.kind}
+	for range max(n, 0) {
+		ev.work(line, len(l.items)+1)
+		out.items = append(out.items, l.items...)
+	}
+	return out
+}
+
+func (ev *evaluator) floatArith(op string, a, b float64, line int) Value {
+	if b == 0 && (op == "/" || op == "//" || op == "%") || op == "**" && a == 0 && b < 0 {
 		ev.fail(line, "division by zero")
 	}
 	switch op {
 	case "+":
-		return f + g
+		return a + b
 	case "-":
-		return f - g
+		return a - b
 	case "*":
-		return f * g
+		return a * b
 	case "/":
-		return f / g
+		return a / b
 	case "//":
-		return math.Floor(f / g)
+		return math.Floor(a / b)
 	case "%":
-		m := math.Mod(f, g)
-		if m != 0 && (m < 0) != (g < 0) {
-			m += g
+		m := math.Mod(a, b)
+		if m != 0 && (m < 0) != (b < 0) {
+			m += b
 		}
 		return m
 	}
-	return math.Pow(f, g)
+	return math.Pow(a, b)
 }
 
 func isInt(v Value) bool {

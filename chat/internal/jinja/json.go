@@ -23,86 +23,96 @@ func (ev *evaluator) json(b *strBuilder, v Value, o *jsonOptions, level int) {
 	ev.deeper(o.errorLine)
 	defer func() { ev.depth-- }()
 	ev.work(o.errorLine, 1)
-	newline := func(level int) {
-		if o.pretty {
-			b.lit("\n" + strings.Repeat(o.indent, level))
-		}
-	}
 	switch v := v.(type) {
-	case nil:
-		b.lit("null")
-	case bool:
-		b.lit(strconv.FormatBool(v))
-	case int64:
-		b.lit(strconv.FormatInt(v, 10))
-	case float64:
-		b.lit(jsonFloat(v))
-	case bigInt:
-		b.lit(string(v))
 	case Str:
 		ev.jsonString(b, v, o.ascii)
 	case *List:
-		if v.kind > tuple {
+		ev.jsonList(b, v, o, level)
+	case *Dict:
+		ev.jsonDict(b, v, o, level)
+	default:
+		text, ok := jsonScalar(v)
+		if !ok {
 			ev.fail(o.errorLine, "%s is not JSON serializable", typeName(v))
 		}
-		if len(v.items) == 0 {
-			b.lit("[]")
-			return
-		}
-		b.lit("[")
-		for i, x := range v.items {
-			if i > 0 {
-				b.lit(o.comma)
-			}
-			newline(level + 1)
-			ev.json(b, x, o, level+1)
-		}
-		newline(level)
-		b.lit("]")
-	case *Dict:
-		if len(v.keys) == 0 {
-			b.lit("{}")
-			return
-		}
-		order := make([]int, len(v.keys))
-		for i := range order {
-			order[i] = i
-		}
-		if o.sortKeys {
-			ev.sortBy(order, func(a, b int) int { return ev.order(v.keys[a], v.keys[b], o.errorLine) })
-		}
-		b.lit("{")
-		for n, i := range order {
-			if n > 0 {
-				b.lit(o.comma)
-			}
-			newline(level + 1)
-			key := Str{}
-			switch k := v.keys[i].(type) {
-			case Str:
-				key = k
-			case nil:
-				key.S = "null"
-			case bool:
-				key.S = strconv.FormatBool(k)
-			case int64:
-				key.S = strconv.FormatInt(k, 10)
-			case bigInt:
-				key.S = string(k)
-			case float64:
-				key.S = jsonFloat(k)
-			default:
-				ev.fail(o.errorLine, "keys of JSON objects can't be %s", typeName(k))
-			}
-			ev.jsonString(b, key, o.ascii)
-			b.lit(o.colon)
-			ev.json(b, v.vals[i], o, level+1)
-		}
-		newline(level)
-		b.lit("}")
-	default:
-		ev.fail(o.errorLine, "%s is not JSON serializable", typeName(v))
+		b.lit(text)
 	}
+}
+
+// jsonScalar writes nothing, a truth value or a number.
+func jsonScalar(v Value) (string, bool) {
+	switch v := v.(type) {
+	case nil:
+		return "null", true
+	case bool:
+		return strconv.FormatBool(v), true
+	case int64:
+		return strconv.FormatInt(v, 10), true
+	case float64:
+		return jsonFloat(v), true
+	case bigInt:
+		return string(v), true
+	}
+	return "", false
+}
+
+// newline begins a line of a pretty text.
+func (o *jsonOptions) newline(b *strBuilder, level int) {
+	if o.pretty {
+		b.lit("\n" + strings.Repeat(o.indent, level))
+	}
+}
+
+func (ev *evaluator) jsonList(b *strBuilder, l *List, o *jsonOptions, level int) {
+	if l.kind > tuple {
+		ev.fail(o.errorLine, "%s is not JSON serializable", typeName(l))
+	}
+	if len(l.items) == 0 {
+		b.lit("[]")
+		return
+	}
+	b.lit("[")
+	for i, x := range l.items {
+		if i > 0 {
+			b.lit(o.comma)
+		}
+		o.newline(b, level+1)
+		ev.json(b, x, o, level+1)
+	}
+	o.newline(b, level)
+	b.lit("]")
+}
+
+func (ev *evaluator) jsonDict(b *strBuilder, d *Dict, o *jsonOptions, level int) {
+	if len(d.keys) == 0 {
+		b.lit("{}")
+		return
+	}
+	order := make([]int, len(d.keys))
+	for i := range order {
+		order[i] = i
+	}
+	if o.sortKeys {
+		ev.sortBy(order, func(x, y int) int { return ev.order(d.keys[x], d.keys[y], o.errorLine) })
+	}
+	b.lit("{")
+	for n, i := range order {
+		if n > 0 {
+			b.lit(o.comma)
+		}
+		o.newline(b, level+1)
+		key, ok := d.keys[i].(Str)
+		if !ok {
+			if key.S, ok = jsonScalar(d.keys[i]); !ok {
+				ev.fail(o.errorLine, "keys of JSON objects can't be %s", typeName(d.keys[i]))
+			}
+		}
+		ev.jsonString(b, key, o.ascii)
+		b.lit(o.colon)
+		ev.json(b, d.vals[i], o, level+1)
+	}
+	o.newline(b, level)
+	b.lit("}")
 }
 
 func jsonFloat(f float64) string {

@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -15,76 +16,75 @@ func strftime(t time.Time, f string) string {
 			continue
 		}
 		i++
-		noPad := false
-		if f[i] == '-' && i+1 < len(f) {
-			noPad = true
+		padded := f[i] != '-' || i+1 == len(f)
+		if !padded {
 			i++
 		}
-		num := func(v, width int) {
-			if noPad {
+		if v, width, ok := timeNumber(t, f[i]); ok {
+			if !padded {
 				width = 0
 			}
 			fmt.Fprintf(&b, "%0*d", width, v)
-		}
-		switch f[i] {
-		case 'Y':
-			num(t.Year(), 0)
-		case 'y':
-			num(t.Year()%100, 2)
-		case 'm':
-			num(int(t.Month()), 2)
-		case 'd':
-			num(t.Day(), 2)
-		case 'e':
-			fmt.Fprintf(&b, "%2d", t.Day())
-		case 'H':
-			num(t.Hour(), 2)
-		case 'I':
-			num((t.Hour()+11)%12+1, 2)
-		case 'M':
-			num(t.Minute(), 2)
-		case 'S':
-			num(t.Second(), 2)
-		case 'f':
-			num(t.Nanosecond()/1000, 6)
-		case 'j':
-			num(t.YearDay(), 3)
-		case 'w':
-			num(int(t.Weekday()), 0)
-		case 'u':
-			num((int(t.Weekday())+6)%7+1, 0)
-		case 'B':
-			b.WriteString(t.Month().String())
-		case 'b', 'h':
-			b.WriteString(t.Month().String()[:3])
-		case 'A':
-			b.WriteString(t.Weekday().String())
-		case 'a':
-			b.WriteString(t.Weekday().String()[:3])
-		case 'p':
-			b.WriteString(t.Format("PM"))
-		case 'F':
-			b.WriteString(t.Format("2006-01-02"))
-		case 'T', 'X':
-			b.WriteString(t.Format("15:04:05"))
-		case 'R':
-			b.WriteString(t.Format("15:04"))
-		case 'D', 'x':
-			b.WriteString(t.Format("01/02/06"))
-		case 'c':
-			b.WriteString(t.Format("Mon Jan _2 15:04:05 2006"))
-		case 's':
-			fmt.Fprint(&b, t.Unix())
-		case 'Z', 'z': // datetime.now() has no zone
-		case 'n':
-			b.WriteByte('\n')
-		case 't':
-			b.WriteByte('\t')
-		case '%':
-			b.WriteByte('%')
-		default:
-			b.WriteString("%" + f[i:i+1])
+		} else if layout, ok := timeLayouts[f[i]]; ok {
+			b.WriteString(t.Format(layout))
+		} else {
+			b.WriteString(timeText(t, f[i]))
 		}
 	}
 	return b.String()
+}
+
+// timeNumber is what a directive counts, and the digits to which zeros fill it.
+func timeNumber(t time.Time, directive byte) (v, width int, ok bool) {
+	switch directive {
+	case 'Y':
+		return t.Year(), 0, true
+	case 'y':
+		return t.Year() % 100, 2, true
+	case 'm':
+		return int(t.Month()), 2, true
+	case 'd':
+		return t.Day(), 2, true
+	case 'H':
+		return t.Hour(), 2, true
+	case 'I':
+		return (t.Hour()+11)%12 + 1, 2, true
+	case 'M':
+		return t.Minute(), 2, true
+	case 'S':
+		return t.Second(), 2, true
+	case 'f':
+		return t.Nanosecond() / 1000, 6, true
+	case 'j':
+		return t.YearDay(), 3, true
+	case 'w':
+		return int(t.Weekday()), 0, true
+	case 'u':
+		return (int(t.Weekday())+6)%7 + 1, 0, true
+	}
+	return 0, 0, false
+}
+
+// timeLayouts are directives in the terms of Go.
+var timeLayouts = map[byte]string{
+	'e': "_2", 'B': "January", 'b': "Jan", 'h': "Jan", 'A': "Monday", 'a': "Mon", 'p': "PM",
+	'F': "2006-01-02", 'T': "15:04:05", 'X': "15:04:05", 'R': "15:04", 'D': "01/02/06", 'x': "01/02/06",
+	'c': "Mon Jan _2 15:04:05 2006",
+}
+
+// timeText is what remains; a directive that C doesn't know stays as it is.
+func timeText(t time.Time, directive byte) string {
+	switch directive {
+	case 's':
+		return strconv.FormatInt(t.Unix(), 10)
+	case 'Z', 'z': // datetime.now() has no zone
+		return ""
+	case 'n':
+		return "\n"
+	case 't':
+		return "\t"
+	case '%':
+		return "%"
+	}
+	return "%" + string([]byte{directive})
 }
