@@ -54,7 +54,7 @@ func NewLocal(m *open.Model, opt LocalOptions) *Local {
 	l.id = Identity{
 		Name: m.Name, Kind: "local", Weights: m.Fingerprint(), Tokenizer: m.Tokenizer.Fingerprint(),
 		Template: m.Template.Name() + " " + HashOf(m.Template.Source())[:16],
-		Format:   fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize),
+		Shape:    fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize),
 		Context:  m.Engine.Context(), BOS: [...]string{"auto", "never", "always"}[opt.BOS],
 	}
 	for _, a := range m.Adapters {
