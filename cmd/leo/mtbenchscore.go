@@ -86,7 +86,7 @@ func printRatingNotes(w io.Writer, s *mtbench.Scores) {
 		if len(found) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%d %s:", len(found), kind.what)
+		fmt.Fprintf(w, "%s (%d):", kind.what, len(found))
 		for _, r := range found[:min(len(found), shownNotes)] {
 			fmt.Fprintf(w, " entry %d (%s)", r.Row, r.Rating)
 		}
