@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -186,11 +187,11 @@ func (f *mtbenchFlags) answer(cmd *cobra.Command, set *mtbench.Set, opt mtbench.
 		return nil, err
 	}
 	p := newStageProgress(cmd.ErrOrStderr(), "answers", f.quiet, spent)
-	if err := r.Answer(cmd.Context(), g, opt, software(), p.update); err != nil {
+	err = r.Answer(cmd.Context(), g, opt, software(), p.update)
+	if p.end(err == nil); err != nil {
 		r.Close()
 		return nil, err
 	}
-	p.end()
 	return r, nil
 }
 
@@ -295,56 +296,79 @@ func logTo(w io.Writer, quiet bool) func(string, ...any) {
 
 // stageProgress says from time to time how far a stage is, how fast, and what it has cost.
 type stageProgress struct {
-	w           io.Writer
-	what        string
-	quiet       bool
-	spent       func() *eval.Usage // nil: nothing
-	start, last time.Time
-	state       mtbench.Progress
-}
+	w     io.Writer
+	what  string
+	spent func() *eval.Usage // nil: nothing
+	start time.Time
+	stop  chan struct{} // nil if nothing is said
+	ended sync.WaitGroup
 
-func newStageProgress(w io.Writer, what string, quiet bool, spent func() *eval.Usage) *stageProgress {
-	return &stageProgress{w: w, what: what, quiet: quiet, spent: spent, start: time.Now(), last: time.Now()}
+	mu    sync.Mutex
+	state mtbench.Progress
 }
 
 // progressEvery is the pause between two lines.
 const progressEvery = 5 * time.Second
 
-func (p *stageProgress) update(s mtbench.Progress) {
-	p.state = s
-	if p.quiet || time.Since(p.last) < progressEvery {
-		return
+func newStageProgress(w io.Writer, what string, quiet bool, spent func() *eval.Usage) *stageProgress {
+	p := &stageProgress{w: w, what: what, spent: spent, start: time.Now()}
+	if quiet {
+		return p
 	}
-	p.last = time.Now()
-	p.line()
+	p.stop = make(chan struct{})
+	p.ended.Go(func() {
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-p.stop:
+				return
+			case <-tick.C:
+				p.line()
+			}
+		}
+	})
+	return p
+}
+
+func (p *stageProgress) update(s mtbench.Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state = s
 }
 
 func (p *stageProgress) line() {
+	p.mu.Lock()
 	s, elapsed := p.state, time.Since(p.start)
-	fmt.Fprintf(p.w, "%s: %d of %d", p.what, s.Done, s.Total)
+	p.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %d of %d", p.what, s.Done, s.Total)
 	if s.Failed > 0 {
-		fmt.Fprintf(p.w, ", %d failed", s.Failed)
+		fmt.Fprintf(&b, ", %d failed", s.Failed)
 	}
-	if s.Fresh > 0 {
-		fmt.Fprintf(p.w, ", %s", elapsed.Round(time.Second))
-		if s.NewTokens > 0 {
-			fmt.Fprintf(p.w, ", %.0f tokens/s", float64(s.NewTokens)/elapsed.Seconds())
-		}
-		if left := s.Total - s.Done - s.Failed; left > 0 {
-			fmt.Fprintf(p.w, ", about %s left", (elapsed / time.Duration(s.Fresh) * time.Duration(left)).Round(time.Second))
-		}
+	fmt.Fprintf(&b, ", %s", elapsed.Round(time.Second))
+	if s.NewTokens > 0 {
+		fmt.Fprintf(&b, ", %.0f tokens/s", float64(s.NewTokens)/elapsed.Seconds())
+	}
+	if left := s.Total - s.Done - s.Failed; left > 0 && s.Fresh > 0 {
+		fmt.Fprintf(&b, ", about %s left", (elapsed / time.Duration(s.Fresh) * time.Duration(left)).Round(time.Second))
 	}
 	if p.spent != nil {
 		if u := p.spent(); u.Requests > 0 {
-			fmt.Fprintf(p.w, ", %d tokens sent, %d received, cost %.2f", u.Prompt, u.Completion, u.Cost)
+			fmt.Fprintf(&b, ", %d tokens sent, %d received, cost %.2f", u.Prompt, u.Completion, u.Cost)
 		}
 	}
-	fmt.Fprintln(p.w)
+	fmt.Fprintln(p.w, b.String())
 }
 
-// end prints the last line.
-func (p *stageProgress) end() {
-	if !p.quiet {
+// end prints the last line, if the stage was finished.
+func (p *stageProgress) end(finished bool) {
+	if p.stop == nil {
+		return
+	}
+	close(p.stop)
+	p.ended.Wait()
+	if finished {
 		p.line()
 	}
 }

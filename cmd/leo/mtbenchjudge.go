@@ -106,10 +106,9 @@ func (f *judgeFlags) judge(cmd *cobra.Command, r *mtbench.Run, quiet, asJSON boo
 	defer done()
 	p := newStageProgress(cmd.ErrOrStderr(), "judgments", quiet, spent)
 	j, err := r.Judge(ctx, g, opt, software(), p.update)
-	if err != nil {
+	if p.end(err == nil); err != nil {
 		return err
 	}
-	p.end()
 	results, err := mtbench.Results(ctx, r.Dir)
 	if err != nil {
 		return err
@@ -265,10 +264,9 @@ func (f *judgeFlags) compare(cmd *cobra.Command, dirA, dirB, out string, quiet, 
 	defer done()
 	p := newStageProgress(cmd.ErrOrStderr(), "games", quiet, spent)
 	c, err := mtbench.Compare(ctx, runs[0], runs[1], g, opt, out, software(), p.update)
-	if err != nil {
+	if p.end(err == nil); err != nil {
 		return err
 	}
-	p.end()
 	if asJSON {
 		err = printJSON(exactWriter(cmd), c.Result)
 	} else {
