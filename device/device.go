@@ -128,6 +128,9 @@ type KVCache interface {
 	PageBytes() int
 	ReadPage(page int32, dst []byte)
 	WritePage(page int32, src []byte)
+	// Pages is the number of pages that there can be, PagesInUse of those that have a reference.
+	Pages() int
+	PagesInUse() int
 	// Bytes is the memory in use.
 	Bytes() int
 }

@@ -4,57 +4,96 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 
 	"leolm/infer"
 )
 
-// scoredRows is how many rows of logits exist at one time.
-const scoredRows = 64
+const (
+	// scoresTogether is how many texts are scored at the same time.
+	scoresTogether = 32
+	// sharedTokens is the length of a common beginning for which a text waits until another has read it: about a page.
+	sharedTokens = 32
+)
 
-// Score implements Scorer. Requests with a common beginning share its computation.
-func (l *Local) Score(ctx context.Context, reqs []ScoreRequest, done func(i int, s Score) error) error {
-	type item struct {
-		i    int
-		ids  []int32
-		from int
-		s    Score
-	}
-	items := make([]item, 0, len(reqs))
-	for i, r := range reqs {
-		it := item{i: i}
-		it.ids, it.from, it.s = l.scored(r)
-		items = append(items, it)
-	}
-	slices.SortStableFunc(items, func(a, b item) int { return slices.Compare(a.ids, b.ids) })
-	return l.exclusively(func() error {
-		s := l.m.Engine.NewSession()
-		defer s.Close()
-		for _, it := range items {
-			score := it.s
-			if score.Err == nil {
-				err := l.logLikelihood(ctx, s, it.ids, it.from, &score)
-				if err != nil && (ctx.Err() != nil || !ownFault(err)) {
-					return err
-				}
-				score.Err = err
-			}
-			if err := done(it.i, score); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+// scoreItem is a text to score, and what comes of it.
+type scoreItem struct {
+	i     int // of the request
+	ids   []int32
+	from  int
+	score Score
 }
 
-// exclusively runs f while the scheduler does not use the engine.
-func (l *Local) exclusively(f func() error) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.busy > 0 {
-		l.idle.Wait()
+// Score implements Scorer. Texts with a common beginning are scored one after the other as far as they share it, so that
+// it is read once.
+func (l *Local) Score(ctx context.Context, reqs []ScoreRequest, done func(i int, s Score) error) error {
+	items := make([]scoreItem, len(reqs))
+	for i, r := range reqs {
+		items[i].i = i
+		items[i].ids, items[i].from, items[i].score = l.scored(r)
 	}
-	l.stop()
-	return f()
+	slices.SortStableFunc(items, func(a, b scoreItem) int { return slices.Compare(a.ids, b.ids) })
+	return l.scoreAll(ctx, items, done)
+}
+
+// scoreAll scores items, which are sorted, several at a time.
+func (l *Local) scoreAll(ctx context.Context, items []scoreItem, done func(i int, s Score) error) error {
+	after := leaders(items)
+	finished := make([]chan struct{}, len(items))
+	for i := range finished {
+		finished[i] = make(chan struct{})
+	}
+	return each(ctx, scoresTogether, len(items), func(ctx context.Context, k int) (Score, error) {
+		it := &items[k]
+		defer close(finished[k])
+		// Items are begun in order, so the one that is waited for has been begun.
+		if j := after[k]; j >= 0 {
+			select {
+			case <-finished[j]:
+			case <-ctx.Done():
+				return Score{}, ctx.Err()
+			}
+		}
+		if it.score.Err != nil {
+			return it.score, nil
+		}
+		err := l.logLikelihood(ctx, it)
+		if err != nil && !ownFault(err) {
+			return it.score, &endedError{err}
+		}
+		it.score.Err = err
+		return it.score, nil
+	}, func(k int, s Score) error { return done(items[k].i, s) })
+}
+
+// leaders returns for each item the first of those before it that share the longest beginning with it, -1 if none shares
+// enough.
+func leaders(items []scoreItem) []int {
+	out := make([]int, len(items))
+	type run struct{ first, common int } // items from first on share so many tokens with the present one
+	var runs []run
+	for k := range items {
+		common := 0
+		if k > 0 {
+			a, b := items[k-1].ids, items[k].ids
+			for common < min(len(a), len(b)) && a[common] == b[common] {
+				common++
+			}
+		}
+		first := k - 1
+		for len(runs) > 0 && runs[len(runs)-1].common >= common {
+			first = runs[len(runs)-1].first
+			runs = runs[:len(runs)-1]
+		}
+		out[k] = -1
+		if k > 0 {
+			runs = append(runs, run{first, common})
+			if common >= sharedTokens {
+				out[k] = first
+			}
+		}
+	}
+	return out
 }
 
 // prefix is the token that stands before a text without context.
@@ -105,37 +144,15 @@ func (l *Local) scored(r ScoreRequest) (ids []int32, from int, s Score) {
 	return ids, from, s
 }
 
-// logLikelihood adds log p(ids[from:] | ids[:from]) to out and says whether each of them was the most probable. s may hold a
-// beginning of ids.
-func (l *Local) logLikelihood(ctx context.Context, s *infer.Session, ids []int32, from int, out *Score) error {
-	e := l.m.Engine
-	// Only what stands before the first wanted row may be reused.
-	s.Truncate(s.Reuse(ids[:from]))
-	if fresh := ids[s.Len() : from-1]; len(fresh) > 0 {
-		if _, err := e.Prefill(ctx, s, fresh, nil); err != nil {
-			return err
-		}
+// logLikelihood scores an item: the sum of log p of ids[from:], and whether each of them was the most probable.
+func (l *Local) logLikelihood(ctx context.Context, it *scoreItem) error {
+	scores, err := l.s.Score(ctx, &infer.ScoreRequest{IDs: it.ids, From: it.from})
+	it.score.LogProb, it.score.Greedy = 0, true
+	for _, s := range scores {
+		it.score.LogProb += s.LogProb
+		it.score.Greedy = it.score.Greedy && s.Greedy
 	}
-	out.LogProb, out.Greedy = 0, true
-	vocab := e.Model().Vocab
-	for at := from; at < len(ids); {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n := min(scoredRows, len(ids)-at)
-		logits, err := e.Step([]infer.Feed{{Session: s, IDs: ids[at-1 : at-1+n], Want: infer.WantAll}})
-		if err != nil {
-			return err
-		}
-		for k := range n {
-			row := logits[k*vocab : (k+1)*vocab]
-			id := ids[at+k]
-			out.LogProb += float64(infer.LogProb(row, id))
-			out.Greedy = out.Greedy && infer.ArgMax(row) == id
-		}
-		at += n
-	}
-	return nil
+	return err
 }
 
 // ScoreRolling implements Scorer: the first window is the prefix token and what the window has room for, each later one
@@ -145,30 +162,40 @@ func (l *Local) ScoreRolling(ctx context.Context, texts []string, done func(i in
 	if err != nil {
 		return err
 	}
-	return l.exclusively(func() error {
-		s := l.m.Engine.NewSession()
-		defer s.Close()
-		for i, text := range texts {
-			total := Score{Greedy: true}
-			ids := l.m.Tokenizer.AppendTokens([]int32{prefix}, text)
-			for _, w := range rollingWindows(len(ids)-1, l.m.Engine.Context()) {
-				s.Close()
-				var part Score
-				if err := l.logLikelihood(ctx, s, ids[w.begin:w.end], w.from-w.begin, &part); err != nil {
-					return err
-				}
-				total.LogProb += part.LogProb
-				total.Greedy = total.Greedy && part.Greedy
-				total.Tokens += w.end - w.from
-			}
-			if total.Tokens == 0 {
-				total = Score{Err: errors.New("the text has no tokens")}
-			}
-			if err := done(i, total); err != nil {
+	// The windows of a text are items[begin[i]:begin[i+1]].
+	totals, left, begin := make([]Score, len(texts)), make([]int, len(texts)), make([]int, len(texts)+1)
+	var items []scoreItem
+	for i, text := range texts {
+		ids := l.m.Tokenizer.AppendTokens([]int32{prefix}, text)
+		ws := rollingWindows(len(ids)-1, l.m.Engine.Context())
+		totals[i], left[i] = Score{Greedy: true, Tokens: len(ids) - 1}, len(ws)
+		for _, w := range ws {
+			items = append(items, scoreItem{i: len(items), ids: ids[w.begin:w.end], from: w.from - w.begin})
+		}
+		begin[i+1] = len(items)
+		if len(ws) == 0 {
+			if err := done(i, Score{Err: errors.New("the text has no tokens")}); err != nil {
 				return err
 			}
 		}
-		return nil
+	}
+	parts := make([]Score, len(items))
+	return l.scoreAll(ctx, items, func(k int, s Score) error {
+		parts[k] = s
+		text := sort.SearchInts(begin[1:], k+1) // the first that ends behind the window
+		if left[text]--; left[text] > 0 {
+			return nil
+		}
+		// They are added in their order, whatever order they were scored in.
+		total := totals[text]
+		for _, part := range parts[begin[text]:begin[text+1]] {
+			total.LogProb += part.LogProb
+			total.Greedy = total.Greedy && part.Greedy
+			if total.Err == nil {
+				total.Err = part.Err
+			}
+		}
+		return done(text, total)
 	})
 }
 

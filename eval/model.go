@@ -111,6 +111,22 @@ func (id Identity) String() string {
 	return id.Name
 }
 
+// renamed is a generator under another name.
+type renamed struct {
+	Generator
+	name string
+}
+
+// Rename returns g with another name in its identity.
+func Rename(g Generator, name string) Generator { return renamed{g, name} }
+
+// Identity implements Generator.
+func (r renamed) Identity() Identity {
+	id := r.Generator.Identity()
+	id.Name = r.name
+	return id
+}
+
 // splitContext moves the white space at the end of the context to the continuation: a token that begins with a space is
 // another than a space and a token.
 func splitContext(r ScoreRequest) (before, after string) {

@@ -38,6 +38,9 @@ type Options struct {
 	CacheType tensor.DType
 	// Sessions is how many full-length sessions the cache has room for (default 1).
 	Sessions int
+	// CacheBytes, if not 0, is the size of the cache instead, in bytes: as many pages as fit into it, and at least one
+	// session.
+	CacheBytes int64
 	// PageLen is the number of tokens in a page of the cache (default device.DefaultPageLen). Shorter pages waste less
 	// memory when sessions are short. Results do not depend on it.
 	PageLen int
@@ -76,11 +79,16 @@ func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) 
 	if opt.Sessions > 1 {
 		what = fmt.Sprintf("the keys and values of %d sequences of %d tokens", opt.Sessions, opt.Context)
 	}
+	pages := float64(opt.Sessions) * perSession
+	if page := float64(pageLen) * float64(2*c.Layers*c.KVHeads*row); opt.CacheBytes > 0 {
+		pages = max(math.Floor(float64(opt.CacheBytes)/page), perSession)
+		size = pages * page
+		what = fmt.Sprintf("a cache of %.0f pages of %d tokens", pages, pageLen)
+	}
 	if err := sysmem.Need(what, size); err != nil {
 		return nil, err
 	}
-	pages := opt.Sessions * int(perSession)
-	cache, err := dev.NewCache(device.CacheSpec{Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: opt.CacheType, Pages: pages, PageLen: pageLen})
+	cache, err := dev.NewCache(device.CacheSpec{Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: opt.CacheType, Pages: int(pages), PageLen: pageLen})
 	if err != nil {
 		return nil, err
 	}
@@ -130,9 +138,10 @@ type Session struct {
 	// LongRoPE). 0: the text ends with the feed. oneByOne: it ends with each token, as if they were fed one at a time.
 	length int
 
-	// kept pages are in a Scheduler's prefix cache, under keys that end with key.
-	kept int
-	key  prefixKey
+	// The pages that a Scheduler's prefix cache has as well, and their keys: before the first and of the last.
+	prefix    *prefixCache
+	held      []*prefixPage
+	root, key prefixKey
 }
 
 const oneByOne = -1
@@ -156,8 +165,12 @@ func (s *Session) Truncate(n int) {
 		s.e.cache.Free(p)
 	}
 	s.pages = s.pages[:keep]
-	if keep < s.kept {
-		s.kept, s.key = 0, prefixKey{}
+	if keep < len(s.held) {
+		s.prefix.release(s.held[keep:])
+		s.held, s.key = s.held[:keep], s.root
+		if keep > 0 {
+			s.key = s.held[keep-1].key
+		}
 	}
 }
 
@@ -181,7 +194,7 @@ func (s *Session) Close() { s.Truncate(0) }
 // Fork returns a session with the same tokens. Full pages are shared; a partly filled last one is copied.
 func (s *Session) Fork() (*Session, error) {
 	n := s.e.cache.PageLen()
-	f := &Session{e: s.e, ids: append([]int32(nil), s.ids...)}
+	f := &Session{e: s.e, ids: append([]int32(nil), s.ids...), root: s.root, key: s.root}
 	for i, p := range s.pages {
 		if (i+1)*n <= len(s.ids) {
 			s.e.cache.Retain(p)
@@ -238,7 +251,22 @@ const (
 	WantNone Want = iota
 	WantLast
 	WantAll
+
+	// For works of a Scheduler: logits of all tokens, but a few rows at a time, and hidden states of all tokens.
+	wantScores
+	wantHidden
 )
+
+// rows is how many rows of its hidden states f needs.
+func (f *Feed) rows() int {
+	switch f.Want {
+	case WantNone:
+		return 0
+	case WantLast:
+		return 1
+	}
+	return len(f.IDs)
+}
 
 // Feed is a run of new tokens for one session.
 type Feed struct {
@@ -290,17 +318,23 @@ func (e *Engine) hidden(feeds []Feed, wanted []int32) (*device.Tensor, error) {
 // logits, [rows][Vocab], in the order of the feeds. The slice is valid until
 // the next call. Logits do not depend on the other sessions of the batch.
 func (e *Engine) Step(feeds []Feed) ([]float32, error) {
+	h, err := e.pass(feeds)
+	if err != nil {
+		return nil, err
+	}
+	logits := e.head(h)
+	e.release(h)
+	return logits, nil
+}
+
+// pass runs one forward pass over the feeds and returns the hidden states of the rows that they want, in their order.
+func (e *Engine) pass(feeds []Feed) (*device.Tensor, error) {
 	e.rows = e.rows[:0]
 	at := int32(0)
-	for _, f := range feeds {
-		n := int32(len(f.IDs))
-		switch f.Want {
-		case WantLast:
-			e.rows = append(e.rows, at+n-1)
-		case WantAll:
-			for i := range n {
-				e.rows = append(e.rows, at+i)
-			}
+	for i := range feeds {
+		n := int32(len(feeds[i].IDs))
+		for row := n - int32(feeds[i].rows()); row < n; row++ {
+			e.rows = append(e.rows, at+row)
 		}
 		at += n
 	}
@@ -308,13 +342,7 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 	if len(wanted) == int(at) {
 		wanted = nil
 	}
-	h, err := e.hidden(feeds, wanted)
-	if err != nil {
-		return nil, err
-	}
-	logits := e.head(h)
-	e.release(h)
-	return logits, nil
+	return e.hidden(feeds, wanted)
 }
 
 // release releases t without allocating a slice for the variadic call.

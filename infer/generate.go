@@ -47,6 +47,12 @@ type Request struct {
 	Speculate int
 	// Progress, if not nil, is called as the prompt is read, in tokens.
 	Progress func(done, total int)
+
+	// Tenant is who asks, for a Scheduler: tenants take turns, and none learns from the time of an answer what another has
+	// asked, since their prefixes are kept apart. Salt keeps prefixes apart within one tenant.
+	Tenant, Salt string
+	// Unread, if not 0, is how many tokens may wait for a reader: a Scheduler pauses an answer that is not read.
+	Unread int
 }
 
 // Token is a generated token and the text that became certain with it. What was held back comes at the end with ID -1.
@@ -83,6 +89,7 @@ type Stats struct {
 	NewTokens     int           // generated
 	Proposed      int           // by speculation
 	Accepted      int           // of those
+	QueueTime     time.Duration // until the scheduler began; part of PrefillTime
 	PrefillTime   time.Duration // until the first logits
 	DecodeTime    time.Duration // after them
 	FirstTokenLag time.Duration // from the call to the first token
@@ -114,7 +121,7 @@ type run struct {
 	buf     []byte
 	scratch []float32
 	res     Result
-	done    bool
+	over    bool
 	start   time.Time
 }
 
@@ -127,18 +134,15 @@ func (e *Engine) Generate(ctx context.Context, s *Session, text Text, req *Reque
 		return &q.res, err
 	}
 	defer func() { s.length = 0 }()
-	for err == nil && !q.done {
-		var feed Feed
-		if feed, err = q.next(ctx, e, e.opt.PrefillChunk); err != nil {
+	var feeds []Feed
+	for err == nil && !q.over {
+		if feeds, err = q.next(ctx, e, e.opt.PrefillChunk, feeds[:0]); err != nil {
 			break
 		}
 		var logits []float32
-		if logits, err = e.Step([]Feed{feed}); err == nil {
-			err = q.took(len(feed.IDs), logits, e.model.Vocab)
+		if logits, err = e.Step(feeds); err == nil {
+			err = q.took(len(feeds[0].IDs), logits, e.model.Vocab)
 		}
-	}
-	if len(q.res.IDs) == 0 {
-		return &q.res, err
 	}
 	return &q.res, q.end(err)
 }
@@ -167,7 +171,7 @@ func (r *run) next(logits []float32) (int32, error) {
 	r.res.IDs = append(r.res.IDs, id)
 	r.res.Stats.NewTokens++
 	if slices.Contains(r.req.StopIDs, id) {
-		r.done, r.res.Finish = true, FinishStop
+		r.over, r.res.Finish = true, FinishStop
 		return id, r.send(tok)
 	}
 	if c := r.req.Constraint; c != nil {
@@ -175,13 +179,13 @@ func (r *run) next(logits []float32) (int32, error) {
 			return id, err
 		}
 		if c.Done() {
-			r.done, r.res.Finish = true, FinishStop
+			r.over, r.res.Finish = true, FinishStop
 		}
 	}
 	r.buf = r.text.Append(r.buf[:0], id)
 	emit, stopped := r.stops.Push(string(r.buf))
 	if stopped {
-		r.done, r.res.Finish, r.res.StopString = true, FinishStop, r.stops.Matched()
+		r.over, r.res.Finish, r.res.StopString = true, FinishStop, r.stops.Matched()
 	}
 	tok.Text = emit
 	return id, r.send(tok)

@@ -2,101 +2,126 @@ package infer
 
 import (
 	"container/list"
+	"crypto/sha256"
 	"encoding/binary"
 	"slices"
-
-	"github.com/zeebo/xxh3"
 
 	"leolm/device"
 )
 
-// prefixCache keeps full pages of keys and values when the sequences that filled them have ended, so that another sequence
-// with the same beginning need not compute them again. A page is found by a 128-bit hash of all tokens up to its end, and
-// its own tokens are compared as well. The least recently used page is evicted first.
+// prefixCache keeps full pages of keys and values, so that another sequence with the same beginning need not compute them
+// again. Pages that no session holds are evicted when the cache is full, the least recently used first, and a page before
+// those that lead to it. An engine has one model with its adapters, so its pages need no mark of them.
 type prefixCache struct {
 	cache device.KVCache
-	pages map[prefixKey]*list.Element // of *prefixPage
-	order *list.List                  // most recently used first
+	pages map[prefixKey]*prefixPage
+	idle  *list.List // of *prefixPage: those that no session holds, most recently used first
 
-	hits int64 // tokens of prompts that were found; for tests
+	asked, hits int64 // tokens that were looked for, and found
 }
 
-// prefixKey is the hash of all tokens from the beginning of a sequence to the end of a page.
-type prefixKey xxh3.Uint128
+// prefixKey is the SHA-256 of who asks and of all tokens from the beginning of a sequence to the end of a page. Nobody can
+// make two prompts with one key, so tokens need not be compared.
+type prefixKey [sha256.Size]byte
 
 type prefixPage struct {
-	key  prefixKey
-	ids  []int32 // of this page
-	page int32
+	key     prefixKey
+	page    int32
+	holders int           // sessions
+	idle    *list.Element // in prefixCache.idle while there are none
 }
 
 func newPrefixCache(cache device.KVCache) *prefixCache {
-	return &prefixCache{cache: cache, pages: map[prefixKey]*list.Element{}, order: list.New()}
+	return &prefixCache{cache: cache, pages: map[prefixKey]*prefixPage{}, idle: list.New()}
+}
+
+// rootKey is the key before the first page.
+func rootKey(tenant, salt string) prefixKey {
+	b := binary.AppendUvarint(nil, uint64(len(tenant))) // lengths keep the two fields apart
+	b = append(b, tenant...)
+	return sha256.Sum256(append(b, salt...))
 }
 
 // after returns the key of a page of ids that follows the page with the key before.
 func (before prefixKey) after(ids []int32) prefixKey {
-	b := make([]byte, 0, 16+4*len(ids))
-	b = binary.LittleEndian.AppendUint64(b, before.Hi)
-	b = binary.LittleEndian.AppendUint64(b, before.Lo)
+	b := make([]byte, 0, len(before)+4*len(ids))
+	b = append(b, before[:]...)
 	for _, id := range ids {
 		b = binary.LittleEndian.AppendUint32(b, uint32(id))
 	}
-	return prefixKey(xxh3.Hash128(b))
+	return sha256.Sum256(b)
 }
 
-// find returns the pages of the longest cached prefix of ids; the caller gets a reference to each. At least one token is
-// left to be fed, because generation starts from its logits.
-func (c *prefixCache) find(ids []int32) []int32 {
+// fill gives the empty session s the pages of the longest cached prefix of ids, and returns its length.
+func (c *prefixCache) fill(s *Session, ids []int32) int {
 	n := c.cache.PageLen()
-	var found []int32
-	var key prefixKey
-	for at := 0; at+n < len(ids); at += n {
-		part := ids[at : at+n]
-		key = key.after(part)
-		e, ok := c.pages[key]
-		if !ok || !slices.Equal(e.Value.(*prefixPage).ids, part) {
+	for at := 0; at+n <= len(ids); at += n {
+		p, ok := c.pages[s.key.after(ids[at:at+n])]
+		if !ok {
 			break
 		}
-		c.order.MoveToFront(e)
-		page := e.Value.(*prefixPage).page
-		c.cache.Retain(page)
-		found = append(found, page)
+		c.cache.Retain(p.page)
+		s.pages, s.ids = append(s.pages, p.page), append(s.ids, ids[at:at+n]...)
+		c.hold(s, p)
 	}
-	c.hits += int64(len(found) * n)
-	return found
+	c.asked += int64(len(ids))
+	c.hits += int64(len(s.ids))
+	return len(s.ids)
 }
 
-// keep adds the full pages of s that are not in the cache yet. Their contents must be final.
+// keep adds the full pages of s that are not in the cache yet; of those that are, s takes the cache's copy, which has the
+// same bits. Contents must be final.
 func (c *prefixCache) keep(s *Session) {
 	n := c.cache.PageLen()
-	for s.kept < len(s.pages) && (s.kept+1)*n <= len(s.ids) {
-		part := s.ids[s.kept*n : (s.kept+1)*n]
-		s.key = s.key.after(part)
-		if e, ok := c.pages[s.key]; ok {
-			c.order.MoveToFront(e)
+	for at := len(s.held); at < len(s.pages) && (at+1)*n <= len(s.ids); at++ {
+		key := s.key.after(s.ids[at*n : (at+1)*n])
+		p, ok := c.pages[key]
+		if ok {
+			c.cache.Free(s.pages[at])
+			c.cache.Retain(p.page)
+			s.pages[at] = p.page
 		} else {
-			page := s.pages[s.kept]
-			c.cache.Retain(page)
-			c.pages[s.key] = c.order.PushFront(&prefixPage{key: s.key, ids: slices.Clone(part), page: page})
+			p = &prefixPage{key: key, page: s.pages[at]}
+			c.cache.Retain(p.page) // the cache's own reference
+			c.pages[key] = p
 		}
-		s.kept++
+		c.hold(s, p)
 	}
 }
 
-// evict frees the least recently used page; it returns false if there is none.
+// hold notes that s, which has p in its pages, holds it.
+func (c *prefixCache) hold(s *Session, p *prefixPage) {
+	p.holders++
+	if p.idle != nil {
+		c.idle.Remove(p.idle)
+		p.idle = nil
+	}
+	s.prefix, s.held, s.key = c, append(s.held, p), p.key
+}
+
+// release takes back the holds of a session on ps, the end of what it held. The first of them becomes the most recently
+// used one, because the others cannot be reached without it.
+func (c *prefixCache) release(ps []*prefixPage) {
+	for _, p := range slices.Backward(ps) {
+		if p.holders--; p.holders == 0 {
+			p.idle = c.idle.PushFront(p)
+		}
+	}
+}
+
+// evict frees the least recently used page that no session holds; it returns false if there is none.
 func (c *prefixCache) evict() bool {
-	e := c.order.Back()
+	e := c.idle.Back()
 	if e == nil {
 		return false
 	}
-	p := c.order.Remove(e).(*prefixPage)
+	p := c.idle.Remove(e).(*prefixPage)
 	delete(c.pages, p.key)
 	c.cache.Free(p.page)
 	return true
 }
 
-// clear frees all pages.
+// clear frees all pages that no session holds.
 func (c *prefixCache) clear() {
 	for c.evict() {
 	}

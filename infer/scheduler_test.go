@@ -208,7 +208,8 @@ func TestSchedulerErrorsAreOfOneRequest(t *testing.T) {
 		t.Error("several prompts at once")
 	}
 	r := func() *Request { return &Request{Prompt: tokens(5, 1), MaxNewTokens: 3, TopLogProbs: -1} }
-	if _, err := s.Submit(ctx, newPlain, r(), r(), r(), r()); !errors.Is(err, ErrQueueFull) {
+	var queue *QueueFullError
+	if _, err := s.Submit(ctx, newPlain, r(), r(), r(), r()); !errors.As(err, &queue) || queue.Limit != 3 {
 		t.Errorf("more than the queue holds: %v", err)
 	}
 	// The cache holds 4 pages. One is taken by another session, so that three are left for 100 tokens and an answer.

@@ -10,7 +10,7 @@ import (
 )
 
 // sequence is one answer in progress: what it feeds next, and what it does with the logits. The owner of the engine drives
-// it: Generate a single one, a Scheduler many.
+// it: Generate a single one, a Scheduler many (it is a work).
 type sequence struct {
 	run
 	s      *Session
@@ -51,8 +51,28 @@ func (e *Engine) newSequence(s *Session, text Text, req *Request, emit func(Toke
 	return q, nil
 }
 
+func (q *sequence) sessions() []*Session { return []*Session{q.s} }
+
+// tokens implements work. One token of the prompt is left to be fed, because generation starts from its logits. Tokens
+// that are fed again after a preemption come from the cache, too, except the last: it was not fed yet.
+func (q *sequence) tokens() ([]int32, int) {
+	if q.again {
+		return q.rest, len(q.rest)
+	}
+	return q.prompt, len(q.prompt) - 1
+}
+
+func (q *sequence) remaining() int { return len(q.rest) }
+
+func (q *sequence) done() bool { return q.over }
+
 // cached records that the first n tokens of the prompt are in the session.
 func (q *sequence) cached(n int) {
+	if q.again {
+		q.rest = q.rest[n:]
+		q.again = q.reading()
+		return
+	}
 	q.res.Stats.CachedTokens = n
 	q.rest = q.prompt[n:]
 }
@@ -60,10 +80,10 @@ func (q *sequence) cached(n int) {
 // reading reports whether tokens must be fed before the next one is sampled.
 func (q *sequence) reading() bool { return len(q.rest) > 0 }
 
-// next returns the feed of the next pass: at most budget tokens of the prompt, or the last token with proposals.
-func (q *sequence) next(ctx context.Context, e *Engine, budget int) (Feed, error) {
+// next appends the feed of the next pass to dst: at most budget tokens of the prompt, or the last token with proposals.
+func (q *sequence) next(ctx context.Context, e *Engine, budget int, dst []Feed) ([]Feed, error) {
 	if err := ctx.Err(); err != nil {
-		return Feed{}, err
+		return nil, err
 	}
 	if q.reading() {
 		n := min(budget, len(q.rest))
@@ -77,21 +97,21 @@ func (q *sequence) next(ctx context.Context, e *Engine, budget int) (Feed, error
 		if n == len(q.rest) && !q.again {
 			want = WantLast
 		}
-		return Feed{q.s, q.rest[:n], want}, nil
+		return append(dst, Feed{q.s, q.rest[:n], want}), nil
 	}
 	q.feed = append(q.feed[:0], q.last)
 	if q.req.Draft != nil && q.req.Speculate > 0 {
 		if room := min(q.req.Speculate, q.limit-len(q.res.IDs)-1, e.opt.Context-q.s.Len()-1); room > 0 {
 			guess, err := q.req.Draft.Propose(ctx, append(slices.Clone(q.s.Tokens()), q.last), room)
 			if err != nil {
-				return Feed{}, err
+				return nil, err
 			}
 			q.res.Stats.Proposed += len(guess)
 			q.feed = append(q.feed, guess...)
 		}
 	}
 	q.s.length = oneByOne
-	return Feed{q.s, q.feed, WantAll}, nil
+	return append(dst, Feed{q.s, q.feed, WantAll}), nil
 }
 
 // took processes the logits, rows of vocab values, of the feed of n tokens that next returned. It keeps the proposals that
@@ -116,7 +136,7 @@ func (q *sequence) took(n int, logits []float32, vocab int) error {
 	base := q.s.Len() - len(q.feed)
 	for row := 0; ; row++ {
 		id, err := q.run.next(logits[row*vocab : (row+1)*vocab])
-		if err != nil || q.done || row+1 == len(q.feed) || id != q.feed[row+1] || len(q.res.IDs) >= q.limit {
+		if err != nil || q.over || row+1 == len(q.feed) || id != q.feed[row+1] || len(q.res.IDs) >= q.limit {
 			q.s.Truncate(base + row + 1)
 			return q.sampled(id, err)
 		}
@@ -127,8 +147,8 @@ func (q *sequence) took(n int, logits []float32, vocab int) error {
 // sampled records the last token, and ends the answer if it has reached its limit.
 func (q *sequence) sampled(id int32, err error) error {
 	q.last = id
-	if err == nil && !q.done && len(q.res.IDs) >= q.limit {
-		q.done, q.res.Finish = true, q.full
+	if err == nil && !q.over && len(q.res.IDs) >= q.limit {
+		q.over, q.res.Finish = true, q.full
 	}
 	return err
 }
@@ -147,6 +167,9 @@ func (q *sequence) preempt() {
 
 // end emits the text that was held back and completes the statistics.
 func (q *sequence) end(err error) error {
+	if len(q.res.IDs) == 0 {
+		return err
+	}
 	if !q.first.IsZero() {
 		q.res.Stats.DecodeTime = time.Since(q.first)
 	}

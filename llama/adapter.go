@@ -2,6 +2,7 @@ package llama
 
 import (
 	"fmt"
+	"slices"
 
 	"leolm/checkpoint"
 	"leolm/device"
@@ -53,6 +54,16 @@ func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64
 		l.Adapters = append(l.Adapters, ad)
 	}
 	return nil
+}
+
+// Bare returns a model without adapters that shares the weights of m.
+func (m *Model) Bare() *Model {
+	n := *m
+	n.Layers = slices.Clone(m.Layers)
+	for _, l := range n.Linears() {
+		l.Adapters = nil
+	}
+	return &n
 }
 
 func adapterWeight(dev device.Device, t *checkpoint.Tensor) (device.Weight, error) {

@@ -68,11 +68,17 @@ func TestAdaptersOfTiedModels(t *testing.T) {
 		for way, opened := range map[string]struct {
 			model    string
 			adapters []catalog.AdapterSpec
-		}{"on the base": {base, []catalog.AdapterSpec{{Path: dir, Strength: 1}}}, "merged": {merged, nil}} {
-			m, err := Open(t.Context(), opened.model, Options{
+		}{"on the base": {base, []catalog.AdapterSpec{{Path: dir, Strength: 1}}}, "merged": {merged, nil}, "adapted": {base, nil}} {
+			opt := Options{
 				Tokenizer: tok, Adapters: opened.adapters, Context: 32, CacheType: tensor.F32,
 				Convert: func(string, tensor.DType) tensor.DType { return tensor.F32 },
-			})
+			}
+			m, err := Open(t.Context(), opened.model, opt)
+			if way == "adapted" && err == nil {
+				defer m.Close()
+				opt.Adapters = []catalog.AdapterSpec{{Path: dir, Strength: 1}}
+				m, err = m.Adapt(t.Context(), opened.model, opt)
+			}
 			if err != nil {
 				t.Fatalf("%s %s: %v", name, way, err)
 			}

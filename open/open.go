@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"leolm/catalog"
 	"leolm/checkpoint"
@@ -52,6 +53,8 @@ type Options struct {
 	// Together is how many answers a scheduler will write at one time: the cache has room for as many contexts, or for
 	// those that a quarter of the free memory holds, and at least one. Sessions counts where it is 0.
 	Together int
+	// CacheBytes, if not 0, is the size of the cache in bytes instead, with room for at least one context.
+	CacheBytes int64
 	// PageLen is the number of tokens in a page of the cache; 0 means the device's default.
 	PageLen int
 
@@ -117,6 +120,11 @@ func (m *Model) start(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	return m.engine(lm, opt)
+}
+
+// engine makes the engine that runs lm.
+func (m *Model) engine(lm *llama.Model, opt Options) (err error) {
 	n := opt.Context
 	if n == 0 {
 		n = min(lm.Config.MaxPositions, DefaultContext)
@@ -130,7 +138,7 @@ func (m *Model) start(ctx context.Context, opt Options) error {
 			sessions = sessionsFor(opt.Together, n, lm, opt.CacheType)
 		}
 		m.Engine, err = infer.NewEngine(m.Device, lm, infer.Options{
-			Context: n, CacheType: opt.CacheType, Sessions: sessions, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
+			Context: n, CacheType: opt.CacheType, Sessions: sessions, CacheBytes: opt.CacheBytes, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
 		})
 		// A context that Options did not ask for may shrink until it fits.
 		var short *device.MemoryError
@@ -215,6 +223,34 @@ func (m *Model) openStore(dev *cpu.Device, opt Options) {
 		}
 	}
 	m.note("The packed weights cannot be kept, so every start packs them again: %v.", err)
+}
+
+// Adapt returns a model with the adapters of opt that shares the weights and the device of m, which must stay open longer
+// and must have no adapters itself; arg is what m was opened with. The two must not run at the same moment: see
+// infer.SchedulerOptions.Turn. Adapters that replace whole weights share nothing; they have a device of their own.
+func (m *Model) Adapt(ctx context.Context, arg string, opt Options) (*Model, error) {
+	files, err := catalog.Open(arg, catalog.Options{Template: opt.Template, Tokenizer: opt.Tokenizer, Adapters: opt.Adapters})
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(files.Adapters, func(a catalog.Adapter) bool { return len(a.Saved) > 0 }) {
+		if err := files.Close(); err != nil {
+			return nil, err
+		}
+		return Open(ctx, arg, opt)
+	}
+	n := &Model{Model: files, Device: m.Device}
+	lm := m.Engine.Model().Bare()
+	for _, a := range files.Adapters {
+		if err = lm.Apply(n.Device, a.Adapter, a.Strength); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
+	}
+	lm.Vocab = min(lm.Vocab, n.Tokenizer.Used())
+	if err := n.engine(lm, opt); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
 }
 
 // Close closes the model's files. The model must not be used afterward.

@@ -76,6 +76,7 @@ func newRootCmd() *cobra.Command {
 		newBenchCmd(),
 		newChatCmd(),
 		newGenerateCmd(),
+		newServeCmd(),
 		newEvalCmd(),
 		newTrainCmd(),
 		newVersionCmd(),

@@ -53,6 +53,10 @@ func (c *pages) PageLen() int { return c.pageLen }
 
 func (c *pages) PageBytes() int { return c.layers * 2 * c.kvHeads * c.pageLen * c.rowBytes }
 
+func (c *pages) Pages() int { return len(c.data) }
+
+func (c *pages) PagesInUse() int { return c.used - len(c.free) }
+
 func (c *pages) Bytes() int { return c.used * c.PageBytes() }
 
 func (c *pages) Alloc() (int32, error) {

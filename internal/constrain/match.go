@@ -56,6 +56,14 @@ func NewVocabulary(size int, text func(id int32) []byte, stops []int32) *Vocabul
 	return v
 }
 
+// Bytes are what a token writes in the middle of a text; nil for tokens that write nothing. They must not be changed.
+func (v *Vocabulary) Bytes(id int32) []byte {
+	if uint(id) >= uint(len(v.byID)) {
+		return nil
+	}
+	return v.byID[id]
+}
+
 // frame is a configuration's stack: where to go on, and what after that.
 type frame struct {
 	state  int32

@@ -1,0 +1,364 @@
+package infer
+
+import (
+	"cmp"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"leolm/device"
+)
+
+// fed is how many tokens a pass fed.
+type fed struct {
+	answers int // one or, with proposals, a few of every running answer
+	prompts int // of texts that are read
+	works   int // whose tokens they are
+}
+
+// pass runs one forward pass: a token of every running answer, and as many tokens of prompts as the budget leaves. The
+// oldest prompt gets half of the budget, the shortest ones the rest: a long one delays neither short ones nor is it
+// delayed by them for ever.
+func (s *Scheduler) pass() (fed, error) {
+	b := batch{s: s}
+	for _, t := range slices.Clone(s.active) {
+		if t.leader == nil && !t.w.reading() && !t.pause() {
+			b.add(t, 0)
+		}
+	}
+	answers := b.n
+	budget := min(s.opt.MaxTokens-answers, s.pace.budget(answers))
+	var prompts []*Ticket
+	for _, t := range s.active {
+		if t.leader == nil && t.w.reading() {
+			prompts = append(prompts, t)
+		}
+	}
+	if len(prompts) > 1 && budget > 1 {
+		b.add(prompts[0], (budget+1)/2)
+		slices.SortStableFunc(prompts[1:], func(x, y *Ticket) int { return cmp.Compare(x.w.remaining(), y.w.remaining()) })
+		prompts = append(prompts[1:], prompts[0])
+	}
+	for _, t := range prompts {
+		if left := budget - (b.n - answers); left > 0 {
+			b.add(t, left)
+		}
+	}
+	n := fed{answers, b.n - answers, len(b.feeds)}
+	if len(b.feeds) == 0 {
+		return n, nil
+	}
+	h, err := s.e.pass(b.feeds)
+	if err != nil {
+		return n, err // an error of the device: those of single requests were handled above
+	}
+	b.hand(h)
+	return n, nil
+}
+
+// batch is what one pass feeds.
+type batch struct {
+	s     *Scheduler
+	feeds []Feed
+	works []fedWork
+	n     int // tokens
+}
+
+// fedWork is a ticket and where its part of a batch begins and ends.
+type fedWork struct {
+	*Ticket
+	from, to int // feeds
+	row      int // of the hidden states
+	rows     int
+	n        int // tokens
+	want     Want
+}
+
+// add adds the next tokens of t, at most budget of them if they are of a prompt. A ticket that cannot go on leaves.
+func (b *batch) add(t *Ticket, budget int) {
+	if !slices.Contains(b.s.active, t) || slices.ContainsFunc(b.works, func(w fedWork) bool { return w.Ticket == t }) {
+		return // preempted, or in the batch already
+	}
+	w := fedWork{Ticket: t, from: len(b.feeds)}
+	feeds, err := t.w.next(t.ctx, b.s.e, budget, b.feeds)
+	for i := w.from; err == nil && i < len(feeds); i++ {
+		f := &feeds[i]
+		err = b.s.room(t, f.Session, len(f.IDs), b.works)
+		w.rows, w.n, w.want = w.rows+f.rows(), w.n+len(f.IDs), f.Want
+	}
+	switch {
+	case err != nil:
+		b.s.leave(t, err)
+	case slices.Contains(b.s.active, t): // not preempted
+		if n := len(b.works); n > 0 {
+			w.row = b.works[n-1].row + b.works[n-1].rows
+		}
+		w.to = len(feeds)
+		b.feeds, b.works, b.n = feeds, append(b.works, w), b.n+w.n
+	}
+}
+
+// scoreRows is how many rows of logits exist at a time for scores.
+const scoreRows = 64
+
+// hand gives the works what they wanted of the hidden states h, and releases h.
+func (b *batch) hand(h *device.Tensor) {
+	e := b.s.e
+	b.answers(h)
+	for _, w := range b.works {
+		switch w.want {
+		case wantScores:
+			for row := 0; row < w.rows; row += scoreRows {
+				part := e.dev.Gather(h, span(w.row+row, min(scoreRows, w.rows-row)))
+				w.w.(scorer).scores(row, e.head(part), e.model.Vocab)
+				e.release(part)
+			}
+			b.s.took(w.Ticket, w.w.took(w.n, nil, 0))
+		case wantHidden:
+			part := e.dev.Gather(h, span(w.row, w.rows))
+			v := make([]float32, part.Rows*part.Cols)
+			e.dev.Read(part, v)
+			e.release(part)
+			b.s.took(w.Ticket, w.w.took(w.n, v, h.Cols))
+		}
+	}
+	e.release(h)
+}
+
+// answers computes the logits that works want all at once, together, and hands them over. Answers sample in parallel.
+func (b *batch) answers(h *device.Tensor) {
+	e := b.s.e
+	var rows []int32
+	for _, w := range b.works {
+		if w.want <= WantAll {
+			rows = append(rows, span(w.row, w.rows)...)
+		}
+	}
+	var logits []float32
+	switch {
+	case len(rows) == h.Rows:
+		logits = e.head(h)
+	case len(rows) > 0:
+		part := e.dev.Gather(h, rows)
+		logits = e.head(part)
+		e.release(part)
+	}
+	vocab, at := e.model.Vocab, 0
+	parts := make([][]float32, len(b.works))
+	for i, w := range b.works {
+		if w.want <= WantAll {
+			parts[i], at = logits[at:at+w.rows*vocab], at+w.rows*vocab
+		}
+	}
+	errs := make([]error, len(b.works))
+	first := make([]bool, len(b.works))
+	parallel(len(b.works), func(i int) {
+		w := &b.works[i]
+		if w.want > WantAll {
+			return
+		}
+		reads := w.q != nil && w.q.reading() && !w.q.again
+		errs[i] = w.w.took(w.n, parts[i], vocab)
+		first[i] = reads && !w.q.reading()
+	})
+	for i, w := range b.works {
+		if w.want > WantAll {
+			continue
+		}
+		if first[i] {
+			b.s.lead(w.Ticket, parts[i], vocab)
+		}
+		b.s.took(w.Ticket, errs[i])
+	}
+}
+
+// took keeps the new pages of a ticket for others, lets it branch, and lets it leave if its work has ended.
+func (s *Scheduler) took(t *Ticket, err error) {
+	for _, session := range t.w.sessions() {
+		s.prefix.keep(session)
+	}
+	if w, ok := t.w.(brancher); ok && err == nil && !t.w.done() {
+		w.branch(s.prefix.evict)
+	}
+	if err != nil || t.w.done() {
+		s.leave(t, err)
+	}
+}
+
+// lead lets the followers of t continue from a fork of its session, now that it has read their prompt.
+func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
+	for _, f := range t.follow {
+		f.leader = nil
+		session, err := t.q.s.forkEvicting(s.prefix.evict)
+		if err != nil {
+			// No room for another session now: the follower reads the prompt itself later.
+			continue
+		}
+		f.q.s = session
+		f.q.cached(session.Len() - 1)
+		f.q.rest = f.q.prompt[len(f.q.prompt)-1:]
+		if err := f.q.took(1, logits, vocab); err != nil || f.q.over {
+			s.leave(f, err)
+		}
+	}
+	t.follow = nil
+}
+
+// forkEvicting is Fork that makes room for itself with evict, while that can.
+func (s *Session) forkEvicting(evict func() bool) (*Session, error) {
+	for {
+		f, err := s.Fork()
+		var full *device.CacheFullError
+		if err == nil || !errors.As(err, &full) || !evict() {
+			return f, err
+		}
+	}
+}
+
+// room makes room for n more tokens in a session of t: it evicts pages of the prefix cache first, and then preempts the youngest work
+// that is not in this pass yet.
+func (s *Scheduler) room(t *Ticket, session *Session, n int, fed []fedWork) error {
+	for {
+		err := session.grow(n)
+		var full *device.CacheFullError
+		if err == nil || !errors.As(err, &full) {
+			return err
+		}
+		if s.prefix.evict() {
+			continue
+		}
+		// The last to come is preempted: t, or one that holds pages and is not in this pass.
+		var victim *Ticket
+		others := false
+		for _, a := range s.active {
+			holds := a != t && slices.ContainsFunc(a.w.sessions(), func(s *Session) bool { return len(s.pages) > 0 })
+			others = others || holds
+			if a == t || holds && !slices.ContainsFunc(fed, func(w fedWork) bool { return w.Ticket == a }) {
+				victim = a
+			}
+		}
+		if !others {
+			return err
+		}
+		s.preempt(victim)
+		if victim == t {
+			return nil
+		}
+	}
+}
+
+// preempt puts t back at the head of the queue.
+func (s *Scheduler) preempt(t *Ticket) {
+	t.w.preempt()
+	s.stalled = true
+	s.count.Preempted++
+	s.active = slices.DeleteFunc(s.active, func(a *Ticket) bool { return a == t })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = append([]*Ticket{t}, s.waiting...)
+}
+
+// leave ends a ticket. Its followers must read the prompt themselves.
+func (s *Scheduler) leave(t *Ticket, err error) {
+	s.stalled = false
+	s.active = slices.DeleteFunc(s.active, func(a *Ticket) bool { return a == t })
+	for _, f := range t.follow {
+		f.leader = nil
+	}
+	t.follow = nil
+	if l := t.leader; l != nil {
+		l.follow = slices.DeleteFunc(l.follow, func(f *Ticket) bool { return f == t })
+	}
+	t.end(err)
+}
+
+// pace decides how many tokens of prompts a pass may read: beside answers that are written, so many that these are not
+// delayed too much; otherwise so many that new requests and canceled ones need not wait long for the end of the pass. It
+// measures how long passes take.
+type pace struct {
+	stretch float64
+	quick   time.Duration // of the last pass without prompts
+	beside  time.Duration // what a token of a prompt adds to one, smoothed
+	alone   time.Duration // of a token of a prompt in a pass without answers, smoothed
+	mixed   int           // passes with prompts since quick was measured
+}
+
+const (
+	minPiece     = 16 // tokens of prompts that are always read
+	unknownPiece = 64 // while nothing was measured
+	// Batches grow, so that quick must be measured now and then, at the cost of one pass in so many.
+	measureAfter = 24
+	// A pass without answers should not take longer, but is not cut so small that it becomes inefficient.
+	longestPass, minPass = time.Second, 64
+)
+
+// budget is the number of tokens of prompts in a pass with that many tokens of answers.
+func (p *pace) budget(answers int) int {
+	switch {
+	case answers == 0 && p.alone == 0:
+		return 4 * unknownPiece
+	case answers == 0:
+		return max(minPass, int(longestPass/p.alone))
+	case p.quick == 0 || p.mixed >= measureAfter:
+		return 0 // measures quick
+	case p.beside == 0:
+		return unknownPiece
+	}
+	return max(minPiece, int((p.stretch-1)*float64(p.quick)/float64(p.beside)))
+}
+
+// took records how long a pass took.
+func (p *pace) took(n fed, d time.Duration) {
+	if n.prompts == 0 {
+		p.quick, p.mixed = d, 0
+		return
+	}
+	to := &p.alone
+	if n.answers > 0 {
+		p.mixed++
+		to, d = &p.beside, d-p.quick
+	}
+	if n.prompts < minPiece {
+		return // too few to tell
+	}
+	token := max(d, time.Microsecond) / time.Duration(n.prompts)
+	if *to == 0 {
+		*to = token
+	}
+	*to += (token - *to) / 4
+}
+
+// span is the n integers from first on.
+func span(first, n int) []int32 {
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = int32(first + i)
+	}
+	return out
+}
+
+// parallel calls f with 0 to n-1, on as many goroutines as there are processors, and returns when all have.
+func parallel(n int, f func(i int)) {
+	workers := min(n, runtime.GOMAXPROCS(0))
+	if workers <= 1 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			f(i)
+		}
+	}
+	for range workers - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+}
