@@ -209,7 +209,8 @@ func incomplete(failures []mtbench.Failure, of int) error {
 		return nil
 	}
 	f := failures[0]
-	return fmt.Errorf("%d of %d turns have no text, the first of them question %s, turn %d: %s (the same command tries them again)", len(failures), of, f.Question, f.Turn, f.Why)
+	return fmt.Errorf("%d of %d turns have no text, the first of them question %s, turn %d: %s (the same command tries again)",
+		len(failures), of, f.Question, f.Turn, f.Why)
 }
 
 // printMTBench prints scores and counts.
@@ -252,7 +253,10 @@ func printMTBench(w io.Writer, result *eval.Artifact) error {
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "%d of %d replies of the judge have a rating", result.Counts["rated"], result.Counts["replies_expected"])
-	for _, c := range [][2]string{{"dropped", "without one"}, {"replies_cut_off", "cut off"}, {"out_of_range", "outside 1 to 10"}, {"fallback", "in single brackets"}, {"several_ratings", "with several"}} {
+	for _, c := range [][2]string{
+		{"dropped", "without one"}, {"replies_cut_off", "cut off"}, {"out_of_range", "outside 1 to 10"},
+		{"fallback", "in single brackets"}, {"several_ratings", "with several"},
+	} {
 		if n := result.Counts[c[0]]; n > 0 {
 			fmt.Fprintf(w, ", %d %s", n, c[1])
 		}

@@ -100,3 +100,22 @@ func TestMembersKeepTheirOrder(t *testing.T) {
 		}
 	}
 }
+
+// Objects that are read are objects of JSON, and no object of JSON is refused.
+func FuzzMembers(f *testing.F) {
+	f.Add([]byte(`{"b": 1, "a": [2, {"x": 3}], "b": null}`))
+	f.Add([]byte("{\"a\": \"\xff\"}"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		members, err := Members(data)
+		var m map[string]json.RawMessage
+		plain := json.Unmarshal(data, &m)
+		if err == nil && plain != nil || err == nil && len(m) != len(members) {
+			t.Fatalf("%q: %d members, encoding/json has %d (%v)", data, len(members), len(m), plain)
+		}
+		for _, x := range members {
+			if string(m[x.Key]) != string(x.Value) {
+				t.Fatalf("%q: key %q is %s, encoding/json has %s", data, x.Key, x.Value, m[x.Key])
+			}
+		}
+	})
+}
