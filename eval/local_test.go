@@ -206,8 +206,8 @@ func TestRollingWindows(t *testing.T) {
 	}
 	l := NewLocal(mini(t, 64), LocalOptions{})
 	defer l.Close()
-	var got []Score
-	if err := l.ScoreRolling(t.Context(), []string{"Der Mond scheint hell über dem Wald.", ""}, func(_ int, s Score) error { got = append(got, s); return nil }); err != nil {
+	got := make([]Score, 2)
+	if err := l.ScoreRolling(t.Context(), []string{"Der Mond scheint hell über dem Wald.", ""}, func(i int, s Score) error { got[i] = s; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	one := score(t, l, ScoreRequest{"", "Der Mond scheint hell über dem Wald."})[0]

@@ -34,6 +34,7 @@ type evaluator struct {
 	bound  bool        // tag came from a loop over messages
 	// generation is set inside a {% generation %} block.
 	generation bool
+	strict     bool // what is undefined may be asked about, and nothing else
 }
 
 func (ev *evaluator) lookup(name string, sc *scope) Value {
@@ -90,7 +91,7 @@ func (ev *evaluator) eval1(e expr, sc *scope) Value {
 	case *eCompare:
 		return ev.comparison(e, sc)
 	case *eCond:
-		if truth(ev.eval(e.test, sc)) {
+		if ev.truth(ev.eval(e.test, sc)) {
 			return ev.eval(e.yes, sc)
 		}
 		if e.no == nil {
@@ -120,7 +121,7 @@ func (ev *evaluator) eval1(e expr, sc *scope) Value {
 func (ev *evaluator) unary(e *eUnary, sc *scope) Value {
 	x := ev.eval(e.x, sc)
 	if e.op == "not" {
-		return !truth(x)
+		return !ev.truth(x)
 	}
 	switch v := ev.number(x, e.line, "bad operand for unary "+e.op).(type) {
 	case int64:
@@ -144,12 +145,12 @@ func (ev *evaluator) unary(e *eUnary, sc *scope) Value {
 func (ev *evaluator) binary(e *eBinary, sc *scope) Value {
 	switch e.op {
 	case "and":
-		if x := ev.eval(e.x, sc); !truth(x) {
+		if x := ev.eval(e.x, sc); !ev.truth(x) {
 			return x
 		}
 		return ev.eval(e.y, sc)
 	case "or":
-		if x := ev.eval(e.x, sc); truth(x) {
+		if x := ev.eval(e.x, sc); ev.truth(x) {
 			return x
 		}
 		return ev.eval(e.y, sc)

@@ -1,7 +1,8 @@
 // Package jinja interprets the part of the Jinja template language that chat
 // templates are written in, as transformers sets it up (trim_blocks,
 // lstrip_blocks, loop controls, generation blocks, its own tojson), and
-// remembers for every byte of output where it came from.
+// remembers for every byte of output where it came from. Tasks of evaluations
+// are written in it too, as lm-evaluation-harness sets it up.
 //
 // It owns the language: lexer, parser, evaluator, filters, tests, methods of
 // Python's strings and dictionaries. It does not know messages or roles: the
@@ -26,18 +27,26 @@ type Template struct {
 	body       []node
 	literals   []string
 	generation bool
+	strict     bool
 }
 
 // maxSource bounds a template's length in bytes. Published ones have up to
 // 30 kB; a parsed one takes a few hundred bytes for each of its own.
 const maxSource = 1 << 20
 
-// Parse reads a template. An error is an *Error with a line.
-func Parse(source string) (t *Template, err error) {
+// Parse reads a chat template. An error is an *Error with a line.
+func Parse(source string) (*Template, error) { return parse(source, false) }
+
+// ParseText reads a template as lm-evaluation-harness sets the language up: white space stays as it is
+// (keep_trailing_newline, without trim_blocks and lstrip_blocks), whatever is undefined is an error when it is used
+// (StrictUndefined), and there is a filter regex_replace.
+func ParseText(source string) (*Template, error) { return parse(source, true) }
+
+func parse(source string, strict bool) (t *Template, err error) {
 	if len(source) > maxSource {
 		return nil, errorf(1, "the template is longer than %d bytes", maxSource)
 	}
-	toks, err := lex(source)
+	toks, err := lex(source, strict)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +61,7 @@ func Parse(source string) (t *Template, err error) {
 		}
 	}()
 	body, _ := p.body()
-	return &Template{body: body, literals: p.literals, generation: p.generation}, nil
+	return &Template{body: body, literals: p.literals, generation: p.generation, strict: strict}, nil
 }
 
 // Literals are the template's own texts and string constants, in order.
@@ -71,7 +80,7 @@ type Output struct {
 
 // Render runs the template. An error is an *Error.
 func (t *Template) Render(vars map[string]Value, limits Limits, now time.Time) (out *Output, err error) {
-	ev := &evaluator{limits: limits, now: now, line: 1}
+	ev := &evaluator{limits: limits, now: now, line: 1, strict: t.strict}
 	ev.out = &strBuilder{ev: ev}
 	defer func() {
 		if r := recover(); r != nil {

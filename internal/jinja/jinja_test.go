@@ -378,3 +378,46 @@ func FuzzMarks(f *testing.F) {
 		}
 	})
 }
+
+// Texts of tasks keep their white space, and nothing undefined passes in silence. The right values are those of
+// jinja2.Environment(undefined=StrictUndefined, keep_trailing_newline=True).
+func TestParseText(t *testing.T) {
+	vars := map[string]Value{"q": String("Wie viele?", 0), "n": int64(2), "l": NewList(String("a", 0), String("b's", 0))}
+	for _, c := range []struct{ template, want string }{
+		{"Frage: {{q}}\nAntwort:\n", "Frage: Wie viele?\nAntwort:\n"},
+		{"  {% if n %}\nja\n  {% endif %}\n", "  \nja\n  \n"},
+		{"{%- for x in l %}\n- {{x}}{% endfor %}", "\n- a\n- b's"},
+		{"{# so #}\n{{ l }}", "\n['a', \"b's\"]"},
+		{"{{ 'a-b c-d'|regex_replace('([a-z])-([a-z])', '\\\\2$\\\\g<1>') }}", "b$a d$c"},
+		{"{{ 'aaa'|regex_replace('a', 'x', 2) }}", "xxa"},
+		{"{{ missing is defined }} {{ missing|default('leer') }}", "False leer"},
+		{"{% if missing is defined and missing %}x{% endif %}y", "y"},
+	} {
+		tpl, err := ParseText(c.template)
+		if err != nil {
+			t.Errorf("%q: %v", c.template, err)
+			continue
+		}
+		out, err := tpl.Render(vars, DefaultLimits, time.Time{})
+		if err != nil || out.Text.S != c.want {
+			t.Errorf("%q: %q, %v; want %q", c.template, out.Text.S, err, c.want)
+		}
+	}
+	for _, bad := range []string{
+		"{{ missing }}", "{% if missing %}x{% endif %}", "{{ missing ~ 'a' }}", "{% for x in missing %}{% endfor %}", "{{ missing == 1 }}",
+		"{{ missing|length }}", "{{ not missing }}", "{{ 'a'|regex_replace('(', '') }}",
+	} {
+		tpl, err := ParseText(bad)
+		if err == nil {
+			_, err = tpl.Render(vars, DefaultLimits, time.Time{})
+		}
+		if err == nil {
+			t.Errorf("%q was rendered", bad)
+		}
+		if tpl, err := Parse(bad); err == nil && !strings.Contains(bad, "regex_replace") {
+			if _, err := tpl.Render(vars, DefaultLimits, time.Time{}); err != nil {
+				t.Errorf("%q is an error in a chat template too: %v", bad, err)
+			}
+		}
+	}
+}

@@ -1,7 +1,7 @@
 """Writes golden.json: what jinja2, set up as transformers sets it up, makes of
 small templates.
 
-    python chat/internal/jinja/testdata/golden.py
+    python internal/jinja/testdata/golden.py
 """
 import json, os, re
 from transformers.utils.chat_template_utils import _compile_jinja_template

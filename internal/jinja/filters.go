@@ -17,6 +17,9 @@ var filters map[string]filterFunc
 
 func (ev *evaluator) filter(name string, x Value, a *callArgs, line int) Value {
 	f, ok := filters[name]
+	if name == "regex_replace" && ev.strict {
+		f, ok = filterRegexReplace, true
+	}
 	if !ok {
 		ev.fail(line, "no filter named %q", name)
 	}

@@ -4,6 +4,19 @@ import (
 	"strings"
 )
 
+// truth is Python's bool() of a value that must be defined in a strict template.
+func (ev *evaluator) truth(v Value) bool {
+	ev.defined(v, 0)
+	return truth(v)
+}
+
+// defined fails in a strict template if v is undefined.
+func (ev *evaluator) defined(v Value, line int) {
+	if u, ok := v.(undefined); ok && ev.strict {
+		ev.fail(max(line, ev.line), "%s is undefined", u.what)
+	}
+}
+
 // truth is Python's bool().
 func truth(v Value) bool {
 	switch v := v.(type) {
@@ -50,6 +63,8 @@ func (ev *evaluator) compare(op string, x, y Value, line int) bool {
 
 func (ev *evaluator) equal(x, y Value, line int) bool {
 	ev.work(line, 1)
+	ev.defined(x, line)
+	ev.defined(y, line)
 	switch a := x.(type) {
 	case nil:
 		return y == nil

@@ -56,7 +56,7 @@ func (ev *evaluator) exec(n node, sc *scope) signal {
 		ev.emit(0, ev.toStr(ev.eval(n.expr, sc)))
 	case *nIf:
 		for i, t := range n.tests {
-			if truth(ev.eval(t, sc)) {
+			if ev.truth(ev.eval(t, sc)) {
 				return ev.block(n.bodies[i], sc)
 			}
 		}
@@ -124,7 +124,7 @@ func (ev *evaluator) loopOver(n *nFor, sc *scope, items []Value, depth int) sign
 		for _, x := range items {
 			inner := sc.child()
 			ev.assign(n.target, x, inner, n.line)
-			if truth(ev.eval(n.cond, inner)) {
+			if ev.truth(ev.eval(n.cond, inner)) {
 				kept = append(kept, x)
 			}
 		}

@@ -72,6 +72,7 @@ func filterLength(ev *evaluator, x Value, a *callArgs, line int) Value {
 	case *Dict:
 		return int64(len(v.keys))
 	case undefined:
+		ev.defined(v, line)
 		return int64(0)
 	}
 	ev.fail(line, "%s has no length", typeName(x))

@@ -125,6 +125,7 @@ func (ev *evaluator) iterate(v Value, line int) []Value {
 		}
 		return out
 	case undefined:
+		ev.defined(v, line)
 		return nil
 	}
 	ev.fail(line, "%s is not iterable", typeName(v))

@@ -14,6 +14,7 @@ func (ev *evaluator) toStr(v Value) Str {
 	case Str:
 		return v
 	case undefined:
+		ev.defined(v, 0)
 		return Str{}
 	}
 	b := ev.builder(0)

@@ -54,20 +54,24 @@ var operators = []string{
 
 type lexer struct {
 	src  string
+	keep bool // white space stays, but for the signs that take it away
 	pos  int
 	line int
 	toks []token
 }
 
 // lex splits a template as jinja2.Lexer does with trim_blocks and
-// lstrip_blocks set and keep_trailing_newline unset.
-func lex(src string) ([]token, error) {
+// lstrip_blocks set and keep_trailing_newline unset, or, to keep white space,
+// the other way round.
+func lex(src string, keep bool) ([]token, error) {
 	if strings.Contains(src, "\r") {
 		src = strings.ReplaceAll(src, "\r\n", "\n")
 		src = strings.ReplaceAll(src, "\r", "\n")
 	}
-	src = strings.TrimSuffix(src, "\n")
-	l := &lexer{src: src, line: 1}
+	if !keep {
+		src = strings.TrimSuffix(src, "\n")
+	}
+	l := &lexer{src: src, line: 1, keep: keep}
 	lineStart := true // whether the text before the next tag begins a line
 	for l.pos < len(l.src) {
 		at, open := nextTag(l.src[l.pos:])
@@ -90,7 +94,7 @@ func lex(src string) ([]token, error) {
 		switch {
 		case sign == '-':
 			stripped = strings.TrimRightFunc(text, pySpace)
-		case sign != '+' && open != '{':
+		case sign != '+' && open != '{' && !keep:
 			if nl := strings.LastIndexByte(text, '\n') + 1; nl > 0 || lineStart {
 				if strings.TrimLeftFunc(text[nl:], pySpace) == "" {
 					stripped = text[:nl]
@@ -182,7 +186,7 @@ func (l *lexer) close(sign byte, n int) int {
 	case sign == '-':
 		rest := l.src[l.pos:]
 		l.skip(len(rest) - len(strings.TrimLeftFunc(rest, pySpace)))
-	case sign == 0 && l.pos < len(l.src) && l.src[l.pos] == '\n':
+	case sign == 0 && !l.keep && l.pos < len(l.src) && l.src[l.pos] == '\n':
 		l.skip(1)
 	}
 	return l.pos
@@ -229,7 +233,7 @@ func (l *lexer) raw() (int, error) {
 				stripped := text
 				if lead == '-' {
 					stripped = strings.TrimRightFunc(text, pySpace)
-				} else if nl := strings.LastIndexByte(text, '\n') + 1; lead == 0 && nl > 0 && strings.TrimLeftFunc(text[nl:], pySpace) == "" {
+				} else if nl := strings.LastIndexByte(text, '\n') + 1; !l.keep && lead == 0 && nl > 0 && strings.TrimLeftFunc(text[nl:], pySpace) == "" {
 					stripped = text[:nl]
 				}
 				start := l.line
