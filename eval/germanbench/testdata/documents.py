@@ -123,9 +123,9 @@ def mmlu(rows, letters=False):
 
 
 write("mmlu_de/anatomy/test.jsonl", mmlu(anatomy[:7]))
-write("mmlu_de/anatomy/validation.jsonl", mmlu(anatomy[7:], letters=True))
+write("mmlu_de/anatomy/validation.jsonl", mmlu(anatomy[7:]))
 write("mmlu_de/high_school_geography/test.jsonl", mmlu(geography[:6], letters=True))
-write("mmlu_de/high_school_geography/validation.jsonl", mmlu(geography[6:]))
+write("mmlu_de/high_school_geography/validation.jsonl", mmlu(geography[6:], letters=True))
 
 # question, true answers, false answers
 truth = [
