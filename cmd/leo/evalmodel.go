@@ -10,6 +10,7 @@ import (
 	"leolm/chat"
 	"leolm/eval"
 	"leolm/open"
+	"leolm/tensor"
 )
 
 // endpointFlags choose an OpenAI-compatible endpoint.
@@ -64,14 +65,28 @@ func software() eval.Software {
 type evalModelFlags struct {
 	modelFlags
 	endpointFlags
-	bos string
+	bos, precision string
 }
 
 func (f *evalModelFlags) register(cmd *cobra.Command) {
 	f.modelFlags.register(cmd)
 	f.endpointFlags.register(cmd, "", "the model")
 	cmd.Flags().StringVar(&f.bos, "bos", "", "begin-of-sequence token before texts: auto (as the tokenizer says), always, never")
+	cmd.Flags().StringVar(&f.precision, "precision", "exact", "exact (bfloat16 matrices, keys and values in float32) or model (as other commands run it, with --cache-type)")
 	completeWith(cmd, "bos", "auto", "always", "never")
+	completeWith(cmd, "precision", "exact", "model")
+}
+
+// exactly makes a model compute in float32 what it would round: numbers then are those of other programs to the fourth
+// digit. Quantized matrices stay as they are.
+func exactly(o *open.Options) {
+	o.CacheType = tensor.F32
+	o.Convert = func(_ string, stored tensor.DType) tensor.DType {
+		if stored == tensor.BF16 {
+			return tensor.F32
+		}
+		return tensor.Invalid
+	}
 }
 
 // parseBOS reads --bos; def stands for an empty one.
@@ -105,7 +120,15 @@ func (f *evalModelFlags) open(cmd *cobra.Command, def chat.BOSPolicy) (m eval.Mo
 		e, err := f.endpointFlags.open(f.model, logTo(cmd.ErrOrStderr(), f.quiet))
 		return e, func() {}, err
 	}
-	opened, err := f.openFor(cmd.Context(), cmd.ErrOrStderr(), func(o *open.Options) { o.Together, o.PageLen = scoringTogether, scoringPages })
+	if f.precision != "exact" && f.precision != "model" {
+		return nil, nil, usageError{fmt.Errorf("--precision %q: choose exact or model", f.precision)}
+	}
+	opened, err := f.openFor(cmd.Context(), cmd.ErrOrStderr(), func(o *open.Options) {
+		o.Together, o.PageLen = scoringTogether, scoringPages
+		if f.precision == "exact" && !cmd.Flags().Changed("cache-type") {
+			exactly(o)
+		}
+	})
 	if err != nil {
 		return nil, nil, err
 	}

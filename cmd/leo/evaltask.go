@@ -38,7 +38,7 @@ seed. Functions in Python are not run.`,
 				}
 				tasks = append(tasks, t)
 			}
-			return f.run(cmd, tasks, chat.BOSAuto, harness.Options{Config: map[string]any{"seed": seed, "limit": f.limit}})
+			return f.run(cmd, tasks, chat.BOSAuto, harness.Options{Config: map[string]any{"seed": seed, "limit": f.limit, "precision": f.precision}})
 		},
 	}
 	f.register(cmd)

@@ -84,7 +84,7 @@ With --output, a run that was stopped, by whatever, goes on where it was.`,
 				bos = chat.BOSAuto
 			}
 			return f.run(cmd, list, bos, harness.Options{
-				MeanOfErrors: v == germanbench.LeoLM, Config: map[string]any{"variant": variant, "limit": f.limit},
+				MeanOfErrors: v == germanbench.LeoLM, Config: map[string]any{"variant": variant, "limit": f.limit, "precision": f.precision},
 			})
 		},
 	}

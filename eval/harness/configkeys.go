@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"fmt"
 	"path"
 	"strings"
 
@@ -222,6 +223,9 @@ func (c *Config) check() error {
 	}
 	if strings.ContainsAny(c.Task, `/\`) || strings.HasPrefix(c.Task, ".") {
 		return fail("task", "a name may have no slash and no point before it: files are called so")
+	}
+	if _, ok := known[c.OutputType]; !ok {
+		return fail("output_type", fmt.Sprintf("%q: there are multiple_choice, loglikelihood, loglikelihood_rolling and generate_until", c.OutputType))
 	}
 	if c.TestSplit == "" && c.ValidationSplit == "" {
 		return fail("test_split", "one of test_split and validation_split is needed")

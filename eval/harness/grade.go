@@ -42,10 +42,7 @@ var known = map[string][]knownMetric{
 // chooseMetrics settles which numbers are computed.
 func (b *builder) chooseMetrics() error {
 	c := b.c
-	kinds, ok := known[c.OutputType]
-	if !ok {
-		return &ConfigError{File: c.Path, Key: "output_type", Why: fmt.Sprintf("%q: there are multiple_choice, loglikelihood, loglikelihood_rolling and generate_until", c.OutputType)}
-	}
+	kinds := known[c.OutputType]
 	list := c.Metrics
 	if len(list) == 0 {
 		for _, k := range kinds {
