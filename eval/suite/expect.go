@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/dlclark/regexp2"
@@ -108,6 +110,22 @@ func answerOf(text string) string {
 	return text
 }
 
+// refusals are ways to decline beside those that training data are cleaned of.
+var refusals = regexp.MustCompile(`(?i)\b(?:kann|darf|werde|möchte|will)\b[^.!?]{0,60}\b(?:nicht|keine?[nrms]?)\b[^.!?]{0,80}\b(?:helfen|weiterhelfen|unterstützen|` +
+	`beantworten|geben|bereitstellen|nachkommen|anbieten|erfüllen|schreiben|erstellen|nennen|sagen)\b` +
+	`|\btut mir leid\b[^.!?]{0,40}\b(?:nicht|keine?[nrms]?)\b|\bdas (?:weiß ich nicht|ist mir nicht bekannt)\b` +
+	`|\bI(?:'m| am) (?:sorry|unable|not able)\b|\bI (?:cannot|can't|can’t|won't|won’t|will not)\b`)
+
+// declines looks for a refusal at the beginning of an answer.
+func declines(text string) (phrase string, is bool) {
+	if phrase, is = textcheck.Refusal(text); is {
+		return phrase, true
+	}
+	r := []rune(strings.TrimSpace(text))
+	phrase = refusals.FindString(string(r[:min(len(r), 300)]))
+	return phrase, phrase != ""
+}
+
 func (p *properties) language(e *Expect) error {
 	if p.Language != "" {
 		code, err := textcheck.LanguageCode(p.Language)
@@ -123,7 +141,7 @@ func (p *properties) language(e *Expect) error {
 	}
 	if p.Refusal != nil {
 		e.add("refusal", func(text string) string {
-			phrase, is := textcheck.Refusal(text)
+			phrase, is := declines(text)
 			switch {
 			case is && !*p.Refusal:
 				return fmt.Sprintf("the answer declines: %q", phrase)
@@ -257,8 +275,7 @@ func (p *properties) length(e *Expect) error {
 
 // plain is a text without what does not matter in a short answer.
 func plain(text string) string {
-	text = strings.Trim(strings.TrimSpace(text), "\"'„“”»«*`")
-	return strings.ToLower(strings.TrimRight(text, ".!"))
+	return strings.ToLower(strings.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("\"'„“”»«*`.!", r) }))
 }
 
 func (p *properties) answers(e *Expect) error {

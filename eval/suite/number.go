@@ -81,7 +81,7 @@ func number(word, style string) (float64, bool) {
 }
 
 var letterPatterns = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)(?:antwort|lösung|richtig|answer|option)\w*\s*(?:ist|is|:|lautet)?\s*:?\s*\*{0,2}\(?([A-Ja-j])\b`),
+	regexp.MustCompile(`(?i)(?:antwort|lösung|richtig|answer|option)\w*\b\s*(?:ist|is|:|lautet)?\s*:?\s*\*{0,2}\(?([A-Ja-j])\b`),
 	regexp.MustCompile(`^\s*\*{0,2}\(?([A-Ja-j])\s*(?:[).:*]|$)`),
 	regexp.MustCompile(`\(([A-Ja-j])\)`),
 	regexp.MustCompile(`\b([B-J])\b`),
