@@ -136,8 +136,15 @@ func gone(err error, failed int) bool {
 		}
 	}
 	var none *NoLogProbsError
-	return errors.Is(err, ErrBudget) || errors.As(err, &none) || failed >= patience
+	var ended *endedError
+	return errors.Is(err, ErrBudget) || errors.As(err, &none) || errors.As(err, &ended) || failed >= patience
 }
+
+// endedError is the end of a model in this process.
+type endedError struct{ error }
+
+// Unwrap returns why it ended.
+func (e *endedError) Unwrap() error { return e.error }
 
 // outcome is a result that knows its own failure.
 type outcome interface{ Answer | Score }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 	"time"
 
 	"leolm/chat"
@@ -25,41 +24,36 @@ type LocalOptions struct {
 	Together int
 }
 
-// Local is a model that runs in this process: answers are written together by a scheduler. It is safe for concurrent use,
-// and owns the engine of the model until Close.
+// Local is a model that runs in this process: answers are written, and texts scored, together by a scheduler. It is safe
+// for concurrent use, and owns the engine of the model until Close.
 type Local struct {
-	m   *open.Model
-	opt LocalOptions
-	id  Identity
-
-	mu      sync.Mutex // held while the engine is used outside the scheduler, or the scheduler is started
-	running *running   // nil before the first answer and while texts are scored
-	busy    int        // calls of Generate that use it
-	idle    *sync.Cond // busy is 0
-}
-
-// running is a scheduler at work.
-type running struct {
+	m    *open.Model
+	opt  LocalOptions
+	id   Identity
 	s    *infer.Scheduler
 	stop context.CancelFunc
-	done chan struct{} // closed when Run has returned, with err
-	err  error
+	done chan struct{} // closed when the scheduler has ended
 }
 
 // NewLocal takes over the engine of m, which is closed by its owner after Close.
 func NewLocal(m *open.Model, opt LocalOptions) *Local {
-	l := &Local{m: m, opt: opt}
-	l.idle = sync.NewCond(&l.mu)
 	cfg := m.Config()
+	ctx, stop := context.WithCancel(context.Background())
+	l := &Local{m: m, opt: opt, stop: stop, done: make(chan struct{})}
+	l.s = infer.NewScheduler(m.Engine, infer.SchedulerOptions{MaxSequences: opt.Together, Queue: math.MaxInt32})
 	l.id = Identity{
 		Name: m.Name, Kind: "local", Weights: m.Fingerprint(), Tokenizer: m.Tokenizer.Fingerprint(),
 		Template: m.Template.Name() + " " + HashOf(m.Template.Source())[:16],
-		Format:   fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize),
+		Shape:    fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize),
 		Context:  m.Engine.Context(), BOS: [...]string{"auto", "never", "always"}[opt.BOS],
 	}
 	for _, a := range m.Adapters {
 		l.id.Adapters = append(l.id.Adapters, fmt.Sprintf("%s=%g", a.Path, a.Strength))
 	}
+	go func() {
+		defer close(l.done)
+		_ = l.s.Run(ctx) // its error is also that of every unfinished work
+	}()
 	return l
 }
 
@@ -68,49 +62,12 @@ func (l *Local) Identity() Identity { return l.id }
 
 // Close ends the scheduler. Calls that still run end with an error.
 func (l *Local) Close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.stop()
-}
-
-// stop ends the scheduler and waits for it. l.mu is held.
-func (l *Local) stop() {
-	if r := l.running; r != nil {
-		r.stop()
-		<-r.done
-		l.running = nil
-	}
-}
-
-// scheduler returns the running scheduler, which stays until release.
-func (l *Local) scheduler() *running {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.running == nil {
-		ctx, stop := context.WithCancel(context.Background())
-		r := &running{s: infer.NewScheduler(l.m.Engine, infer.SchedulerOptions{MaxSequences: l.opt.Together, Queue: math.MaxInt32}), stop: stop, done: make(chan struct{})}
-		go func() {
-			defer close(r.done)
-			r.err = r.s.Run(ctx)
-		}()
-		l.running = r
-	}
-	l.busy++
-	return l.running
-}
-
-func (l *Local) release() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.busy--; l.busy == 0 {
-		l.idle.Broadcast()
-	}
+	<-l.done
 }
 
 // Generate implements Generator.
 func (l *Local) Generate(ctx context.Context, reqs []Request, done func(i int, a Answer) error) error {
-	r := l.scheduler()
-	defer l.release()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type finished struct {
@@ -121,7 +78,7 @@ func (l *Local) Generate(ctx context.Context, reqs []Request, done func(i int, a
 	results := make(chan finished, len(reqs)) // has room for all: nobody waits when this function has returned
 	start := time.Now()
 	for _, same := range l.sharing(reqs) {
-		tickets, err := l.submit(ctx, r.s, reqs, same)
+		tickets, err := l.submit(ctx, reqs, same)
 		if err != nil {
 			for _, i := range same {
 				results <- finished{i: i, err: err}
@@ -194,7 +151,7 @@ func sameMessage(a, b chat.Message) bool {
 }
 
 // submit queues requests with one prompt.
-func (l *Local) submit(ctx context.Context, s *infer.Scheduler, reqs []Request, same []int) ([]*infer.Ticket, error) {
+func (l *Local) submit(ctx context.Context, reqs []Request, same []int) ([]*infer.Ticket, error) {
 	ids, stops, err := l.prompt(reqs[same[0]])
 	if err != nil {
 		return nil, err
@@ -207,7 +164,7 @@ func (l *Local) submit(ctx context.Context, s *infer.Scheduler, reqs []Request, 
 			StopIDs: l.m.StopIDs, Stops: append(slices.Clone(stops), r.Stops...), TopLogProbs: -1,
 		})
 	}
-	return s.Submit(ctx, func() infer.Text { return l.m.Tokenizer.ContinueDecoder(ids, true) }, list...)
+	return l.s.Submit(ctx, func() infer.Text { return l.m.Tokenizer.ContinueDecoder(ids, true) }, list...)
 }
 
 // prompt returns the ids of a request and the stop strings that belong to them.

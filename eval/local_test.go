@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"leolm/catalog"
@@ -118,23 +119,15 @@ func score(t *testing.T, s Scorer, reqs ...ScoreRequest) []Score {
 
 func TestScoresAreThoseOfTheEngine(t *testing.T) {
 	m := mini(t, 128)
-	l := NewLocal(m, LocalOptions{BOS: chat.BOSNever})
-	defer l.Close()
-	generate(t, l, []Request{{Prompt: "Der Mond", MaxNewTokens: 3}}) // the engine comes back from the scheduler
 	reqs := []ScoreRequest{
 		{"Frage: Was scheint am Himmel?\nAntwort:", " der Mond"},
 		{"Frage: Was scheint am Himmel?\nAntwort: ", "der Mond"}, // the same, however the space is given
 		{"Frage: Was scheint am Himmel?\nAntwort:", " die Katze"},
 		{"", "Der Mond"},
 	}
-	got := score(t, l, reqs...)
-	if got[0] != got[1] {
-		t.Errorf("a space before or behind the join: %+v, %+v", got[0], got[1])
-	}
 	context := m.Tokenizer.AppendTokens(nil, reqs[0].Context)
 	ids := m.Tokenizer.AppendTokens(nil, reqs[0].Context+reqs[0].Continuation)
 	s := m.Engine.NewSession()
-	defer s.Close()
 	lps, err := m.Engine.Score(t.Context(), s, ids)
 	if err != nil {
 		t.Fatal(err)
@@ -142,6 +135,13 @@ func TestScoresAreThoseOfTheEngine(t *testing.T) {
 	want := 0.0
 	for _, lp := range lps[len(context):] {
 		want += float64(lp)
+	}
+	s.Close()
+	l := NewLocal(m, LocalOptions{BOS: chat.BOSNever})
+	defer l.Close()
+	got := score(t, l, reqs...)
+	if got[0] != got[1] {
+		t.Errorf("a space before or behind the join: %+v, %+v", got[0], got[1])
 	}
 	if math.Abs(got[0].LogProb-want) > 1e-4 || got[0].Tokens != len(ids)-len(context) {
 		t.Errorf("%+v, the engine has %g over %d tokens", got[0], want, len(ids)-len(context))
@@ -156,7 +156,6 @@ func TestScoresAreThoseOfTheEngine(t *testing.T) {
 		}
 	}
 	// What a greedy answer says is greedy, and nothing else.
-	s.Close()
 	a := generate(t, l, []Request{{Prompt: "Es war", MaxNewTokens: 4}})[0]
 	if g := score(t, l, ScoreRequest{"Es war", a.Text}, ScoreRequest{"Es war", " Xylophon"}); !g[0].Greedy || g[1].Greedy {
 		t.Errorf("greedy %q: %+v", a.Text, g)
@@ -206,13 +205,47 @@ func TestRollingWindows(t *testing.T) {
 	}
 	l := NewLocal(mini(t, 64), LocalOptions{})
 	defer l.Close()
-	got := make([]Score, 2)
-	if err := l.ScoreRolling(t.Context(), []string{"Der Mond scheint hell über dem Wald.", ""}, func(i int, s Score) error { got[i] = s; return nil }); err != nil {
-		t.Fatal(err)
+	const short = "Der Mond scheint hell über dem Wald."
+	long := strings.Repeat("Die Katze schläft auf der Mauer, und der Wind geht. ", 20)
+	rolling := func(texts ...string) []Score {
+		t.Helper()
+		got := make([]Score, len(texts))
+		if err := l.ScoreRolling(t.Context(), texts, func(i int, s Score) error { got[i] = s; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return got
 	}
-	one := score(t, l, ScoreRequest{"", "Der Mond scheint hell über dem Wald."})[0]
-	if math.Abs(got[0].LogProb-one.LogProb) > 1e-6 || got[0].Tokens != one.Tokens || got[1].Err == nil {
+	got := rolling(long, short, "", long+short, short)
+	one := score(t, l, ScoreRequest{"", short})[0]
+	if math.Abs(got[1].LogProb-one.LogProb) > 1e-6 || got[1].Tokens != one.Tokens || got[4] != got[1] || got[2].Err == nil {
 		t.Errorf("%+v, in one window %+v", got, one)
+	}
+	if n := len(l.m.Tokenizer.AppendTokens(nil, long)); got[0].Tokens != n || n < 200 || got[0].Err != nil {
+		t.Errorf("%d tokens: %+v", n, got[0])
+	}
+	if alone := rolling(long + short)[0]; alone != got[3] {
+		t.Errorf("%+v alone, %+v among others", alone, got[3])
+	}
+}
+
+// Who waits for whom: always for the first with the longest common beginning.
+func TestLeaders(t *testing.T) {
+	text := func(parts ...int32) scoreItem { // every part stands for as many tokens as count as shared
+		var ids []int32
+		for _, p := range parts {
+			ids = append(ids, slices.Repeat([]int32{p}, sharedTokens)...)
+		}
+		return scoreItem{ids: ids}
+	}
+	items := []scoreItem{
+		text(1, 1, 1), text(1, 1, 2), text(1, 1, 3), // a question with three choices
+		text(1, 2, 1), text(1, 2, 2), // another with the same shots
+		text(1, 2, 2, 1), text(1, 3),
+		text(2), text(2, 1), text(3), {ids: []int32{3, 3, 4}}, {},
+	}
+	want := []int{-1, 0, 0, 0, 3, 4, 0, -1, 7, -1, -1, -1}
+	if got := leaders(items); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

@@ -1,221 +1,99 @@
 package eval
 
 import (
-	"container/heap"
 	"context"
 	"errors"
-	"math"
 	"slices"
+	"sort"
 
 	"leolm/infer"
 )
 
-// scoredTogether is how many texts a scheduler is given at a time: enough to fill its passes.
-const scoredTogether = 64
+const (
+	// scoresTogether is how many texts are scored at the same time.
+	scoresTogether = 32
+	// sharedTokens is the length of a common beginning for which a text waits until another has read it: about a page.
+	sharedTokens = 32
+)
 
-// Score implements Scorer. Requests with a common beginning share its computation: of each of them the first is scored
-// alone, and the others take over its pages.
+// scoreItem is a text to score, and what comes of it.
+type scoreItem struct {
+	i     int // of the request
+	ids   []int32
+	from  int
+	score Score
+}
+
+// Score implements Scorer. Texts with a common beginning are scored one after the other as far as they share it, so that
+// it is read once.
 func (l *Local) Score(ctx context.Context, reqs []ScoreRequest, done func(i int, s Score) error) error {
-	texts := make([]scored, len(reqs))
+	items := make([]scoreItem, len(reqs))
 	for i, r := range reqs {
-		texts[i].ids, texts[i].from, texts[i].Score = l.scored(r)
+		items[i].i = i
+		items[i].ids, items[i].from, items[i].score = l.scored(r)
 	}
-	return l.scoreAll(ctx, texts, done)
+	slices.SortStableFunc(items, func(a, b scoreItem) int { return slices.Compare(a.ids, b.ids) })
+	return l.scoreAll(ctx, items, done)
 }
 
-// ScoreRolling implements Scorer: the first window is the prefix token and what the window has room for, each later one
-// scores the next tokens behind as many earlier ones as there is room for.
-func (l *Local) ScoreRolling(ctx context.Context, texts []string, done func(i int, s Score) error) error {
-	prefix, err := l.prefix()
-	if err != nil {
-		return err
+// scoreAll scores items, which are sorted, several at a time.
+func (l *Local) scoreAll(ctx context.Context, items []scoreItem, done func(i int, s Score) error) error {
+	after := leaders(items)
+	finished := make([]chan struct{}, len(items))
+	for i := range finished {
+		finished[i] = make(chan struct{})
 	}
-	var parts []scored
-	var of []int               // the text of each part
-	left := map[int]int{}      // parts of a text that are not scored yet
-	totals := map[int]*Score{} // of texts that are begun
-	for i, text := range texts {
-		ids := l.m.Tokenizer.AppendTokens([]int32{prefix}, text)
-		ws := rollingWindows(len(ids)-1, l.m.Engine.Context())
-		if len(ws) == 0 {
-			parts, of, left[i] = append(parts, scored{Score: Score{Err: errNoTokens}}), append(of, i), 1
+	return each(ctx, scoresTogether, len(items), func(ctx context.Context, k int) (Score, error) {
+		it := &items[k]
+		defer close(finished[k])
+		// Items are begun in order, so the one that is waited for has been begun.
+		if j := after[k]; j >= 0 {
+			select {
+			case <-finished[j]:
+			case <-ctx.Done():
+				return Score{}, ctx.Err()
+			}
 		}
-		for _, w := range ws {
-			parts, of = append(parts, scored{ids: ids[w.begin:w.end], from: w.from - w.begin, Score: Score{Tokens: w.end - w.from}}), append(of, i)
-			left[i]++
+		if it.score.Err != nil {
+			return it.score, nil
 		}
-		totals[i] = &Score{Greedy: true}
-	}
-	// Parts are added in the order of the text, so that the sum does not depend on which was finished first.
-	got := make([]Score, len(parts))
-	return l.scoreAll(ctx, parts, func(k int, s Score) error {
-		got[k] = s
-		i := of[k]
-		if left[i]--; left[i] > 0 {
-			return nil
+		err := l.logLikelihood(ctx, it)
+		if err != nil && !ownFault(err) {
+			return it.score, &endedError{err}
 		}
-		t := totals[i]
-		for k := slices.Index(of, i); k < len(of) && of[k] == i; k++ {
-			t.add(got[k])
-		}
-		return done(i, *t)
-	})
+		it.score.Err = err
+		return it.score, nil
+	}, func(k int, s Score) error { return done(items[k].i, s) })
 }
 
-// add adds a part of the same text.
-func (s *Score) add(p Score) {
-	s.LogProb += p.LogProb
-	s.Tokens += p.Tokens
-	s.Greedy = s.Greedy && p.Greedy
-	if s.Err == nil {
-		s.Err = p.Err
-	}
-}
-
-var errNoTokens = errors.New("the text has no tokens")
-
-// scored is a text to be scored from one of its tokens on; with an error there is none.
-type scored struct {
-	Score
-	ids  []int32
-	from int
-}
-
-// plan says which text must be scored before which, so that it finds its beginning in the cache.
-type plan struct {
-	order    []int   // of texts; others begin with what an earlier one begins with
-	children [][]int // places in order, that wait for the text at this place
-	ready    readyList
-}
-
-// readyList is a heap of places in order: what stands together is scored together.
-type readyList []int
-
-func (r readyList) Len() int           { return len(r) }
-func (r readyList) Less(i, j int) bool { return r[i] < r[j] }
-func (r readyList) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
-
-// Push and Pop implement heap.Interface.
-func (r *readyList) Push(x any) { *r = append(*r, x.(int)) }
-func (r *readyList) Pop() any {
-	old := *r
-	x := old[len(old)-1]
-	*r = old[:len(old)-1]
-	return x
-}
-
-// newPlan sorts texts by their tokens. A text waits for the first one that has as many whole pages in common with it as any
-// before it.
-func newPlan(texts []scored, pageLen int) *plan {
-	p := &plan{children: make([][]int, len(texts))}
-	for i := range texts {
-		p.order = append(p.order, i)
-	}
-	slices.SortStableFunc(p.order, func(a, b int) int { return slices.Compare(texts[a].ids, texts[b].ids) })
-	type level struct{ pages, first int }
-	var stack []level
-	for k, i := range p.order {
-		pages := 0
+// leaders returns for each item the first of those before it that share the longest beginning with it, -1 if none shares
+// enough.
+func leaders(items []scoreItem) []int {
+	out := make([]int, len(items))
+	type run struct{ first, common int } // items from first on share so many tokens with the present one
+	var runs []run
+	for k := range items {
+		common := 0
 		if k > 0 {
-			// Only what stands before the first wanted token can come from the cache.
-			pages = common(texts[p.order[k-1]].ids, texts[i].ids[:max(texts[i].from-1, 0)]) / pageLen
+			a, b := items[k-1].ids, items[k].ids
+			for common < min(len(a), len(b)) && a[common] == b[common] {
+				common++
+			}
 		}
 		first := k - 1
-		for len(stack) > 0 && stack[len(stack)-1].pages > pages {
-			first = stack[len(stack)-1].first
-			stack = stack[:len(stack)-1]
+		for len(runs) > 0 && runs[len(runs)-1].common >= common {
+			first = runs[len(runs)-1].first
+			runs = runs[:len(runs)-1]
 		}
-		if pages == 0 {
-			heap.Push(&p.ready, k)
-			continue
-		}
-		if len(stack) == 0 || stack[len(stack)-1].pages < pages {
-			stack = append(stack, level{pages, first})
-		}
-		parent := stack[len(stack)-1].first
-		p.children[parent] = append(p.children[parent], k)
-	}
-	return p
-}
-
-// common is the length of the common beginning.
-func common(a, b []int32) int {
-	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
-	}
-	return n
-}
-
-// scoreAll scores texts with the scheduler and hands the results on, one at a time.
-func (l *Local) scoreAll(ctx context.Context, texts []scored, done func(i int, s Score) error) error {
-	r := l.scheduler()
-	defer l.release()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type finished struct {
-		at  int
-		s   Score
-		err error
-	}
-	p := newPlan(texts, r.s.Stats().PageLen)
-	results := make(chan finished, scoredTogether)
-	running := 0
-	defer func() { // nobody may use the texts' pages when this function has returned
-		cancel()
-		for ; running > 0; running-- {
-			<-results
-		}
-	}()
-	for p.ready.Len() > 0 || running > 0 {
-		for p.ready.Len() > 0 && running < scoredTogether {
-			at := heap.Pop(&p.ready).(int)
-			running++
-			go func() {
-				s, err := l.scoreOne(ctx, r.s, &texts[p.order[at]])
-				results <- finished{at, s, err}
-			}()
-		}
-		f := <-results
-		running--
-		if f.err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+		out[k] = -1
+		if k > 0 {
+			runs = append(runs, run{first, common})
+			if common >= sharedTokens {
+				out[k] = first
 			}
-			if !ownFault(f.err) {
-				return f.err
-			}
-			f.s.Err = f.err
-		}
-		if err := done(p.order[f.at], f.s); err != nil {
-			return err
-		}
-		for _, k := range p.children[f.at] {
-			heap.Push(&p.ready, k)
 		}
 	}
-	return nil
-}
-
-// scoreOne scores one text.
-func (l *Local) scoreOne(ctx context.Context, s *infer.Scheduler, t *scored) (Score, error) {
-	if t.Err != nil {
-		return t.Score, nil
-	}
-	tokens, err := s.Score(ctx, &infer.ScoreRequest{IDs: t.ids, From: t.from})
-	if err != nil {
-		return t.Score, err
-	}
-	out := t.Score
-	out.Greedy = true
-	for _, tok := range tokens {
-		out.LogProb += tok.LogProb
-		out.Greedy = out.Greedy && tok.Greedy
-	}
-	if math.IsInf(out.LogProb, -1) || math.IsNaN(out.LogProb) {
-		out.Err = errors.New("the model gives a token no probability: its weights or its arithmetic are broken")
-	}
-	return out, nil
+	return out
 }
 
 // prefix is the token that stands before a text without context.
@@ -264,6 +142,61 @@ func (l *Local) scored(r ScoreRequest) (ids []int32, from int, s Score) {
 		ids, from, s.Dropped = slices.Delete(slices.Clone(ids), keep, keep+over), from-over, over
 	}
 	return ids, from, s
+}
+
+// logLikelihood scores an item: the sum of log p of ids[from:], and whether each of them was the most probable.
+func (l *Local) logLikelihood(ctx context.Context, it *scoreItem) error {
+	scores, err := l.s.Score(ctx, &infer.ScoreRequest{IDs: it.ids, From: it.from})
+	it.score.LogProb, it.score.Greedy = 0, true
+	for _, s := range scores {
+		it.score.LogProb += s.LogProb
+		it.score.Greedy = it.score.Greedy && s.Greedy
+	}
+	return err
+}
+
+// ScoreRolling implements Scorer: the first window is the prefix token and what the window has room for, each later one
+// scores the next tokens behind as many earlier ones as there is room for.
+func (l *Local) ScoreRolling(ctx context.Context, texts []string, done func(i int, s Score) error) error {
+	prefix, err := l.prefix()
+	if err != nil {
+		return err
+	}
+	// The windows of a text are items[begin[i]:begin[i+1]].
+	totals, left, begin := make([]Score, len(texts)), make([]int, len(texts)), make([]int, len(texts)+1)
+	var items []scoreItem
+	for i, text := range texts {
+		ids := l.m.Tokenizer.AppendTokens([]int32{prefix}, text)
+		ws := rollingWindows(len(ids)-1, l.m.Engine.Context())
+		totals[i], left[i] = Score{Greedy: true, Tokens: len(ids) - 1}, len(ws)
+		for _, w := range ws {
+			items = append(items, scoreItem{i: len(items), ids: ids[w.begin:w.end], from: w.from - w.begin})
+		}
+		begin[i+1] = len(items)
+		if len(ws) == 0 {
+			if err := done(i, Score{Err: errors.New("the text has no tokens")}); err != nil {
+				return err
+			}
+		}
+	}
+	parts := make([]Score, len(items))
+	return l.scoreAll(ctx, items, func(k int, s Score) error {
+		parts[k] = s
+		text := sort.SearchInts(begin[1:], k+1) // the first that ends behind the window
+		if left[text]--; left[text] > 0 {
+			return nil
+		}
+		// They are added in their order, whatever order they were scored in.
+		total := totals[text]
+		for _, part := range parts[begin[text]:begin[text+1]] {
+			total.LogProb += part.LogProb
+			total.Greedy = total.Greedy && part.Greedy
+			if total.Err == nil {
+				total.Err = part.Err
+			}
+		}
+		return done(text, total)
+	})
 }
 
 // window is a stretch of a text with its prefix token: ids[from:end] are scored behind ids[begin:from].

@@ -94,11 +94,10 @@ type Identity struct {
 	Tokenizer string `json:"tokenizer,omitempty"`
 	Template  string `json:"template,omitempty"`
 	// Adapters are applied to the weights, each with its strength.
-	Adapters  []string `json:"adapters,omitempty"`
-	Format    string   `json:"format,omitempty"`     // of the stored weights
-	CacheType string   `json:"cache_type,omitempty"` // of keys and values
-	Context   int      `json:"context,omitempty"`    // largest number of tokens
-	BOS       string   `json:"bos,omitempty"`        // of plain prompts and scores: "auto", "never", "always"
+	Adapters []string `json:"adapters,omitempty"`
+	Shape    string   `json:"shape,omitempty"`   // of the weights, for people
+	Context  int      `json:"context,omitempty"` // largest number of tokens
+	BOS      string   `json:"bos,omitempty"`     // of plain prompts and scores: "auto", "never", "always"
 	// URL is an endpoint's address; Hash is that of replayed replies.
 	URL  string `json:"url,omitempty"`
 	Hash string `json:"hash,omitempty"`
@@ -110,6 +109,22 @@ func (id Identity) String() string {
 		return strings.TrimSpace(id.Name + " at " + id.URL)
 	}
 	return id.Name
+}
+
+// renamed is a generator under another name.
+type renamed struct {
+	Generator
+	name string
+}
+
+// Rename returns g with another name in its identity.
+func Rename(g Generator, name string) Generator { return renamed{g, name} }
+
+// Identity implements Generator.
+func (r renamed) Identity() Identity {
+	id := r.Generator.Identity()
+	id.Name = r.name
+	return id
 }
 
 // splitContext moves the white space at the end of the context to the continuation: a token that begins with a space is

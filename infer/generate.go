@@ -89,6 +89,7 @@ type Stats struct {
 	NewTokens     int           // generated
 	Proposed      int           // by speculation
 	Accepted      int           // of those
+	QueueTime     time.Duration // until the scheduler began; part of PrefillTime
 	PrefillTime   time.Duration // until the first logits
 	DecodeTime    time.Duration // after them
 	FirstTokenLag time.Duration // from the call to the first token
@@ -133,14 +134,14 @@ func (e *Engine) Generate(ctx context.Context, s *Session, text Text, req *Reque
 		return &q.res, err
 	}
 	defer func() { s.length = 0 }()
+	var feeds []Feed
 	for err == nil && !q.over {
-		var feed Feed
-		if feed, err = q.next(ctx, e, e.opt.PrefillChunk); err != nil {
+		if feeds, err = q.next(ctx, e, e.opt.PrefillChunk, feeds[:0]); err != nil {
 			break
 		}
 		var logits []float32
-		if logits, err = e.Step([]Feed{feed}); err == nil {
-			err = q.took(len(feed.IDs), logits, e.model.Vocab)
+		if logits, err = e.Step(feeds); err == nil {
+			err = q.took(len(feeds[0].IDs), logits, e.model.Vocab)
 		}
 	}
 	return &q.res, q.end(err)

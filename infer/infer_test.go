@@ -338,10 +338,7 @@ func TestBeamSearchFindsTheBest(t *testing.T) {
 	ctx := context.Background()
 	e := testEngine(t, 2, tensor.F32, tensor.F32)
 	prompt := tokens(10, 3)
-	found, err := e.Beam(ctx, prompt, sample.BeamParams{Beams: 8, LengthPenalty: 1, MaxNewTokens: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	found := beamAlone(t, e, prompt, sample.BeamParams{Beams: 8, LengthPenalty: 1, MaxNewTokens: 3})
 	greedy := generate(t, e, &Request{Prompt: prompt, MaxNewTokens: 3, TopLogProbs: -1})
 	score := func(ids []int32) float64 {
 		s := e.NewSession()

@@ -27,7 +27,8 @@ func TestNaNIsNamed(t *testing.T) {
 		t.Errorf("tokens %v", res.IDs)
 	}
 	bad = nil
-	if _, err := e.Beam(context.Background(), prompt, sample.BeamParams{Beams: 2, LengthPenalty: 1, MaxNewTokens: 3}); !errors.As(err, &bad) {
+	sched, _ := start(t, e, SchedulerOptions{})
+	if _, err := sched.Beam(context.Background(), prompt, sample.BeamParams{Beams: 2, LengthPenalty: 1, MaxNewTokens: 3}); !errors.As(err, &bad) {
 		t.Errorf("Beam: %v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 type fed struct {
 	answers int // one or, with proposals, a few of every running answer
 	prompts int // of texts that are read
+	works   int // whose tokens they are
 }
 
 // pass runs one forward pass: a token of every running answer, and as many tokens of prompts as the budget leaves. The
@@ -46,7 +47,7 @@ func (s *Scheduler) pass() (fed, error) {
 			b.add(t, left)
 		}
 	}
-	n := fed{answers, b.n - answers}
+	n := fed{answers, b.n - answers, len(b.feeds)}
 	if len(b.feeds) == 0 {
 		return n, nil
 	}
@@ -60,26 +61,43 @@ func (s *Scheduler) pass() (fed, error) {
 
 // batch is what one pass feeds.
 type batch struct {
-	s       *Scheduler
-	feeds   []Feed
-	tickets []*Ticket
-	n       int // tokens
+	s     *Scheduler
+	feeds []Feed
+	works []fedWork
+	n     int // tokens
+}
+
+// fedWork is a ticket and where its part of a batch begins and ends.
+type fedWork struct {
+	*Ticket
+	from, to int // feeds
+	row      int // of the hidden states
+	rows     int
+	n        int // tokens
+	want     Want
 }
 
 // add adds the next tokens of t, at most budget of them if they are of a prompt. A ticket that cannot go on leaves.
 func (b *batch) add(t *Ticket, budget int) {
-	if !slices.Contains(b.s.active, t) || slices.Contains(b.tickets, t) {
+	if !slices.Contains(b.s.active, t) || slices.ContainsFunc(b.works, func(w fedWork) bool { return w.Ticket == t }) {
 		return // preempted, or in the batch already
 	}
-	feed, err := t.w.next(t.ctx, b.s.e, budget)
-	if err == nil {
-		err = b.s.room(t, len(feed.IDs), b.tickets)
+	w := fedWork{Ticket: t, from: len(b.feeds)}
+	feeds, err := t.w.next(t.ctx, b.s.e, budget, b.feeds)
+	for i := w.from; err == nil && i < len(feeds); i++ {
+		f := &feeds[i]
+		err = b.s.room(t, f.Session, len(f.IDs), b.works)
+		w.rows, w.n, w.want = w.rows+f.rows(), w.n+len(f.IDs), f.Want
 	}
 	switch {
 	case err != nil:
 		b.s.leave(t, err)
 	case slices.Contains(b.s.active, t): // not preempted
-		b.feeds, b.tickets, b.n = append(b.feeds, feed), append(b.tickets, t), b.n+len(feed.IDs)
+		if n := len(b.works); n > 0 {
+			w.row = b.works[n-1].row + b.works[n-1].rows
+		}
+		w.to = len(feeds)
+		b.feeds, b.works, b.n = feeds, append(b.works, w), b.n+w.n
 	}
 }
 
@@ -89,47 +107,36 @@ const scoreRows = 64
 // hand gives the works what they wanted of the hidden states h, and releases h.
 func (b *batch) hand(h *device.Tensor) {
 	e := b.s.e
-	var logits []int32 // rows of h
-	starts := make([]int, len(b.feeds))
-	at := 0
-	for i := range b.feeds {
-		f := &b.feeds[i]
-		starts[i] = at
-		n := f.rows()
-		if f.Want == WantLast || f.Want == WantAll {
-			for row := range n {
-				logits = append(logits, int32(at+row))
-			}
-		}
-		at += n
-	}
-	b.answers(h, logits)
-	for i, t := range b.tickets {
-		f := &b.feeds[i]
-		n := len(f.IDs)
-		switch f.Want {
+	b.answers(h)
+	for _, w := range b.works {
+		switch w.want {
 		case wantScores:
-			for row := 0; row < n; row += scoreRows {
-				part := e.dev.Gather(h, span(starts[i]+row, min(scoreRows, n-row)))
-				t.w.(scorer).scores(row, e.head(part), e.model.Vocab)
+			for row := 0; row < w.rows; row += scoreRows {
+				part := e.dev.Gather(h, span(w.row+row, min(scoreRows, w.rows-row)))
+				w.w.(scorer).scores(row, e.head(part), e.model.Vocab)
 				e.release(part)
 			}
-			b.took(t, n, nil, 0)
+			b.s.took(w.Ticket, w.w.took(w.n, nil, 0))
 		case wantHidden:
-			part := e.dev.Gather(h, span(starts[i], n))
+			part := e.dev.Gather(h, span(w.row, w.rows))
 			v := make([]float32, part.Rows*part.Cols)
 			e.dev.Read(part, v)
 			e.release(part)
-			b.took(t, n, v, h.Cols)
+			b.s.took(w.Ticket, w.w.took(w.n, v, h.Cols))
 		}
 	}
 	e.release(h)
 }
 
-// answers computes the logits of the given rows of h, all together, and hands them to the answers. These sample in
-// parallel.
-func (b *batch) answers(h *device.Tensor, rows []int32) {
+// answers computes the logits that works want all at once, together, and hands them over. Answers sample in parallel.
+func (b *batch) answers(h *device.Tensor) {
 	e := b.s.e
+	var rows []int32
+	for _, w := range b.works {
+		if w.want <= WantAll {
+			rows = append(rows, span(w.row, w.rows)...)
+		}
+	}
 	var logits []float32
 	switch {
 	case len(rows) == h.Rows:
@@ -140,44 +147,42 @@ func (b *batch) answers(h *device.Tensor, rows []int32) {
 		e.release(part)
 	}
 	vocab, at := e.model.Vocab, 0
-	parts := make([][]float32, len(b.feeds))
-	for i := range b.feeds {
-		f := &b.feeds[i]
-		if f.Want <= WantAll {
-			n := f.rows() * vocab
-			parts[i], at = logits[at:at+n], at+n
+	parts := make([][]float32, len(b.works))
+	for i, w := range b.works {
+		if w.want <= WantAll {
+			parts[i], at = logits[at:at+w.rows*vocab], at+w.rows*vocab
 		}
 	}
-	errs := make([]error, len(b.feeds))
-	first := make([]bool, len(b.feeds))
-	parallel(len(b.feeds), func(i int) {
-		t, f := b.tickets[i], &b.feeds[i]
-		if f.Want > WantAll {
+	errs := make([]error, len(b.works))
+	first := make([]bool, len(b.works))
+	parallel(len(b.works), func(i int) {
+		w := &b.works[i]
+		if w.want > WantAll {
 			return
 		}
-		first[i] = t.q != nil && t.q.reading() && !t.q.again
-		errs[i] = t.w.took(len(f.IDs), parts[i], vocab)
-		first[i] = first[i] && !t.q.reading()
+		reads := w.q != nil && w.q.reading() && !w.q.again
+		errs[i] = w.w.took(w.n, parts[i], vocab)
+		first[i] = reads && !w.q.reading()
 	})
-	for i, t := range b.tickets {
-		if b.feeds[i].Want > WantAll {
+	for i, w := range b.works {
+		if w.want > WantAll {
 			continue
 		}
 		if first[i] {
-			b.s.lead(t, parts[i], vocab)
+			b.s.lead(w.Ticket, parts[i], vocab)
 		}
-		b.s.took(t, errs[i])
+		b.s.took(w.Ticket, errs[i])
 	}
 }
 
-// took hands rows to a work.
-func (b *batch) took(t *Ticket, n int, rows []float32, width int) {
-	b.s.took(t, t.w.took(n, rows, width))
-}
-
-// took keeps the new pages of a ticket for others, and lets it leave if its work has ended.
+// took keeps the new pages of a ticket for others, lets it branch, and lets it leave if its work has ended.
 func (s *Scheduler) took(t *Ticket, err error) {
-	s.prefix.keep(t.w.session())
+	for _, session := range t.w.sessions() {
+		s.prefix.keep(session)
+	}
+	if w, ok := t.w.(brancher); ok && err == nil && !t.w.done() {
+		w.branch(s.prefix.evict)
+	}
 	if err != nil || t.w.done() {
 		s.leave(t, err)
 	}
@@ -187,7 +192,7 @@ func (s *Scheduler) took(t *Ticket, err error) {
 func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
 	for _, f := range t.follow {
 		f.leader = nil
-		session, err := s.fork(t.q.s)
+		session, err := t.q.s.forkEvicting(s.prefix.evict)
 		if err != nil {
 			// No room for another session now: the follower reads the prompt itself later.
 			continue
@@ -202,21 +207,22 @@ func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
 	t.follow = nil
 }
 
-func (s *Scheduler) fork(of *Session) (*Session, error) {
+// forkEvicting is Fork that makes room for itself with evict, while that can.
+func (s *Session) forkEvicting(evict func() bool) (*Session, error) {
 	for {
-		session, err := of.Fork()
+		f, err := s.Fork()
 		var full *device.CacheFullError
-		if err == nil || !errors.As(err, &full) || !s.prefix.evict() {
-			return session, err
+		if err == nil || !errors.As(err, &full) || !evict() {
+			return f, err
 		}
 	}
 }
 
-// room makes room for n more tokens of t: it evicts pages of the prefix cache first, and then preempts the youngest work
+// room makes room for n more tokens in a session of t: it evicts pages of the prefix cache first, and then preempts the youngest work
 // that is not in this pass yet.
-func (s *Scheduler) room(t *Ticket, n int, fed []*Ticket) error {
+func (s *Scheduler) room(t *Ticket, session *Session, n int, fed []fedWork) error {
 	for {
-		err := t.w.session().grow(n)
+		err := session.grow(n)
 		var full *device.CacheFullError
 		if err == nil || !errors.As(err, &full) {
 			return err
@@ -228,9 +234,9 @@ func (s *Scheduler) room(t *Ticket, n int, fed []*Ticket) error {
 		var victim *Ticket
 		others := false
 		for _, a := range s.active {
-			holds := a != t && len(a.w.session().pages) > 0
+			holds := a != t && slices.ContainsFunc(a.w.sessions(), func(s *Session) bool { return len(s.pages) > 0 })
 			others = others || holds
-			if a == t || holds && !slices.Contains(fed, a) {
+			if a == t || holds && !slices.ContainsFunc(fed, func(w fedWork) bool { return w.Ticket == a }) {
 				victim = a
 			}
 		}
@@ -269,12 +275,14 @@ func (s *Scheduler) leave(t *Ticket, err error) {
 	t.end(err)
 }
 
-// pace decides how many tokens of prompts a pass may read without delaying the answers that are written. It measures: the
-// last pass that read nothing, and what a token of a prompt adds to one.
+// pace decides how many tokens of prompts a pass may read: beside answers that are written, so many that these are not
+// delayed too much; otherwise so many that new requests and canceled ones need not wait long for the end of the pass. It
+// measures how long passes take.
 type pace struct {
 	stretch float64
-	quick   time.Duration // of a pass without prompts
-	token   time.Duration // that a token of a prompt adds, smoothed
+	quick   time.Duration // of the last pass without prompts
+	beside  time.Duration // what a token of a prompt adds to one, smoothed
+	alone   time.Duration // of a token of a prompt in a pass without answers, smoothed
 	mixed   int           // passes with prompts since quick was measured
 }
 
@@ -283,38 +291,44 @@ const (
 	unknownPiece = 64 // while nothing was measured
 	// Batches grow, so that quick must be measured now and then, at the cost of one pass in so many.
 	measureAfter = 24
+	// A pass without answers should not take longer, but is not cut so small that it becomes inefficient.
+	longestPass, minPass = time.Second, 64
 )
 
 // budget is the number of tokens of prompts in a pass with that many tokens of answers.
 func (p *pace) budget(answers int) int {
 	switch {
+	case answers == 0 && p.alone == 0:
+		return 4 * unknownPiece
 	case answers == 0:
-		return 1 << 30
+		return max(minPass, int(longestPass/p.alone))
 	case p.quick == 0 || p.mixed >= measureAfter:
 		return 0 // measures quick
-	case p.token == 0:
+	case p.beside == 0:
 		return unknownPiece
 	}
-	return max(minPiece, int((p.stretch-1)*float64(p.quick)/float64(p.token)))
+	return max(minPiece, int((p.stretch-1)*float64(p.quick)/float64(p.beside)))
 }
 
 // took records how long a pass took.
 func (p *pace) took(n fed, d time.Duration) {
-	switch {
-	case n.answers == 0:
-		return
-	case n.prompts == 0:
+	if n.prompts == 0 {
 		p.quick, p.mixed = d, 0
 		return
 	}
-	p.mixed++
-	if n.prompts >= minPiece {
-		token := max(d-p.quick, time.Microsecond) / time.Duration(n.prompts)
-		if p.token == 0 {
-			p.token = token
-		}
-		p.token += (token - p.token) / 4
+	to := &p.alone
+	if n.answers > 0 {
+		p.mixed++
+		to, d = &p.beside, d-p.quick
 	}
+	if n.prompts < minPiece {
+		return // too few to tell
+	}
+	token := max(d, time.Microsecond) / time.Duration(n.prompts)
+	if *to == 0 {
+		*to = token
+	}
+	*to += (token - *to) / 4
 }
 
 // span is the n integers from first on.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
 
 	"leolm/internal/mapped"
+	"leolm/sample"
 )
 
 // SchedulerOptions bound what a Scheduler does at the same time. Zero means the default.
@@ -66,6 +68,8 @@ type SchedulerStats struct {
 	BatchTokens              int64 // fed in all passes
 	PrefixAsked, PrefixFound int64 // tokens that were looked for in the prefix cache, and found
 	Preempted                int64
+	BatchWorks               int64     // works in all passes
+	BatchSizes               [14]int64 // passes with at most 1, 2, 4, 8 … works and more than half as many
 }
 
 // ErrClosed reports that Run has returned.
@@ -176,6 +180,27 @@ func (s *Scheduler) Embed(ctx context.Context, tenant string, ids []int32) ([]fl
 		return nil, err
 	}
 	return unit(w.sum), nil
+}
+
+// Beam answers a prompt with beam search and returns the answers, best first. Beams share the cached pages of their
+// common prefix. Beams that would not fit into memory are a *device.MemoryError; other errors are those of Submit.
+func (s *Scheduler) Beam(ctx context.Context, prompt []int32, p sample.BeamParams) ([]BeamAnswer, error) {
+	if err := s.checkIDs(prompt); err != nil {
+		return nil, err
+	}
+	t := s.ticket(ctx, "")
+	w, err := newBeams(s.e, s.session("", ""), prompt, p)
+	if err != nil {
+		return nil, err
+	}
+	t.w = w
+	if err := s.enqueue(t); err != nil {
+		return nil, err
+	}
+	if err := t.wait(); err != nil {
+		return nil, err
+	}
+	return w.answers(), nil
 }
 
 // Context is the largest number of tokens of a prompt with its answer.
@@ -308,6 +333,8 @@ func (s *Scheduler) publish(fed fed) {
 	if n := fed.answers + fed.prompts; n > 0 {
 		c.Passes++
 		c.BatchTokens += int64(n)
+		c.BatchWorks += int64(fed.works)
+		c.BatchSizes[min(bits.Len(uint(max(fed.works-1, 0))), len(c.BatchSizes)-1)]++
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -345,12 +372,15 @@ func (s *Scheduler) admit() {
 		i := s.turn()
 		t := s.waiting[i]
 		s.waiting = slices.Delete(s.waiting, i, i+1)
-		if t.leader == nil && t.w.session().Len() == 0 {
+		if session := t.w.sessions()[0]; t.leader == nil && session.Len() == 0 {
 			if ids, n := t.w.tokens(); n > 0 {
-				if n = s.prefix.fill(t.w.session(), ids[:n]); n > 0 {
+				if n = s.prefix.fill(session, ids[:n]); n > 0 {
 					t.w.cached(n)
 				}
 			}
+		}
+		if t.q != nil && t.q.res.Stats.QueueTime == 0 {
+			t.q.res.Stats.QueueTime = time.Since(t.q.start)
 		}
 		s.active = append(s.active, t)
 	}

@@ -51,7 +51,7 @@ func (e *Engine) newSequence(s *Session, text Text, req *Request, emit func(Toke
 	return q, nil
 }
 
-func (q *sequence) session() *Session { return q.s }
+func (q *sequence) sessions() []*Session { return []*Session{q.s} }
 
 // tokens implements work. One token of the prompt is left to be fed, because generation starts from its logits. Tokens
 // that are fed again after a preemption come from the cache, too, except the last: it was not fed yet.
@@ -80,10 +80,10 @@ func (q *sequence) cached(n int) {
 // reading reports whether tokens must be fed before the next one is sampled.
 func (q *sequence) reading() bool { return len(q.rest) > 0 }
 
-// next returns the feed of the next pass: at most budget tokens of the prompt, or the last token with proposals.
-func (q *sequence) next(ctx context.Context, e *Engine, budget int) (Feed, error) {
+// next appends the feed of the next pass to dst: at most budget tokens of the prompt, or the last token with proposals.
+func (q *sequence) next(ctx context.Context, e *Engine, budget int, dst []Feed) ([]Feed, error) {
 	if err := ctx.Err(); err != nil {
-		return Feed{}, err
+		return nil, err
 	}
 	if q.reading() {
 		n := min(budget, len(q.rest))
@@ -97,21 +97,21 @@ func (q *sequence) next(ctx context.Context, e *Engine, budget int) (Feed, error
 		if n == len(q.rest) && !q.again {
 			want = WantLast
 		}
-		return Feed{q.s, q.rest[:n], want}, nil
+		return append(dst, Feed{q.s, q.rest[:n], want}), nil
 	}
 	q.feed = append(q.feed[:0], q.last)
 	if q.req.Draft != nil && q.req.Speculate > 0 {
 		if room := min(q.req.Speculate, q.limit-len(q.res.IDs)-1, e.opt.Context-q.s.Len()-1); room > 0 {
 			guess, err := q.req.Draft.Propose(ctx, append(slices.Clone(q.s.Tokens()), q.last), room)
 			if err != nil {
-				return Feed{}, err
+				return nil, err
 			}
 			q.res.Stats.Proposed += len(guess)
 			q.feed = append(q.feed, guess...)
 		}
 	}
 	q.s.length = oneByOne
-	return Feed{q.s, q.feed, WantAll}, nil
+	return append(dst, Feed{q.s, q.feed, WantAll}), nil
 }
 
 // took processes the logits, rows of vocab values, of the feed of n tokens that next returned. It keeps the proposals that

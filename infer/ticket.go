@@ -55,7 +55,9 @@ func (t *Ticket) pause() bool {
 // end finishes the ticket and frees its pages.
 func (t *Ticket) end(err error) {
 	err = t.w.end(err)
-	t.w.session().Close()
+	for _, s := range t.w.sessions() {
+		s.Close()
+	}
 	t.stop()
 	t.mu.Lock()
 	t.ended, t.err = true, err

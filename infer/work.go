@@ -9,7 +9,8 @@ import (
 // work is what a Scheduler does for a Ticket: a state machine that says which tokens it feeds next, and takes what the
 // pass computed for them. Its methods are called by one goroutine at a time.
 type work interface {
-	session() *Session
+	// sessions are those that it feeds: one, or one for each beam.
+	sessions() []*Session
 	// tokens are those that the work begins with, of which the first n may come from the prefix cache.
 	tokens() (ids []int32, n int)
 	// cached says that the session holds the first n of them now, and that they need not be fed.
@@ -18,8 +19,8 @@ type work interface {
 	// room for. remaining is their number.
 	reading() bool
 	remaining() int
-	// next returns the feed of the next pass, with at most budget tokens.
-	next(ctx context.Context, e *Engine, budget int) (Feed, error)
+	// next appends the feeds of the next pass to dst: one session's, with at most budget tokens, while it is reading.
+	next(ctx context.Context, e *Engine, budget int, dst []Feed) ([]Feed, error)
 	// took processes what that feed of n tokens wanted: rows of logits or of hidden states, width values each.
 	took(n int, rows []float32, width int) error
 	done() bool
@@ -33,6 +34,12 @@ type work interface {
 type scorer interface {
 	// scores takes logits of the tokens of the feed from the given one on, [rows][vocab].
 	scores(first int, logits []float32, vocab int)
+}
+
+// brancher is a work that needs new sessions after a pass. Unlike took, branch is called with nothing beside it; evict frees
+// a page that nobody uses, if there is one.
+type brancher interface {
+	branch(evict func() bool)
 }
 
 // ScoreRequest asks how probable the tokens of a text are.
@@ -63,7 +70,7 @@ type scoring struct {
 	found []Score
 }
 
-func (w *scoring) session() *Session      { return w.s }
+func (w *scoring) sessions() []*Session   { return []*Session{w.s} }
 func (w *scoring) tokens() ([]int32, int) { return w.req.IDs, w.req.From - 1 }
 func (w *scoring) cached(n int)           { w.at = n }
 func (w *scoring) reading() bool          { return !w.done() }
@@ -71,9 +78,9 @@ func (w *scoring) remaining() int         { return len(w.req.IDs) - 1 - w.at }
 func (w *scoring) done() bool             { return w.at >= len(w.req.IDs)-1 }
 func (w *scoring) end(err error) error    { return err }
 
-func (w *scoring) next(ctx context.Context, _ *Engine, budget int) (Feed, error) {
+func (w *scoring) next(ctx context.Context, _ *Engine, budget int, dst []Feed) ([]Feed, error) {
 	if err := ctx.Err(); err != nil {
-		return Feed{}, err
+		return nil, err
 	}
 	ids := w.req.IDs[w.at : len(w.req.IDs)-1]
 	// A feed is before the first wanted token, or from it on.
@@ -83,7 +90,7 @@ func (w *scoring) next(ctx context.Context, _ *Engine, budget int) (Feed, error)
 		ids, want = w.req.IDs[w.at:next], WantNone
 	}
 	w.s.length = len(w.req.IDs)
-	return Feed{w.s, ids[:min(budget, len(ids))], want}, nil
+	return append(dst, Feed{w.s, ids[:min(budget, len(ids))], want}), nil
 }
 
 func (w *scoring) scores(first int, logits []float32, vocab int) {
@@ -122,7 +129,7 @@ type embedding struct {
 	n   int // tokens in sum
 }
 
-func (w *embedding) session() *Session      { return w.s }
+func (w *embedding) sessions() []*Session   { return []*Session{w.s} }
 func (w *embedding) tokens() ([]int32, int) { return w.ids, 0 } // every token's hidden state is needed
 func (w *embedding) cached(int)             {}
 func (w *embedding) reading() bool          { return !w.done() }
@@ -130,16 +137,16 @@ func (w *embedding) remaining() int         { return len(w.ids) - w.at }
 func (w *embedding) done() bool             { return w.at >= len(w.ids) }
 func (w *embedding) end(err error) error    { return err }
 
-func (w *embedding) next(ctx context.Context, _ *Engine, budget int) (Feed, error) {
+func (w *embedding) next(ctx context.Context, _ *Engine, budget int, dst []Feed) ([]Feed, error) {
 	if err := ctx.Err(); err != nil {
-		return Feed{}, err
+		return nil, err
 	}
 	ids, want := w.ids[w.at:], wantHidden
 	if w.at < w.n {
 		ids, want = w.ids[w.at:w.n], WantNone // fed before, but preempted
 	}
 	w.s.length = len(w.ids)
-	return Feed{w.s, ids[:min(budget, len(ids))], want}, nil
+	return append(dst, Feed{w.s, ids[:min(budget, len(ids))], want}), nil
 }
 
 func (w *embedding) took(n int, hidden []float32, width int) error {

@@ -227,8 +227,12 @@ func TestTenantsTakeTurns(t *testing.T) {
 
 func TestPaceBoundsPasses(t *testing.T) {
 	p := pace{stretch: 2.5}
-	if n := p.budget(0); n < 1<<20 {
-		t.Errorf("nobody is delayed, but only %d tokens are read", n)
+	for range 20 {
+		n := p.budget(0)
+		p.took(fed{0, n}, time.Duration(n)*4*time.Millisecond)
+	}
+	if n := p.budget(0); n != 250 {
+		t.Errorf("pieces of %d tokens, of which each takes 4 ms, in a pass that should take a second", n)
 	}
 	if n := p.budget(4); n != 0 {
 		t.Errorf("%d tokens are read before a pass was measured", n)
@@ -277,4 +281,66 @@ func BenchmarkSchedulerPass(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "tokens/s")
+}
+
+// beamAlone searches with nothing else running, and gives the engine back.
+func beamAlone(t testing.TB, e *Engine, prompt []int32, p sample.BeamParams) []BeamAnswer {
+	t.Helper()
+	s, stop := start(t, e, SchedulerOptions{})
+	found, err := s.Beam(context.Background(), prompt, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	return found
+}
+
+// A beam search beside other works, with a cache that is too small for all of them, finds what it finds alone; no page is
+// lost when it is canceled.
+func TestBeamsBesideOthers(t *testing.T) {
+	for _, pages := range []int{12, 200} {
+		e := schedulerEngine(t, pages)
+		var want [][]BeamAnswer
+		var prompts [][]int32
+		p := sample.BeamParams{Beams: 4, LengthPenalty: 1, MaxNewTokens: 20}
+		for i := range 4 {
+			prompts = append(prompts, tokens(40+20*i, uint64(i)))
+			want = append(want, beamAlone(t, e, prompts[i], p))
+		}
+		s, stop := start(t, e, SchedulerOptions{MaxSequences: 6, MaxTokens: 40})
+		var wg sync.WaitGroup
+		for i, prompt := range prompts {
+			wg.Go(func() {
+				got, err := s.Beam(context.Background(), prompt, p)
+				if err != nil || !slices.EqualFunc(got, want[i], func(x, y BeamAnswer) bool { return x.Score == y.Score && slices.Equal(x.IDs, y.IDs) }) {
+					t.Errorf("%d pages, search %d: %v, alone %v (%v)", pages, i, got, want[i], err)
+				}
+			})
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(10+10*i)*time.Millisecond)
+				defer cancel()
+				if _, err := s.Beam(ctx, prompt, p); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+			})
+			wg.Go(func() {
+				r := &Request{Prompt: prompt, MaxNewTokens: 30, TopLogProbs: -1}
+				ts, err := s.Submit(context.Background(), newPlain, r, r)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, ticket := range ts {
+					if _, err := ticket.Result(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		stop()
+		if n := e.cache.PagesInUse(); n != 0 {
+			t.Errorf("%d pages are still in use", n)
+		}
+	}
 }

@@ -20,6 +20,9 @@ type usage struct {
 	Details    struct {
 		Cached int `json:"cached_tokens"`
 	} `json:"prompt_tokens_details"`
+	CompletionDetails struct {
+		Reasoning int `json:"reasoning_tokens"`
+	} `json:"completion_tokens_details"`
 }
 
 // timings say how fast the first answer was, in llama.cpp's words; times are in milliseconds.
@@ -77,7 +80,19 @@ func (m *model) submit(ctx context.Context, r *infer.Request, n int, constraint 
 	if text == nil {
 		text = func() infer.Text { return m.Tokenizer.NewDecoder(true) }
 	}
-	return m.sched.Submit(ctx, text, reqs...)
+	most := m.sched.Context() - len(r.Prompt)
+	if r.MaxNewTokens > 0 {
+		most = min(most, r.MaxNewTokens)
+	}
+	x := exchangeOf(ctx)
+	if err := x.reserve(len(r.Prompt), n*max(most, 0)); err != nil {
+		return nil, err
+	}
+	tickets, err := m.sched.Submit(ctx, text, reqs...)
+	if err == nil {
+		x.reads(len(r.Prompt))
+	}
+	return tickets, err
 }
 
 // event is a token of a choice, or its end.
@@ -122,6 +137,7 @@ func events(ctx context.Context, tickets []*infer.Ticket) <-chan event {
 // results. An error of token, or of an answer, ends all of them.
 func follow(ctx context.Context, cancel context.CancelFunc, tickets []*infer.Ticket, token func(choice int, t infer.Token) error, ended func(choice int, r *infer.Result) error, idle func() error) ([]*infer.Result, error) {
 	results := make([]*infer.Result, len(tickets))
+	x := exchangeOf(ctx)
 	ch := events(ctx, tickets)
 	defer func() {
 		cancel()
@@ -146,8 +162,10 @@ func follow(ctx context.Context, cancel context.CancelFunc, tickets []*infer.Tic
 			case e.result != nil:
 				results[e.choice] = e.result
 				left--
+				x.answered(e.choice, e.result)
 				err = ended(e.choice, e.result)
 			default:
+				x.token(e.choice)
 				err = token(e.choice, e.token)
 			}
 			tick.Reset(keepAlive)
@@ -260,6 +278,11 @@ func (s *stream) done() error { return s.raw([]byte("data: [DONE]\n\n")) }
 
 // broken ends a stream with err as its last event, unless the client is gone.
 func (s *Server) broken(st *stream, err error) {
+	s.brokenWith(st, err, func(e *Error) error { return st.data(e) })
+}
+
+// brokenWith is broken for streams that write errors in another way.
+func (s *Server) brokenWith(st *stream, err error, write func(e *Error) error) {
 	if errors.Is(err, errClient) || errors.Is(err, context.Canceled) && s.models.ctx.Err() == nil {
 		return
 	}
@@ -267,5 +290,5 @@ func (s *Server) broken(st *stream, err error) {
 	if e.Status >= 500 {
 		s.cfg.Log.Error("an answer failed", "error", err)
 	}
-	_ = st.data(e)
+	_ = write(e)
 }

@@ -14,16 +14,20 @@ import (
 type chatRequest struct {
 	sampling
 	constrained
+	thinking
 	Messages            []wireMessage  `json:"messages"`
-	MaxCompletionTokens *int           `json:"max_completion_tokens"`
+	MaxCompletionTokens *whole         `json:"max_completion_tokens"`
 	LogProbs            bool           `json:"logprobs"`
-	TopLogProbs         *int           `json:"top_logprobs"`
+	TopLogProbs         *whole         `json:"top_logprobs"`
 	Tools               []tool         `json:"tools"`
 	ToolChoice          toolChoice     `json:"tool_choice"`
 	TemplateVars        map[string]any `json:"chat_template_kwargs"`
 	// ContinueFinal lets the model go on writing the last message, which is the assistant's.
 	ContinueFinal       bool  `json:"continue_final_message"`
 	AddGenerationPrompt *bool `json:"add_generation_prompt"`
+
+	// encode writes the prompt in place of the template, for calls that have none.
+	encode func(*model) (*chat.Encoded, error)
 }
 
 // limit is the largest number of new tokens; 0 is the rest of the context.
@@ -38,7 +42,7 @@ func (r *chatRequest) limit() (int, error) {
 	case *n < 1:
 		return 0, bad(name, "%s is %d; it must be at least 1", name, *n)
 	}
-	return *n, nil
+	return int(*n), nil
 }
 
 // top is how many log-probabilities are wanted at each token; -1 for none.
@@ -53,7 +57,7 @@ func (r *chatRequest) top() (int, error) {
 	case *r.TopLogProbs < 0 || *r.TopLogProbs > maxTop:
 		return 0, bad("top_logprobs", "top_logprobs is %d; it must be between 0 and %d", *r.TopLogProbs, maxTop)
 	}
-	return *r.TopLogProbs, nil
+	return int(*r.TopLogProbs), nil
 }
 
 // conversation is a checked request for an answer to a conversation: what the APIs of OpenAI and Ollama have in common.
@@ -64,6 +68,10 @@ type conversation struct {
 	req     *infer.Request
 	n       int
 	build   func() infer.Constraint
+	text    func() infer.Text
+	// opened says that the prompt ends inside a thought; hide that thoughts are not shown.
+	opened, hide bool
+	loading      time.Duration // of the model, if it had to be
 }
 
 // converse checks r and prepares its answers. Every mistake of the client is found here.
@@ -75,11 +83,17 @@ func (s *Server) converse(ctx context.Context, tenant string, r *chatRequest) (c
 	if err != nil {
 		return nil, err
 	}
-	msgs, err := messages(r.Messages)
+	var msgs []chat.Message
+	if r.encode == nil {
+		if msgs, err = messages(r.Messages); err != nil {
+			return nil, err
+		}
+	}
+	opt, err := r.options()
 	if err != nil {
 		return nil, err
 	}
-	c = &conversation{n: r.choices()}
+	c = &conversation{n: r.choices(), hide: r.hidden()}
 	if c.tools, err = newToolbox(r.Tools, r.ToolChoice); err != nil {
 		return nil, err
 	}
@@ -99,9 +113,11 @@ func (s *Server) converse(ctx context.Context, tenant string, r *chatRequest) (c
 	} else if grammar.kind != "" && c.tools.mode == "auto" {
 		return nil, bad(grammar.param, "%s cannot be combined with tools that may be called; set tool_choice to none", grammar.param)
 	}
+	start := time.Now()
 	if c.model, c.release, err = s.models.get(ctx, r.Model); err != nil {
 		return nil, err
 	}
+	c.loading = time.Since(start)
 	release := c.release
 	defer func() {
 		if err != nil {
@@ -112,24 +128,55 @@ func (s *Server) converse(ctx context.Context, tenant string, r *chatRequest) (c
 		return nil, err
 	}
 	c.req.TopLogProbs = top
-	enc, err := c.model.prompt(msgs, c.tools, r.options())
+	var enc *chat.Encoded
+	if r.encode != nil {
+		enc, err = r.encode(c.model)
+	} else {
+		enc, err = c.model.prompt(msgs, c.tools, opt)
+	}
 	if err != nil {
 		return nil, err
 	}
 	c.req.Prompt = enc.IDs
+	c.opened = opt.AddGenerationPrompt && c.model.card.tags.opened(enc.Rendered.Text)
 	if n := len(enc.IDs) + 1; n > c.model.sched.Context() {
 		return nil, tooLong(len(enc.IDs), c.model.sched.Context())
 	}
-	c.build, err = c.model.constraint(grammar)
-	return c, err
+	if c.build, err = c.model.constraint(ctx, grammar); err != nil {
+		return nil, err
+	}
+	if c.build != nil && c.opened {
+		c.build = c.model.afterThought(c.build)
+	}
+	if names := c.model.controlTags(); len(names) > 0 {
+		c.text = func() infer.Text { return &tagText{c.model.Tokenizer.NewDecoder(true), names} }
+	}
+	return c, nil
+}
+
+// begin starts the answers to c.
+func (c *conversation) begin(ctx context.Context, prefix string, logprobs bool) (*chatAnswer, []*infer.Ticket, error) {
+	tickets, err := c.model.submit(ctx, c.req, c.n, c.build, c.text)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := &chatAnswer{c: c, ID: newID(prefix), Created: time.Now().Unix(), logprobs: logprobs}
+	for range c.n {
+		a.choices = append(a.choices, &choice{
+			split:  newThoughts(c.model.card.tags, c.opened, c.hide, c.tools.splitter(c.model)),
+			tokens: c.model.tokenText(c.model.Tokenizer.NewDecoder(true)),
+		})
+	}
+	return a, tickets, nil
 }
 
 // options are those of the template.
-func (r *chatRequest) options() chat.Options {
+func (r *chatRequest) options() (chat.Options, error) {
+	vars, err := r.thinking.vars(r.TemplateVars)
 	if r.ContinueFinal {
-		return chat.Options{ContinueFinal: true, Vars: r.TemplateVars}
+		return chat.Options{ContinueFinal: true, Vars: vars}, err
 	}
-	return chat.Options{AddGenerationPrompt: r.AddGenerationPrompt == nil || *r.AddGenerationPrompt, Vars: r.TemplateVars}
+	return chat.Options{AddGenerationPrompt: r.AddGenerationPrompt == nil || *r.AddGenerationPrompt, Vars: vars}, err
 }
 
 // chatCompletions answers POST /v1/chat/completions.
@@ -145,30 +192,31 @@ func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer c.release()
-	tickets, err := c.model.submit(ctx, c.req, c.n, c.build, nil)
+	a, tickets, err := c.begin(ctx, "chatcmpl-", req.LogProbs)
 	if err != nil {
 		return err
-	}
-	a := &chatAnswer{c: c, ID: newID("chatcmpl-"), Created: time.Now().Unix(), logprobs: req.LogProbs}
-	for range c.n {
-		a.choices = append(a.choices, &choice{split: c.tools.splitter(c.model), tokens: c.model.tokenText(c.model.Tokenizer.NewDecoder(true))})
 	}
 	if req.Stream {
 		s.streamChat(ctx, cancel, s.eventStream(w), a, tickets, req.StreamOptions != nil && req.StreamOptions.IncludeUsage)
 		return nil
 	}
-	results, err := follow(ctx, cancel, tickets, func(i int, t infer.Token) error {
+	results, err := a.collect(ctx, cancel, tickets)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, a.whole(results))
+	return nil
+}
+
+// collect waits for the whole answer.
+func (a *chatAnswer) collect(ctx context.Context, cancel context.CancelFunc, tickets []*infer.Ticket) ([]*infer.Result, error) {
+	return follow(ctx, cancel, tickets, func(i int, t infer.Token) error {
 		a.take(i, t)
 		return nil
 	}, func(i int, r *infer.Result) error {
 		a.ended(i, r)
 		return nil
 	}, nil)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, a.whole(results))
-	return nil
 }
 
 // chatAnswer is a chat completion in progress.
@@ -182,12 +230,14 @@ type chatAnswer struct {
 
 // choice is one of its answers.
 type choice struct {
-	split   splitter
-	tokens  *tokenText
-	text    string
-	calls   []wireCall
-	content []tokenLogProb
-	finish  string
+	split     splitter
+	tokens    *tokenText
+	text      string
+	reasoning string
+	thought   int // tokens of the reasoning
+	calls     []wireCall
+	content   []tokenLogProb
+	finish    string
 }
 
 // wireCall is a tool call in OpenAI's shape.
@@ -212,8 +262,14 @@ type tokenLogProb struct {
 // take adds a token to a choice, and returns the pieces of its answer that are certain now.
 func (a *chatAnswer) take(i int, t infer.Token) ([]delta, []tokenLogProb) {
 	ch := a.choices[i]
+	thought := ch.thinks()
+	pieces := ch.split.push(t.Text)
+	ch.add(pieces)
+	if thought = thought || ch.thinks(); thought && t.ID >= 0 {
+		ch.thought++
+	}
 	var probs []tokenLogProb
-	if a.logprobs && t.ID >= 0 && !a.stops(t.ID) {
+	if a.logprobs && !thought && t.ID >= 0 && !a.stops(t.ID) {
 		lp := a.logProb(ch.tokens.of(t.ID), t.LogProb)
 		lp.Top = []tokenLogProb{}
 		for _, top := range t.Top {
@@ -222,8 +278,6 @@ func (a *chatAnswer) take(i int, t infer.Token) ([]delta, []tokenLogProb) {
 		probs = []tokenLogProb{lp}
 		ch.content = append(ch.content, lp)
 	}
-	pieces := ch.split.push(t.Text)
-	ch.add(pieces)
 	return pieces, probs
 }
 
@@ -270,6 +324,7 @@ func (a *chatAnswer) ended(i int, r *infer.Result) []delta {
 func (ch *choice) add(pieces []delta) {
 	for _, p := range pieces {
 		ch.text += p.text
+		ch.reasoning += p.reasoning
 		if p.call == nil {
 			continue
 		}
@@ -285,9 +340,10 @@ func (ch *choice) add(pieces []delta) {
 // whole is the response that is no stream.
 func (a *chatAnswer) whole(results []*infer.Result) any {
 	type message struct {
-		Role      string     `json:"role"`
-		Content   *string    `json:"content"`
-		Refusal   *string    `json:"refusal"`
+		Role    string  `json:"role"`
+		Content *string `json:"content"`
+		Refusal *string `json:"refusal"`
+		wireReasoning
 		ToolCalls []wireCall `json:"tool_calls,omitempty"`
 	}
 	type wireChoice struct {
@@ -298,7 +354,7 @@ func (a *chatAnswer) whole(results []*infer.Result) any {
 	}
 	var list []wireChoice
 	for i, ch := range a.choices {
-		m := message{Role: "assistant", Content: &ch.text, ToolCalls: ch.calls}
+		m := message{Role: "assistant", Content: &ch.text, wireReasoning: reasoned(ch.reasoning), ToolCalls: ch.calls}
 		if ch.text == "" && len(ch.calls) > 0 {
 			m.Content = nil
 		}
@@ -308,7 +364,7 @@ func (a *chatAnswer) whole(results []*infer.Result) any {
 		}
 		list = append(list, wc)
 	}
-	u, t := measured(results)
+	u, t := a.measured(results)
 	return struct {
 		ID          string       `json:"id"`
 		Object      string       `json:"object"`
@@ -320,6 +376,23 @@ func (a *chatAnswer) whole(results []*infer.Result) any {
 		Timings     *timings     `json:"timings"`
 	}{a.ID, "chat.completion", a.Created, a.c.model.card.name, list, u, a.fingerprint(), t}
 }
+
+// measured counts the tokens of the answer.
+func (a *chatAnswer) measured(results []*infer.Result) (usage, *timings) {
+	u, t := measured(results)
+	for _, ch := range a.choices {
+		u.CompletionDetails.Reasoning += ch.thought
+	}
+	return u, t
+}
+
+// wireReasoning is what a model thought, under the two names that clients look for.
+type wireReasoning struct {
+	ReasoningContent string `json:"reasoning_content,omitempty"`
+	Reasoning        string `json:"reasoning,omitempty"`
+}
+
+func reasoned(text string) wireReasoning { return wireReasoning{text, text} }
 
 // fingerprint names the weights that answered.
 func (a *chatAnswer) fingerprint() string { return "leo-" + a.c.model.card.fingerprint }
@@ -352,8 +425,9 @@ type chunkChoice struct {
 }
 
 type chunkDelta struct {
-	Role      string     `json:"role,omitempty"`
-	Content   *string    `json:"content,omitempty"`
+	Role    string  `json:"role,omitempty"`
+	Content *string `json:"content,omitempty"`
+	wireReasoning
 	ToolCalls []wireCall `json:"tool_calls,omitempty"`
 }
 
@@ -382,14 +456,17 @@ func (c *chatStream) pieces(i int, pieces []delta, lp []tokenLogProb) error {
 	}
 	for k, p := range pieces {
 		wc := chunkChoice{Index: i}
-		if p.call != nil {
+		switch {
+		case p.reasoning != "":
+			wc.Delta.wireReasoning = reasoned(p.reasoning)
+		case p.call != nil:
 			call := wireCall{Index: &p.call.index, ID: p.call.id}
 			if p.call.id != "" {
 				call.Type = "function"
 			}
 			call.Function.Name, call.Function.Arguments = p.call.name, p.call.arguments
 			wc.Delta.ToolCalls = []wireCall{call}
-		} else {
+		default:
 			wc.Delta.Content = &p.text
 		}
 		if k == 0 && len(lp) > 0 {
@@ -431,7 +508,7 @@ func (s *Server) streamChat(ctx context.Context, cancel context.CancelFunc, out 
 		return out.data(c.chunk(chunkChoice{Index: i, Finish: &a.choices[i].finish}))
 	}, out.comment)
 	if err == nil && withUsage {
-		u, t := measured(results)
+		u, t := c.a.measured(results)
 		last := c.chunk()
 		last.Choices, last.Timings = []chunkChoice{}, t
 		if last.Usage, err = json.Marshal(u); err == nil {

@@ -17,8 +17,8 @@ type completionRequest struct {
 	constrained
 	Prompt   prompts `json:"prompt"`
 	Echo     bool    `json:"echo"`
-	LogProbs *int    `json:"logprobs"`
-	BestOf   *int    `json:"best_of"`
+	LogProbs *whole  `json:"logprobs"`
+	BestOf   *whole  `json:"best_of"`
 	Suffix   string  `json:"suffix"`
 }
 
@@ -36,7 +36,7 @@ func (r *completionRequest) limit() (int, error) {
 	case *r.MaxTokens < 0, *r.MaxTokens == 0 && !r.Echo:
 		return 0, bad("max_tokens", "max_tokens is %d; it must be at least 1, or 0 with echo", *r.MaxTokens)
 	}
-	return *r.MaxTokens, nil
+	return int(*r.MaxTokens), nil
 }
 
 func (r *completionRequest) checkAll() error {
@@ -50,7 +50,7 @@ func (r *completionRequest) checkAll() error {
 		return bad("prompt", "%d prompts with n %d; there may be %d answers", len(r.Prompt), r.choices(), maxPrompts)
 	case r.LogProbs != nil && (*r.LogProbs < 0 || *r.LogProbs > maxTop):
 		return bad("logprobs", "logprobs is %d; it must be between 0 and %d", *r.LogProbs, maxTop)
-	case r.BestOf != nil && *r.BestOf != r.choices():
+	case r.BestOf != nil && int(*r.BestOf) != r.choices():
 		return bad("best_of", "best_of is %d; only the value of n is possible", *r.BestOf)
 	case r.Suffix != "":
 		return bad("suffix", "suffix: these models do not insert text")
@@ -108,9 +108,9 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if req.LogProbs != nil {
-		one.TopLogProbs = *req.LogProbs
+		one.TopLogProbs = int(*req.LogProbs)
 	}
-	build, err := m.constraint(grammar)
+	build, err := m.constraint(ctx, grammar)
 	if err != nil {
 		return err
 	}
@@ -216,8 +216,14 @@ func (a *textAnswer) begin(ctx context.Context, build func() infer.Constraint) e
 	for _, p := range a.parts {
 		if a.req.Echo && a.req.LogProbs != nil {
 			var err error
+			if a.limit == 0 {
+				if err := exchangeOf(ctx).reserve(len(p.ids), 0); err != nil {
+					return err
+				}
+				exchangeOf(ctx).reads(len(p.ids))
+			}
 			if p.scores, err = a.m.sched.Score(ctx, &infer.ScoreRequest{
-				IDs: p.ids, From: 1, Top: *a.req.LogProbs, Tenant: a.one.Tenant, Salt: a.one.Salt,
+				IDs: p.ids, From: 1, Top: int(*a.req.LogProbs), Tenant: a.one.Tenant, Salt: a.one.Salt,
 			}); err != nil {
 				return err
 			}
@@ -258,7 +264,7 @@ func (a *textAnswer) choice(p *completion) *textChoice {
 			continue
 		}
 		s := &p.scores[i-1]
-		ch.probs.add(a.m, tokens.of(id), &s.LogProb, s.Top, *a.req.LogProbs)
+		ch.probs.add(a.m, tokens.of(id), &s.LogProb, s.Top, int(*a.req.LogProbs))
 	}
 	return ch
 }
@@ -280,7 +286,7 @@ func (a *textAnswer) take(i int, t infer.Token) *textProbs {
 		return nil
 	}
 	before := len(ch.probs.Tokens)
-	ch.probs.add(a.m, ch.tokens.of(t.ID), &t.LogProb, t.Top, *a.req.LogProbs)
+	ch.probs.add(a.m, ch.tokens.of(t.ID), &t.LogProb, t.Top, int(*a.req.LogProbs))
 	return &textProbs{
 		Tokens: ch.probs.Tokens[before:], LogProbs: ch.probs.LogProbs[before:], Top: ch.probs.Top[before:], Offsets: ch.probs.Offsets[before:],
 	}

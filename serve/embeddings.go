@@ -14,7 +14,7 @@ type embeddingRequest struct {
 	Model      string  `json:"model"`
 	Input      prompts `json:"input"`
 	Encoding   string  `json:"encoding_format"`
-	Dimensions *int    `json:"dimensions"`
+	Dimensions *whole  `json:"dimensions"`
 }
 
 // Bounds of POST /v1/embeddings.
@@ -54,7 +54,7 @@ func (s *Server) embeddings(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer release()
-	if d := req.Dimensions; d != nil && *d != m.card.embeddingSize {
+	if d := req.Dimensions; d != nil && int(*d) != m.card.embeddingSize {
 		return bad("dimensions", "dimensions is %d; the embeddings of this model have %d, and cannot be shortened", *d, m.card.embeddingSize)
 	}
 	vectors, tokens, err := m.embed(r.Context(), tenant(r), req.Input)
@@ -109,6 +109,10 @@ func (m *model) embed(ctx context.Context, tenant string, inputs prompts) ([][]f
 		}
 		tokens += len(ids[i])
 	}
+	if err := exchangeOf(ctx).reserve(tokens, 0); err != nil {
+		return nil, 0, err
+	}
+	exchangeOf(ctx).reads(tokens)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := make([][]float32, len(ids))

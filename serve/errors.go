@@ -23,6 +23,8 @@ type Error struct {
 	Param      string        // the field at fault, or ""
 	Code       string        // for programs, such as "context_length_exceeded", or ""
 	RetryAfter time.Duration // when it is worth asking again; 0: not said
+
+	short bool // Ollama's shape
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -47,8 +49,11 @@ func (e *Error) kind() string {
 	return "invalid_request_error"
 }
 
-// MarshalJSON writes OpenAI's shape: {"error": {"message", "type", "param", "code"}}.
+// MarshalJSON writes OpenAI's shape: {"error": {"message", "type", "param", "code"}}, or Ollama's: {"error": "message"}.
 func (e *Error) MarshalJSON() ([]byte, error) {
+	if e.short {
+		return json.Marshal(map[string]string{"error": e.Message})
+	}
 	type inner struct {
 		Message string  `json:"message"`
 		Type    string  `json:"type"`
@@ -94,6 +99,9 @@ func asError(err error) *Error {
 		cache   *device.CacheFullError
 		limit   *constrain.LimitError
 	)
+	if e := asLimit(err); e != nil {
+		return e
+	}
 	switch {
 	case errors.As(err, &e):
 		return e

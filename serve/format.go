@@ -2,10 +2,15 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"leolm/infer"
 	"leolm/internal/constrain"
@@ -27,8 +32,10 @@ type constrained struct {
 	ResponseFormat *responseFormat `json:"response_format"`
 	Grammar        string          `json:"grammar"`      // llama.cpp: GBNF
 	GuidedRegex    string          `json:"guided_regex"` // vLLM
-	GuidedChoice   []string        `json:"guided_choice"`
+	GuidedChoice   texts           `json:"guided_choice"`
 	GuidedJSON     json.RawMessage `json:"guided_json"`
+
+	formatName string // of ResponseFormat, in APIs that call it otherwise
 }
 
 // kindOf is a kind of grammar and its text.
@@ -37,6 +44,7 @@ type kindOf struct{ kind, text, param string }
 // grammar returns the one grammar that the request asks for; its kind is "" if the answer is free.
 func (c *constrained) grammar() (kindOf, error) {
 	var all []kindOf
+	name := cmp.Or(c.formatName, "response_format")
 	if f := c.ResponseFormat; f != nil {
 		switch f.Type {
 		case "text", "":
@@ -45,20 +53,20 @@ func (c *constrained) grammar() (kindOf, error) {
 			if len(schema) == 0 || string(schema) == "null" {
 				schema = []byte(`{"type":"object"}`)
 			}
-			all = append(all, kindOf{"schema", string(schema), "response_format"})
+			all = append(all, kindOf{"schema", string(schema), name})
 		case "json_schema":
 			switch {
 			case f.JSONSchema == nil && len(f.Schema) == 0:
-				return kindOf{}, bad("response_format", "response_format of type json_schema needs json_schema.schema")
+				return kindOf{}, bad(name, "%s of type json_schema needs a schema", name)
 			case f.JSONSchema != nil && len(f.JSONSchema.Schema) > 0:
-				all = append(all, kindOf{"schema", string(f.JSONSchema.Schema), "response_format"})
+				all = append(all, kindOf{"schema", string(f.JSONSchema.Schema), name})
 			case len(f.Schema) > 0:
-				all = append(all, kindOf{"schema", string(f.Schema), "response_format"})
+				all = append(all, kindOf{"schema", string(f.Schema), name})
 			default:
-				all = append(all, kindOf{"schema", `{"type":"object"}`, "response_format"})
+				all = append(all, kindOf{"schema", `{"type":"object"}`, name})
 			}
 		default:
-			return kindOf{}, bad("response_format", "response_format of type %q; use text, json_object or json_schema", f.Type)
+			return kindOf{}, bad(name, "%s of type %q; use text, json_object or json_schema", name, f.Type)
 		}
 	}
 	if c.Grammar != "" {
@@ -97,10 +105,22 @@ type compiled struct {
 // take.
 const keptMatchers = 16
 
+// Bounds of compiling, which takes the time of processors that answers need.
+const (
+	maxGrammar     = 1 << 20 // bytes of a grammar
+	maxChoice      = 1024    // texts of guided_choice
+	compilesAtOnce = 2
+	compileTime    = 5 * time.Second
+	compileWait    = 10 * time.Second // for others to end
+)
+
 // constraint compiles g for m and returns a function that makes a constraint for each answer; nil if g is none.
-func (m *model) constraint(g kindOf) (func() infer.Constraint, error) {
+func (m *model) constraint(ctx context.Context, g kindOf) (func() infer.Constraint, error) {
 	if g.kind == "" {
 		return nil, nil
+	}
+	if len(g.text) > maxGrammar {
+		return nil, bad(g.param, "%s has %d bytes; there may be %d", g.param, len(g.text), maxGrammar)
 	}
 	key := sha256.Sum256([]byte(g.kind + "\x00" + g.text))
 	m.mu.Lock()
@@ -112,9 +132,9 @@ func (m *model) constraint(g kindOf) (func() infer.Constraint, error) {
 		}
 	}
 	m.mu.Unlock()
-	matcher, err := m.compile(g)
+	matcher, err := m.compileInTime(ctx, g)
 	if err != nil {
-		return nil, bad(g.param, "%s: %v", g.param, err)
+		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,7 +145,45 @@ func (m *model) constraint(g kindOf) (func() infer.Constraint, error) {
 	return func() infer.Constraint { return matcher.Start() }, nil
 }
 
-func (m *model) compile(g kindOf) (*constrain.Matcher, error) {
+// compileInTime compiles g when one of the few places for that is free. A grammar that takes too long is refused; its
+// place is free again when it has ended nevertheless.
+func (m *model) compileInTime(ctx context.Context, g kindOf) (*constrain.Matcher, error) {
+	wait := time.NewTimer(compileWait)
+	defer wait.Stop()
+	select {
+	case m.compiling <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-wait.C:
+		return nil, &Error{Status: http.StatusTooManyRequests, Message: "too many grammars are being compiled", Code: "queue_full", RetryAfter: compileTime}
+	}
+	vocab := m.vocab() // made once, which may take long
+	type outcome struct {
+		matcher *constrain.Matcher
+		err     error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer func() { <-m.compiling }()
+		matcher, err := g.compile(vocab)
+		done <- outcome{matcher, err}
+	}()
+	limit := time.NewTimer(compileTime)
+	defer limit.Stop()
+	select {
+	case o := <-done:
+		if o.err != nil {
+			return nil, bad(g.param, "%s: %v", g.param, o.err)
+		}
+		return o.matcher, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-limit.C:
+		return nil, bad(g.param, "%s is too complex: it takes more than %v to compile", g.param, compileTime)
+	}
+}
+
+func (g *kindOf) compile(vocab *constrain.Vocabulary) (*constrain.Matcher, error) {
 	var grammar *constrain.Grammar
 	var err error
 	switch g.kind {
@@ -136,6 +194,9 @@ func (m *model) compile(g kindOf) (*constrain.Matcher, error) {
 	case "choice":
 		var choices []string
 		if err = json.Unmarshal([]byte(g.text), &choices); err == nil {
+			if len(choices) > maxChoice {
+				return nil, fmt.Errorf("%d texts; there may be %d", len(choices), maxChoice)
+			}
 			grammar, err = constrain.Regexp(anyOf(choices))
 		}
 	default:
@@ -144,7 +205,7 @@ func (m *model) compile(g kindOf) (*constrain.Matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return grammar.Bind(m.vocab())
+	return grammar.Bind(vocab)
 }
 
 // anyOf is the regular expression of a choice among texts.

@@ -14,11 +14,13 @@ import (
 	"time"
 
 	"leolm/catalog"
+	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/infer"
 	"leolm/internal/constrain"
 	"leolm/open"
 	"leolm/sample"
+	"leolm/tensor"
 )
 
 // Source is a model that can be asked for.
@@ -54,6 +56,11 @@ type card struct {
 	templateText  string
 	sampling      sample.Preset
 	embeddingSize int
+	vocab         int // ids that requests may name
+	config        checkpoint.Config
+	quantization  string // the type of most weights, such as "Q4_0"
+	tags          tags   // around thoughts
+	tools         bool   // the template shows tools to the model
 }
 
 // model is a loaded model with its scheduler.
@@ -66,6 +73,9 @@ type model struct {
 	vocab    func() *constrain.Vocabulary
 	mu       sync.Mutex
 	matchers []compiled // most recently used last
+	free     []uint64   // see freeMask
+	// compiling has a place for each grammar that is being compiled, of any model.
+	compiling chan struct{}
 }
 
 // entry is a model that can be asked for, in whatever state.
@@ -83,6 +93,7 @@ type entry struct {
 	keep     time.Duration // in place of Config.KeepAlive
 	keepSet  bool
 	requests int64
+	past     infer.SchedulerStats // what the schedulers of its earlier lives have counted
 }
 
 // registry owns the models.
@@ -91,6 +102,8 @@ type registry struct {
 	ctx     context.Context // of all loaded models
 	cancel  context.CancelFunc
 	entries []*entry // in the order of Config.Models
+
+	compiling chan struct{}
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when anything below has changed
@@ -103,7 +116,7 @@ type registry struct {
 const retryAfterFailure = 10 * time.Second
 
 func newRegistry(ctx context.Context, s *Server) (*registry, error) {
-	r := &registry{s: s, changed: make(chan struct{})}
+	r := &registry{s: s, changed: make(chan struct{}), compiling: make(chan struct{}, compilesAtOnce)}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, src := range s.cfg.Models {
 		e, err := r.describe(src, nil)
@@ -129,9 +142,7 @@ func newRegistry(ctx context.Context, s *Server) (*registry, error) {
 			return nil, fmt.Errorf("two models are named %q", e.name)
 		}
 	}
-	if s.cfg.KeepAlive > 0 {
-		r.done.Go(r.sweepIdle)
-	}
+	r.done.Go(r.sweepIdle)
 	return r, nil
 }
 
@@ -153,10 +164,20 @@ func (r *registry) describe(src Source, base *entry) (*entry, error) {
 	e := &entry{card: card{
 		name: src.Name, created: time.Now(), positions: cfg.MaxPositions, context: context, family: "llama",
 		bytes: m.Checkpoint.Size(), fingerprint: m.Fingerprint(), file: "safetensors", template: m.TemplateSource,
-		templateText: m.Template.Source(), sampling: m.Sampling, embeddingSize: cfg.HiddenSize,
+		templateText: m.Template.Source(), sampling: m.Sampling, embeddingSize: cfg.HiddenSize, config: cfg, vocab: min(cfg.VocabSize, m.Tokenizer.Used()),
+		tags: tagsOf(m.Template.Source()), tools: knowsTools(m.Template),
 	}}
+	most := map[tensor.DType]int64{}
 	for _, t := range m.Checkpoint.Tensors() {
-		e.parameters += int64(t.Rows()) * int64(t.Cols())
+		n := int64(t.Rows()) * int64(t.Cols())
+		e.parameters += n
+		most[t.DType] += n
+	}
+	var largest int64
+	for t, n := range most {
+		if n > largest {
+			largest, e.quantization = n, strings.ToUpper(t.String())
+		}
 	}
 	if e.name == "" {
 		e.name = nameOf(src.Arg, m.Name)
@@ -165,11 +186,9 @@ func (r *registry) describe(src Source, base *entry) (*entry, error) {
 		if info, err := os.Stat(files[0]); err == nil {
 			e.created = info.ModTime()
 		}
-		if strings.HasSuffix(files[0], ".gguf") {
-			e.file = "gguf"
-		}
-	} else {
-		e.file = "gguf" // embedded
+	}
+	if m.Checkpoint.GGUF != nil {
+		e.file = "gguf"
 	}
 	if base != nil {
 		e.created = base.created
@@ -241,8 +260,10 @@ func (r *registry) wait(ctx context.Context) error {
 func (r *registry) get(ctx context.Context, name string) (*model, func(), error) {
 	e, err := r.find(name)
 	if err != nil {
+		exchangeOf(ctx).asks(otherModel)
 		return nil, nil, err
 	}
+	exchangeOf(ctx).asks(e.name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
@@ -350,7 +371,7 @@ func (r *registry) start(e *entry, base *model, release func()) (*model, error) 
 	if err != nil {
 		return nil, err
 	}
-	m := &model{Model: om, card: &e.card}
+	m := &model{Model: om, card: &e.card, compiling: r.compiling}
 	m.vocab = sync.OnceValue(func() *constrain.Vocabulary { return constrain.FromTokenizer(om.Tokenizer, om.StopIDs) })
 	m.sched = infer.NewScheduler(om.Engine, infer.SchedulerOptions{
 		MaxSequences: r.s.cfg.Parallel, Queue: r.s.cfg.Queue, QueueTokens: r.s.cfg.QueueTokens, Turn: &r.s.turn,
@@ -382,6 +403,7 @@ func (r *registry) lost(e *entry, err error) {
 		return
 	}
 	e.m, e.err, e.retry = nil, err, time.Now().Add(retryAfterFailure)
+	e.past = plusCounts(e.past, m.sched.Stats())
 	r.done.Go(func() {
 		r.mu.Lock()
 		for e.users > 0 && r.ctx.Err() == nil {
@@ -448,10 +470,11 @@ func (r *registry) idlest() *entry {
 // evict frees an idle model. r.mu is held, but not while its memory is freed.
 func (r *registry) evict(e *entry) {
 	m := e.m
-	e.m = nil
+	e.m, e.keepSet = nil, false
 	r.mu.Unlock()
 	err := m.stop()
 	r.mu.Lock()
+	e.past = plusCounts(e.past, m.sched.Stats())
 	r.s.cfg.Log.Info("unloaded a model", "model", e.name, "error", err)
 	r.broadcast()
 }
@@ -467,21 +490,53 @@ func (r *registry) evictOne() bool {
 	return e != nil
 }
 
+// keptFor is how long e stays loaded without being used; negative: until its memory is needed.
+func (r *registry) keptFor(e *entry) time.Duration {
+	switch {
+	case e.keepSet:
+		return e.keep
+	case r.s.cfg.KeepAlive > 0:
+		return r.s.cfg.KeepAlive
+	}
+	return -1
+}
+
+// keepAlive sets how long the model stays loaded after its use, until it is unloaded: negative is forever, 0 unloads it as
+// soon as nobody uses it.
+func (r *registry) keepAlive(e *entry, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.keep, e.keepSet = d, true
+	r.broadcast()
+}
+
 // sweepIdle unloads models that have been idle for long.
 func (r *registry) sweepIdle() {
-	tick := time.NewTicker(max(r.s.cfg.KeepAlive/10, 100*time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-r.ctx.Done():
-			return
-		case <-tick.C:
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.closed {
+		next, idle := time.Duration(-1), (*entry)(nil)
+		for _, e := range r.entries {
+			keep := r.keptFor(e)
+			if e.m == nil || e.users > 0 || keep < 0 {
+				continue
+			}
+			if left := keep - time.Since(e.last); left <= 0 {
+				idle = e
+			} else if next < 0 || left < next {
+				next = left
+			}
 		}
-		r.mu.Lock()
-		for e := r.idlest(); e != nil && time.Since(e.last) > r.s.cfg.KeepAlive; e = r.idlest() {
-			r.evict(e)
+		if idle != nil {
+			r.evict(idle)
+			continue
 		}
-		r.mu.Unlock()
+		ctx, cancel := r.ctx, context.CancelFunc(func() {})
+		if next >= 0 {
+			ctx, cancel = context.WithTimeout(r.ctx, next)
+		}
+		_ = r.wait(ctx) // whatever it was, it is looked at
+		cancel()
 	}
 }
 

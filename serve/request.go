@@ -8,9 +8,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"leolm/infer"
 	"leolm/sample"
@@ -22,7 +24,9 @@ func read(r *http.Request, into any) error {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return &Error{Status: http.StatusRequestEntityTooLarge, Message: "the body is larger than " + strconv.FormatInt(large.Limit, 10) + " bytes"}
+		return tooLarge(large.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &Error{Status: http.StatusRequestTimeout, Message: "the body did not come in time"}
 	case err != nil:
 		return bad("", "the body cannot be read: %v", err)
 	case len(bytes.TrimSpace(body)) == 0:
@@ -50,7 +54,104 @@ func read(r *http.Request, into any) error {
 }
 
 // embedded are structs that only organize the code: encoding/json names them in its errors.
-var embedded = regexp.MustCompile(`^((chatRequest|sampling|constrained)\.)+`)
+var embedded = regexp.MustCompile(`^((chatRequest|sampling|constrained|thinking|ollamaRequest|embedModel)\.)+`)
+
+// list decodes a list without nulls, which encoding/json would take for zeros.
+func list[T any](data []byte) ([]T, bool) {
+	var all []*T
+	if json.Unmarshal(data, &all) != nil || all == nil {
+		return nil, false
+	}
+	out := make([]T, len(all))
+	for i, v := range all {
+		if v == nil {
+			return nil, false
+		}
+		out[i] = *v
+	}
+	return out, true
+}
+
+// whole is a whole number. JSON has one kind of number, and some clients write 128.0.
+type whole int64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *whole) UnmarshalJSON(data []byte) error {
+	if v, err := strconv.ParseInt(string(data), 10, 64); err == nil {
+		*n = whole(v)
+		return nil
+	}
+	v, err := strconv.ParseFloat(string(data), 64)
+	if err != nil {
+		return bad("", "expected a whole number, not %.40s", data)
+	}
+	if v != math.Trunc(v) || !(math.Abs(v) < 1<<63) {
+		return bad("", "%.40s is no whole number of 64 bits", data)
+	}
+	*n = whole(v)
+	return nil
+}
+
+// tokenIDs is a JSON list of ids of tokens.
+type tokenIDs []int32
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *tokenIDs) UnmarshalJSON(data []byte) error {
+	*t = nil
+	if string(data) == "null" {
+		return nil
+	}
+	ids, ok := idList(data)
+	if !ok {
+		return bad("", "expected a list of token ids")
+	}
+	*t = ids
+	return nil
+}
+
+// idList decodes a list of token ids.
+func idList(data []byte) ([]int32, bool) {
+	numbers, ok := list[whole](data)
+	ids := make([]int32, len(numbers))
+	for i, n := range numbers {
+		if ids[i] = int32(n); int64(ids[i]) != int64(n) {
+			return nil, false
+		}
+	}
+	return ids, ok
+}
+
+// check refuses ids outside of a vocabulary.
+func (t tokenIDs) check(field string, vocab int) error {
+	for i, id := range t {
+		if id < 0 || int(id) >= vocab {
+			return bad(field, "%s: %d at position %d is no token id of this model; ids are 0 to %d", field, id, i, vocab-1)
+		}
+	}
+	return nil
+}
+
+// biases is a JSON object of numbers by the ids of tokens.
+type biases map[string]float64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (b *biases) UnmarshalJSON(data []byte) error {
+	*b = nil
+	var all map[string]*float64
+	if err := json.Unmarshal(data, &all); err != nil {
+		return bad("logit_bias", "logit_bias must be an object of numbers by token ids")
+	}
+	for key, v := range all {
+		if v == nil {
+			return bad("logit_bias", "logit_bias: null for token %s; it must be a number", key)
+		}
+		if *b == nil {
+			*b = biases{}
+		}
+		(*b)[key] = *v
+	}
+	return nil
+}
 
 // texts is a JSON value that is one string or a list of them.
 type texts []string
@@ -66,8 +167,8 @@ func (t *texts) UnmarshalJSON(data []byte) error {
 		*t = texts{one}
 		return nil
 	}
-	var many []string
-	if err := json.Unmarshal(data, &many); err != nil {
+	many, ok := list[string](data)
+	if !ok {
 		return bad("", "expected a string or a list of strings")
 	}
 	*t = many
@@ -85,21 +186,20 @@ type prompts []prompt
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (p *prompts) UnmarshalJSON(data []byte) error {
-	var list texts
-	if list.UnmarshalJSON(data) == nil {
+	var words texts
+	if words.UnmarshalJSON(data) == nil {
 		*p = nil
-		for _, t := range list {
+		for _, t := range words {
 			*p = append(*p, prompt{text: t})
 		}
 		return nil
 	}
-	var ids []int32
-	if json.Unmarshal(data, &ids) == nil {
+	if ids, ok := idList(data); ok {
 		*p = prompts{{ids: ids}}
 		return nil
 	}
-	var lists [][]int32
-	if err := json.Unmarshal(data, &lists); err != nil {
+	lists, ok := list[tokenIDs](data)
+	if !ok {
 		return bad("", "expected a string, a list of strings, a list of token ids, or a list of such lists")
 	}
 	*p = nil
@@ -111,36 +211,40 @@ func (p *prompts) UnmarshalJSON(data []byte) error {
 
 // sampling are the fields that chat and completions share. What is absent is the model's own default.
 type sampling struct {
-	Model             string             `json:"model"`
-	N                 *int               `json:"n"`
-	MaxTokens         *int               `json:"max_tokens"`
-	MinTokens         *int               `json:"min_tokens"`
-	Temperature       *float64           `json:"temperature"`
-	TopP              *float64           `json:"top_p"`
-	TopK              *int               `json:"top_k"`
-	MinP              *float64           `json:"min_p"`
-	TypicalP          *float64           `json:"typical_p"`
-	RepeatPenalty     *float64           `json:"repeat_penalty"`     // llama.cpp's and Ollama's name
-	RepetitionPenalty *float64           `json:"repetition_penalty"` // vLLM's and Hugging Face's
-	PresencePenalty   *float64           `json:"presence_penalty"`
-	FrequencyPenalty  *float64           `json:"frequency_penalty"`
-	Seed              *int64             `json:"seed"`
-	Stop              texts              `json:"stop"`
-	StopTokenIDs      []int32            `json:"stop_token_ids"`
-	LogitBias         map[string]float64 `json:"logit_bias"`
-	IgnoreEOS         bool               `json:"ignore_eos"`
-	CacheSalt         string             `json:"cache_salt"`
-	Stream            bool               `json:"stream"`
+	Model             string   `json:"model"`
+	N                 *whole   `json:"n"`
+	MaxTokens         *whole   `json:"max_tokens"`
+	MinTokens         *whole   `json:"min_tokens"`
+	Temperature       *float64 `json:"temperature"`
+	TopP              *float64 `json:"top_p"`
+	TopK              *whole   `json:"top_k"`
+	MinP              *float64 `json:"min_p"`
+	TypicalP          *float64 `json:"typical_p"`
+	RepeatPenalty     *float64 `json:"repeat_penalty"`     // llama.cpp's and Ollama's name
+	RepetitionPenalty *float64 `json:"repetition_penalty"` // vLLM's and Hugging Face's
+	RepeatLastN       *whole   `json:"repeat_last_n"`      // tokens that the penalties look at; 0: none, -1: all
+	PresencePenalty   *float64 `json:"presence_penalty"`
+	FrequencyPenalty  *float64 `json:"frequency_penalty"`
+	Seed              *whole   `json:"seed"`
+	Stop              texts    `json:"stop"`
+	StopTokenIDs      tokenIDs `json:"stop_token_ids"`
+	LogitBias         biases   `json:"logit_bias"`
+	IgnoreEOS         bool     `json:"ignore_eos"`
+	CacheSalt         string   `json:"cache_salt"`
+	Stream            bool     `json:"stream"`
 	StreamOptions     *struct {
 		IncludeUsage bool `json:"include_usage"`
 	} `json:"stream_options"`
+
+	moreStops bool // an API without OpenAI's bound on stop strings
 }
 
 // Bounds of OpenAI's API.
 const (
 	maxChoices = 128
 	maxStops   = 4
-	maxStop    = 1024 // bytes
+	moreStops  = 64   // of Ollama's API
+	maxStop    = 1024 // characters
 	maxTop     = 20
 )
 
@@ -166,21 +270,27 @@ func (f *sampling) check() error {
 			return err
 		}
 	}
+	stops := maxStops
+	if f.moreStops {
+		stops = moreStops
+	}
 	switch {
+	case f.RepeatLastN != nil && *f.RepeatLastN < -1:
+		return bad("repeat_last_n", "repeat_last_n is %d; it must be at least -1", *f.RepeatLastN)
 	case f.N != nil && (*f.N < 1 || *f.N > maxChoices):
 		return bad("n", "n is %d; it must be between 1 and %d", *f.N, maxChoices)
 	case f.TopK != nil && *f.TopK < -1:
 		return bad("top_k", "top_k is %d; it must not be negative", *f.TopK)
 	case f.MinTokens != nil && *f.MinTokens < 0:
 		return bad("min_tokens", "min_tokens is %d; it must not be negative", *f.MinTokens)
-	case len(f.Stop) > maxStops:
-		return bad("stop", "%d stop strings; there may be %d", len(f.Stop), maxStops)
+	case len(f.Stop) > stops:
+		return bad("stop", "%d stop strings; there may be %d", len(f.Stop), stops)
 	case f.StreamOptions != nil && !f.Stream:
 		return bad("stream_options", "stream_options are for streams; set stream to true")
 	}
 	for _, s := range f.Stop {
-		if s == "" || len(s) > maxStop {
-			return bad("stop", "a stop string of %d bytes; it must have between 1 and %d", len(s), maxStop)
+		if n := utf8.RuneCountInString(s); n == 0 || n > maxStop {
+			return bad("stop", "a stop string of %d characters; it must have between 1 and %d", n, maxStop)
 		}
 	}
 	return nil
@@ -191,7 +301,7 @@ func (f *sampling) choices() int {
 	if f.N == nil {
 		return 1
 	}
-	return *f.N
+	return int(*f.N)
 }
 
 // params are the sampling parameters for m.
@@ -214,10 +324,17 @@ func (f *sampling) params(m *model) (sample.Params, error) {
 		p.TopP = math.SmallestNonzeroFloat64 // only the most probable token; to the sampler, 0 is off
 	}
 	if f.TopK != nil {
-		p.TopK = max(*f.TopK, 0)
+		p.TopK = int(max(*f.TopK, 0))
+	}
+	switch n := f.RepeatLastN; {
+	case n == nil:
+	case *n == 0:
+		p.RepetitionPenalty, p.PresencePenalty, p.FrequencyPenalty = 0, 0, 0
+	default:
+		p.PenaltyWindow = int(max(*n, 0))
 	}
 	if f.MinTokens != nil {
-		p.MinNewTokens = *f.MinTokens
+		p.MinNewTokens = int(*f.MinTokens)
 	}
 	p.Seed = rand.Uint64()
 	if f.Seed != nil {
@@ -254,12 +371,10 @@ func (f *sampling) request(m *model, tenant string, limit int) (*infer.Request, 
 		r.StopIDs = append(r.StopIDs, m.StopIDs...)
 		r.Stops = append(r.Stops, m.StopStrings...)
 	}
-	for _, id := range f.StopTokenIDs {
-		if id < 0 || int(id) >= m.Engine.Model().Vocab {
-			return nil, bad("stop_token_ids", "stop_token_ids: %d is no token id of this model", id)
-		}
-		r.StopIDs = append(r.StopIDs, id)
+	if err := f.StopTokenIDs.check("stop_token_ids", m.Engine.Model().Vocab); err != nil {
+		return nil, err
 	}
+	r.StopIDs = append(r.StopIDs, f.StopTokenIDs...)
 	if f.Stream {
 		r.Unread = maxUnread
 	}

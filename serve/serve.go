@@ -12,10 +12,21 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
+	"net/url"
+	"path"
+	"runtime/debug"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"leolm/serve/apikey"
 )
 
 // Config describes a Server.
@@ -35,8 +46,32 @@ type Config struct {
 	MaxBody int64
 	// WriteTimeout is how long a client may take to accept a piece of an answer (default 30 s).
 	WriteTimeout time.Duration
+	// BodyTimeout is how long a client may take to send a body (default 1 min).
+	BodyTimeout time.Duration
 	// Log gets one record for each request, without any text of it. Default: slog.Default().
 	Log *slog.Logger
+	// Texts, if not nil, gets the bodies of requests and responses.
+	Texts *TextLog
+	// Tracer, if not nil, makes spans of requests: their time in the queue, reading the prompt, and writing.
+	Tracer trace.TracerProvider
+	// MetricNames is LeoNames (default) or VLLMNames.
+	MetricNames string
+
+	// Keys, if not nil, are needed for everything but health and the files of the page. Their names are tenants.
+	Keys *apikey.File
+	// OpenMetrics lets GET /metrics be asked without a key.
+	OpenMetrics bool
+	// Debug lets administrators' keys ask for profiles of the program below /debug/pprof/.
+	Debug bool
+	// Local says that only this machine reaches the server: then it is called by local names and those of Hosts only. For
+	// others, Hosts are all its names; none means any.
+	Local bool
+	Hosts []string
+	// Origins are those whose pages may use the server from a browser, such as https://example.org; "*" is all. The
+	// server's own pages always may.
+	Origins []string
+	// PathPrefix is below which path the server is reached, such as /llm.
+	PathPrefix string
 }
 
 func (c *Config) defaults() {
@@ -55,6 +90,13 @@ func (c *Config) defaults() {
 	if c.WriteTimeout <= 0 {
 		c.WriteTimeout = 30 * time.Second
 	}
+	if c.BodyTimeout <= 0 {
+		c.BodyTimeout = time.Minute
+	}
+	if c.MetricNames == "" {
+		c.MetricNames = LeoNames
+	}
+	c.PathPrefix = strings.TrimRight(c.PathPrefix, "/")
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -62,9 +104,15 @@ func (c *Config) defaults() {
 
 // Server answers HTTP requests with models. It is safe for concurrent use.
 type Server struct {
-	cfg    Config
-	models *registry
-	routes http.Handler
+	cfg      Config
+	models   *registry
+	mux      *http.ServeMux
+	patterns []string // of mux
+	metrics  *metrics
+	loaded   atomic.Bool  // the first model has written a token
+	draining atomic.Bool  // the server is about to end
+	stopping atomic.Bool  // and takes no new requests
+	busy     atomic.Int64 // requests that are being answered, probes left out
 	// turn is held during each pass of any model: they share the processors, and some of them their weights.
 	turn sync.Mutex
 }
@@ -72,48 +120,92 @@ type Server struct {
 // New checks the models of cfg and returns a server. Models are loaded when they are first asked for, or by Load.
 func New(ctx context.Context, cfg Config) (*Server, error) {
 	cfg.defaults()
+	if _, ok := dialects[cfg.MetricNames]; !ok {
+		return nil, fmt.Errorf("there are no metrics with the names of %q; use %s or %s", cfg.MetricNames, LeoNames, VLLMNames)
+	}
+	if p := cfg.PathPrefix; p != "" && (p[0] != '/' || path.Clean(p) != p || strings.ContainsAny(p, "{}?#% ")) {
+		return nil, fmt.Errorf("%q is no path prefix; it begins with a slash, as in /llm", p)
+	}
 	s := &Server{cfg: cfg}
 	var err error
 	if s.models, err = newRegistry(ctx, s); err != nil {
 		return nil, err
 	}
-	s.routes = s.newRoutes()
+	s.metrics = newMetrics(s, cfg.MetricNames)
+	s.mux = s.newRoutes()
 	return s, nil
 }
 
-// Load loads the model that answers requests without a name, and returns what a person should know about it.
-func (s *Server) Load(ctx context.Context) ([]string, error) {
-	m, release, err := s.models.get(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	return m.Notes, nil
-}
-
 // ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, ok := s.below(w, r)
+	if !ok {
+		return
+	}
+	x, r := s.begin(w, r)
+	defer x.end()
+	if done, err := s.admit(x); err != nil {
+		s.fail(x.w, r, err)
+	} else if !done {
+		s.mux.ServeHTTP(x.w, r)
+	}
+}
 
 // Close ends all answers and frees all models.
 func (s *Server) Close() error { return s.models.close() }
 
-// newRoutes is the table of what can be asked for.
-func (s *Server) newRoutes() http.Handler {
+// newRoutes makes the routes of the table, what is no JSON, and answers of errors for all else.
+func (s *Server) newRoutes() *http.ServeMux {
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]handler{
+	add := func(pattern string, h http.Handler) {
+		mux.Handle(pattern, h)
+		s.patterns = append(s.patterns, pattern)
+	}
+	for pattern, h := range s.table() {
+		add(pattern, s.handle(h))
+	}
+	add("GET /metrics", s.showMetrics())
+	if s.cfg.Debug && s.cfg.Keys != nil {
+		add("GET /debug/pprof/", http.HandlerFunc(pprof.Index))
+		add("GET /debug/pprof/profile", http.HandlerFunc(pprof.Profile))
+		add("GET /debug/pprof/trace", http.HandlerFunc(pprof.Trace))
+	}
+	add("/", s.handle(notFound(mux)))
+	return mux
+}
+
+// table says which handler answers which method and path.
+func (s *Server) table() map[string]handler {
+	return map[string]handler{
 		"POST /v1/chat/completions": s.chatCompletions,
 		"POST /v1/completions":      s.completions,
 		"POST /v1/embeddings":       s.embeddings,
+		"POST /v1/responses":        s.responses,
 		"GET /v1/models":            s.listModels,
 		"GET /v1/models/{name...}":  s.showModel,
 		"POST /tokenize":            s.tokenize,
 		"POST /detokenize":          s.detokenize,
 		"POST /apply-template":      s.applyTemplate,
-	} {
-		mux.Handle(pattern, s.handle(h))
+		"GET /openapi.json":         s.openAPI,
+		"GET /livez":                s.livez,
+		"GET /readyz":               s.readyz,
+		"GET /health":               s.health,
+
+		"GET /{$}":             s.root,
+		"GET /api/version":     s.ollamaVersion,
+		"GET /api/tags":        s.ollamaTags,
+		"GET /api/ps":          s.ollamaRunning,
+		"POST /api/show":       s.ollamaShow,
+		"POST /api/chat":       s.ollamaChat,
+		"POST /api/generate":   s.ollamaGenerate,
+		"POST /api/embed":      s.ollamaEmbed,
+		"POST /api/embeddings": s.ollamaEmbeddings,
+		"POST /api/pull":       s.notManaged,
+		"POST /api/push":       s.notManaged,
+		"POST /api/create":     s.notManaged,
+		"POST /api/copy":       s.notManaged,
+		"DELETE /api/delete":   s.notManaged,
 	}
-	mux.Handle("/", s.handle(notFound(mux)))
-	return mux
 }
 
 // handler answers a request, or returns the error that is the answer. Once it has begun to write, it must return nil.
@@ -122,77 +214,69 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // handle turns a handler into an http.Handler: it bounds the body, writes errors, and survives a panic.
 func (s *Server) handle(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		started := &tracked{ResponseWriter: w}
+		started := w.(*tracked) // by ServeHTTP
 		r.Body = http.MaxBytesReader(w, r.Body, s.cfg.MaxBody)
 		defer func() {
-			p := recover()
-			if p == nil {
-				return
+			if p := recover(); p != nil {
+				s.panicked(started, r, p)
 			}
-			if p == http.ErrAbortHandler {
-				panic(p)
-			}
-			s.cfg.Log.Error("a handler panicked", "path", r.URL.Path, "panic", p)
-			if started.status != 0 {
-				panic(http.ErrAbortHandler) // the client sees a broken answer, not a complete one
-			}
-			s.fail(started, &Error{Status: http.StatusInternalServerError, Message: "the server made a mistake; its log says which"})
 		}()
 		if err := h(started, r); err != nil {
-			s.fail(started, err)
+			s.fail(started, r, err)
 		}
 	})
 }
 
+// panicked ends the response of a handler that has panicked. A stream gets an error as its last event; whatever has begun is
+// cut off, so that no client takes it for complete.
+func (s *Server) panicked(w *tracked, r *http.Request, p any) {
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	w.panicked = true
+	s.cfg.Log.Error("a handler panicked", "route", exchangeOf(r.Context()).routeName(), "panic", p, "stack", string(debug.Stack()))
+	e := &Error{Status: http.StatusInternalServerError, Message: "the server made a mistake; its log says which"}
+	if w.status == 0 {
+		s.fail(w, r, e)
+		return
+	}
+	if kind := w.Header().Get("Content-Type"); strings.HasPrefix(kind, "text/event-stream") {
+		_ = (&stream{w: w, rc: http.NewResponseController(w), timeout: s.cfg.WriteTimeout}).data(e)
+	}
+	panic(http.ErrAbortHandler)
+}
+
 // fail writes err as the response.
-func (s *Server) fail(w http.ResponseWriter, err error) {
-	if errors.Is(err, context.Canceled) {
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, context.Canceled) && s.models.ctx.Err() == nil {
 		err = &Error{Status: statusClientGone, Message: "the client closed the connection"}
 	}
-	e := asError(err)
+	e := *asError(err)
 	if e.Status >= 500 {
 		s.cfg.Log.Error("request failed", "status", e.Status, "error", err)
 	}
+	e.short = isOllama(r.URL.Path)
 	e.write(w)
 }
-
-// tracked notes the status that was written.
-type tracked struct {
-	http.ResponseWriter
-	status int
-}
-
-func (t *tracked) WriteHeader(status int) {
-	if t.status == 0 {
-		t.status = status
-	}
-	t.ResponseWriter.WriteHeader(status)
-}
-
-func (t *tracked) Write(b []byte) (int, error) {
-	if t.status == 0 {
-		t.status = http.StatusOK
-	}
-	return t.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
 // notFound says what is wrong with a request that no route takes: its method or its path.
 func notFound(mux *http.ServeMux) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		var allowed []string
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			other := &http.Request{Method: method, URL: r.URL, Host: r.Host}
-			if _, pattern := mux.Handler(other); pattern != "/" && pattern != "" {
-				allowed = append(allowed, method)
-			}
-		}
-		if len(allowed) > 0 {
-			w.Header().Set("Allow", allowed[0])
-			return &Error{Status: http.StatusMethodNotAllowed, Message: r.Method + " " + r.URL.Path + ": use " + allowed[0]}
+		if allowed := methods(mux, r.URL); len(allowed) > 0 {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			return &Error{Status: http.StatusMethodNotAllowed, Message: r.Method + " " + r.URL.Path + ": use " + strings.Join(allowed, " or ")}
 		}
 		return &Error{Status: http.StatusNotFound, Message: "there is nothing at " + r.Method + " " + r.URL.Path}
 	}
+}
+
+// methods are those that a path can be asked with.
+func methods(mux *http.ServeMux, url *url.URL) []string {
+	var all []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		if _, pattern := mux.Handler(&http.Request{Method: method, URL: url}); pattern != "/" && pattern != "" {
+			all = append(all, method)
+		}
+	}
+	return all
 }

@@ -75,21 +75,22 @@ func (m *model) strings(ids []int32) []string {
 // detokenize answers POST /detokenize.
 func (s *Server) detokenize(w http.ResponseWriter, r *http.Request) error {
 	var req struct {
-		Model  string  `json:"model"`
-		Tokens []int32 `json:"tokens"`
+		Model  string   `json:"model"`
+		Tokens tokenIDs `json:"tokens"`
 	}
 	if err := read(r, &req); err != nil {
 		return err
+	}
+	if req.Tokens == nil {
+		return bad("tokens", "tokens is missing")
 	}
 	m, release, err := s.models.get(r.Context(), req.Model)
 	if err != nil {
 		return err
 	}
 	defer release()
-	for _, id := range req.Tokens {
-		if id < 0 || int(id) >= m.Tokenizer.Vocab() {
-			return bad("tokens", "%d is no token id of this model; ids are 0 to %d", id, m.Tokenizer.Vocab()-1)
-		}
+	if err := req.Tokens.check("tokens", m.Tokenizer.Vocab()); err != nil {
+		return err
 	}
 	text := m.Tokenizer.Decode(req.Tokens, false)
 	writeJSON(w, http.StatusOK, map[string]string{"content": text, "prompt": text})
@@ -106,7 +107,11 @@ func (m *model) rendered(r *chatRequest) (*chat.Encoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.prompt(msgs, tools, r.options())
+	opt, err := r.options()
+	if err != nil {
+		return nil, err
+	}
+	return m.prompt(msgs, tools, opt)
 }
 
 // applyTemplate answers POST /apply-template: the exact prompt of a conversation, and its tokens with their roles.

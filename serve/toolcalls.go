@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// delta is a piece of an answer: text, or a part of a call.
+// delta is a piece of an answer: text, a thought, or a part of a call.
 type delta struct {
-	text string
-	call *callDelta
+	text      string
+	reasoning string
+	call      *callDelta
 }
 
 // callDelta is a piece of a tool call. The first one of a call has its id and name.

@@ -178,10 +178,10 @@ func (m *model) style() callStyle {
 	return callTags
 }
 
-// knowsTools reports whether the template shows tools to the model.
-func (m *model) knowsTools() bool {
+// knowsTools reports whether a template shows tools to the model.
+func knowsTools(t *chat.Template) bool {
 	probe := json.RawMessage(`{"type":"function","function":{"name":"probe_of_tools","description":"d","parameters":{"type":"object","properties":{}}}}`)
-	r, err := m.Template.Render([]chat.Message{{Role: chat.User, Content: "x"}}, chat.Options{AddGenerationPrompt: true, Tools: []json.RawMessage{probe}})
+	r, err := t.Render([]chat.Message{{Role: chat.User, Content: "x"}}, chat.Options{AddGenerationPrompt: true, Tools: []json.RawMessage{probe}})
 	return err == nil && strings.Contains(r.Text, "probe_of_tools")
 }
 
@@ -222,7 +222,7 @@ func explainTools(msgs []chat.Message, tools []json.RawMessage) []chat.Message {
 func (m *model) prompt(msgs []chat.Message, tools *toolbox, opt chat.Options) (*chat.Encoded, error) {
 	opt.Tools = tools.descriptions()
 	used := len(opt.Tools) > 0 || slices.ContainsFunc(msgs, func(m chat.Message) bool { return m.Role == chat.Tool || len(m.ToolCalls) > 0 })
-	if used && !m.knowsTools() {
+	if used && !m.card.tools {
 		msgs, opt.Tools = explainTools(msgs, opt.Tools), nil
 	}
 	return m.render(msgs, opt)

@@ -4,14 +4,108 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"leolm/chat"
 	"leolm/eval"
-	"leolm/open"
-	"leolm/tensor"
+	"leolm/eval/mtbench"
 )
+
+// software says which program this is.
+func software() eval.Software {
+	v := readVersion()
+	return eval.Software{Version: v.Version, Commit: v.Commit}
+}
+
+// logTo returns a function that logs attempts that failed; nil if nothing is to be said.
+func logTo(w io.Writer, quiet bool) func(string, ...any) {
+	if quiet {
+		return nil
+	}
+	return func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+}
+
+// stageProgress says from time to time how far a stage is, how fast, and what it has cost.
+type stageProgress struct {
+	w     io.Writer
+	what  string
+	spent func() *eval.Usage // nil: nothing
+	start time.Time
+	stop  chan struct{} // nil if nothing is said
+	ended sync.WaitGroup
+
+	mu    sync.Mutex
+	state mtbench.Progress
+}
+
+// progressEvery is the pause between two lines.
+const progressEvery = 5 * time.Second
+
+func newStageProgress(w io.Writer, what string, quiet bool, spent func() *eval.Usage) *stageProgress {
+	p := &stageProgress{w: w, what: what, spent: spent, start: time.Now()}
+	if quiet {
+		return p
+	}
+	p.stop = make(chan struct{})
+	p.ended.Go(func() {
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-p.stop:
+				return
+			case <-tick.C:
+				p.line()
+			}
+		}
+	})
+	return p
+}
+
+func (p *stageProgress) update(s mtbench.Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state = s
+}
+
+func (p *stageProgress) line() {
+	p.mu.Lock()
+	s, elapsed := p.state, time.Since(p.start)
+	p.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %d of %d", p.what, s.Done, s.Total)
+	if s.Failed > 0 {
+		fmt.Fprintf(&b, ", %d failed", s.Failed)
+	}
+	fmt.Fprintf(&b, ", %s", elapsed.Round(time.Second))
+	if s.NewTokens > 0 {
+		fmt.Fprintf(&b, ", %.0f tokens/s", float64(s.NewTokens)/elapsed.Seconds())
+	}
+	if left := s.Total - s.Done - s.Failed; left > 0 && s.Fresh > 0 {
+		fmt.Fprintf(&b, ", about %s left", (elapsed / time.Duration(s.Fresh) * time.Duration(left)).Round(time.Second))
+	}
+	if p.spent != nil {
+		if u := p.spent(); u.Requests > 0 {
+			fmt.Fprintf(&b, ", %d tokens sent, %d received, cost %.2f", u.Prompt, u.Completion, u.Cost)
+		}
+	}
+	fmt.Fprintln(p.w, b.String())
+}
+
+// end prints the last line, if the stage was finished.
+func (p *stageProgress) end(finished bool) {
+	if p.stop == nil {
+		return
+	}
+	close(p.stop)
+	p.ended.Wait()
+	if finished {
+		p.line()
+	}
+}
 
 // endpointFlags choose an OpenAI-compatible endpoint.
 type endpointFlags struct {
@@ -45,96 +139,4 @@ func (f *endpointFlags) open(model string, log func(string, ...any)) (*eval.Endp
 		URL: f.baseURL, Key: os.Getenv(f.keyEnv), Model: model, Concurrency: f.concurrency, Attempts: f.attempts,
 		Price: eval.Price{Prompt: f.priceIn, Completion: f.priceOut}, Budget: f.budget, Log: log,
 	}), nil
-}
-
-// logTo prints a line of a library's.
-func logTo(w io.Writer, quiet bool) func(string, ...any) {
-	if quiet {
-		return nil
-	}
-	return func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-}
-
-// software says which program this is.
-func software() eval.Software {
-	v := readVersion()
-	return eval.Software{Version: v.Version, Commit: v.Commit}
-}
-
-// evalModelFlags choose the model under evaluation: one that runs here, or an endpoint.
-type evalModelFlags struct {
-	modelFlags
-	endpointFlags
-	bos, precision string
-}
-
-func (f *evalModelFlags) register(cmd *cobra.Command) {
-	f.modelFlags.register(cmd)
-	f.endpointFlags.register(cmd, "", "the model")
-	cmd.Flags().StringVar(&f.bos, "bos", "", "begin-of-sequence token before texts: auto (as the tokenizer says), always, never")
-	cmd.Flags().StringVar(&f.precision, "precision", "exact", "exact (bfloat16 matrices, keys and values in float32) or model (as other commands run it, with --cache-type)")
-	completeWith(cmd, "bos", "auto", "always", "never")
-	completeWith(cmd, "precision", "exact", "model")
-}
-
-// exactly makes a model compute in float32 what it would round: numbers then are those of other programs to the fourth
-// digit. Quantized matrices stay as they are.
-func exactly(o *open.Options) {
-	o.CacheType = tensor.F32
-	o.Convert = func(_ string, stored tensor.DType) tensor.DType {
-		if stored == tensor.BF16 {
-			return tensor.F32
-		}
-		return tensor.Invalid
-	}
-}
-
-// parseBOS reads --bos; def stands for an empty one.
-func parseBOS(word string, def chat.BOSPolicy) (chat.BOSPolicy, error) {
-	switch word {
-	case "":
-		return def, nil
-	case "auto":
-		return chat.BOSAuto, nil
-	case "always":
-		return chat.BOSAlways, nil
-	case "never":
-		return chat.BOSNever, nil
-	}
-	return def, usageError{fmt.Errorf("--bos %q: choose auto, always or never", word)}
-}
-
-// scoringPages is the number of tokens in a page of the cache: what texts have in common is shared by whole pages.
-const scoringPages = 32
-
-// scoringTogether is for how many full contexts the cache has room.
-const scoringTogether = 16
-
-// open opens the model; def decides on the token before texts where the user does not.
-func (f *evalModelFlags) open(cmd *cobra.Command, def chat.BOSPolicy) (m eval.Model, done func(), err error) {
-	bos, err := parseBOS(f.bos, def)
-	if err != nil {
-		return nil, nil, err
-	}
-	if f.baseURL != "" {
-		e, err := f.endpointFlags.open(f.model, logTo(cmd.ErrOrStderr(), f.quiet))
-		return e, func() {}, err
-	}
-	if f.precision != "exact" && f.precision != "model" {
-		return nil, nil, usageError{fmt.Errorf("--precision %q: choose exact or model", f.precision)}
-	}
-	opened, err := f.openFor(cmd.Context(), cmd.ErrOrStderr(), func(o *open.Options) {
-		o.Together, o.PageLen = scoringTogether, scoringPages
-		if f.precision == "exact" && !cmd.Flags().Changed("cache-type") {
-			exactly(o)
-		}
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	l := eval.NewLocal(opened, eval.LocalOptions{BOS: bos})
-	return l, func() {
-		l.Close()
-		opened.Close()
-	}, nil
 }

@@ -129,11 +129,12 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 		one.Params.Seed, one.Constraint = preset.Seed+uint64(i), constraint()
 		reqs = append(reqs, &one)
 	}
-	tickets, stop, err := together(ctx, l, reqs, func() infer.Text { return l.Tokenizer.ContinueDecoder(ids, true) })
+	scheduler, stop := scheduled(ctx, l, len(reqs))
+	defer stop()
+	tickets, err := scheduler.Submit(ctx, func() infer.Text { return l.Tokenizer.ContinueDecoder(ids, true) }, reqs...)
 	if err != nil {
 		return err
 	}
-	defer stop()
 	var answers []answer
 	for _, ticket := range tickets {
 		a := answer{Prompt: prompt}
@@ -187,22 +188,19 @@ const (
 	shortPages  = 64
 )
 
-// together starts generating answers to one prompt at the same time. stop cancels them and waits for the end.
-func together(ctx context.Context, l *open.Model, reqs []*infer.Request, text func() infer.Text) (ts []*infer.Ticket, stop func(), err error) {
-	s := infer.NewScheduler(l.Engine, infer.SchedulerOptions{MaxSequences: max(maxTogether, len(reqs)), Queue: len(reqs)})
-	if ts, err = s.Submit(ctx, text, reqs...); err != nil {
-		return nil, nil, err
-	}
+// scheduled starts a scheduler for n requests. stop cancels them and waits for the end.
+func scheduled(ctx context.Context, l *open.Model, n int) (s *infer.Scheduler, stop func()) {
+	s = infer.NewScheduler(l.Engine, infer.SchedulerOptions{MaxSequences: max(maxTogether, n), Queue: n})
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Run(ctx) // its error is also every unfinished answer's
+		_ = s.Run(ctx) // its error is also every unfinished request's
 	}()
-	return ts, func() {
+	return s, func() {
 		cancel()
 		<-done
-	}, nil
+	}
 }
 
 // check refuses combinations of flags of which one would be ignored silently.
@@ -234,7 +232,9 @@ func (f *generateFlags) check() error {
 
 // beam prints the best answers of a beam search.
 func (f *generateFlags) beam(ctx context.Context, l *open.Model, ids []int32, prompt string, p sample.Preset, out io.Writer) error {
-	found, err := l.Engine.Beam(ctx, ids, sample.BeamParams{Beams: f.beams, LengthPenalty: 1, MaxNewTokens: p.MaxNewTokens, StopIDs: l.StopIDs})
+	s, stop := scheduled(ctx, l, 1)
+	defer stop()
+	found, err := s.Beam(ctx, ids, sample.BeamParams{Beams: f.beams, LengthPenalty: 1, MaxNewTokens: p.MaxNewTokens, StopIDs: l.StopIDs})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ import (
 	"leolm/dataset/corpus"
 	"leolm/dataset/shard"
 	"leolm/device"
+	"leolm/eval"
+	"leolm/eval/mtbench"
 	"leolm/infer"
 	"leolm/llama"
 	"leolm/sample"
@@ -53,6 +55,13 @@ func TestAdvise(t *testing.T) {
 		{[]string{"data", "corpus", "run"}, &corpus.ChangedError{}, "; make a new plan with leo data corpus plan"},
 		{[]string{"data", "corpus", "show"}, &corpus.NoCorpusError{}, "; leo data corpus run finishes it"},
 		{[]string{"data", "corpus", "run"}, &corpus.NotReadyError{}, "; wait for them with --wait"},
+		{[]string{"eval", "mtbench"}, &mtbench.CategoryError{}, "; say how to answer it with --temperature CATEGORY=VALUE"},
+		{[]string{"eval", "mtbench"}, &mtbench.MissingReferenceError{}, "; give a file of answers with --references"},
+		{[]string{"eval", "mtbench", "compare"}, &mtbench.MissingPromptError{}, "; choose other prompts with --judge-prompts; without it, Leo's own are used"},
+		{[]string{"eval", "mtbench"}, &mtbench.OtherQuestionsError{}, "; name one with --output"},
+		{[]string{"eval", "mtbench", "report"}, mtbench.ErrNotAnswered, "; leo eval mtbench asks a model"},
+		{[]string{"eval", "mtbench", "judge"}, mtbench.ErrNotAnswered, "; leo eval mtbench asks a model, or --answers reads answers from a file"},
+		{[]string{"eval", "mtbench", "judge"}, eval.ErrBudget, "; raise --judge-budget"},
 		{[]string{"generate"}, errors.New("another"), ""},
 	} {
 		cmd, _, err := newRootCmd().Find(c.cmd)

@@ -7,152 +7,222 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
+	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"leolm/catalog"
-	"leolm/open"
+	"leolm/internal/recipe"
 	"leolm/serve"
-	"leolm/tensor"
+	"leolm/serve/apikey"
 )
 
-// serveFlags are those of leo serve.
-type serveFlags struct {
-	listen    string
-	model     modelFlags
-	loras     []string
-	parallel  int
-	queue     int
-	maxLoaded int
-	keepAlive time.Duration
-	cacheSize string
-	drain     time.Duration
-}
-
 func newServeCmd() *cobra.Command {
-	f := &serveFlags{}
+	var config string
+	var printConfig bool
+	var loras []string
 	cmd := &cobra.Command{
 		Use:   "serve [NAME=]MODEL...",
 		Short: "Answer over HTTP: OpenAI's and Ollama's API, and a web page to chat",
 		Long: `Answer over HTTP, with OpenAI's and Ollama's API, and a web page to chat.
 
 A MODEL is a folder, a .gguf file or a Hugging Face id; without any, the embedded one answers. Requests name a model by
-the name of its file or folder, or by NAME. The first one is loaded at once, the others when they are first asked for.`,
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+the name of its file or folder, or by NAME. The first one is loaded at once, the others when they are first asked for.
+
+Every flag is also a key of the file of --config, with underscores, and an environment variable: --drain-delay is
+drain_delay and LEO_SERVE_DRAIN_DELAY. Flags come before the environment, and the environment before the file.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := loadServeSettings(config, cmd.Flags(), os.Environ())
+			if err != nil {
+				return err
+			}
+			s.take(args, loras)
+			if printConfig {
+				return recipe.Print(cmd.OutOrStdout(), s.shown())
+			}
+			return s.run(cmd.Context(), cmd.ErrOrStderr())
+		},
 	}
 	fl := cmd.Flags()
-	fl.StringVarP(&f.listen, "listen", "l", "127.0.0.1:8080", "address to listen on: host:port, or unix:PATH")
-	fl.StringArrayVar(&f.loras, "lora", nil, "LoRA adapter of the first model that can be asked for by name, as [NAME=]PATH (repeatable)")
-	fl.StringVar(&f.model.tokenizer, "tokenizer", "", "tokenizer file or folder instead of the models' own")
-	fl.StringVar(&f.model.template, "template", "", "chat template by name, or a file with a Jinja template, instead of the models' own")
-	fl.StringVar(&f.model.packed, "packed", "auto", "keep the repacked weights of large models in files: auto, off")
-	fl.StringVar(&f.model.cacheType, "cache-type", "f16", "type of the key/value cache: f32, f16, bf16 or q8_0")
-	fl.IntVarP(&f.model.context, "context", "c", 0, "context length in tokens (default: each model's own, at most 8192)")
-	fl.IntVarP(&f.model.threads, "threads", "t", 0, "worker threads (default: the processors that this process may use)")
-	fl.StringVar(&f.cacheSize, "cache-size", "", "memory for each model's key/value cache, such as 2GiB (default: for --parallel contexts, at most a quarter of the free memory)")
-	fl.IntVar(&f.parallel, "parallel", 64, "answers of a model that are written together")
-	fl.IntVar(&f.queue, "queue", 256, "requests that may wait for a model; more get status 429")
-	fl.IntVar(&f.maxLoaded, "max-models", 0, "models in memory at a time (0: as many as fit)")
-	fl.DurationVar(&f.keepAlive, "keep-alive", 0, "unload a model that was idle for so long (0: only when its memory is needed)")
-	fl.DurationVar(&f.drain, "drain", 30*time.Second, "after SIGTERM, time for running answers to end")
+	fl.SortFlags = false
+	fl.StringVar(&config, "config", "", "YAML file with settings")
+	fl.BoolVar(&printConfig, "print-config", false, "print the settings that count, and end")
+	fl.StringArrayVar(&loras, "lora", nil, "LoRA adapter of the first model that can be asked for by name, as [NAME=]PATH (repeatable)")
+	addServeFlags(fl)
 	completeWith(cmd, "template", templateNames()...)
 	completeWith(cmd, "cache-type", "f32", "f16", "bf16", "q8_0")
+	completeWith(cmd, "metrics-names", serve.LeoNames, serve.VLLMNames)
+	completeWith(cmd, "log-format", "text", "json")
+	completeWith(cmd, "log-level", "debug", "info", "warn", "error")
+	cmd.AddCommand(newServeKeyCmd())
 	return cmd
 }
 
-func (f *serveFlags) run(cmd *cobra.Command, args []string) error {
-	cfg, err := f.config(args)
-	if err != nil {
-		return err
+func newServeKeyCmd() *cobra.Command {
+	var file string
+	var admin bool
+	var requests, tokens, concurrent int
+	cmd := &cobra.Command{
+		Use:   "key NAME",
+		Short: "Make an API key",
+		Long: `Make an API key for a person or a program. The key is printed this one time; what is kept of it is the line with its
+SHA-256. With --keys the line goes to the end of a file, which a running server notices within a second or two.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			secret, line, err := apikey.New(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			if admin {
+				line += " admin"
+			}
+			for _, l := range []struct {
+				name string
+				n    int
+			}{{"requests", requests}, {"tokens", tokens}, {"concurrent", concurrent}} {
+				if l.n < 0 {
+					return usageError{fmt.Errorf("--%s must not be negative", l.name)}
+				}
+				if l.n > 0 {
+					line += fmt.Sprintf(" %s=%d", l.name, l.n)
+				}
+			}
+			if file == "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\n", secret)
+				fmt.Fprintf(cmd.ErrOrStderr(), "the line for the file of keys:\n%s\n", line)
+				return nil
+			}
+			if err := apikey.Append(file, line); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s\n", secret)
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s may use it; its line is in %s\n", args[0], file)
+			return nil
+		},
 	}
-	stderr := cmd.ErrOrStderr()
-	cfg.Log = slog.New(slog.NewTextHandler(stderr, nil))
-	ctx := cmd.Context()
-	s, err := serve.New(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	ln, err := listen(f.listen)
-	if err != nil {
-		return errors.Join(err, s.Close())
-	}
-	err = f.serve(ctx, stderr, s, ln)
-	return errors.Join(err, s.Close())
+	fl := cmd.Flags()
+	fl.StringVar(&file, "keys", "", "file of keys to add the line to; it need not exist")
+	fl.BoolVar(&admin, "admin", false, "a key for an administrator")
+	fl.IntVar(&requests, "requests", 0, "requests that it may send in a minute (0: any number)")
+	fl.IntVar(&tokens, "tokens", 0, "tokens of prompts and answers in a minute (0: any number)")
+	fl.IntVar(&concurrent, "concurrent", 0, "requests at a time (0: any number)")
+	return cmd
 }
 
-// serve answers requests until ctx ends, and then lets those that run come to their end.
-func (f *serveFlags) serve(ctx context.Context, stderr io.Writer, s *serve.Server, ln net.Listener) error {
-	hs := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-	done := make(chan error, 1)
-	go func() { done <- hs.Serve(ln) }()
-	fmt.Fprintf(stderr, "listening on %s\n", address(ln))
-	notes, err := s.Load(ctx)
-	if err != nil && ctx.Err() == nil {
-		return errors.Join(err, hs.Close())
-	}
-	printNotes(stderr, notes, false)
-	select {
-	case err := <-done:
+// run serves until ctx ends.
+func (s *serveSettings) run(ctx context.Context, stderr io.Writer) (err error) {
+	cfg, closeAll, err := s.config(ctx, stderr)
+	if err != nil {
 		return err
-	case <-ctx.Done():
 	}
-	fmt.Fprintf(stderr, "stopping; running answers have %v\n", f.drain)
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.drain)
+	defer func() { err = errors.Join(err, closeAll()) }()
+	how := serve.Listening{MaxConnections: s.MaxConnections, DrainDelay: s.DrainDelay, Drain: s.Drain}
+	if s.TLSCert != "" {
+		if how.Certificates, err = serve.OpenCertificates(s.TLSCert, s.TLSKey, cfg.Log); err != nil {
+			return err
+		}
+	}
+	ln, err := listen(s.Listen)
+	if err != nil {
+		return err
+	}
+	unix := ln.Addr().Network() == "unix"
+	cfg.Local = !unix && loopback(ln.Addr())
+	if !unix && !cfg.Local && cfg.Keys == nil && !s.NoKeys {
+		return errors.Join(usageError{fmt.Errorf("--listen %s lets other machines ask, and without keys anybody on them: make keys with leo serve key and name their file with --keys, or say --no-keys", s.Listen)}, ln.Close())
+	}
+	server, err := serve.New(ctx, cfg)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	fmt.Fprintf(stderr, "listening on %s\n", address(ln, how.Certificates != nil)+s.PathPrefix)
+	return errors.Join(s.serve(ctx, stderr, server, ln, how), server.Close())
+}
+
+// serve answers requests, and loads the first model meanwhile.
+func (s *serveSettings) serve(ctx context.Context, stderr io.Writer, server *serve.Server, ln net.Listener, how serve.Listening) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := hs.Shutdown(limit); err != nil {
-		return errors.Join(hs.Close(), fmt.Errorf("answers were cut off after %v", f.drain))
-	}
-	return nil
+	loaded := make(chan error, 1)
+	go func() {
+		notes, err := server.Load(ctx)
+		if err == nil {
+			printNotes(stderr, notes, false)
+			fmt.Fprintln(stderr, "ready")
+		} else if ctx.Err() != nil {
+			err = nil
+		} else {
+			cancel()
+		}
+		loaded <- err
+	}()
+	err := server.Serve(ctx, ln, how)
+	cancel()
+	return errors.Join(<-loaded, err)
 }
 
-// config turns the flags into what the server is to do.
-func (f *serveFlags) config(args []string) (serve.Config, error) {
-	cfg := serve.Config{Parallel: f.parallel, Queue: f.queue, MaxLoaded: f.maxLoaded, KeepAlive: f.keepAlive}
-	cache, err := tensor.ParseDType(f.model.cacheType)
+// config opens what the settings name. closeAll closes it again.
+func (s *serveSettings) config(ctx context.Context, stderr io.Writer) (cfg serve.Config, closeAll func() error, err error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		return cfg, nil, err
+	}
+	opt := &slog.HandlerOptions{Level: level}
+	log := slog.New(slog.NewTextHandler(stderr, opt))
+	if s.LogFormat == "json" {
+		log = slog.New(slog.NewJSONHandler(stderr, opt))
+	}
+	cfg = serve.Config{
+		MaxLoaded: s.MaxModels, KeepAlive: s.KeepAlive, Parallel: s.Parallel, Queue: s.Queue, QueueTokens: s.QueueTokens,
+		BodyTimeout: s.BodyTimeout, WriteTimeout: s.WriteTimeout, Log: log, MetricNames: s.MetricsNames, OpenMetrics: s.OpenMetrics,
+		Debug: s.Debug, Hosts: s.Host, Origins: s.CORSOrigin, PathPrefix: s.PathPrefix,
+	}
+	if cfg.Models, err = s.sources(); err != nil {
+		return cfg, nil, err
+	}
+	if cfg.MaxBody, err = parseBytes(s.MaxBody); err != nil {
+		return cfg, nil, err
+	}
+	if s.Keys != "" {
+		if cfg.Keys, err = apikey.Open(s.Keys, func(err error) { log.Error("the changed file of keys is not used", "error", err) }); err != nil {
+			return cfg, nil, err
+		}
+	}
+	var closers []func() error
+	closeAll = func() error {
+		var errs []error
+		for _, c := range closers {
+			errs = append(errs, c())
+		}
+		return errors.Join(errs...)
+	}
+	if s.LogTexts != "" {
+		limit, err := parseBytes(s.LogTextsMax)
+		if err != nil {
+			return cfg, nil, err
+		}
+		if cfg.Texts, err = serve.OpenTextLog(s.LogTexts, limit); err != nil {
+			return cfg, nil, err
+		}
+		closers = append(closers, cfg.Texts.Close)
+		log.Warn("what users and models write is logged", "file", s.LogTexts)
+	}
+	tracer, stop, err := newTracer(ctx, s.TraceEndpoint, log)
 	if err != nil {
-		return cfg, usageError{fmt.Errorf("--cache-type: %w", err)}
+		return cfg, nil, errors.Join(err, closeAll())
 	}
-	if err := checkThreads("--threads", f.model.threads); err != nil {
-		return cfg, err
+	if tracer != nil {
+		cfg.Tracer = tracer
+		closers = append(closers, stop)
 	}
-	for name, n := range map[string]int{"--context": f.model.context, "--parallel": f.parallel, "--queue": f.queue, "--max-models": f.maxLoaded} {
-		if n < 0 {
-			return cfg, usageError{fmt.Errorf("%s must not be negative", name)}
-		}
-	}
-	opt := open.Options{
-		Template: f.model.template, Tokenizer: f.model.tokenizer, Threads: f.model.threads, Context: f.model.context,
-		CacheType: cache, Packed: f.model.packed,
-	}
-	if f.cacheSize != "" {
-		if opt.CacheBytes, err = parseBytes(f.cacheSize); err != nil {
-			return cfg, usageError{fmt.Errorf("--cache-size: %w", err)}
-		}
-	}
-	if len(args) == 0 {
-		args = []string{""}
-	}
-	for _, arg := range args {
-		name, path := named(arg)
-		cfg.Models = append(cfg.Models, serve.Source{Name: name, Arg: path, Options: opt})
-	}
-	for _, l := range f.loras {
-		name, path := named(l)
-		cfg.Models[0].Adapters = append(cfg.Models[0].Adapters, serve.AdapterSource{Name: name, AdapterSpec: catalog.AdapterSpec{Path: path, Strength: 1}})
-	}
-	return cfg, nil
+	return cfg, closeAll, nil
 }
 
-// named splits NAME=VALUE; without a name it is "".
-func named(arg string) (name, value string) {
-	if name, value, ok := strings.Cut(arg, "="); ok && !strings.ContainsAny(name, `/\`) {
-		return name, value
-	}
-	return "", arg
+// loopback reports whether only this machine reaches an address.
+func loopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
 }
 
 // listen opens host:port or unix:PATH.
@@ -168,9 +238,12 @@ func listen(address string) (net.Listener, error) {
 }
 
 // address is how a listener is reached.
-func address(ln net.Listener) string {
+func address(ln net.Listener, secure bool) string {
 	if ln.Addr().Network() == "unix" {
 		return "unix:" + ln.Addr().String()
+	}
+	if secure {
+		return "https://" + ln.Addr().String()
 	}
 	return "http://" + ln.Addr().String()
 }
