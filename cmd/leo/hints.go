@@ -14,10 +14,13 @@ import (
 	"leolm/dataset/corpus"
 	"leolm/dataset/shard"
 	"leolm/device"
+	"leolm/eval"
+	"leolm/eval/mtbench"
 	"leolm/infer"
 	"leolm/internal/recipe"
 	"leolm/llama"
 	"leolm/sample"
+	"leolm/serve"
 )
 
 // advice is one thing that helps against an error.
@@ -87,11 +90,31 @@ var hints = []func(error) []advice{
 		}
 		return []advice{{"on-full", "drop the oldest turns with --on-full drop"}, {"context", "raise --context if the model allows it"}}
 	}),
+	as(func(*mtbench.CategoryError) []advice {
+		return []advice{{"temperature", "say how to answer it with --temperature CATEGORY=VALUE"}}
+	}),
+	as(func(*mtbench.MissingReferenceError) []advice {
+		return []advice{{"references", "give a file of answers with --references"}}
+	}),
+	as(func(*mtbench.MissingPromptError) []advice {
+		return []advice{{"judge-prompts", "choose other prompts with --judge-prompts; without it, Leo's own are used"}}
+	}),
+	as(func(*mtbench.OtherQuestionsError) []advice {
+		return []advice{{"output", "name one with --output"}}
+	}),
+	is(mtbench.ErrNotAnswered,
+		advice{"", "leo eval mtbench asks a model"},
+		advice{"answers", "--answers reads answers from a file"}),
+	is(eval.ErrBudget,
+		advice{"budget", "raise --budget"}, advice{"judge-budget", "raise --judge-budget"}),
 	as(func(*infer.ContextError) []advice {
 		return []advice{{"", "shorten the input"}, {"context", "raise --context if the model allows it"}}
 	}),
 	as(func(*device.MemoryError) []advice {
 		return []advice{{"context", "choose a smaller --context"}, {"beams", "fewer --beams"}, {"cache-type", "--cache-type q8_0"}}
+	}),
+	as(func(*serve.CutError) []advice {
+		return []advice{{"drain", "give them longer with --drain"}}
 	}),
 	as(func(*sample.LogitsError) []advice {
 		return []advice{{"", "fetch or convert the model again"}, {"cache-type", "try --cache-type f32"}}
