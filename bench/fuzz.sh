@@ -14,7 +14,7 @@ keep=${KEEP:-24}
 cache=$(go env GOCACHE)/fuzz
 module=$(go list -m)
 failed=0
-grep -rn --include=*_test.go -oE '^func Fuzz[A-Za-z0-9]+' tokenizer chat checkpoint dataset internal/constrain internal/recipe internal/report internal/textcheck |
+grep -rn --include=*_test.go -oE '^func Fuzz[A-Za-z0-9]+' tokenizer chat checkpoint dataset eval internal/constrain internal/pyjson internal/recipe internal/report internal/textcheck |
   sed -E 's|^(.*)/[^/]+:[0-9]+:func (Fuzz.*)$|\1 \2|' | sort -u > /tmp/fuzz-targets.$$
 while read -r package target; do
   case $package/$target in *"$only"*) ;; *) continue ;; esac

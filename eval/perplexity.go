@@ -1,6 +1,8 @@
-// Package eval owns measuring models: the perplexity of texts, and how its
-// numbers add up. It does not own models (package catalog), running
-// them (package infer) or reports about the results (package report).
+// Package eval owns measuring models: what a model under evaluation is (Model:
+// a model in this process or an endpoint), log-likelihoods of texts and their
+// perplexity, and the Artifact that a result is kept in. It does not own models
+// (package catalog), running them (package infer), single tasks (the packages
+// below this one) or reports about the results.
 package eval
 
 import (

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// makeRoom waits until another model may be loaded, and evicts the one that was idle longest if it must.
-func (r *registry) makeRoom() error {
+// makeRoom waits until e may be loaded, and evicts the model that was idle longest if it must.
+func (r *registry) makeRoom(e *entry) error {
 	limit := r.s.cfg.MaxLoaded
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if limit <= 0 || r.loaded() < limit {
+		e.taking = true
 		return nil
 	}
 	// Requests that come from now on wait, so that a busy model becomes idle.
@@ -20,22 +21,23 @@ func (r *registry) makeRoom() error {
 		r.broadcast()
 	}()
 	for r.loaded() >= limit {
-		if e := r.idlest(); e != nil {
-			r.evict(e)
+		if idle := r.idlest(); idle != nil {
+			r.evict(idle)
 			continue
 		}
 		if err := r.wait(r.ctx); err != nil {
 			return err
 		}
 	}
+	e.taking = true
 	return nil
 }
 
-// loaded counts the models that hold weights. r.mu is held.
+// loaded counts the models that hold weights or are about to. r.mu is held.
 func (r *registry) loaded() int {
 	n := 0
 	for _, e := range r.entries {
-		if e.base == nil && e.m != nil {
+		if e.base == nil && (e.m != nil || e.taking) {
 			n++
 		}
 	}
@@ -47,7 +49,7 @@ func (r *registry) loaded() int {
 func (r *registry) idlest() *entry {
 	var best *entry
 	for _, e := range r.entries {
-		if e.m == nil || e.users > 0 || e.keepSet && e.keep < 0 {
+		if e.m == nil || e.users+e.pending > 0 || e.keepSet && e.keep < 0 {
 			continue
 		}
 		if best == nil || e.last.Before(best.last) {

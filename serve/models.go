@@ -88,6 +88,8 @@ type entry struct {
 	loading  bool
 	err      error         // why the last attempt to load failed
 	retry    time.Time     // when to try again
+	taking   bool          // it is being loaded, and has its place among Config.MaxLoaded
+	pending  int           // requests that wait until it is loaded: it stays until they have had it
 	users    int           // requests and adapters that need m
 	last     time.Time     // of use
 	keep     time.Duration // in place of Config.KeepAlive
@@ -266,17 +268,28 @@ func (r *registry) get(ctx context.Context, name string) (*model, func(), error)
 	exchangeOf(ctx).asks(e.name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	pending := false
+	defer func() {
+		if pending {
+			e.pending--
+			r.broadcast()
+		}
+	}()
 	for {
 		switch {
 		case r.closed:
 			return nil, nil, infer.ErrClosed
-		case e.m != nil && r.turns == 0:
+		case e.m != nil && (r.turns == 0 || pending):
 			return e.m, r.hold(e), nil
 		case e.m == nil && e.err != nil && time.Now().Before(e.retry):
 			return nil, nil, e.failed()
 		case e.m == nil && !e.loading:
 			e.loading = true
 			r.done.Go(func() { r.load(e) })
+		}
+		if e.m == nil && !pending {
+			pending = true
+			e.pending++
 		}
 		if err := r.wait(ctx); err != nil {
 			return nil, nil, err
@@ -315,7 +328,7 @@ func (r *registry) load(e *entry) {
 	m, err := r.loadInto(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.m, e.err, e.loading, e.last = m, err, false, time.Now()
+	e.m, e.err, e.loading, e.taking, e.last = m, err, false, false, time.Now()
 	if err != nil {
 		e.retry = time.Now().Add(retryAfterFailure)
 		r.s.cfg.Log.Error("a model cannot be loaded", "model", e.name, "error", err)
@@ -332,7 +345,7 @@ func (r *registry) loadInto(e *entry) (*model, error) {
 		if base, release, err = r.get(r.ctx, e.base.name); err != nil {
 			return nil, fmt.Errorf("its base: %w", err)
 		}
-	} else if err := r.makeRoom(); err != nil {
+	} else if err := r.makeRoom(e); err != nil {
 		return nil, err
 	}
 	m, err := r.start(e, base, release)

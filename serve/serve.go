@@ -27,6 +27,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"leolm/serve/apikey"
+	"leolm/serve/page"
 )
 
 // Config describes a Server.
@@ -154,7 +155,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Close ends all answers and frees all models.
 func (s *Server) Close() error { return s.models.close() }
 
-// newRoutes makes the routes of the table, what is no JSON, and answers of errors for all else.
+// newRoutes makes the routes of the table, the page, what else is no JSON, and answers of errors for all else.
 func (s *Server) newRoutes() *http.ServeMux {
 	mux := http.NewServeMux()
 	add := func(pattern string, h http.Handler) {
@@ -164,6 +165,9 @@ func (s *Server) newRoutes() *http.ServeMux {
 	for pattern, h := range s.table() {
 		add(pattern, s.handle(h))
 	}
+	files := page.Handler()
+	add("GET /{$}", files)
+	add("GET /assets/", files)
 	add("GET /metrics", s.showMetrics())
 	if s.cfg.Debug && s.cfg.Keys != nil {
 		add("GET /debug/pprof/", http.HandlerFunc(pprof.Index))
@@ -191,7 +195,6 @@ func (s *Server) table() map[string]handler {
 		"GET /readyz":               s.readyz,
 		"GET /health":               s.health,
 
-		"GET /{$}":             s.root,
 		"GET /api/version":     s.ollamaVersion,
 		"GET /api/tags":        s.ollamaTags,
 		"GET /api/ps":          s.ollamaRunning,

@@ -29,8 +29,10 @@ import (
 
 // parsedOnly lists commands of code blocks that do not run here, by their beginning, with the reason.
 var parsedOnly = map[string]string{
-	"leo data corpus run DIR --stage prep": "a task of a plan with 18 tasks",
-	"leo data translate":                   "needs an OpenAI-compatible server; dataset/translate_test.go runs one",
+	"leo data corpus run DIR --stage prep":       "a task of a plan with 18 tasks",
+	"leo eval mtbench --model leo-13b-chat.gguf": "asks an endpoint to judge; mtbench_kill_test.go runs one",
+	"leo eval mtbench compare":                   "as above; eval/mtbench/pair_test.go compares",
+	"leo data translate":                         "needs an OpenAI-compatible server; dataset/translate_test.go runs one",
 	"leo chat --model SmolLM2-135M-Instruct.Q4_1.gguf --preset greedy --json-schema": "a model of random weights never closes the object; whole_way.txt constrains with a regular expression",
 	"leo chat -m SmolLM2-135M-Instruct.Q4_1.gguf -q --seed 1 --json-schema":          "as above",
 	"leo train my.yaml":        "shows mistakes; internal/recipe tests them",
@@ -428,6 +430,24 @@ func runShell(dir, line string) (string, error) {
 	return string(out), err
 }
 
+// mtbenchExample are files in the layouts of MT-Bench, with two questions.
+var mtbenchExample = map[string]string{
+	"questions_de.json": `{"81": {"category": "writing", "turns": ["Schreib etwas.", "Kürzer."]}, "82": {"category": "stem", "turns": ["Warum?", "Wozu?"]}}`,
+	"judge_prompts_de.json": `{"single-v1": {"system_prompt": "s", "prompt_template": "{question} {answer}"},
+"single-v1-multi-turn": {"system_prompt": "s", "prompt_template": "{question_1} {answer_1} {question_2} {answer_2}"}}`,
+	"answers.json":       `{"81": ["Etwas.", "Was."], "82": ["Darum.", "Dazu."]}`,
+	"judge-replies.json": mtbenchReplies(8, 3, 9, 5),
+	"second-judge.json":  mtbenchReplies(7, 4, 9, 6),
+}
+
+func mtbenchReplies(ratings ...int) string {
+	var list []string
+	for i, r := range ratings {
+		list = append(list, fmt.Sprintf(`{"question_id": "%d", "turn_number": %d, "judge_reply": "Gut. [[%d]]"}`, 81+i%2, i/2, r))
+	}
+	return "[" + strings.Join(list, ",") + "]"
+}
+
 // namedRecipe is a recipe whose first line says which file it is.
 var namedRecipe = regexp.MustCompile("(?s)```yaml\n# ([a-z]+\\.yaml)\n(.*?)```")
 
@@ -497,6 +517,9 @@ func docsFolder(t *testing.T) string {
 	write("t300", []byte("Es war einmal"))
 	write("text.txt", []byte("Der Mond ist rot."))
 	write("land.json", []byte(`{"type": "boolean"}`))
+	for name, text := range mtbenchExample {
+		write(name, []byte(text))
+	}
 	for _, n := range []string{"recipes", "bench", "checkpoint"} {
 		abs, err := filepath.Abs("../../" + n)
 		must(err)

@@ -14,6 +14,8 @@ import (
 	"leolm/dataset/corpus"
 	"leolm/dataset/shard"
 	"leolm/device"
+	"leolm/eval"
+	"leolm/eval/mtbench"
 	"leolm/infer"
 	"leolm/internal/recipe"
 	"leolm/llama"
@@ -88,6 +90,23 @@ var hints = []func(error) []advice{
 		}
 		return []advice{{"on-full", "drop the oldest turns with --on-full drop"}, {"context", "raise --context if the model allows it"}}
 	}),
+	as(func(*mtbench.CategoryError) []advice {
+		return []advice{{"temperature", "say how to answer it with --temperature CATEGORY=VALUE"}}
+	}),
+	as(func(*mtbench.MissingReferenceError) []advice {
+		return []advice{{"references", "give a file of answers with --references"}}
+	}),
+	as(func(*mtbench.MissingPromptError) []advice {
+		return []advice{{"judge-prompts", "choose other prompts with --judge-prompts; without it, Leo's own are used"}}
+	}),
+	as(func(*mtbench.OtherQuestionsError) []advice {
+		return []advice{{"output", "name one with --output"}}
+	}),
+	is(mtbench.ErrNotAnswered,
+		advice{"", "leo eval mtbench asks a model"},
+		advice{"answers", "--answers reads answers from a file"}),
+	is(eval.ErrBudget,
+		advice{"budget", "raise --budget"}, advice{"judge-budget", "raise --judge-budget"}),
 	as(func(*infer.ContextError) []advice {
 		return []advice{{"", "shorten the input"}, {"context", "raise --context if the model allows it"}}
 	}),

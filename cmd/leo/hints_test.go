@@ -17,6 +17,8 @@ import (
 	"leolm/dataset/corpus"
 	"leolm/dataset/shard"
 	"leolm/device"
+	"leolm/eval"
+	"leolm/eval/mtbench"
 	"leolm/infer"
 	"leolm/internal/recipe"
 	"leolm/llama"
@@ -58,6 +60,13 @@ func TestAdvise(t *testing.T) {
 		{[]string{"train"}, &recipe.NotFoundError{Path: "x.yaml"}, "; give the path of a YAML file, such as those in recipes/ of Leo's repository"},
 		{[]string{"train"}, recipe.Errors{{File: "x.yaml"}, {File: recipe.Assignment}}, "; keys are changed with --set key=value"},
 		{[]string{"train"}, recipe.Errors{{File: "x.yaml"}}, ""},
+		{[]string{"eval", "mtbench"}, &mtbench.CategoryError{}, "; say how to answer it with --temperature CATEGORY=VALUE"},
+		{[]string{"eval", "mtbench"}, &mtbench.MissingReferenceError{}, "; give a file of answers with --references"},
+		{[]string{"eval", "mtbench", "compare"}, &mtbench.MissingPromptError{}, "; choose other prompts with --judge-prompts; without it, Leo's own are used"},
+		{[]string{"eval", "mtbench"}, &mtbench.OtherQuestionsError{}, "; name one with --output"},
+		{[]string{"eval", "mtbench", "report"}, mtbench.ErrNotAnswered, "; leo eval mtbench asks a model"},
+		{[]string{"eval", "mtbench", "judge"}, mtbench.ErrNotAnswered, "; leo eval mtbench asks a model, or --answers reads answers from a file"},
+		{[]string{"eval", "mtbench", "judge"}, eval.ErrBudget, "; raise --judge-budget"},
 		{[]string{"generate"}, errors.New("another"), ""},
 	} {
 		cmd, _, err := newRootCmd().Find(c.cmd)

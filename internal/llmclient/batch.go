@@ -1,17 +1,15 @@
 package llmclient
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"sync"
+
+	"leolm/internal/journal"
 )
 
 // Job is a request with a name that is unique in its batch.
@@ -74,19 +72,16 @@ func requestKey(c *Client, r Request) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// split reads the journal: the results of jobs, the jobs that have none, and every job's key.
-func (b *Batch) split(jobs []Job) (results map[string]Result, open []Job, keys map[string]string, err error) {
-	if results, err = b.load(); err != nil {
-		return nil, nil, nil, err
-	}
+// split drops the results that are of no job, and returns the jobs that have none and every job's key.
+func (b *Batch) split(jobs []Job, results map[string]Result) (open []Job, keys map[string]string, err error) {
 	keys = make(map[string]string, len(jobs))
 	for _, j := range jobs {
 		key, err := requestKey(b.Client, j.Request)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
 		if _, twice := keys[j.ID]; twice {
-			return nil, nil, nil, fmt.Errorf("job %q appears twice", j.ID)
+			return nil, nil, fmt.Errorf("job %q appears twice", j.ID)
 		}
 		keys[j.ID] = key
 		if r, ok := results[j.ID]; ok && r.Key == key {
@@ -101,7 +96,7 @@ func (b *Batch) split(jobs []Job) (results map[string]Result, open []Job, keys m
 			delete(results, id)
 		}
 	}
-	return results, open, keys, nil
+	return open, keys, nil
 }
 
 // Run sends the jobs that the journal has no result of, and returns all
@@ -109,18 +104,18 @@ func (b *Batch) split(jobs []Job) (results map[string]Result, open []Job, keys m
 // lets running requests end, and returns the error; the journal keeps what
 // is finished.
 func (b *Batch) Run(ctx context.Context, jobs []Job) (map[string]Result, error) {
-	results, open, keys, err := b.split(jobs)
+	lines, results, err := b.load()
+	if err != nil {
+		return nil, err
+	}
+	defer lines.Close()
+	open, keys, err := b.split(jobs, results)
 	if err != nil {
 		return nil, err
 	}
 	if len(open) == 0 {
 		return results, nil
 	}
-	journal, err := os.OpenFile(b.Journal, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	defer journal.Close()
 
 	workers := b.Concurrency
 	if workers <= 0 {
@@ -141,7 +136,7 @@ func (b *Batch) Run(ctx context.Context, jobs []Job) (map[string]Result, error) 
 				b.mu.Lock()
 				if err == nil {
 					r.Key = keys[j.ID]
-					err = appendLine(journal, r)
+					err = lines.Append(r)
 				}
 				if err == nil {
 					results[j.ID] = r
@@ -178,7 +173,7 @@ send:
 	if failed == nil && ctx.Err() != nil {
 		failed = context.Cause(ctx)
 	}
-	if err := journal.Sync(); err != nil && failed == nil {
+	if err := lines.Sync(); err != nil && failed == nil {
 		failed = err
 	}
 	return results, failed
@@ -217,45 +212,19 @@ func (b *Batch) job(ctx context.Context, j Job) (Result, error) {
 	}
 }
 
-// appendLine writes a result in one piece.
-func appendLine(f *os.File, r Result) error {
-	line, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(line, '\n'))
-	return err
-}
-
-// load reads the journal and cuts an unfinished last line off it.
-func (b *Batch) load() (map[string]Result, error) {
+// load opens the journal and reads the results that it has.
+func (b *Batch) load() (*journal.Journal, map[string]Result, error) {
 	results := map[string]Result{}
-	f, err := os.OpenFile(b.Journal, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return results, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	br := bufio.NewReaderSize(f, 1<<20)
-	whole := int64(0)
-	for n := 1; ; n++ {
-		line, err := br.ReadBytes('\n')
-		if err == io.EOF {
-			if len(line) > 0 {
-				return results, f.Truncate(whole)
-			}
-			return results, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	j, err := journal.Open(b.Journal, func(line []byte) error {
 		var r Result
-		if err := json.Unmarshal(line, &r); err != nil || r.ID == "" {
-			return nil, fmt.Errorf("%s: line %d is no result of an earlier run (%v); delete the file to start anew", b.Journal, n, err)
+		if err := json.Unmarshal(line, &r); err != nil {
+			return err
 		}
-		whole += int64(len(line))
+		if r.ID == "" {
+			return errors.New("it names no job")
+		}
 		results[r.ID] = r
-	}
+		return nil
+	})
+	return j, results, err
 }

@@ -127,92 +127,16 @@ func (c *Client) Chat(ctx context.Context, req Request) (Response, error) {
 	if req.Model == "" {
 		req.Model = c.Model
 	}
-	body, err := json.Marshal(req)
-	if err != nil {
-		return Response{}, err
-	}
-	base, err := url.Parse(c.BaseURL)
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-		return Response{}, fmt.Errorf("base URL %q: want http(s)://host/…, as https://api.openai.com/v1", c.BaseURL)
-	}
-	target := strings.TrimSuffix(c.BaseURL, "/") + "/chat/completions"
-	attempts, pause := c.Attempts, c.Pause
-	if attempts <= 0 {
-		attempts = 6
-	}
-	if pause <= 0 {
-		pause = time.Second
-	}
-	for n := 1; ; n++ {
-		r, err := c.once(ctx, target, body)
-		if err == nil {
-			r.Attempts = n
-			return r, nil
-		}
-		if ctx.Err() != nil {
-			return r, context.Cause(ctx)
-		}
-		var api *APIError
-		isAPI := errors.As(err, &api)
-		if isAPI && !api.temporary() {
-			return r, err
-		}
-		if n == attempts {
-			return r, fmt.Errorf("%w (after %d attempts)", err, n)
-		}
-		// Half of the pause is random, so that clients do not retry in step.
-		wait := pause/2 + rand.N(pause/2+1)
-		if isAPI && api.After > 0 {
-			wait = min(api.After, maxAsked)
-		}
-		pause = min(2*pause, maxPause)
-		if c.Log != nil {
-			c.Log("%v; next attempt in %s", err, wait.Round(time.Millisecond))
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return r, context.Cause(ctx)
-		case <-timer.C:
-		}
-	}
+	var r Response
+	attempts, err := c.send(ctx, "/chat/completions", req, func(target string, data []byte) (err error) {
+		r, err = chatResponse(target, data)
+		return err
+	})
+	r.Attempts = attempts
+	return r, err
 }
 
-func (c *Client) once(ctx context.Context, target string, body []byte) (Response, error) {
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = 10 * time.Minute
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
-	if err != nil {
-		return Response{}, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if c.Key != "" {
-		req.Header.Set("Authorization", "Bearer "+c.Key)
-	}
-	client := c.HTTP
-	if client == nil {
-		client = http.DefaultClient
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return Response{}, err
-	}
-	defer res.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	if err != nil {
-		return Response{}, fmt.Errorf("%s: the answer broke off: %w", target, err)
-	}
-	if len(data) > maxAnswer {
-		return Response{}, fmt.Errorf("%s: an answer of more than %d bytes", target, maxAnswer)
-	}
-	if res.StatusCode/100 != 2 {
-		return Response{}, &APIError{URL: target, Status: res.StatusCode, Message: errorMessage(data), After: retryAfter(res.Header.Get("Retry-After"))}
-	}
+func chatResponse(target string, data []byte) (Response, error) {
 	var doc struct {
 		Model   string
 		Usage   Usage
@@ -228,6 +152,100 @@ func (c *Client) once(ctx context.Context, target string, body []byte) (Response
 		return Response{}, fmt.Errorf("%s: an answer without text: %.200s", target, data)
 	}
 	return Response{Text: *doc.Choices[0].Message.Content, Finish: doc.Choices[0].Finish, Model: doc.Model, Usage: doc.Usage}, nil
+}
+
+// send posts a request below the base URL until read accepts the answer, and says how many attempts it took.
+func (c *Client) send(ctx context.Context, path string, req any, read func(target string, data []byte) error) (int, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return 0, err
+	}
+	base, err := url.Parse(c.BaseURL)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return 0, fmt.Errorf("base URL %q: want http(s)://host/…, as https://api.openai.com/v1", c.BaseURL)
+	}
+	target := strings.TrimSuffix(c.BaseURL, "/") + path
+	attempts, pause := c.Attempts, c.Pause
+	if attempts <= 0 {
+		attempts = 6
+	}
+	if pause <= 0 {
+		pause = time.Second
+	}
+	for n := 1; ; n++ {
+		data, err := c.once(ctx, target, body)
+		if err == nil {
+			err = read(target, data)
+		}
+		if err == nil {
+			return n, nil
+		}
+		if ctx.Err() != nil {
+			return n, context.Cause(ctx)
+		}
+		var api *APIError
+		isAPI := errors.As(err, &api)
+		if isAPI && !api.temporary() {
+			return n, err
+		}
+		if n == attempts {
+			return n, fmt.Errorf("%w (after %d attempts)", err, n)
+		}
+		// Half of the pause is random, so that clients do not retry in step.
+		wait := pause/2 + rand.N(pause/2+1)
+		if isAPI && api.After > 0 {
+			wait = min(api.After, maxAsked)
+		}
+		pause = min(2*pause, maxPause)
+		if c.Log != nil {
+			c.Log("%v; next attempt in %s", err, wait.Round(time.Millisecond))
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return n, context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+}
+
+// once posts a body and returns that of the answer.
+func (c *Client) once(ctx context.Context, target string, body []byte) ([]byte, error) {
+	timeout := c.Timeout
+	if timeout <= 0 {
+		timeout = 10 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if c.Key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Key)
+	}
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: the answer broke off: %w", target, err)
+	}
+	if len(data) > maxAnswer {
+		return nil, fmt.Errorf("%s: an answer of more than %d bytes", target, maxAnswer)
+	}
+	if res.StatusCode/100 != 2 {
+		return nil, &APIError{URL: target, Status: res.StatusCode, Message: errorMessage(data), After: retryAfter(res.Header.Get("Retry-After"))}
+	}
+	return data, nil
 }
 
 // errorMessage finds the message in the usual shapes of an error body.

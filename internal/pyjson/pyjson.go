@@ -1,5 +1,6 @@
-// Package pyjson reads JSON as Python writes it: the json module writes Infinity,
-// -Infinity and NaN, which are not JSON.
+// Package pyjson reads JSON as Python writes it, and writes it so, byte for byte:
+// the json module writes Infinity, -Infinity and NaN, which are not JSON, escapes
+// all but ASCII, and keeps the order of keys.
 package pyjson
 
 import "bytes"

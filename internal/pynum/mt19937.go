@@ -6,7 +6,8 @@
 // random.Random (random, shuffle, sample), NumPy's legacy RandomState
 // (permutation, shuffle, choice, randint, random_sample), scikit-learn's
 // shuffled train_test_split, Python's float repr and percent formatting, and
-// statistics.mean. It does not own: NumPy's newer Generator (PCG64).
+// statistics.mean of floats, and of ints and floats as they are written. It does
+// not own: NumPy's newer Generator (PCG64).
 //
 // None of the generators is safe for concurrent use.
 package pynum

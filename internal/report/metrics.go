@@ -1,7 +1,7 @@
 // Package report stores and shows the measurements of a run: JSONL metrics, TensorBoard event files and HTML pages
 // with plots.
 //
-// It owns these three formats and the plots (lines, histograms, bars) that pages are made of. Pages are
+// It owns these three formats and the plots (lines, histograms, bars, radar charts) that pages are made of. Pages are
 // self-contained: no scripts, no fonts, no outside links. It doesn't own what is measured or when.
 package report
 

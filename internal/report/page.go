@@ -27,7 +27,7 @@ type Section struct {
 	Blocks  []Block
 }
 
-// Block is a Lines, Histogram, Bars or Table.
+// Block is a Lines, Histogram, Bars, Radar or Table.
 type Block interface{ render(b *bytes.Buffer) }
 
 // Table is a table of texts; cells keep their line breaks.
