@@ -94,10 +94,13 @@ func (r *registry) keptFor(e *entry) time.Duration {
 }
 
 // keepAlive sets how long the model stays loaded after its use, until it is unloaded: negative is forever, 0 unloads it as
-// soon as nobody uses it.
+// soon as nobody uses it. A model that is not loaded keeps nothing of it.
 func (r *registry) keepAlive(e *entry, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if e.m == nil && !e.loading {
+		return
+	}
 	e.keep, e.keepSet = d, true
 	r.broadcast()
 }

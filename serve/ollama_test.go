@@ -211,6 +211,9 @@ func TestKeepAlive(t *testing.T) {
 	if got := running(); got != "" {
 		t.Errorf("loaded: %s", got)
 	}
+	if e := s.models.entries[0]; e.keepSet {
+		t.Error("a model that was not loaded is to be unloaded")
+	}
 	ask("/api/chat", `{"messages":[]}`, "load")
 	if got := running(); got == "" || strings.HasPrefix(got, "9999") {
 		t.Errorf("expires %q", got)

@@ -28,8 +28,8 @@ func TestOpenAPIIsWhole(t *testing.T) {
 		described[op.pattern] = true
 	}
 	for _, pattern := range s.patterns {
-		if pattern == "/" {
-			continue
+		if pattern == "/" || pattern == "GET /assets/" {
+			continue // errors, and files of the page
 		}
 		if !described[pattern] {
 			t.Errorf("%s is not described", pattern)
