@@ -2,6 +2,9 @@ module leolm
 
 go 1.26.0
 
+// The page's sources and what npm puts beside them hold no packages of Go.
+ignore ./web
+
 require (
 	github.com/andybalholm/brotli v1.1.1
 	github.com/creack/pty v1.1.24

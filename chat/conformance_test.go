@@ -359,6 +359,15 @@ func TestJinjaErrorsAndStops(t *testing.T) {
 			t.Errorf("%s: stop strings (-want +got):\n%s", name, diff)
 		}
 	}
+	for name, want := range map[string][]string{"llama2": nil, "llama3": {"<|eot_id|>", "<|begin_of_text|>"}, "gemma": {"<end_of_turn>", "<bos>", "<eos>"}, "zephyr": nil, "qwen": nil} {
+		tpl, err := FindTemplate(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, tpl.MissingMarkers(tok)); diff != "" {
+			t.Errorf("%s: missing markers (-want +got):\n%s", name, diff)
+		}
+	}
 	// BOS: a template that writes it gets no second one, one that does not
 	// gets it if the tokenizer asks for it.
 	tok.bos, tok.addBOS = 259, true

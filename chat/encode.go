@@ -2,6 +2,7 @@ package chat
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"leolm/tokenizer"
@@ -137,4 +138,16 @@ func (t *Template) StopStrings(tok Tokenizer) []string {
 		}
 	}
 	return append(out, t.texts...)
+}
+
+// MissingMarkers returns the template's special tokens (ends of turns, and what it takes for the beginning and the end of a
+// text) that the vocabulary lacks: what it writes in their place is ordinary text.
+func (t *Template) MissingMarkers(tok Tokenizer) []string {
+	var out []string
+	for _, s := range slices.Concat(t.ends, slices.Sorted(maps.Values(t.special))) {
+		if _, ok := tok.ID(s); !ok && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }

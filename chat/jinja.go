@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"leolm/chat/internal/jinja"
+	"leolm/internal/jinja"
 	"leolm/tokenizer"
 )
 

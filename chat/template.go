@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"leolm/chat/internal/jinja"
+	"leolm/internal/jinja"
 )
 
 // Template is one way of writing a conversation. It is immutable and safe for

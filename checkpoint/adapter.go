@@ -300,77 +300,89 @@ func openGGUFAdapter(path string, base Config) (_ *Adapter, err error) {
 			_ = g.Close()
 		}
 	}()
-	fail := func(format string, args ...any) error {
-		return &FormatError{File: path, Offset: -1, Msg: fmt.Sprintf(format, args...)}
-	}
-	if t, _ := g.Get("general.type").(string); t != "adapter" {
-		return nil, fail("general.type is %q: a model, not an adapter", t)
-	}
-	if t, _ := g.Get("adapter.type").(string); t != "lora" {
-		return nil, fail("adapter.type %q is not supported (lora is)", t)
-	}
-	if arch, _ := g.Get("general.architecture").(string); arch != "llama" {
-		return nil, fail("an adapter for architecture %q", arch)
-	}
-	alpha, _ := asFloat(g.Get("adapter.lora.alpha"))
-	if !(alpha >= 0 && alpha < 1e9) {
-		return nil, fail("adapter.lora.alpha is %v", alpha)
+	alpha, err := g.adapterAlpha()
+	if err != nil {
+		return nil, &FormatError{File: path, Offset: -1, Err: err}
 	}
 	a := &Adapter{Path: path, close: g.Close}
 	a.BaseModel, _ = g.Get("general.base_model.0.name").(string)
-	index := map[string]int{}
+	r := adapterReader{a, map[string]int{}}
 	for i := range g.Tensors {
-		s := &g.Tensors[i]
-		bad := func(format string, args ...any) error {
-			return &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: fmt.Sprintf(format, args...)}
-		}
-		half := ""
-		stored, ok := strings.CutSuffix(s.Name, ".lora_a")
-		if ok {
-			half = "a"
-		} else if stored, ok = strings.CutSuffix(s.Name, ".lora_b"); ok {
-			half = "b"
-		}
-		name, known := canonicalName(stored)
-		if half == "" && known {
-			t, err := newTensor(name, s)
-			if err != nil {
-				return nil, err
-			}
-			if t.heads = base.rotaryHeads(name); t.heads > 0 {
-				return nil, bad("replaces rotary weights, which no adapter writer does")
-			}
-			a.Saved = append(a.Saved, t)
-			continue
-		}
-		if half == "" || !known {
-			return nil, bad("is no part of an adapter for a Llama")
-		}
-		if name == "model.embed_tokens.weight" {
-			return nil, bad("a low-rank change of the embedding is not supported")
-		}
-		t, err := newTensor(name, s)
-		if err != nil {
+		if err := r.takeGGUF(&g.Tensors[i], base, alpha); err != nil {
 			return nil, err
 		}
-		at, ok := index[name]
-		if !ok {
-			at = len(a.Targets)
-			index[name] = at
-			a.Targets = append(a.Targets, LoRA{Name: name, Alpha: alpha})
-		}
-		if half == "a" {
-			a.Targets[at].A = t
-			continue
-		}
-		// Rows of B are rows of W: interleaved where W's are.
-		if h := base.rotaryHeads(name); h > 0 {
-			if t.Rows() != h*base.HeadDim {
-				return nil, bad("shape %v doesn't fit %d heads of %d", t.Shape, h, base.HeadDim)
-			}
-			t.heads = h
-		}
-		a.Targets[at].B = t
 	}
 	return a, nil
+}
+
+// adapterAlpha returns alpha of a file that holds a LoRA adapter for a Llama.
+func (g *GGUF) adapterAlpha() (float64, error) {
+	if t, _ := g.Get("general.type").(string); t != "adapter" {
+		return 0, fmt.Errorf("general.type is %q: a model, not an adapter", t)
+	}
+	if t, _ := g.Get("adapter.type").(string); t != "lora" {
+		return 0, fmt.Errorf("adapter.type %q is not supported (lora is)", t)
+	}
+	if arch, _ := g.Get("general.architecture").(string); arch != "llama" {
+		return 0, fmt.Errorf("an adapter for architecture %q", arch)
+	}
+	alpha, _ := asFloat(g.Get("adapter.lora.alpha"))
+	if !(alpha >= 0 && alpha < 1e9) {
+		return 0, fmt.Errorf("adapter.lora.alpha is %v", alpha)
+	}
+	return alpha, nil
+}
+
+// takeGGUF adds a tensor of a GGUF file to the adapter: half of a low-rank change, or a weight that replaces the base's.
+func (r *adapterReader) takeGGUF(s *Stored, base Config, alpha float64) error {
+	bad := func(format string, args ...any) error {
+		return &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: fmt.Sprintf(format, args...)}
+	}
+	stored, isA := strings.CutSuffix(s.Name, ".lora_a")
+	stored, isB := strings.CutSuffix(stored, ".lora_b")
+	name, known := canonicalName(stored)
+	switch {
+	case !known || isA && isB:
+		return bad("is no part of an adapter for a Llama")
+	case name == "model.embed_tokens.weight" && (isA || isB):
+		return bad("a low-rank change of the embedding is not supported")
+	}
+	t, err := newTensor(name, s)
+	if err != nil {
+		return err
+	}
+	heads := base.rotaryHeads(name)
+	switch {
+	case isA:
+		r.target(name, alpha).A = t
+	case isB:
+		// Rows of B are rows of W: interleaved where W's are.
+		if heads > 0 && t.Rows() != heads*base.HeadDim {
+			return bad("shape %v doesn't fit %d heads of %d", t.Shape, heads, base.HeadDim)
+		}
+		t.heads = heads
+		r.target(name, alpha).B = t
+	case heads > 0:
+		return bad("replaces rotary weights, which no adapter writer does")
+	default:
+		r.Saved = append(r.Saved, t)
+	}
+	return nil
+}
+
+// adapterReader fills an adapter with the tensors of its files.
+type adapterReader struct {
+	*Adapter
+	index map[string]int // a target's place, by name
+}
+
+// target returns the change of a weight, which is added with alpha if it is not there yet.
+func (r *adapterReader) target(name string, alpha float64) *LoRA {
+	at, ok := r.index[name]
+	if !ok {
+		at = len(r.Targets)
+		r.index[name] = at
+		r.Targets = append(r.Targets, LoRA{Name: name, Alpha: alpha})
+	}
+	return &r.Targets[at]
 }

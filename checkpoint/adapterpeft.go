@@ -16,9 +16,15 @@ type peftConfig struct {
 	alpha  float64
 	rslora bool
 
-	alphaPattern map[string]float64
-	base         string
-	tied         bool
+	patterns []alphaPattern
+	base     string
+	tied     bool
+}
+
+// alphaPattern gives modules an alpha of their own: those whose name ends as re says.
+type alphaPattern struct {
+	re    *regexp.Regexp
+	alpha float64
 }
 
 func parsePEFT(data []byte) (peftConfig, error) {
@@ -34,7 +40,8 @@ func parsePEFT(data []byte) (peftConfig, error) {
 	}
 	o.need("r", "lora_alpha")
 	p := peftConfig{rank: o.int("r", 0), alpha: o.float("lora_alpha", 0), rslora: o.bool("use_rslora"), base: o.string("base_model_name_or_path"), tied: o.bool("ensure_weight_tying")}
-	o.get("alpha_pattern", "a map of numbers", &p.alphaPattern)
+	var patterns map[string]float64
+	o.get("alpha_pattern", "a map of numbers", &patterns)
 	fan, bias := o.bool("fan_in_fan_out"), o.string("bias")
 	if o.err != nil {
 		return p, o.err
@@ -49,22 +56,24 @@ func parsePEFT(data []byte) (peftConfig, error) {
 	case !(p.alpha > 0 && p.alpha < 1e9):
 		return p, fmt.Errorf("lora_alpha is %v", p.alpha)
 	}
+	for _, key := range sortedKeys(patterns) {
+		re, err := regexp.Compile(`(^|.*\.)(` + key + `)$`)
+		if err != nil {
+			return p, fmt.Errorf("alpha_pattern %q: %w", key, err)
+		}
+		p.patterns = append(p.patterns, alphaPattern{re, patterns[key]})
+	}
 	return p, nil
 }
 
-// alphaOf applies alpha_pattern, whose keys are module names or expressions
-// that match the end of one.
-func (p *peftConfig) alphaOf(module string) (float64, error) {
-	for _, key := range sortedKeys(p.alphaPattern) {
-		re, err := regexp.Compile(`(^|.*\.)(` + key + `)$`)
-		if err != nil {
-			return 0, fmt.Errorf("alpha_pattern %q: %w", key, err)
-		}
-		if re.MatchString(module) {
-			return p.alphaPattern[key], nil
+// alphaOf is alpha of a module: that of the first pattern which matches, or the adapter's.
+func (p *peftConfig) alphaOf(module string) float64 {
+	for _, a := range p.patterns {
+		if a.re.MatchString(module) {
+			return a.alpha
 		}
 	}
-	return p.alpha, nil
+	return p.alpha
 }
 
 var loraName = regexp.MustCompile(`^(.+)\.(lora_A|lora_B|lora_magnitude_vector)(\.default)?(\.weight)?$`)
@@ -86,69 +95,80 @@ func openPEFT(dir string) (_ *Adapter, err error) {
 	if a.Files, err = tokenizerFolder(dir); err != nil {
 		return nil, err
 	}
-	var stored []Stored
-	path := filepath.Join(dir, "adapter_model.safetensors")
-	if _, err := os.Stat(path); err == nil {
-		s, err := OpenSafetensors(path)
-		if err != nil {
-			return nil, err
-		}
-		stored, a.close = s.Tensors, s.Close
-	} else {
-		path = filepath.Join(dir, "adapter_model.bin")
-		p, err := OpenPyTorch(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s: neither adapter_model.safetensors nor adapter_model.bin", dir)
-		}
-		if err != nil {
-			return nil, err
-		}
-		stored, a.close = p.Tensors, p.Close
+	stored, err := a.openPEFTWeights()
+	if err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
 			_ = a.Close()
 		}
 	}()
-	index := map[string]int{}
+	r := adapterReader{a, map[string]int{}}
 	for i := range stored {
-		s := &stored[i]
-		name := strings.TrimPrefix(plainName(s.Name), "base_model.model.")
-		m := loraName.FindStringSubmatch(name)
-		if m == nil {
-			if strings.Contains(name, "lora_embedding_") {
-				return nil, &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: "a low-rank change of the embedding is not supported; train it as modules_to_save"}
-			}
-			name = strings.Replace(name, ".modules_to_save", "", 1)
-			name = strings.Replace(name, ".default", "", 1)
-			t, err := newTensor(name, s)
-			if err != nil {
-				return nil, err
-			}
-			a.Saved = append(a.Saved, t)
-			continue
+		if err := r.takePEFT(&stored[i], &cfg); err != nil {
+			return nil, err
 		}
-		target := m[1] + ".weight"
-		t, err := newTensor(target, s)
+	}
+	return a, nil
+}
+
+// openPEFTWeights opens the weights beside adapter_config.json, which the adapter closes from now on.
+func (a *Adapter) openPEFTWeights() ([]Stored, error) {
+	path := filepath.Join(a.Path, "adapter_model.safetensors")
+	if _, err := os.Stat(path); err == nil {
+		s, err := OpenSafetensors(path)
 		if err != nil {
 			return nil, err
 		}
-		at, ok := index[target]
-		if !ok {
-			alpha, err := cfg.alphaOf(m[1])
-			if err != nil {
-				return nil, jsonError(file, data, err)
-			}
-			at = len(a.Targets)
-			index[target] = at
-			a.Targets = append(a.Targets, LoRA{Name: target, Alpha: alpha, RSLoRA: cfg.rslora})
-		}
-		l := &a.Targets[at]
-		slot := map[string]**Tensor{"lora_A": &l.A, "lora_B": &l.B, "lora_magnitude_vector": &l.Magnitude}[m[2]]
-		if *slot != nil {
-			return nil, &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: fmt.Sprintf("a second %s for %s", m[2], target)}
-		}
-		*slot = t
+		a.close = s.Close
+		return s.Tensors, nil
 	}
-	return a, nil
+	p, err := OpenPyTorch(filepath.Join(a.Path, "adapter_model.bin"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: neither adapter_model.safetensors nor adapter_model.bin", a.Path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.close = p.Close
+	return p.Tensors, nil
+}
+
+// takePEFT adds a tensor: a part of a module's low-rank change, or a whole weight.
+func (r *adapterReader) takePEFT(s *Stored, cfg *peftConfig) error {
+	name := strings.TrimPrefix(plainName(s.Name), "base_model.model.")
+	m := loraName.FindStringSubmatch(name)
+	if m == nil {
+		return r.savePEFT(s, name)
+	}
+	module, part := m[1], m[2]
+	target := module + ".weight"
+	t, err := newTensor(target, s)
+	if err != nil {
+		return err
+	}
+	l := r.target(target, cfg.alphaOf(module))
+	l.RSLoRA = cfg.rslora
+	slot := map[string]**Tensor{"lora_A": &l.A, "lora_B": &l.B, "lora_magnitude_vector": &l.Magnitude}[part]
+	if *slot != nil {
+		return &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: fmt.Sprintf("a second %s for %s", part, target)}
+	}
+	*slot = t
+	return nil
+}
+
+// savePEFT adds a whole weight (modules_to_save).
+func (r *adapterReader) savePEFT(s *Stored, name string) error {
+	if strings.Contains(name, "lora_embedding_") {
+		return &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: "a low-rank change of the embedding is not supported; train it as modules_to_save"}
+	}
+	name = strings.Replace(name, ".modules_to_save", "", 1)
+	name = strings.Replace(name, ".default", "", 1)
+	t, err := newTensor(name, s)
+	if err != nil {
+		return err
+	}
+	r.Saved = append(r.Saved, t)
+	return nil
 }

@@ -8,9 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sort"
-	"strconv"
 	"strings"
 )
 
@@ -39,24 +37,8 @@ func openFolder(dir string) (_ *Checkpoint, err error) {
 			_ = c.Close()
 		}
 	}()
-	file := filepath.Join(dir, "config.json")
-	data, err := readSmall(file, maxJSON)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, explainFolder(dir)
-	}
-	if err != nil {
+	if err := c.readConfigs(dir); err != nil {
 		return nil, err
-	}
-	if c.Config, err = ParseConfig(data); err != nil {
-		return nil, jsonError(file, data, err)
-	}
-	file = filepath.Join(dir, "generation_config.json")
-	if data, err := readOptional(file); err != nil {
-		return nil, err
-	} else if data != nil {
-		if c.Generation, err = ParseGeneration(data); err != nil {
-			return nil, jsonError(file, data, err)
-		}
 	}
 	if err := c.readTokenizerFiles(dir); err != nil {
 		return nil, err
@@ -65,6 +47,43 @@ func openFolder(dir string) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.takeTensors(stored); err != nil {
+		return nil, err
+	}
+	if c.HasWeights() {
+		if err := c.checkTensors(); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// readConfigs reads config.json and, if there is one, generation_config.json.
+func (c *Checkpoint) readConfigs(dir string) error {
+	file := filepath.Join(dir, "config.json")
+	data, err := readSmall(file, maxJSON)
+	if errors.Is(err, fs.ErrNotExist) {
+		return explainFolder(dir)
+	}
+	if err != nil {
+		return err
+	}
+	if c.Config, err = ParseConfig(data); err != nil {
+		return jsonError(file, data, err)
+	}
+	file = filepath.Join(dir, "generation_config.json")
+	data, err = readOptional(file)
+	if err != nil || data == nil {
+		return err
+	}
+	if c.Generation, err = ParseGeneration(data); err != nil {
+		return jsonError(file, data, err)
+	}
+	return nil
+}
+
+// takeTensors adds the stored tensors that are weights of a Llama, under their canonical names, and reports the others.
+func (c *Checkpoint) takeTensors(stored []Stored) error {
 	buffers, ignored := 0, 0
 	for _, s := range stored {
 		name := plainName(s.Name)
@@ -87,10 +106,10 @@ func openFolder(dir string) (_ *Checkpoint, err error) {
 			continue
 		}
 		if err := s.readable(); err != nil {
-			return nil, err
+			return err
 		}
 		if err := c.add(&Tensor{Name: name, Stored: s.Name, DType: s.DType, Shape: s.Shape, File: s.File, Offset: s.Offset, data: s.Data}); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if more := ignored - maxIgnored; more > 0 {
@@ -99,12 +118,7 @@ func openFolder(dir string) (_ *Checkpoint, err error) {
 	if buffers > 0 {
 		c.note("%d stored rotary_emb.inv_freq buffers were ignored: frequencies follow from config.json.", buffers)
 	}
-	if c.HasWeights() {
-		if err := c.checkTensors(); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
+	return nil
 }
 
 // maxIgnored is how many ignored tensors are named one by one.
@@ -260,218 +274,4 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	sort.Strings(keys)
 	return keys
-}
-
-// readTokenizerFiles takes the chat template and the special tokens' ids from
-// the files beside config.json.
-func (c *Checkpoint) readTokenizerFiles(dir string) error {
-	ids := map[string][]int{} // token text → ids
-	var bos, eos string
-	file := filepath.Join(dir, "tokenizer_config.json")
-	data, err := readOptional(file)
-	if err != nil {
-		return err
-	}
-	if data != nil {
-		o, err := parseObject(data)
-		if err != nil {
-			return jsonError(file, data, err)
-		}
-		var added map[string]struct {
-			Content string `json:"content"`
-		}
-		o.get("added_tokens_decoder", "a map of ids", &added)
-		for key, t := range added {
-			if id, err := strconv.Atoi(key); err == nil {
-				ids[t.Content] = append(ids[t.Content], id)
-			}
-		}
-		bos, eos = tokenText(o, "bos_token"), tokenText(o, "eos_token")
-		if o.err != nil {
-			return jsonError(file, data, o.err)
-		}
-	}
-	files, err := tokenizerFolder(dir)
-	if err != nil {
-		return err
-	}
-	if err := c.readTemplates(files); err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
-	}
-	if c.TokenizerFingerprint, err = files.Fingerprint(); err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
-	}
-	file = filepath.Join(dir, "special_tokens_map.json")
-	if data, err := readOptional(file); err != nil {
-		return err
-	} else if data != nil {
-		o, err := parseObject(data)
-		if err != nil {
-			return jsonError(file, data, err)
-		}
-		if s := tokenText(o, "bos_token"); bos == "" {
-			bos = s
-		}
-		if s := tokenText(o, "eos_token"); eos == "" {
-			eos = s
-		}
-	}
-	file = filepath.Join(dir, "added_tokens.json")
-	if data, err := readOptional(file); err != nil {
-		return err
-	} else if data != nil {
-		// What tokenizer_config.json names has the id that it says, as transformers reads it.
-		more := map[string][]int{}
-		if err := addedTokens(data, more); err != nil {
-			return jsonError(file, data, err)
-		}
-		for text, list := range more {
-			if _, known := ids[text]; !known {
-				ids[text] = list
-			} else if !slices.Equal(ids[text], slices.Compact(slices.Sorted(slices.Values(list)))) {
-				c.note("%s gives %q the ids %v, tokenizer_config.json %v: the second counts.", fileAddedTokens, text, list, ids[text])
-			}
-		}
-	}
-	if len(ids) == 0 {
-		if err := addedFromTokenizerJSON(dir, ids); err != nil {
-			return err
-		}
-	}
-	for text := range ids {
-		sort.Ints(ids[text])
-		ids[text] = slices.Compact(ids[text])
-	}
-	if n := len(ids["<EOD>"]); n > 1 {
-		c.note("The tokenizer files name <EOD> %d times (ids %v): the first stands where LeoLM's <SEP> belongs.", n, ids["<EOD>"])
-	}
-	stops := endOfTurn
-	if eos != "" {
-		stops = append([]string{eos}, stops...)
-	}
-	for _, s := range stops {
-		for _, id := range ids[s] {
-			before := c.StopIDs()
-			if slices.Contains(before, id) {
-				continue
-			}
-			c.Config.EOS = addIDs(c.Config.EOS, id)
-			c.note("config.json's end of sequence %v is not the end of a turn: %s (%d) stops an answer too.", before, s, id)
-		}
-	}
-	if bos == "<|im_start|>" {
-		c.note("The tokenizer calls <|im_start|> its beginning of sequence: it opens turns and is never put before a whole prompt.")
-	}
-	return nil
-}
-
-func (c *Checkpoint) addTemplate(name, text string) {
-	if name == "default" {
-		c.ChatTemplate = text
-		return
-	}
-	if c.ChatTemplates == nil {
-		c.ChatTemplates = map[string]string{}
-	}
-	c.ChatTemplates[name] = text
-}
-
-// moreTemplates is the folder of further templates beside chat_template.jinja.
-const moreTemplates = "additional_chat_templates"
-
-// readTemplates reads the chat templates: those of tokenizer_config.json, then chat_template.jinja and
-// additional_chat_templates/NAME.jinja, which outrank them.
-func (c *Checkpoint) readTemplates(f TokenizerFiles) error {
-	o, err := parseObject(f.object(fileConfig))
-	if err != nil {
-		return jsonError(fileConfig, f[fileConfig], err)
-	}
-	if o.has("chat_template") && bytes.HasPrefix(bytes.TrimSpace(o.m["chat_template"]), []byte("[")) {
-		var named []struct{ Name, Template string }
-		o.get("chat_template", "a list of named templates", &named)
-		for _, t := range named {
-			c.addTemplate(t.Name, t.Template)
-		}
-	} else {
-		c.ChatTemplate = o.string("chat_template")
-	}
-	if o.err != nil {
-		return jsonError(fileConfig, f[fileConfig], o.err)
-	}
-	if t := f[fileChatTemplate]; t != nil {
-		c.ChatTemplate = string(t)
-	}
-	for _, name := range sortedKeys(f) {
-		if base, ok := strings.CutPrefix(name, moreTemplates+"/"); ok {
-			c.addTemplate(strings.TrimSuffix(base, ".jinja"), string(f[name]))
-		}
-	}
-	return nil
-}
-
-// tokenText reads a special token that is a text or an object with "content".
-func tokenText(o *jsonObject, key string) string {
-	if !o.has(key) {
-		return ""
-	}
-	var s string
-	if json.Unmarshal(o.m[key], &s) == nil {
-		return s
-	}
-	var t struct {
-		Content string `json:"content"`
-	}
-	o.get(key, "a text or a token", &t)
-	return t.Content
-}
-
-// addedTokens reads added_tokens.json, in which LeoLM's 70B names one key twice.
-func addedTokens(data []byte, ids map[string][]int) error {
-	if !json.Valid(data) {
-		return json.Unmarshal(data, new(map[string]int)) // says where
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	tok, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	if tok != json.Delim('{') {
-		return fmt.Errorf("not a JSON object")
-	}
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		var id int
-		if err := dec.Decode(&id); err != nil {
-			return err
-		}
-		if text, ok := key.(string); ok {
-			ids[text] = append(ids[text], id)
-		}
-	}
-	_, err = dec.Token()
-	return err
-}
-
-func addedFromTokenizerJSON(dir string, ids map[string][]int) error {
-	file := filepath.Join(dir, "tokenizer.json")
-	data, err := readOptional(file)
-	if err != nil || data == nil {
-		return err
-	}
-	var t struct {
-		Added []struct {
-			ID      int    `json:"id"`
-			Content string `json:"content"`
-		} `json:"added_tokens"`
-	}
-	if err := json.Unmarshal(data, &t); err != nil {
-		return jsonError(file, data, err)
-	}
-	for _, a := range t.Added {
-		ids[a.Content] = append(ids[a.Content], a.ID)
-	}
-	return nil
 }

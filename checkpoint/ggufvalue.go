@@ -92,60 +92,67 @@ func (p *ggufParser) array(key string, depth int) (any, error) {
 	}
 	switch typ {
 	case ggufString:
-		s := make([]string, n)
-		for i := range s {
-			if s[i], err = p.str("an element of " + key); err != nil {
-				return nil, err
-			}
-		}
-		return s, nil
+		return elements(n, func() (string, error) { return p.str("an element of " + key) })
 	case ggufArray:
-		s := make([]any, n)
-		for i := range s {
-			if s[i], err = p.array(key, depth+1); err != nil {
-				return nil, err
-			}
-		}
-		return s, nil
-	case ggufBool:
-		b, err := p.take(n, "the value of "+key)
-		if err != nil {
-			return nil, err
-		}
-		s := make([]bool, n)
-		for i, v := range b {
-			if v > 1 {
-				return nil, p.fail(p.at-int(n)+i, "metadata %q holds a truth value of %d", key, v)
-			}
-			s[i] = v == 1
-		}
-		return s, nil
+		return elements(n, func() (any, error) { return p.array(key, depth+1) })
 	}
 	b, err := p.take(n*smallest, "the value of "+key)
 	if err != nil {
 		return nil, err
 	}
+	if typ == ggufBool {
+		return p.bools(key, b)
+	}
+	return decodeNumbers(typ, b), nil
+}
+
+// elements reads n values that follow each other.
+func elements[T any](n uint64, read func() (T, error)) ([]T, error) {
+	s := make([]T, n)
+	for i := range s {
+		var err error
+		if s[i], err = read(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// bools reads truth values from b, which has just been taken.
+func (p *ggufParser) bools(key string, b []byte) ([]bool, error) {
+	s := make([]bool, len(b))
+	for i, v := range b {
+		if v > 1 {
+			return nil, p.fail(p.at-len(b)+i, "metadata %q holds a truth value of %d", key, v)
+		}
+		s[i] = v == 1
+	}
+	return s, nil
+}
+
+// decodeNumbers reads numbers of the type that metadata name.
+func decodeNumbers(typ uint32, b []byte) any {
 	switch typ {
 	case ggufU8:
-		return append([]uint8(nil), b...), nil
+		return append([]uint8(nil), b...)
 	case ggufI8:
-		return decodeArray[int8](b), nil
+		return decodeArray[int8](b)
 	case ggufU16:
-		return decodeArray[uint16](b), nil
+		return decodeArray[uint16](b)
 	case ggufI16:
-		return decodeArray[int16](b), nil
+		return decodeArray[int16](b)
 	case ggufU32:
-		return decodeArray[uint32](b), nil
+		return decodeArray[uint32](b)
 	case ggufI32:
-		return decodeArray[int32](b), nil
+		return decodeArray[int32](b)
 	case ggufF32:
-		return decodeArray[float32](b), nil
+		return decodeArray[float32](b)
 	case ggufU64:
-		return decodeArray[uint64](b), nil
+		return decodeArray[uint64](b)
 	case ggufI64:
-		return decodeArray[int64](b), nil
+		return decodeArray[int64](b)
 	}
-	return decodeArray[float64](b), nil
+	return decodeArray[float64](b)
 }
 
 func decodeArray[T int8 | uint16 | int16 | uint32 | int32 | float32 | uint64 | int64 | float64](b []byte) []T {

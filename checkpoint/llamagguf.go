@@ -95,19 +95,7 @@ func fromGGUF(path string, g *GGUF) (*Checkpoint, error) {
 	if c.Vocab, err = g.vocab(); err != nil {
 		return fail(err)
 	}
-	if t, ok := g.Get("tokenizer.chat_template").(string); ok {
-		c.ChatTemplate = t
-	}
-	for _, kv := range g.KV {
-		if name, ok := strings.CutPrefix(kv.Key, "tokenizer.chat_template."); ok {
-			if t, ok := kv.Value.(string); ok {
-				if c.ChatTemplates == nil {
-					c.ChatTemplates = map[string]string{}
-				}
-				c.ChatTemplates[name] = t
-			}
-		}
-	}
+	c.takeGGUFTemplates(g)
 	c.TokenizerFingerprint, _ = g.Get(keyFingerprint).(string)
 	c.Generation = g.generation()
 	arch, _ := g.Get("general.architecture").(string)
@@ -128,6 +116,45 @@ func fromGGUF(path string, g *GGUF) (*Checkpoint, error) {
 		return fail(err)
 	}
 	c.vocabIDs()
+	if err := c.takeGGUFTensors(g); err != nil {
+		return nil, err
+	}
+	if !c.HasWeights() {
+		return c, nil
+	}
+	c.configFromTensors()
+	if c.Config.VocabSize < 1 {
+		return fail(fmt.Errorf("the embedding has no rows"))
+	}
+	if err := c.checkTensors(); err != nil {
+		return nil, err
+	}
+	if n := len(c.Vocab.Tokens); n > 0 && n != c.Config.VocabSize {
+		c.note("The vocabulary has %d tokens, the embedding %d rows.", n, c.Config.VocabSize)
+	}
+	return c, nil
+}
+
+// takeGGUFTemplates takes the chat template, and others by their names.
+func (c *Checkpoint) takeGGUFTemplates(g *GGUF) {
+	if t, ok := g.Get("tokenizer.chat_template").(string); ok {
+		c.ChatTemplate = t
+	}
+	for _, kv := range g.KV {
+		name, ok := strings.CutPrefix(kv.Key, "tokenizer.chat_template.")
+		t, isText := kv.Value.(string)
+		if !ok || !isText {
+			continue
+		}
+		if c.ChatTemplates == nil {
+			c.ChatTemplates = map[string]string{}
+		}
+		c.ChatTemplates[name] = t
+	}
+}
+
+// takeGGUFTensors adds the weights of a Llama and reports other tensors.
+func (c *Checkpoint) takeGGUFTensors(g *GGUF) error {
 	for i := range g.Tensors {
 		s := &g.Tensors[i]
 		name, ok := canonicalName(s.Name)
@@ -140,34 +167,27 @@ func fromGGUF(path string, g *GGUF) (*Checkpoint, error) {
 		t := &Tensor{Name: name, Stored: s.Name, DType: s.DType, Shape: s.Shape, File: s.File, Offset: s.Offset, data: s.Data}
 		if h := c.Config.rotaryHeads(name); h > 0 {
 			if n := t.Shape.Rows(); len(t.Shape) == 2 && n != h*c.Config.HeadDim || len(t.Shape) == 1 && t.Shape[0] != h*c.Config.HeadDim {
-				return nil, &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: fmt.Sprintf("shape %v doesn't fit %d heads of %d", s.Shape, h, c.Config.HeadDim)}
+				return &FormatError{File: s.File, Tensor: s.Name, Offset: s.Offset, Msg: fmt.Sprintf("shape %v doesn't fit %d heads of %d", s.Shape, h, c.Config.HeadDim)}
 			}
 			t.heads = h
 		}
 		if err := c.add(t); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if !c.HasWeights() {
-		return c, nil
-	}
+	return nil
+}
+
+// configFromTensors takes what GGUF's metadata do not say from the weights that are there: an LM head of its own, biases,
+// the rows of the embedding.
+func (c *Checkpoint) configFromTensors() {
 	_, output := c.Tensor("lm_head.weight")
 	c.Config.TieEmbeddings = !output
 	_, c.Config.AttentionBias = c.Tensor("model.layers.0.self_attn.q_proj.bias")
 	_, c.Config.MLPBias = c.Tensor("model.layers.0.mlp.gate_proj.bias")
 	if e, ok := c.Tensor("model.embed_tokens.weight"); ok && len(e.Shape) == 2 {
-		if c.Config.VocabSize = e.Shape[0]; c.Config.VocabSize < 1 {
-			return fail(fmt.Errorf("the embedding has no rows"))
-		}
-		c.Config.DType = e.DType
+		c.Config.VocabSize, c.Config.DType = e.Shape[0], e.DType
 	}
-	if err := c.checkTensors(); err != nil {
-		return nil, err
-	}
-	if n := len(c.Vocab.Tokens); n > 0 && n != c.Config.VocabSize {
-		c.note("The vocabulary has %d tokens, the embedding %d rows.", n, c.Config.VocabSize)
-	}
-	return c, nil
 }
 
 // llamaConfig reads the metadata of the llama architecture.

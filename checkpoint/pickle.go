@@ -229,11 +229,36 @@ func (m *pickleMachine) step(op byte) error {
 		if b[0] > 5 {
 			return m.fail("pickle protocol %d; 2 to 5 are known", b[0])
 		}
+		return nil
 	case opFrame:
+		return nil
+	case opPop:
+		_, err := m.pop()
+		return err
+	case opPopMark:
+		_, err := m.popMark()
+		return err
+	case opBinPut, opLongBinPut:
+		return m.remember(number)
+	case opMemoize:
+		return m.remember(uint32(len(m.memo)))
+	case opBinGet, opLongBinGet:
+		v, ok := m.memo[number]
+		if !ok {
+			return m.fail("recalls value %d, which was never stored", number)
+		}
+		return m.push(v)
+	case opMark, opNone, opNewTrue, opNewFalse, opBinInt, opBinInt1, opBinInt2, opLong1, opBinFloat, opBinUnicode, opShortBinUnicode:
+		return m.literal(op, number, b)
+	}
+	return m.assemble(op)
+}
+
+// literal pushes a value that the instruction holds: number is its operand, and b the bytes of that.
+func (m *pickleMachine) literal(op byte, number uint32, b []byte) error {
+	switch op {
 	case opMark:
 		return m.push(pickleMark{})
-	case opNone:
-		return m.push(nil)
 	case opNewTrue:
 		return m.push(true)
 	case opNewFalse:
@@ -248,6 +273,13 @@ func (m *pickleMachine) step(op byte) error {
 		return m.push(math.Float64frombits(binary.BigEndian.Uint64(b)))
 	case opBinUnicode, opShortBinUnicode:
 		return m.text(number)
+	}
+	return m.push(nil)
+}
+
+// assemble makes tuples, lists, dictionaries and objects of what is on the stack.
+func (m *pickleMachine) assemble(op byte) error {
+	switch op {
 	case opEmptyTuple:
 		return m.push(pickleTuple{})
 	case opTuple1, opTuple2, opTuple3:
@@ -266,22 +298,6 @@ func (m *pickleMachine) step(op byte) error {
 		return m.push(&pickleList{})
 	case opEmptyDict:
 		return m.push(&pickleDict{})
-	case opPop:
-		_, err := m.pop()
-		return err
-	case opPopMark:
-		_, err := m.popMark()
-		return err
-	case opBinPut, opLongBinPut:
-		return m.remember(number)
-	case opMemoize:
-		return m.remember(uint32(len(m.memo)))
-	case opBinGet, opLongBinGet:
-		v, ok := m.memo[number]
-		if !ok {
-			return m.fail("recalls value %d, which was never stored", number)
-		}
-		return m.push(v)
 	case opGlobal:
 		module, err := m.line()
 		if err != nil {
@@ -304,10 +320,8 @@ func (m *pickleMachine) step(op byte) error {
 		return m.storage()
 	case opReduce:
 		return m.reduce()
-	default:
-		return m.fail("instruction %#02x is none that torch.save writes; refused", op)
 	}
-	return nil
+	return m.fail("instruction %#02x is none that torch.save writes; refused", op)
 }
 
 // remember stores the topmost value, which stays where it is.

@@ -61,8 +61,7 @@ const chunkElements = 1 << 18
 // memory is a few chunks.
 func (s *Source) writeAs(w io.Writer, d tensor.DType, heads int) error {
 	rows, cols := s.Shape.Rows(), s.Shape.Cols()
-	rowSize, err := d.RowSize(cols)
-	if err != nil {
+	if _, err := d.RowSize(cols); err != nil {
 		return err
 	}
 	if s.Importance != nil && len(s.Importance) != cols {
@@ -71,8 +70,7 @@ func (s *Source) writeAs(w io.Writer, d tensor.DType, heads int) error {
 	if len(s.Shape) == 1 && heads > 0 {
 		return s.writeInterleavedVector(w, d, heads)
 	}
-	t, _ := s.From.(*Tensor)
-	if t != nil && t.DType == d {
+	if t, ok := s.From.(*Tensor); ok && t.DType == d {
 		if data, ok := t.Bytes(); ok && heads == 0 {
 			_, err := w.Write(data)
 			return err
@@ -82,34 +80,53 @@ func (s *Source) writeAs(w io.Writer, d tensor.DType, heads int) error {
 			return err
 		}
 	}
-	// rowAt maps a row of the output to the canonical row.
-	rowAt := func(i int) int {
-		if heads == 0 {
-			return i
-		}
-		dim := rows / heads
-		head, r := i/dim, i%dim
-		return head*dim + r%2*(dim/2) + r/2
+	return inOrder(w, rows, max(1, chunkElements/max(cols, 1)), func(first, last int) (data []byte, err error) {
+		err = mapped.Guard(func() error {
+			data, err = s.convert(d, heads, first, last)
+			return err
+		})
+		return data, err
+	})
+}
+
+// convert gives rows [first, last) of the output.
+func (s *Source) convert(d tensor.DType, heads, first, last int) ([]byte, error) {
+	cols := s.Shape.Cols()
+	rowSize, err := d.RowSize(cols)
+	if err != nil {
+		return nil, err
 	}
-	perChunk := max(1, chunkElements/max(cols, 1))
-	convert := func(first, last int) ([]byte, error) {
-		out := make([]byte, (last-first)*rowSize)
-		buf := make([]float32, cols)
-		for i := first; i < last; i++ {
-			row := out[(i-first)*rowSize : (i-first+1)*rowSize]
-			if t != nil && t.DType == d {
-				copy(row, t.Row(rowAt(i)))
-				continue
-			}
-			if err := s.From.ReadRow(buf, rowAt(i)); err != nil {
-				return nil, err
-			}
-			if err := quant.Quantize(row, d, buf, s.Importance); err != nil {
-				return nil, fmt.Errorf("row %d: %w", rowAt(i), err)
-			}
+	t, _ := s.From.(*Tensor)
+	out := make([]byte, (last-first)*rowSize)
+	buf := make([]float32, cols)
+	for i := first; i < last; i++ {
+		from := i // the canonical row
+		if heads > 0 {
+			from = interleavedRow(i, s.Shape.Rows()/heads)
 		}
-		return out, nil
+		row := out[(i-first)*rowSize : (i-first+1)*rowSize]
+		if t != nil && t.DType == d {
+			copy(row, t.Row(from))
+			continue
+		}
+		if err := s.From.ReadRow(buf, from); err != nil {
+			return nil, err
+		}
+		if err := quant.Quantize(row, d, buf, s.Importance); err != nil {
+			return nil, fmt.Errorf("row %d: %w", from, err)
+		}
 	}
+	return out, nil
+}
+
+// interleavedRow is the canonical place of row i of Q or K in GGUF's order: in each head of dim rows, the two halves take turns.
+func interleavedRow(i, dim int) int {
+	head, r := i/dim, i%dim
+	return head*dim + r%2*(dim/2) + r/2
+}
+
+// inOrder lets all cores convert n rows, chunk at a time, and writes the results in their order.
+func inOrder(w io.Writer, n, chunk int, convert func(first, last int) ([]byte, error)) error {
 	type result struct {
 		data []byte
 		err  error
@@ -120,8 +137,8 @@ func (s *Source) writeAs(w io.Writer, d tensor.DType, heads int) error {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(pending)
-		for first := 0; first < rows; first += perChunk {
-			last := min(first+perChunk, rows)
+		for first := 0; first < n; first += chunk {
+			last := min(first+chunk, n)
 			r := make(chan result, 1)
 			select {
 			case pending <- r:
@@ -129,11 +146,7 @@ func (s *Source) writeAs(w io.Writer, d tensor.DType, heads int) error {
 				return
 			}
 			wg.Go(func() {
-				var data []byte
-				err := mapped.Guard(func() (err error) {
-					data, err = convert(first, last)
-					return err
-				})
+				data, err := convert(first, last)
 				r <- result{data, err}
 			})
 		}
@@ -161,8 +174,7 @@ func (s *Source) writeInterleavedVector(w io.Writer, d tensor.DType, heads int) 
 	}
 	dim := n / heads
 	for i := range out {
-		head, r := i/dim, i%dim
-		out[i] = in[head*dim+r%2*(dim/2)+r/2]
+		out[i] = in[interleavedRow(i, dim)]
 	}
 	size, err := d.RowSize(n)
 	if err != nil {

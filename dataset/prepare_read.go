@@ -28,6 +28,10 @@ func (p *preparation) read(ctx context.Context) error {
 		return err
 	}
 	p.report.Vocab = p.enc.tok.Vocab()
+	if missing := p.enc.template.MissingMarkers(p.enc.tok); len(missing) > 0 {
+		p.note("template %s: the vocabulary has no %s; they become ordinary text of several tokens. A template of this vocabulary has markers that it knows; without template: those of ChatML are added",
+			p.enc.template.Name(), strings.Join(missing, ", "))
+	}
 	if p.check, err = newChecker(m); err != nil {
 		return err
 	}
@@ -42,7 +46,7 @@ func (p *preparation) read(ctx context.Context) error {
 		}
 	}
 	if err := durable.MkdirAll(p.dir); err != nil {
-		return err
+		return fmt.Errorf("output: %w", err)
 	}
 	if p.skips, err = durable.Create(filepath.Join(p.dir, m.Prefix+"_skipped.jsonl")); err != nil {
 		return err

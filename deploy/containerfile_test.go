@@ -54,7 +54,7 @@ func faults(text, root, goVersion string) []string {
 	}
 	var wrong []string
 	fail := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	known := strings.Fields("FROM ARG WORKDIR COPY RUN USER ENV VOLUME ENTRYPOINT CMD LABEL")
+	known := strings.Fields("FROM ARG WORKDIR COPY RUN USER ENV VOLUME EXPOSE HEALTHCHECK ENTRYPOINT CMD LABEL")
 	last := list[len(list)-1].stage
 	stages := []string{}
 	seen := map[string]string{} // of the last stage
@@ -117,6 +117,12 @@ func faults(text, root, goVersion string) []string {
 	if seen["ENTRYPOINT"] == "" {
 		fail("no ENTRYPOINT")
 	}
+	if !strings.HasSuffix(seen["HEALTHCHECK"], `CMD ["/usr/bin/leo", "serve", "health"]`) {
+		fail("HEALTHCHECK %q: leo itself asks", seen["HEALTHCHECK"])
+	}
+	if seen["CMD"] != `["serve"]` || !strings.Contains(seen["ENV"], "LEO_SERVE_LISTEN=0.0.0.0:"+seen["EXPOSE"]) {
+		fail("CMD %s with ENV %s: want a server on the port of EXPOSE %s", seen["CMD"], seen["ENV"], seen["EXPOSE"])
+	}
 	return wrong
 }
 
@@ -146,11 +152,14 @@ func TestContainerfile(t *testing.T) {
 		{"docker.io/library/golang:1.26", "golang", "name registry and tag"},
 		{"--from=build /image/leo", "--from=built /image/leo", "no stage before"},
 		{"COPY LICENSE", "COPY LICENCE", "COPY LICENCE"},
-		{`CMD ["--help"]`, "CMD --help", "JSON list"},
+		{"\nCMD [\"serve\"]", "\nCMD serve", "JSON list"},
+		{"\nCMD [\"serve\"]", "\nCMD [\"chat\"]", "want a server"},
+		{"EXPOSE 8080", "EXPOSE 9090", "want a server"},
+		{`CMD ["/usr/bin/leo", "serve", "health"]`, "CMD curl localhost", "leo itself asks"},
 		{"ENV HOME", "RUN true\nENV HOME", "no shell"},
 		{"CGO_ENABLED=0 ", "", "no static program"},
 		{"VOLUME", "VOLUMES", "VOLUMES is not"},
-		{`CMD ["--help"]`, `CMD ["--help"] \`, "goes on"},
+		{"\nCMD [\"serve\"]", "\nCMD [\"serve\"] \\", "goes on"},
 	} {
 		if !strings.Contains(string(text), c.old) {
 			t.Errorf("the file has no %q", c.old)

@@ -229,7 +229,7 @@ func TestPaceBoundsPasses(t *testing.T) {
 	p := pace{stretch: 2.5}
 	for range 20 {
 		n := p.budget(0)
-		p.took(fed{0, n}, time.Duration(n)*4*time.Millisecond)
+		p.took(fed{prompts: n}, time.Duration(n)*4*time.Millisecond)
 	}
 	if n := p.budget(0); n != 250 {
 		t.Errorf("pieces of %d tokens, of which each takes 4 ms, in a pass that should take a second", n)
@@ -240,7 +240,7 @@ func TestPaceBoundsPasses(t *testing.T) {
 	p.took(fed{answers: 4}, 30*time.Millisecond)
 	for range 20 {
 		n := p.budget(4)
-		p.took(fed{4, n}, 30*time.Millisecond+time.Duration(n)*4*time.Millisecond)
+		p.took(fed{answers: 4, prompts: n}, 30*time.Millisecond+time.Duration(n)*4*time.Millisecond)
 	}
 	if n := p.budget(4); n != 16 { // 1.5 × 30 ms hold 11 tokens of 4 ms, fewer than the smallest piece
 		t.Errorf("pieces of %d tokens", n)
@@ -250,7 +250,7 @@ func TestPaceBoundsPasses(t *testing.T) {
 		t.Errorf("pieces of %d tokens beside 32 answers", n)
 	}
 	for range measureAfter {
-		p.took(fed{32, 48}, 300*time.Millisecond)
+		p.took(fed{answers: 32, prompts: 48}, 300*time.Millisecond)
 	}
 	if n := p.budget(32); n != 0 {
 		t.Error("a pass without prompts is never measured again")

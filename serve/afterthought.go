@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"leolm/infer"
-	"leolm/internal/constrain"
 )
 
 // afterThought returns constraints that begin when a thought has ended, for prompts that end inside one.
@@ -17,8 +16,7 @@ func (m *model) afterThought(build func() infer.Constraint) func() infer.Constra
 		m.free = m.freeMask()
 	}
 	return func() infer.Constraint {
-		c, _ := build().(*constrain.Constraint)
-		return &afterThought{inner: c, m: m, free: m.free, names: m.controlTags()}
+		return &afterThought{inner: build(), m: m, free: m.free, names: m.controlTags()}
 	}
 }
 
@@ -43,7 +41,7 @@ func (m *model) freeMask() []uint64 {
 
 // afterThought lets a model think before its answer is constrained.
 type afterThought struct {
-	inner *constrain.Constraint
+	inner infer.Constraint
 	m     *model
 	free  []uint64
 	names map[int32]string

@@ -290,5 +290,8 @@ func (s *Server) brokenWith(st *stream, err error, write func(e *Error) error) {
 	if e.Status >= 500 {
 		s.cfg.Log.Error("an answer failed", "error", err)
 	}
+	if t, ok := st.w.(*tracked); ok {
+		t.failed = e.Status
+	}
 	_ = write(e)
 }

@@ -111,8 +111,8 @@ func asError(err error) *Error {
 		return bad("", "%v", token)
 	case errors.As(err, &queue):
 		return &Error{Status: http.StatusTooManyRequests, Message: queue.Error(), Code: "queue_full", RetryAfter: retrySoon}
-	case errors.As(err, &limit):
-		return bad("response_format", "%v", limit)
+	case errors.As(err, &limit), errors.Is(err, errSlow):
+		return bad("response_format", "%v", err)
 	case errors.As(err, &memory), errors.As(err, &cache):
 		return &Error{Status: http.StatusServiceUnavailable, Message: err.Error(), Code: "out_of_memory", RetryAfter: 10 * time.Second}
 	case errors.Is(err, infer.ErrClosed), isDone(err):

@@ -131,13 +131,14 @@ func (x *exchange) end() {
 	}
 }
 
-// outcome is the status that the client got: what could not be written did not arrive.
+// outcome is what became of the request, whatever its header said: what could not be written did not arrive, and a stream
+// may end with an error.
 func (x *exchange) outcome() int {
 	switch {
 	case x.w.err != nil, x.w.status == 0:
 		return statusClientGone
-	case x.w.panicked:
-		return http.StatusInternalServerError
+	case x.w.failed != 0:
+		return x.w.failed
 	}
 	return x.w.status
 }
@@ -146,12 +147,12 @@ func (x *exchange) outcome() int {
 func (x *exchange) log(status int, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
+	case public[x.route]:
+		level = slog.LevelDebug // probes come every few seconds
 	case status >= 500:
 		level = slog.LevelError
 	case x.w.err != nil:
 		level = slog.LevelWarn
-	case public[x.route]:
-		level = slog.LevelDebug // probes come every few seconds
 	}
 	attrs := []slog.Attr{
 		slog.String("id", x.id), slog.String("method", method(x.r.Method)), slog.String("route", x.routeName()), slog.Int("status", status),
@@ -168,7 +169,8 @@ func (x *exchange) log(status int, took time.Duration) {
 	add(x.model != "", slog.String("model", x.model))
 	add(x.prompt > 0, slog.Int("prompt_tokens", x.prompt), slog.Int("cached_tokens", x.cached), slog.Int("tokens", x.generated))
 	add(!x.first.IsZero(), slog.Float64("first_token_seconds", x.first.Sub(x.start).Seconds()))
-	add(x.w.err != nil, slog.Any("write_error", x.w.err), slog.Int("status_sent", x.w.status))
+	add(x.w.err != nil, slog.Any("write_error", x.w.err))
+	add(status != x.w.status, slog.Int("status_sent", x.w.status))
 	span := trace.SpanContextFromContext(x.r.Context())
 	add(span.HasTraceID(), slog.String("trace_id", span.TraceID().String()))
 	x.s.cfg.Log.LogAttrs(context.Background(), level, "request", attrs...)
@@ -306,13 +308,13 @@ func (b *timedBody) Read(p []byte) (int, error) {
 // tracked is a ResponseWriter that notes what was written, and gives a client a bounded time for each piece of it.
 type tracked struct {
 	http.ResponseWriter
-	rc       *http.ResponseController
-	timeout  time.Duration
-	status   int
-	bytes    int64
-	err      error // of the first write that failed
-	panicked bool
-	copied   *cappedBuffer // gets a copy, if not nil
+	rc      *http.ResponseController
+	timeout time.Duration
+	status  int
+	bytes   int64
+	err     error         // of the first write that failed
+	failed  int           // the status of an error that came after the header
+	copied  *cappedBuffer // gets a copy, if not nil
 }
 
 // writePiece is what a client must take within the time for a write.

@@ -193,6 +193,17 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
+// smallBuffers makes the kernel keep little of what a client does not read.
+type smallBuffers struct{ net.Listener }
+
+func (s smallBuffers) Accept() (net.Conn, error) {
+	c, err := s.Listener.Accept()
+	if tcp, ok := c.(*net.TCPConn); ok && err == nil {
+		err = tcp.SetWriteBuffer(4096)
+	}
+	return c, err
+}
+
 // listening runs Serve on a port of this machine until the end of the test, or until stop is called.
 func listening(t *testing.T, cfg Config, how Listening) (s *Server, addr string, stop func() error) {
 	t.Helper()
@@ -209,7 +220,7 @@ func listening(t *testing.T, cfg Config, how Listening) (s *Server, addr string,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, ln, how) }()
+	go func() { done <- s.Serve(ctx, smallBuffers{ln}, how) }()
 	ended := false
 	stop = func() error {
 		if ended {

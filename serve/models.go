@@ -72,8 +72,8 @@ type model struct {
 
 	vocab    func() *constrain.Vocabulary
 	mu       sync.Mutex
-	matchers []compiled // most recently used last
-	free     []uint64   // see freeMask
+	matchers []*compiled // most recently used last
+	free     []uint64    // see freeMask
 	// compiling has a place for each grammar that is being compiled, of any model.
 	compiling chan struct{}
 }
@@ -88,6 +88,8 @@ type entry struct {
 	loading  bool
 	err      error         // why the last attempt to load failed
 	retry    time.Time     // when to try again
+	taking   bool          // it is being loaded, and has its place among Config.MaxLoaded
+	pending  int           // requests that wait until it is loaded: it stays until they have had it
 	users    int           // requests and adapters that need m
 	last     time.Time     // of use
 	keep     time.Duration // in place of Config.KeepAlive
@@ -266,17 +268,28 @@ func (r *registry) get(ctx context.Context, name string) (*model, func(), error)
 	exchangeOf(ctx).asks(e.name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	pending := false
+	defer func() {
+		if pending {
+			e.pending--
+			r.broadcast()
+		}
+	}()
 	for {
 		switch {
 		case r.closed:
 			return nil, nil, infer.ErrClosed
-		case e.m != nil && r.turns == 0:
+		case e.m != nil && (r.turns == 0 || pending):
 			return e.m, r.hold(e), nil
 		case e.m == nil && e.err != nil && time.Now().Before(e.retry):
 			return nil, nil, e.failed()
 		case e.m == nil && !e.loading:
 			e.loading = true
 			r.done.Go(func() { r.load(e) })
+		}
+		if e.m == nil && !pending {
+			pending = true
+			e.pending++
 		}
 		if err := r.wait(ctx); err != nil {
 			return nil, nil, err
@@ -315,7 +328,7 @@ func (r *registry) load(e *entry) {
 	m, err := r.loadInto(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.m, e.err, e.loading, e.last = m, err, false, time.Now()
+	e.m, e.err, e.loading, e.taking, e.last = m, err, false, false, time.Now()
 	if err != nil {
 		e.retry = time.Now().Add(retryAfterFailure)
 		r.s.cfg.Log.Error("a model cannot be loaded", "model", e.name, "error", err)
@@ -332,7 +345,7 @@ func (r *registry) loadInto(e *entry) (*model, error) {
 		if base, release, err = r.get(r.ctx, e.base.name); err != nil {
 			return nil, fmt.Errorf("its base: %w", err)
 		}
-	} else if err := r.makeRoom(); err != nil {
+	} else if err := r.makeRoom(e); err != nil {
 		return nil, err
 	}
 	m, err := r.start(e, base, release)
@@ -415,131 +428,6 @@ func (r *registry) lost(e *entry, err error) {
 	r.broadcast()
 }
 
-// makeRoom waits until another model may be loaded, and evicts the one that was idle longest if it must.
-func (r *registry) makeRoom() error {
-	limit := r.s.cfg.MaxLoaded
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if limit <= 0 || r.loaded() < limit {
-		return nil
-	}
-	// Requests that come from now on wait, so that a busy model becomes idle.
-	r.turns++
-	defer func() {
-		r.turns--
-		r.broadcast()
-	}()
-	for r.loaded() >= limit {
-		if e := r.idlest(); e != nil {
-			r.evict(e)
-			continue
-		}
-		if err := r.wait(r.ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// loaded counts the models that hold weights. r.mu is held.
-func (r *registry) loaded() int {
-	n := 0
-	for _, e := range r.entries {
-		if e.base == nil && e.m != nil {
-			n++
-		}
-	}
-	return n
-}
-
-// idlest returns the loaded model that has been idle for the longest time, or nil. Adapters come before the models whose
-// weights they use. r.mu is held.
-func (r *registry) idlest() *entry {
-	var best *entry
-	for _, e := range r.entries {
-		if e.m == nil || e.users > 0 || e.keepSet && e.keep < 0 {
-			continue
-		}
-		if best == nil || e.last.Before(best.last) {
-			best = e
-		}
-	}
-	return best
-}
-
-// evict frees an idle model. r.mu is held, but not while its memory is freed.
-func (r *registry) evict(e *entry) {
-	m := e.m
-	e.m, e.keepSet = nil, false
-	r.mu.Unlock()
-	err := m.stop()
-	r.mu.Lock()
-	e.past = plusCounts(e.past, m.sched.Stats())
-	r.s.cfg.Log.Info("unloaded a model", "model", e.name, "error", err)
-	r.broadcast()
-}
-
-// evictOne frees the model that has been idle for the longest time, if there is one.
-func (r *registry) evictOne() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e := r.idlest()
-	if e != nil {
-		r.evict(e)
-	}
-	return e != nil
-}
-
-// keptFor is how long e stays loaded without being used; negative: until its memory is needed.
-func (r *registry) keptFor(e *entry) time.Duration {
-	switch {
-	case e.keepSet:
-		return e.keep
-	case r.s.cfg.KeepAlive > 0:
-		return r.s.cfg.KeepAlive
-	}
-	return -1
-}
-
-// keepAlive sets how long the model stays loaded after its use, until it is unloaded: negative is forever, 0 unloads it as
-// soon as nobody uses it.
-func (r *registry) keepAlive(e *entry, d time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e.keep, e.keepSet = d, true
-	r.broadcast()
-}
-
-// sweepIdle unloads models that have been idle for long.
-func (r *registry) sweepIdle() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for !r.closed {
-		next, idle := time.Duration(-1), (*entry)(nil)
-		for _, e := range r.entries {
-			keep := r.keptFor(e)
-			if e.m == nil || e.users > 0 || keep < 0 {
-				continue
-			}
-			if left := keep - time.Since(e.last); left <= 0 {
-				idle = e
-			} else if next < 0 || left < next {
-				next = left
-			}
-		}
-		if idle != nil {
-			r.evict(idle)
-			continue
-		}
-		ctx, cancel := r.ctx, context.CancelFunc(func() {})
-		if next >= 0 {
-			ctx, cancel = context.WithTimeout(r.ctx, next)
-		}
-		_ = r.wait(ctx) // whatever it was, it is looked at
-		cancel()
-	}
-}
-
 // close ends all answers and frees all models.
 func (r *registry) close() error {
 	r.mu.Lock()
@@ -560,59 +448,4 @@ func (r *registry) close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// modelObject is a model in OpenAI's shape, with what Leo adds.
-type modelObject struct {
-	ID            string         `json:"id"`
-	Object        string         `json:"object"`
-	Created       int64          `json:"created"`
-	OwnedBy       string         `json:"owned_by"`
-	Root          string         `json:"root,omitempty"`   // vLLM's name for the model below an adapter
-	Parent        *string        `json:"parent,omitempty"` // the same
-	ContextLength int            `json:"context_length"`
-	MaxModelLen   int            `json:"max_model_len"` // vLLM's name for it
-	Parameters    int64          `json:"parameters"`
-	Loaded        bool           `json:"loaded"`
-	Defaults      map[string]any `json:"defaults"`
-}
-
-func (r *registry) object(e *entry) modelObject {
-	p := &e.sampling
-	o := modelObject{
-		ID: e.name, Object: "model", Created: e.created.Unix(), OwnedBy: "leo", ContextLength: e.context, MaxModelLen: e.context,
-		Parameters: e.parameters,
-		Defaults: map[string]any{
-			"temperature": p.Temperature, "top_p": p.TopP, "top_k": p.TopK, "min_p": p.MinP, "repeat_penalty": cmp.Or(p.RepetitionPenalty, 1),
-		},
-	}
-	if e.base != nil {
-		o.Root, o.Parent = e.base.name, &e.base.name
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e.m != nil {
-		o.Loaded, o.ContextLength, o.MaxModelLen = true, e.m.sched.Context(), e.m.sched.Context()
-	}
-	return o
-}
-
-// listModels answers GET /v1/models.
-func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
-	data := []modelObject{}
-	for _, e := range s.models.entries {
-		data = append(data, s.models.object(e))
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": data})
-	return nil
-}
-
-// showModel answers GET /v1/models/NAME.
-func (s *Server) showModel(w http.ResponseWriter, r *http.Request) error {
-	e, err := s.models.find(r.PathValue("name"))
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, s.models.object(e))
-	return nil
 }

@@ -342,7 +342,7 @@ func (s *Server) ollamaAnswer(w http.ResponseWriter, r *http.Request, c *chatReq
 		return err
 	}
 	if c.Stream {
-		s.streamOllama(ctx, cancel, s.newStream(w, "application/x-ndjson"), a, tickets)
+		s.streamOllama(ctx, cancel, s.newStream(w, ndjson), a, tickets)
 		return nil
 	}
 	results, err := a.collect(ctx, cancel, tickets)
@@ -439,6 +439,9 @@ func (s *Server) streamOllama(ctx context.Context, cancel context.CancelFunc, ou
 		s.brokenWith(out, err, func(e *Error) error { return out.line(map[string]string{"error": e.Message}) })
 	}
 }
+
+// ndjson is the content type of Ollama's streams: a JSON object on each line.
+const ndjson = "application/x-ndjson"
 
 // line writes one line of JSON.
 func (s *stream) line(v any) error {

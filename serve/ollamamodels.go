@@ -19,16 +19,6 @@ func (s *Server) ollamaVersion(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// root answers GET / and HEAD /, with which clients see that a server is there.
-func (s *Server) root(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, err := w.Write([]byte("Leo is running\n"))
-	if err != nil {
-		s.cfg.Log.Debug("the client is gone", "error", err)
-	}
-	return nil
-}
-
 // ollamaDetails are what Ollama's clients show of a model.
 type ollamaDetails struct {
 	ParentModel       string   `json:"parent_model"`

@@ -19,6 +19,7 @@ type operation struct {
 	reply   string // the schema of the answer
 	stream  string // the content type of the answer as a stream, "" if there is none
 	text    string // the content type of an answer that is no JSON
+	unready string // the schema of status 503, if that is no error
 	errors  []int  // statuses besides those that every route with a body has
 	only    int    // the one status of a route that refuses everything
 }
@@ -33,7 +34,7 @@ var operations = []operation{
 	{pattern: "GET /v1/models/{name...}", summary: "Describe a model", reply: "Model", errors: []int{404}},
 	{pattern: "POST /tokenize", summary: "Turn a text or a conversation into ids", request: "TokenizeRequest", reply: "Tokens"},
 	{pattern: "POST /detokenize", summary: "Turn ids into text", request: "DetokenizeRequest", reply: "Text"},
-	{pattern: "POST /apply-template", summary: "Write the prompt of a conversation, with its tokens and their roles", request: "ChatRequest", reply: "Prompt"},
+	{pattern: "POST /apply-template", summary: "Write the prompt of a conversation, with its tokens and their roles", request: "TemplateRequest", reply: "Prompt"},
 	{pattern: "POST /api/chat", summary: "Answer a conversation, in Ollama's shape", request: "OllamaChatRequest", reply: "OllamaChat", stream: "application/x-ndjson"},
 	{pattern: "POST /api/generate", summary: "Answer a question, in Ollama's shape", request: "OllamaGenerateRequest", reply: "OllamaGenerate", stream: "application/x-ndjson"},
 	{pattern: "POST /api/embed", summary: "Turn texts into vectors, in Ollama's shape", request: "OllamaEmbedRequest", reply: "OllamaEmbed"},
@@ -47,8 +48,9 @@ var operations = []operation{
 	{pattern: "POST /api/create", summary: "Refused: requests don't change the models", only: 403},
 	{pattern: "POST /api/copy", summary: "Refused: requests don't change the models", only: 403},
 	{pattern: "DELETE /api/delete", summary: "Refused: requests don't change the models", only: 403},
-	{pattern: "GET /livez", summary: "Whether the process lives", text: "text/plain"},
-	{pattern: "GET /readyz", summary: "Whether requests are taken", text: "text/plain", errors: []int{503}},
+	{pattern: "GET /livez", summary: "Whether the process runs", reply: "Status"},
+	{pattern: "GET /readyz", summary: "Whether the first model is loaded and the server is not about to end", reply: "Status", unready: "Status"},
+	{pattern: "GET /health", summary: "The same, as llama.cpp's server says it", reply: "Status", unready: "Unready"},
 	{pattern: "GET /metrics", summary: "Prometheus metrics", text: "text/plain"},
 	{pattern: "GET /{$}", summary: "The web page, or a line that says that the server runs", text: "*/*"},
 	{pattern: "GET /openapi.json", summary: "This document", reply: "Document"},
@@ -62,10 +64,9 @@ func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) error {
 
 // document describes every route of this server, with the names of its models.
 func (s *Server) document() object {
-	table := s.table()
 	paths := object{}
 	for _, op := range operations {
-		if _, ok := table[op.pattern]; !ok {
+		if !slices.Contains(s.patterns, op.pattern) {
 			continue
 		}
 		method, path, _ := strings.Cut(op.pattern, " ")
@@ -98,9 +99,11 @@ var errorTexts = map[int]string{
 	401: "A key is needed, and this is none",
 	403: "This is not allowed",
 	404: "There is no such model",
+	408: "The body did not come in time",
 	413: "The body is too large",
+	415: "A page must send its requests as application/json",
 	429: "Too many requests wait; Retry-After says when to come back",
-	503: "The model cannot be loaded, memory is short, or the server is stopping",
+	503: "The server is stopping, a model cannot be loaded, or memory is short",
 }
 
 // describe is the document's entry of a route.
@@ -132,12 +135,17 @@ func (s *Server) describe(op *operation, path string) object {
 	}
 	if op.request != "" {
 		out["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": ref(op.request)}}}
-		for _, status := range []int{400, 404, 413, 429, 503} {
+		for _, status := range []int{400, 404, 408, 413, 415, 429} {
 			fail(status)
 		}
 	}
-	for _, status := range []int{401, 403} {
-		fail(status)
+	if op.unready != "" {
+		responses["503"] = object{"description": "Not yet, or no longer", "content": object{"application/json": object{"schema": ref(op.unready)}}}
+	}
+	if !public[op.pattern] {
+		for _, status := range []int{401, 403, 503} {
+			fail(status)
+		}
 	}
 	if strings.Contains(path, "{name}") {
 		out["parameters"] = []object{{"name": "name", "in": "path", "required": true, "schema": object{"type": "string", "enum": s.names()}}}

@@ -110,6 +110,10 @@ func (s *Server) requestSchemas(ids int64) object {
 			"reasoning_effort": oneOf(efforts...), "include_reasoning": boolean(), "chat_template_kwargs": object{"type": "object"},
 			"continue_final_message": boolean(), "add_generation_prompt": boolean(),
 		})),
+		"TemplateRequest": schema("messages", with(toolSchemas(), object{
+			"model": s.modelField(), "messages": messages, "chat_template_kwargs": object{"type": "object"}, "reasoning_effort": oneOf(efforts...),
+			"continue_final_message": boolean(), "add_generation_prompt": boolean(),
+		})),
 		"CompletionRequest": schema("prompt", with(s.samplingFields(ids), streamOptions, object{
 			"prompt": prompt, "max_tokens": described(wholeNumber(0, anyInt), "0 only with echo"), "echo": boolean(), "logprobs": wholeNumber(0, maxTop),
 			"best_of": described(wholeNumber(1, maxChoices), "the value of n"), "suffix": object{"type": "string", "maxLength": 0},
@@ -238,6 +242,8 @@ func replySchemas() object {
 		"Text":      reply("content", object{"content": text()}),
 		"Prompt":    reply("prompt tokens count", object{"prompt": text(), "count": object{"type": "integer"}, "tokens": listOf(reply("id text role message control", object{}))}),
 		"Document":  reply("openapi paths", object{}),
+		"Status":    reply("status", object{"status": oneOf("ok", "loading", "draining")}),
+		"Unready":   reply("error", object{"error": reply("code message type", object{"code": object{"type": "integer"}, "message": text(), "type": text()})}),
 	}
 }
 

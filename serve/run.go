@@ -44,6 +44,9 @@ type CutError struct {
 }
 
 func (e *CutError) Error() string {
+	if e.Answers == 1 {
+		return fmt.Sprintf("1 answer was cut off after %v", e.After)
+	}
 	return fmt.Sprintf("%d answers were cut off after %v", e.Answers, e.After)
 }
 

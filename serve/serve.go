@@ -27,6 +27,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"leolm/serve/apikey"
+	"leolm/serve/page"
 )
 
 // Config describes a Server.
@@ -154,7 +155,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Close ends all answers and frees all models.
 func (s *Server) Close() error { return s.models.close() }
 
-// newRoutes makes the routes of the table, what is no JSON, and answers of errors for all else.
+// newRoutes makes the routes of the table, the page, what else is no JSON, and answers of errors for all else.
 func (s *Server) newRoutes() *http.ServeMux {
 	mux := http.NewServeMux()
 	add := func(pattern string, h http.Handler) {
@@ -164,6 +165,9 @@ func (s *Server) newRoutes() *http.ServeMux {
 	for pattern, h := range s.table() {
 		add(pattern, s.handle(h))
 	}
+	files := page.Handler()
+	add("GET /{$}", files)
+	add("GET /assets/", files)
 	add("GET /metrics", s.showMetrics())
 	if s.cfg.Debug && s.cfg.Keys != nil {
 		add("GET /debug/pprof/", http.HandlerFunc(pprof.Index))
@@ -191,7 +195,6 @@ func (s *Server) table() map[string]handler {
 		"GET /readyz":               s.readyz,
 		"GET /health":               s.health,
 
-		"GET /{$}":             s.root,
 		"GET /api/version":     s.ollamaVersion,
 		"GET /api/tags":        s.ollamaTags,
 		"GET /api/ps":          s.ollamaRunning,
@@ -233,15 +236,19 @@ func (s *Server) panicked(w *tracked, r *http.Request, p any) {
 	if p == http.ErrAbortHandler {
 		panic(p)
 	}
-	w.panicked = true
+	w.failed = http.StatusInternalServerError
 	s.cfg.Log.Error("a handler panicked", "route", exchangeOf(r.Context()).routeName(), "panic", p, "stack", string(debug.Stack()))
 	e := &Error{Status: http.StatusInternalServerError, Message: "the server made a mistake; its log says which"}
 	if w.status == 0 {
 		s.fail(w, r, e)
 		return
 	}
-	if kind := w.Header().Get("Content-Type"); strings.HasPrefix(kind, "text/event-stream") {
-		_ = (&stream{w: w, rc: http.NewResponseController(w), timeout: s.cfg.WriteTimeout}).data(e)
+	st := &stream{w: w, rc: http.NewResponseController(w), timeout: s.cfg.WriteTimeout}
+	switch kind, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";"); kind {
+	case "text/event-stream":
+		_ = st.data(e)
+	case ndjson:
+		_ = st.line(map[string]string{"error": e.Message})
 	}
 	panic(http.ErrAbortHandler)
 }

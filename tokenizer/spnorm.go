@@ -138,28 +138,62 @@ func (n *spNormalizer) plain(text string) bool {
 // apply normalizes text into s.buf; with offsets asked for it fills s.amap with
 // the place in text of each byte and of the end.
 func (n *spNormalizer) apply(s *scratch, text string, dummy bool) string {
-	out, amap := s.buf[:0], s.amap[:0]
+	s.buf, s.amap = s.buf[:0], s.amap[:0]
 	rest := text
 	if n.remove {
-		for rest != "" {
-			p, size := n.prefix(rest)
-			if p != " " {
-				break
-			}
-			rest = rest[size:]
-		}
-		if rest == "" {
-			s.buf, s.amap = out, amap
+		if rest = n.trimStart(text); rest == "" {
 			return ""
 		}
 	}
 	at := len(text) - len(rest)
 	if dummy && !n.suffix {
-		out = append(out, ' ')
-		if s.want {
-			amap = append(amap, int32(at))
-		}
+		s.space(at)
 	}
+	n.rewrite(s, rest, at)
+	if n.remove {
+		s.trimEnd()
+	}
+	if dummy && n.suffix {
+		s.space(len(text))
+	}
+	if s.want {
+		s.amap = append(s.amap, int32(len(text)))
+	}
+	return unsafe.String(unsafe.SliceData(s.buf), len(s.buf))
+}
+
+// trimStart cuts off what becomes a space.
+func (n *spNormalizer) trimStart(text string) string {
+	for text != "" {
+		p, size := n.prefix(text)
+		if p != " " {
+			break
+		}
+		text = text[size:]
+	}
+	return text
+}
+
+// space appends the dummy prefix or suffix, which stands at a place of the text.
+func (s *scratch) space(at int) {
+	s.buf = append(s.buf, ' ')
+	if s.want {
+		s.amap = append(s.amap, int32(at))
+	}
+}
+
+func (s *scratch) trimEnd() {
+	for len(s.buf) > 0 && s.buf[len(s.buf)-1] == ' ' {
+		s.buf = s.buf[:len(s.buf)-1]
+	}
+	if s.want {
+		s.amap = s.amap[:len(s.buf)]
+	}
+}
+
+// rewrite appends rest, which begins at a place of the text, character by character or rule by rule.
+func (n *spNormalizer) rewrite(s *scratch, rest string, at int) {
+	out, amap := s.buf, s.amap
 	afterSpace := n.remove
 	for rest != "" {
 		if n.darts != nil && n.marks == nil {
@@ -201,25 +235,7 @@ func (n *spNormalizer) apply(s *scratch, text string, dummy bool) string {
 		at += size
 		rest = rest[size:]
 	}
-	if n.remove {
-		for len(out) > 0 && out[len(out)-1] == ' ' {
-			out = out[:len(out)-1]
-		}
-		if s.want {
-			amap = amap[:len(out)]
-		}
-	}
-	if dummy && n.suffix {
-		out = append(out, ' ')
-		if s.want {
-			amap = append(amap, int32(at))
-		}
-	}
-	if s.want {
-		amap = append(amap, int32(at))
-	}
 	s.buf, s.amap = out, amap
-	return unsafe.String(unsafe.SliceData(out), len(out))
 }
 
 // appendUnmeta appends text with every "▁" as a space.

@@ -318,16 +318,34 @@ var Projections = []string{"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", 
 // Validate hands every contradiction to fail, with the path of its key.
 func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	c.derive()
-	no := func(cond bool, key, format string, args ...any) {
+	no := refusal(func(cond bool, key, format string, args ...any) {
 		if cond {
 			fail(key, format, args...)
 		}
-	}
-	oneOf := func(key, v string, allowed ...string) {
-		no(!slices.Contains(allowed, v), key, "%q is not one of %s", v, strings.Join(allowed, ", "))
-	}
+	})
 	no(c.Output == "", "output", "name a folder for checkpoints and the finished model")
-	m := &c.Model
+	c.Model.validate(no)
+	if l := c.LoRA; l != nil {
+		l.validate(no)
+		no(c.Model.Base == "", "lora", "adapters need model.base")
+	}
+	c.validateObjective(no)
+	c.Data.validate(no)
+	c.validateSteps(no)
+	no.unless("compute.dtype", c.Compute.DType, "f32", "bf16")
+	no.unless("export.dtype", c.Export.DType, "", "f32", "f16", "bf16")
+	no.unless("faults.action", c.Faults.Action, "stop", "skip")
+}
+
+// refusal reports what is wrong with a key where cond holds.
+type refusal func(cond bool, key, format string, args ...any)
+
+// unless refuses a value that is not one of those allowed.
+func (no refusal) unless(key, v string, allowed ...string) {
+	no(!slices.Contains(allowed, v), key, "%q is not one of %s", v, strings.Join(allowed, ", "))
+}
+
+func (m *ModelConfig) validate(no refusal) {
 	no((m.Base == "") == (m.Shape == nil), "model", "give exactly one of base and shape")
 	if s := m.Shape; s != nil {
 		no(s.HiddenSize <= 0 || s.IntermediateSize <= 0 || s.Layers <= 0 || s.Heads <= 0 || s.VocabSize <= 0,
@@ -342,46 +360,53 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 		}
 		no(g.TopK != nil && *g.TopK < 0, "model.generation.top_k", "must not be negative")
 	}
-	if l := c.LoRA; l != nil {
-		no(l.Rank < 1, "lora.rank", "%d must be at least 1", l.Rank)
-		no(l.Dropout < 0 || l.Dropout >= 1, "lora.dropout", "%v must be in [0, 1)", l.Dropout)
-		for _, t := range l.Targets {
-			oneOf("lora.targets", t, Projections...)
-		}
-		if l.BaseType != "" {
-			_, err := tensor.ParseDType(l.BaseType)
-			no(err != nil, "lora.base_type", "%v", err)
-		}
-		no(m.Base == "", "lora", "adapters need model.base")
-		for key, rank := range l.RankPattern {
-			_, err := pattern(key)
-			no(err != nil, "lora.rank_pattern", "%q: %v", key, err)
-			no(rank < 1, "lora.rank_pattern", "rank %d for %q must be at least 1", rank, key)
-		}
-		for key, alpha := range l.AlphaPattern {
-			_, err := pattern(key)
-			no(err != nil, "lora.alpha_pattern", "%q: %v", key, err)
-			no(!(alpha > 0), "lora.alpha_pattern", "alpha %v for %q must be positive", alpha, key)
-		}
-	}
 	for _, p := range m.Train {
 		_, err := path.Match(p, "")
 		no(err != nil, "model.train", "%q: %v", p, err)
 	}
-	c.validateObjective(no)
-	for i, d := range c.Data.Train {
-		no(d.Shards == "", fmt.Sprintf("data.train[%d].shards", i), "missing")
-		no(d.Weight < 0, fmt.Sprintf("data.train[%d].weight", i), "%v must not be negative", d.Weight)
+}
+
+func (l *LoRAConfig) validate(no refusal) {
+	no(l.Rank < 1, "lora.rank", "%d must be at least 1", l.Rank)
+	no(l.Dropout < 0 || l.Dropout >= 1, "lora.dropout", "%v must be in [0, 1)", l.Dropout)
+	for _, t := range l.Targets {
+		no.unless("lora.targets", t, Projections...)
 	}
-	no(c.Data.SequenceLength < 1, "data.sequence_length", "%d must be at least 1", c.Data.SequenceLength)
-	no(c.Data.HoldOut < 0 || c.Data.HoldOut >= 1, "data.hold_out", "%v must be in [0, 1)", c.Data.HoldOut)
-	no(c.Data.CrossDocument && !c.Data.Packing, "data.cross_document", "only packed windows hold several documents; set packing")
-	oneOf("data.loss", c.Data.Loss, "all", "assistant", "roles")
-	no(c.Data.Loss == "roles" && len(c.Data.RoleWeights) == 0, "data.role_weights", "loss \"roles\" needs a weight per role")
-	oneOf("batch.average", c.Batch.Average, "tokens", "microbatch")
-	oneOf("batch.last_partial", c.Batch.LastPartial, "drop", "keep")
-	no(c.Batch.Micro < 1 || c.Batch.Global < c.Batch.Micro || c.Batch.Global%max(c.Batch.Micro, 1) != 0,
-		"batch.global", "%d must be a positive multiple of micro %d", c.Batch.Global, c.Batch.Micro)
+	if l.BaseType != "" {
+		_, err := tensor.ParseDType(l.BaseType)
+		no(err != nil, "lora.base_type", "%v", err)
+	}
+	for key, rank := range l.RankPattern {
+		_, err := pattern(key)
+		no(err != nil, "lora.rank_pattern", "%q: %v", key, err)
+		no(rank < 1, "lora.rank_pattern", "rank %d for %q must be at least 1", rank, key)
+	}
+	for key, alpha := range l.AlphaPattern {
+		_, err := pattern(key)
+		no(err != nil, "lora.alpha_pattern", "%q: %v", key, err)
+		no(!(alpha > 0), "lora.alpha_pattern", "alpha %v for %q must be positive", alpha, key)
+	}
+}
+
+func (d *DataConfig) validate(no refusal) {
+	for i, s := range d.Train {
+		no(s.Shards == "", fmt.Sprintf("data.train[%d].shards", i), "missing")
+		no(s.Weight < 0, fmt.Sprintf("data.train[%d].weight", i), "%v must not be negative", s.Weight)
+	}
+	no(d.SequenceLength < 1, "data.sequence_length", "%d must be at least 1", d.SequenceLength)
+	no(d.HoldOut < 0 || d.HoldOut >= 1, "data.hold_out", "%v must be in [0, 1)", d.HoldOut)
+	no(d.CrossDocument && !d.Packing, "data.cross_document", "only packed windows hold several documents; set packing")
+	no.unless("data.loss", d.Loss, "all", "assistant", "roles")
+	no(d.Loss == "roles" && len(d.RoleWeights) == 0, "data.role_weights", "loss \"roles\" needs a weight per role")
+}
+
+// validateSteps looks at what a step takes, what it does with the gradient, and how many there are.
+func (c *Config) validateSteps(no refusal) {
+	b := &c.Batch
+	no.unless("batch.average", b.Average, "tokens", "microbatch")
+	no.unless("batch.last_partial", b.LastPartial, "drop", "keep")
+	no(b.Micro < 1, "batch.micro", "%d must be at least 1", b.Micro)
+	no(b.Micro >= 1 && (b.Global < b.Micro || b.Global%b.Micro != 0), "batch.global", "%d must be a positive multiple of micro %d", b.Global, b.Micro)
 	o := &c.Optimizer
 	no(!(o.LR > 0) || math.IsInf(o.LR, 0), "optimizer.lr", "%v must be positive", o.LR)
 	no(o.Type != "adamw" && o.Type != "muon", "optimizer.type", "%q is neither adamw nor muon", o.Type)
@@ -390,7 +415,7 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	no(o.Eps <= 0, "optimizer.eps", "%v must be positive", o.Eps)
 	no(o.Bits != 32 && o.Bits != 8, "optimizer.bits", "%d is not 32 or 8", o.Bits)
 	s := &c.Schedule
-	oneOf("schedule.type", s.Type, "cosine", "linear", "constant", "wsd")
+	no.unless("schedule.type", s.Type, "cosine", "linear", "constant", "wsd")
 	n := 0
 	for _, set := range []bool{s.Steps > 0, s.Epochs > 0, s.Tokens > 0} {
 		if set {
@@ -401,7 +426,4 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	no(s.WarmupSteps > 0 && s.WarmupRatio > 0, "schedule.warmup_ratio", "give warmup_steps or warmup_ratio, not both")
 	no(s.WarmupRatio < 0 || s.WarmupRatio > 1, "schedule.warmup_ratio", "%v must be in [0, 1]", s.WarmupRatio)
 	no(s.MinLR < 0 || s.MinLR > o.LR, "schedule.min_lr", "%v must be between 0 and optimizer.lr %v", s.MinLR, o.LR)
-	oneOf("compute.dtype", c.Compute.DType, "f32", "bf16")
-	oneOf("export.dtype", c.Export.DType, "", "f32", "f16", "bf16")
-	oneOf("faults.action", c.Faults.Action, "stop", "skip")
 }

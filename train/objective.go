@@ -70,7 +70,7 @@ func (c *Config) demand() demand {
 }
 
 // validateObjective reports contradictions between objectives and in their keys.
-func (c *Config) validateObjective(no func(cond bool, key, format string, args ...any)) {
+func (c *Config) validateObjective(no refusal) {
 	chosen := 0
 	for _, set := range []bool{c.DPO != nil, c.ORPO != nil, c.KTO != nil, c.Distill != nil} {
 		if set {

@@ -9,7 +9,6 @@ import (
 
 	"leolm/catalog"
 	"leolm/checkpoint"
-	"leolm/device/cpu"
 	"leolm/tensor"
 )
 
@@ -28,22 +27,8 @@ type Plan struct {
 	Disk          int64   `json:"disk_bytes"` // checkpoints and the finished model
 	// Assumed says which facts were not found on this machine.
 	Assumed []string `json:"assumed,omitempty"`
-	// Notes say what becomes of the vocabulary.
+	// Notes say what becomes of the vocabulary, of samples that are too long, and of what the output folder holds.
 	Notes []string `json:"notes,omitempty"`
-}
-
-// Memory is the peak by part, in bytes.
-type Memory struct {
-	Weights     int64 `json:"weights"`
-	Gradients   int64 `json:"gradients"`
-	Optimizer   int64 `json:"optimizer"`
-	Activations int64 `json:"activations"`
-	Workspace   int64 `json:"workspace"` // packed operands, logits of a chunk, gradients in flight
-}
-
-// Total is the sum of the parts.
-func (m *Memory) Total() int64 {
-	return m.Weights + m.Gradients + m.Optimizer + m.Activations + m.Workspace
 }
 
 // known are the shapes of published models, for plans of recipes whose base is not on this machine: a base is one
@@ -90,8 +75,15 @@ func MakePlan(c *Config) (*Plan, error) {
 	}
 	p := makePlan(c, m, stored, length, teacher)
 	if p.Assumed = assumed; vocab != nil {
-		p.Notes = vocab.notes
+		p.Notes = append(p.Notes, vocab.notes...)
 	}
+	if data != nil {
+		p.Notes = append(p.Notes, c.cutNotes(data)...)
+	}
+	if len(assumed) > 0 {
+		data = nil // the number of steps is not sure, either
+	}
+	p.Notes = append(p.Notes, c.outputNotes(data, length.steps)...)
 	return &p, nil
 }
 
@@ -236,116 +228,4 @@ func exportBytes(c *Config) int64 {
 		return 4
 	}
 	return 2
-}
-
-// planMemory adds up what the CPU device holds at the peak of a step.
-func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan, teacher *checkpoint.Config) Memory {
-	d := c.demand()
-	frozen := p.Params - p.Trainable
-	rows := slices.Contains(c.Model.Train, newRows) && m.VocabSize > stored // vocabulary matrices with frozen rows
-	wholeHead := trains(c.Model.Train, "lm_head.weight") || m.TieEmbeddings && trains(c.Model.Train, "model.embed_tokens.weight")
-	if c.LoRA != nil && len(c.Model.Train) == 0 {
-		wholeHead = false
-	}
-	perFrozen := 2.0 // as published: 16 bits
-	if c.LoRA != nil && c.LoRA.BaseType != "" {
-		if d, err := tensor.ParseDType(c.LoRA.BaseType); err == nil {
-			perFrozen = float64(d.BlockSize()) / float64(d.BlockLen())
-		}
-	}
-	mem := Memory{
-		Weights:   4*p.Trainable + int64(perFrozen*float64(frozen)),
-		Gradients: 4 * p.Trainable,
-		Optimizer: 8 * p.Trainable,
-	}
-	if c.Optimizer.Bits == 8 {
-		mem.Optimizer = 2 * p.Trainable
-	}
-	if c.Optimizer.Type == "muon" && p.Trainable > 0 {
-		// Only the vocabulary's rows have a second moment, and the vectors, too few to count.
-		half, vocabulary := mem.Optimizer/2, int64(m.VocabSize)*int64(m.HiddenSize)
-		if !m.TieEmbeddings {
-			vocabulary *= 2
-		}
-		if c.LoRA != nil {
-			vocabulary = 0
-		}
-		mem.Optimizer = half + half*min(vocabulary, p.Trainable)/p.Trainable
-	}
-	if rows && !wholeHead { // kept in f32 as a whole
-		old := int64(stored) * int64(m.HiddenSize)
-		if !m.TieEmbeddings {
-			old *= 2
-		}
-		mem.Weights += 4*old - int64(perFrozen*float64(old))
-	}
-	t := c.Batch.Micro * d.sequences * c.Data.SequenceLength
-	h, q, kv, f, v := m.HiddenSize, m.Heads*m.HeadDim, m.KVHeads*m.HeadDim, m.IntermediateSize, m.VocabSize
-	bf16 := c.Compute.DType == "bf16"
-	// f32 and saved are the bytes of a [t, n] tensor as computed and as kept for the backward pass.
-	f32 := func(rows, n int) int64 { return int64(4 * cpu.BufferLen(rows*n)) }
-	saved := func(rows, n int) int64 {
-		if bf16 {
-			return int64(2 * cpu.BufferLen(rows*n))
-		}
-		return f32(rows, n)
-	}
-	layer := 2*f32(t, h) + 2*saved(t, q) + 2*saved(t, kv) + f32(t, m.Heads) + 2*saved(t, f)
-	if c.LoRA != nil || trains(c.Model.Train, "model.layers.0.mlp.up_proj.weight") {
-		layer += 2*saved(t, h) + saved(t, f) // inputs of products, kept for the derivatives of weights
-	}
-	if l := c.LoRA; l != nil && (l.DoRA || l.Dropout > 0) {
-		sides := map[string][2]int{"q_proj": {h, q}, "k_proj": {h, kv}, "v_proj": {h, kv}, "o_proj": {q, h}, "gate_proj": {h, f}, "up_proj": {h, f}, "down_proj": {f, h}}
-		for _, target := range l.Targets {
-			s := sides[target]
-			if l.Dropout > 0 {
-				layer += saved(t, s[0])
-			}
-			if l.DoRA {
-				layer += 2 * f32(t, s[1])
-			}
-		}
-	}
-	if c.Compute.Recompute {
-		mem.Activations = int64(m.Layers)*f32(t, h) + layer
-	} else {
-		mem.Activations = int64(m.Layers) * layer
-	}
-	mem.Activations += 2 * f32(t, h)
-	// The loss: logits of a chunk (and their bf16 copy), its inputs, the gradient of the hidden states.
-	chunk := min(t, cpu.LossRows(v))
-	loss := f32(chunk, v) + f32(t, h) + 2*f32(chunk, h)
-	// One layer's backward pass: what flows down the residual stream, attention's gradients, the MLP's;
-	// in bf16 also values widened again and gradients rounded.
-	back := 3*f32(t, h) + 2*f32(t, q) + 2*f32(t, kv)
-	if bf16 {
-		loss += saved(chunk, v) + saved(chunk, h)
-		back += f32(t, f) + saved(t, h) + saved(t, q) + 2*saved(t, kv) + 2*saved(t, f)
-	} else {
-		back += 3 * f32(t, f)
-	}
-	mem.Workspace = loss + back
-	// Packed operands: the head both ways, and the largest matrix or input.
-	per := int64(4)
-	if bf16 {
-		per = 2
-	}
-	widest := int64(max(f, q, h))
-	mem.Workspace += per * (2*int64(v)*int64(h) + max(widest*int64(h), widest*int64(t)))
-	switch { // a frozen matrix unpacked
-	case frozen > 0 && !wholeHead && !rows:
-		mem.Workspace += 4 * int64(v) * int64(h)
-	case frozen > 0:
-		mem.Workspace += 4 * widest * int64(h)
-	}
-	if d.reference && c.LoRA == nil {
-		mem.Weights += 2 * m.Parameters()
-		mem.Workspace += 4 * int64(v) * int64(h)
-	}
-	if teacher != nil {
-		mem.Weights += 2 * teacher.Parameters()
-		mem.Workspace += f32(t, teacher.HiddenSize) + f32(chunk, teacher.HiddenSize) + f32(chunk, teacher.VocabSize) +
-			4*int64(teacher.VocabSize)*int64(teacher.HiddenSize)
-	}
-	return mem
 }

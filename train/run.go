@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"leolm/dataset/loader"
@@ -149,7 +150,7 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	}
 	t := &Trainer{cfg: cfg, dev: dev, obs: obs, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now()}
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("output: %w", err)
 	}
 	if t.data, err = openData(cfg); err != nil {
 		return nil, err
@@ -180,7 +181,7 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 		t.Close()
 		return nil, fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
 	}
-	for _, n := range t.sub.notes() {
+	for _, n := range slices.Concat(t.sub.notes(), cfg.cutNotes(t.data)) {
 		t.obs.note("%s", n)
 	}
 	stored := t.sub.cfg.VocabSize

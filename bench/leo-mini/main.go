@@ -94,50 +94,16 @@ func run(split, tok, groups, out, methods, work string, xzMiB int) error {
 			return err
 		}
 	}
-	for _, group := range strings.Split(groups, ",") {
-		var train []string
-		valid := map[string][]string{}
-		size := map[string]int{}
-		for _, s := range strings.Split(group, "+") {
-			t, err := texts(split, s+".train")
-			if err != nil {
-				return err
-			}
-			train = append(train, t...)
-			if valid[s], err = texts(split, s+".valid"); err != nil {
-				return err
-			}
-			for _, t := range valid[s] {
-				size[s] += len(t)
-			}
+	for _, sources := range strings.Split(groups, ",") {
+		g, err := readGroup(split, strings.Split(sources, "+"))
+		if err != nil {
+			return err
 		}
-		for s := range valid {
-			o.ValidBytes[s], o.TrainBytes[s] = size[s], 0
-			for _, t := range train {
-				o.TrainBytes[s] += len(t)
-			}
+		for s := range g.valid {
+			o.ValidBytes[s], o.TrainBytes[s] = g.size[s], g.trainBytes()
 		}
 		for _, m := range strings.Split(methods, ",") {
-			start := time.Now()
-			var r result
-			var err error
-			switch m {
-			case "xz":
-				r, err = compress(work, tail(train, xzMiB<<20), valid, size, "xz")
-				r.Note = fmt.Sprintf("xz -9e after the last %d MiB of training text", xzMiB)
-			case "ppmd":
-				program := "7zz" // the name in 7-Zip's own packages
-				if _, err := exec.LookPath(program); err != nil {
-					program = "7z"
-				}
-				r, err = compress(work, train, valid, size, program)
-				r.Note = "7z PPMd, order 16, 1 GiB of memory"
-			case "kneser-ney":
-				r = kneserNey(t, train, valid, size)
-				r.Note = fmt.Sprintf("5-grams of %d pieces, interpolated modified Kneser-Ney", t.Vocab())
-			default:
-				return fmt.Errorf("unknown method %q", m)
-			}
+			r, err := g.measure(m, t, work, xzMiB)
 			if errors.Is(err, exec.ErrNotFound) {
 				fmt.Fprintf(os.Stderr, "%s: left out: %v\n", m, err)
 				continue
@@ -145,7 +111,6 @@ func run(split, tok, groups, out, methods, work string, xzMiB int) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", m, err)
 			}
-			r.Method, r.Seconds = m, time.Since(start).Seconds()
 			fmt.Fprintf(os.Stderr, "%s: %v in %.0f s\n", m, r.BPB, r.Seconds)
 			o.add(r)
 		}
@@ -162,6 +127,63 @@ func run(split, tok, groups, out, methods, work string, xzMiB int) error {
 	}
 	_, err = os.Stdout.Write(b)
 	return err
+}
+
+// group is what several sources have in common: their training texts.
+type group struct {
+	train []string
+	valid map[string][]string // by source
+	size  map[string]int      // bytes of valid
+}
+
+func readGroup(split string, sources []string) (*group, error) {
+	g := &group{valid: map[string][]string{}, size: map[string]int{}}
+	for _, s := range sources {
+		t, err := texts(split, s+".train")
+		if err != nil {
+			return nil, err
+		}
+		g.train = append(g.train, t...)
+		if g.valid[s], err = texts(split, s+".valid"); err != nil {
+			return nil, err
+		}
+		for _, t := range g.valid[s] {
+			g.size[s] += len(t)
+		}
+	}
+	return g, nil
+}
+
+func (g *group) trainBytes() int {
+	n := 0
+	for _, t := range g.train {
+		n += len(t)
+	}
+	return n
+}
+
+// measure runs one method; exec.ErrNotFound says that its program is not here.
+func (g *group) measure(method string, t *tokenizer.Tokenizer, work string, xzMiB int) (r result, err error) {
+	start := time.Now()
+	switch method {
+	case "xz":
+		r, err = compress(work, tail(g.train, xzMiB<<20), g.valid, g.size, "xz")
+		r.Note = fmt.Sprintf("xz -9e after the last %d MiB of training text", xzMiB)
+	case "ppmd":
+		program := "7zz" // the name in 7-Zip's own packages
+		if _, err := exec.LookPath(program); err != nil {
+			program = "7z"
+		}
+		r, err = compress(work, g.train, g.valid, g.size, program)
+		r.Note = "7z PPMd, order 16, 1 GiB of memory"
+	case "kneser-ney":
+		r = kneserNey(t, g.train, g.valid, g.size)
+		r.Note = fmt.Sprintf("5-grams of %d pieces, interpolated modified Kneser-Ney", t.Vocab())
+	default:
+		err = errors.New("no method of this name")
+	}
+	r.Method, r.Seconds = method, time.Since(start).Seconds()
+	return r, err
 }
 
 // add replaces the earlier result of r's method for the same sources.

@@ -165,7 +165,7 @@ func newCorpusRunCmd() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&opt.Stage, "stage", "", "run this stage only: prep, buckets, cluster, tokenise, pack or report")
+	f.StringVar(&opt.Stage, "stage", "", "run this stage only: prep, buckets, cluster, tokenize, pack or report")
 	f.IntVar(&opt.Task, "task", -1, "run this task of the stage only, counted from 0")
 	f.IntVar(&opt.Workers, "workers", 0, "goroutines that compute (0: one per core)")
 	f.BoolVar(&opt.Wait, "wait", false, "wait until other machines have finished the earlier stages")

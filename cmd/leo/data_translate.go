@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -12,12 +14,17 @@ import (
 	"leolm/internal/bounded"
 )
 
+// translateFlags are the flags of leo data translate, most of them fields of the job.
+type translateFlags struct {
+	job                     translate.Translation
+	prompt, system          string // files
+	keyEnv                  string
+	temperature             float64
+	estimate, asJSON, quiet bool
+}
+
 func newDataTranslateCmd() *cobra.Command {
-	var out, promptFile, systemFile, baseURL, model, keyEnv, suffix, format string
-	var fields []string
-	var limit, concurrency, tries, maxTokens int
-	var temperature, priceIn, priceOut, budget float64
-	var estimate, asJSON, quiet bool
+	f := &translateFlags{}
 	cmd := &cobra.Command{
 		Use:   "translate FILE -o OUT.jsonl --prompt FILE --field NAME...",
 		Short: "Translate fields of a dataset through a chat endpoint",
@@ -32,90 +39,101 @@ asked for again; what still fails is listed in OUT.jsonl.problems.jsonl.`,
 		Example: `  leo data translate alpaca.json -o alpaca_de.jsonl --prompt de.txt --field instruction --field output --estimate
   leo data translate sharegpt.json -o out.jsonl --prompt de.txt --field "conversations[].value" --base-url http://localhost:8080/v1`,
 		Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkThreads("--concurrency", concurrency); err != nil {
-				return err
-			}
-			prompt, err := bounded.File(cmd.Context(), promptFile, maxPrompt)
-			if err != nil {
-				return fmt.Errorf("--prompt: %w", err)
-			}
-			var system []byte
-			if systemFile != "" {
-				if system, err = bounded.File(cmd.Context(), systemFile, maxPrompt); err != nil {
-					return fmt.Errorf("--system: %w", err)
-				}
-			}
-			var last time.Time
-			t := &translate.Translation{
-				Input: args[0], Output: out, Fields: fields, Suffix: suffix, System: string(system), Prompt: string(prompt), Limit: limit,
-				Endpoint:    translate.Endpoint{URL: baseURL, Key: os.Getenv(keyEnv), Model: model},
-				Temperature: &temperature,
-				MaxTokens:   maxTokens,
-				Concurrency: concurrency,
-				Tries:       tries,
-				Price:       translate.Price{Prompt: priceIn, Completion: priceOut},
-				Budget:      budget,
-				Done: func(finished, total int) {
-					if quiet || time.Since(last) < 5*time.Second && finished < total {
-						return
-					}
-					last = time.Now()
-					fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d texts\n", finished, total)
-				},
-			}
-			t.Options.Format = format
-			if !quiet {
-				t.Log = func(f string, a ...any) { fmt.Fprintf(cmd.ErrOrStderr(), f+"\n", a...) }
-			}
-			if err := t.Validate(); err != nil {
-				return usageError{err}
-			}
-			if estimate {
-				e, err := t.Estimate()
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return json.NewEncoder(cmd.OutOrStdout()).Encode(e)
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%d rows, %d texts, %d characters: about %d tokens sent and %d received, cost %.2f\n", e.Rows, e.Requests, e.Chars, e.Prompt, e.Answer, e.Cost)
-				return nil
-			}
-			res, err := t.Run(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(res)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d rows, %d texts, %d doubtful; %d tokens sent, %d received, cost %.2f: %s\n", res.Rows, res.Requests, res.Problems, res.Usage.Prompt, res.Usage.Completion, res.Cost, out)
-			return nil
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
-	f := cmd.Flags()
-	f.StringVarP(&out, "output", "o", "", "JSONL file to write (required)")
-	f.StringVar(&promptFile, "prompt", "", "file with the user message, {text} marks the text (required)")
-	f.StringVar(&systemFile, "system", "", "file with the system message")
-	f.StringArrayVar(&fields, "field", nil, "field to translate, such as output or turns[].text (repeatable, required)")
-	f.StringVar(&suffix, "suffix", "", "put translations into fields with this suffix, such as _de (default: in place)")
-	f.StringVar(&format, "format", "", "format of the input (default: by the file's name)")
-	f.StringVar(&baseURL, "base-url", "http://127.0.0.1:8080/v1", "endpoint, without /chat/completions")
-	f.StringVar(&model, "model", "", "model to ask for")
-	f.StringVar(&keyEnv, "key-env", "OPENAI_API_KEY", "environment variable that holds the API key")
-	f.Float64Var(&temperature, "temperature", 0, "sampling temperature")
-	f.IntVar(&maxTokens, "max-new-tokens", 0, "most tokens of an answer (0: the server's limit)")
-	f.IntVar(&concurrency, "concurrency", 8, "requests in flight")
-	f.IntVar(&tries, "tries", 2, "how often a text is requested if its checks fail")
-	f.IntVar(&limit, "limit", 0, "translate only the first N rows (0: all)")
-	f.Float64Var(&priceIn, "price-in", 0, "price of a million tokens sent")
-	f.Float64Var(&priceOut, "price-out", 0, "price of a million tokens received")
-	f.Float64Var(&budget, "budget", 0, "stop when the cost exceeds this (0: no limit)")
-	f.BoolVar(&estimate, "estimate", false, "print what it would cost, and do nothing")
-	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
-	f.BoolVarP(&quiet, "quiet", "q", false, "no progress")
+	t := &f.job
+	fl := cmd.Flags()
+	fl.StringVarP(&t.Output, "output", "o", "", "JSONL file to write (required)")
+	fl.StringVar(&f.prompt, "prompt", "", "file with the user message, {text} marks the text (required)")
+	fl.StringVar(&f.system, "system", "", "file with the system message")
+	fl.StringArrayVar(&t.Fields, "field", nil, "field to translate, such as output or turns[].text (repeatable, required)")
+	fl.StringVar(&t.Suffix, "suffix", "", "put translations into fields with this suffix, such as _de (default: in place)")
+	fl.StringVar(&t.Options.Format, "format", "", "format of the input (default: by the file's name)")
+	fl.StringVar(&t.Endpoint.URL, "base-url", "http://127.0.0.1:8080/v1", "endpoint, without /chat/completions")
+	fl.StringVar(&t.Endpoint.Model, "model", "", "model to ask for")
+	fl.StringVar(&f.keyEnv, "key-env", "OPENAI_API_KEY", "environment variable that holds the API key")
+	fl.Float64Var(&f.temperature, "temperature", 0, "sampling temperature")
+	fl.IntVar(&t.MaxTokens, "max-new-tokens", 0, "most tokens of an answer (0: the server's limit)")
+	fl.IntVar(&t.Concurrency, "concurrency", 8, "requests in flight")
+	fl.IntVar(&t.Tries, "tries", 2, "how often a text is requested if its checks fail")
+	fl.IntVar(&t.Limit, "limit", 0, "translate only the first N rows (0: all)")
+	fl.Float64Var(&t.Price.Prompt, "price-in", 0, "price of a million tokens sent")
+	fl.Float64Var(&t.Price.Completion, "price-out", 0, "price of a million tokens received")
+	fl.Float64Var(&t.Budget, "budget", 0, "stop when the cost exceeds this (0: no limit)")
+	fl.BoolVar(&f.estimate, "estimate", false, "print what it would cost, and do nothing")
+	fl.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
 	requireFlag(cmd, "output")
 	requireFlag(cmd, "prompt")
 	requireFlag(cmd, "field")
 	return cmd
+}
+
+func (f *translateFlags) run(cmd *cobra.Command, input string) error {
+	t := &f.job
+	if err := checkThreads("--concurrency", t.Concurrency); err != nil {
+		return err
+	}
+	if err := f.readPrompts(cmd.Context()); err != nil {
+		return err
+	}
+	t.Input, t.Endpoint.Key, t.Temperature = input, os.Getenv(f.keyEnv), &f.temperature
+	if !f.quiet {
+		t.Done = translateProgress(cmd.ErrOrStderr())
+		t.Log = func(f string, a ...any) { fmt.Fprintf(cmd.ErrOrStderr(), f+"\n", a...) }
+	}
+	if err := t.Validate(); err != nil {
+		return usageError{err}
+	}
+	out := cmd.OutOrStdout()
+	if f.estimate {
+		e, err := t.Estimate()
+		if err != nil {
+			return err
+		}
+		if f.asJSON {
+			return json.NewEncoder(out).Encode(e)
+		}
+		fmt.Fprintf(out, "%d rows, %d texts, %d characters: about %d tokens sent and %d received, cost %.2f\n", e.Rows, e.Requests, e.Chars, e.Prompt, e.Answer, e.Cost)
+		return nil
+	}
+	res, err := t.Run(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if f.asJSON {
+		return json.NewEncoder(out).Encode(res)
+	}
+	fmt.Fprintf(out, "%d rows, %d texts, %d doubtful; %d tokens sent, %d received, cost %.2f: %s\n", res.Rows, res.Requests, res.Problems, res.Usage.Prompt, res.Usage.Completion, res.Cost, t.Output)
+	return nil
+}
+
+// readPrompts reads the files of --prompt and --system.
+func (f *translateFlags) readPrompts(ctx context.Context) error {
+	prompt, err := bounded.File(ctx, f.prompt, maxPrompt)
+	if err != nil {
+		return fmt.Errorf("--prompt: %w", err)
+	}
+	f.job.Prompt = string(prompt)
+	if f.system == "" {
+		return nil
+	}
+	system, err := bounded.File(ctx, f.system, maxPrompt)
+	if err != nil {
+		return fmt.Errorf("--system: %w", err)
+	}
+	f.job.System = string(system)
+	return nil
+}
+
+// translateProgress writes how far a translation is, every five seconds and at its end.
+func translateProgress(w io.Writer) func(finished, total int) {
+	var last time.Time
+	return func(finished, total int) {
+		if time.Since(last) < 5*time.Second && finished < total {
+			return
+		}
+		last = time.Now()
+		fmt.Fprintf(w, "%d of %d texts\n", finished, total)
+	}
 }

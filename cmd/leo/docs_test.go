@@ -209,7 +209,7 @@ func parseLeo(args []string, whole bool) error {
 		return err
 	}
 	left := cmd.Flags().Args()
-	if cmd.HasSubCommands() && len(left) > 0 {
+	if cmd.HasSubCommands() && len(left) > 0 && cmd.Use == cmd.Name() { // leo serve takes models, too
 		return fmt.Errorf("%s has no subcommand %q", cmd.CommandPath(), left[0])
 	}
 	if whole && cmd.Args != nil && !cmd.HasSubCommands() {
@@ -406,6 +406,9 @@ func runnable(text string) (string, bool) {
 		if words[0] != "leo" {
 			return "", false
 		}
+	}
+	if len(commands) == 1 && (len(commands[0]) < 3 || commands[0][1] == "serve" && commands[0][2] != "key") && commands[0][len(commands[0])-1] != "--print-config" && slices.Contains(commands[0], "serve") {
+		return text + " --print-config", true // TestServePages runs servers
 	}
 	if len(commands) == 1 && len(commands[0]) > 2 && commands[0][1] == "train" && !strings.Contains(text, "--plan") && !strings.Contains(text, "--print") {
 		// In front of a comment at the end of the line.

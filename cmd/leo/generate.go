@@ -109,25 +109,9 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if f.beams > 0 {
 		return f.beam(ctx, l, ids, prompt, preset, out)
 	}
-	req := infer.Request{Prompt: ids, Params: preset.Params, MaxNewTokens: preset.MaxNewTokens, StopIDs: l.StopIDs, Stops: f.stops, TopLogProbs: -1}
-	if preset.MaxLength > 0 {
-		req.MaxNewTokens = max(1, min(preset.MaxLength, l.Engine.Context())-len(ids))
-	}
-	if f.asJSON {
-		req.TopLogProbs = f.logprobs
-	}
-	constraint, err := f.constraintFlags.build(cmd.Context(), l.Tokenizer, l.StopIDs)
+	reqs, err := f.requests(ctx, cmd.ErrOrStderr(), l, ids, preset)
 	if err != nil {
 		return err
-	}
-	if err := f.speculation(ctx, cmd.ErrOrStderr(), l, &req); err != nil {
-		return err
-	}
-	var reqs []*infer.Request
-	for i := range max(f.nBest, 1) {
-		one := req
-		one.Params.Seed, one.Constraint = preset.Seed+uint64(i), constraint()
-		reqs = append(reqs, &one)
 	}
 	scheduler, stop := scheduled(ctx, l, len(reqs))
 	defer stop()
@@ -135,50 +119,85 @@ func (f *generateFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	repeated := ""
+	if preset.RepeatPrompt {
+		repeated = prompt
+	}
 	var answers []answer
 	for _, ticket := range tickets {
-		a := answer{Prompt: prompt}
-		show := newDisplay(cmd, true, true)
-		if preset.RepeatPrompt && !f.asJSON {
-			if err := show.write(prompt); err != nil {
-				return err
-			}
-		}
-		for t, ok := ticket.Next(); ok; t, ok = ticket.Next() {
-			if !f.asJSON {
-				if err := show.write(t.Text); err != nil {
-					return err
-				}
-			} else if req.TopLogProbs >= 0 && t.ID >= 0 {
-				a.LogProbs = append(a.LogProbs, logprob(l, t))
-			}
-		}
-		res, err := ticket.Result()
-		if !f.asJSON && (err == nil || len(res.IDs) > 0) {
-			if ferr := show.end(); err == nil {
-				err = ferr
-			}
-		}
-		if err != nil && !errors.Is(err, context.Canceled) {
+		a, err := f.follow(cmd, l, ticket, prompt, repeated)
+		if err != nil {
 			return err
 		}
-		if f.stats {
-			printStats(cmd.ErrOrStderr(), &res.Stats)
-		}
-		if err != nil {
-			return errSilent
-		}
-		a.Text, a.Finish, a.StopString, a.Tokens, a.Notes = res.Text, res.Finish, res.StopString, res.IDs, l.Notes
-		if preset.RepeatPrompt {
-			a.Text = prompt + a.Text
-		}
-		a.Stats = statsJSON(&res.Stats)
 		answers = append(answers, a)
 	}
 	if !f.asJSON {
 		return nil
 	}
 	return printJSON(out, answers)
+}
+
+// requests are one for each answer, with consecutive seeds.
+func (f *generateFlags) requests(ctx context.Context, diag io.Writer, l *open.Model, ids []int32, preset sample.Preset) ([]*infer.Request, error) {
+	req := infer.Request{Prompt: ids, Params: preset.Params, MaxNewTokens: preset.MaxNewTokens, StopIDs: l.StopIDs, Stops: f.stops, TopLogProbs: -1}
+	if preset.MaxLength > 0 {
+		req.MaxNewTokens = max(1, min(preset.MaxLength, l.Engine.Context())-len(ids))
+	}
+	if f.asJSON {
+		req.TopLogProbs = f.logprobs
+	}
+	constraint, err := f.constraintFlags.build(ctx, l.Tokenizer, l.StopIDs)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.speculation(ctx, diag, l, &req); err != nil {
+		return nil, err
+	}
+	var reqs []*infer.Request
+	for i := range max(f.nBest, 1) {
+		one := req
+		one.Params.Seed, one.Constraint = preset.Seed+uint64(i), constraint()
+		reqs = append(reqs, &one)
+	}
+	return reqs, nil
+}
+
+// follow shows an answer while it comes, after the text that it repeats, or collects it for --json.
+func (f *generateFlags) follow(cmd *cobra.Command, l *open.Model, ticket *infer.Ticket, prompt, repeated string) (answer, error) {
+	a := answer{Prompt: prompt, Notes: l.Notes}
+	show := newDisplay(cmd, true, true)
+	if !f.asJSON && repeated != "" {
+		if err := show.write(repeated); err != nil {
+			return a, err
+		}
+	}
+	for t, ok := ticket.Next(); ok; t, ok = ticket.Next() {
+		if !f.asJSON {
+			if err := show.write(t.Text); err != nil {
+				return a, err
+			}
+		} else if f.logprobs >= 0 && t.ID >= 0 {
+			a.LogProbs = append(a.LogProbs, logprob(l, t))
+		}
+	}
+	res, err := ticket.Result()
+	if !f.asJSON && (err == nil || len(res.IDs) > 0) {
+		if ferr := show.end(); err == nil {
+			err = ferr
+		}
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return a, err
+	}
+	if f.stats {
+		printStats(cmd.ErrOrStderr(), &res.Stats)
+	}
+	if err != nil {
+		return a, errSilent
+	}
+	a.Text, a.Finish, a.StopString, a.Tokens = repeated+res.Text, res.Finish, res.StopString, res.IDs
+	a.Stats = statsJSON(&res.Stats)
+	return a, nil
 }
 
 // maxTogether is the number of answers that have room for a full context each, if memory allows; further ones wait if they

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,8 +17,10 @@ import (
 	"leolm/eval"
 	"leolm/eval/mtbench"
 	"leolm/infer"
+	"leolm/internal/recipe"
 	"leolm/llama"
 	"leolm/sample"
+	"leolm/serve"
 )
 
 // advice is one thing that helps against an error.
@@ -65,6 +68,10 @@ var hints = []func(error) []advice{
 	as(func(*corpus.NotReadyError) []advice {
 		return []advice{{"wait", "wait for them with --wait"}}
 	}),
+	as(func(*recipe.NotFoundError) []advice {
+		return []advice{{"", "give the path of a YAML file, such as those in recipes/ of Leo's repository"}}
+	}),
+	assignment,
 	as(func(*catalog.NoTokenizerError) []advice {
 		return []advice{{"tokenizer", "give one with --tokenizer"}}
 	}),
@@ -106,12 +113,24 @@ var hints = []func(error) []advice{
 	as(func(*device.MemoryError) []advice {
 		return []advice{{"context", "choose a smaller --context"}, {"beams", "fewer --beams"}, {"cache-type", "--cache-type q8_0"}}
 	}),
+	as(func(*serve.CutError) []advice {
+		return []advice{{"drain", "give them longer with --drain"}}
+	}),
 	as(func(*sample.LogitsError) []advice {
 		return []advice{{"", "fetch or convert the model again"}, {"cache-type", "try --cache-type f32"}}
 	}),
 	is(sample.ErrNoToken,
 		advice{"ban-token", "ban fewer tokens with --ban-token"},
 		advice{"min-new-tokens", "lower --min-new-tokens"}),
+}
+
+// assignment matches what is wrong with a value of --set.
+func assignment(err error) []advice {
+	var all recipe.Errors
+	if !errors.As(err, &all) || !slices.ContainsFunc(all, func(e *recipe.Error) bool { return e.File == recipe.Assignment }) {
+		return nil
+	}
+	return []advice{{"set", "keys are changed with --set key=value"}}
 }
 
 // as matches errors of type E.

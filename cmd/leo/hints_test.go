@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +20,7 @@ import (
 	"leolm/eval"
 	"leolm/eval/mtbench"
 	"leolm/infer"
+	"leolm/internal/recipe"
 	"leolm/llama"
 	"leolm/sample"
 
@@ -55,6 +57,9 @@ func TestAdvise(t *testing.T) {
 		{[]string{"data", "corpus", "run"}, &corpus.ChangedError{}, "; make a new plan with leo data corpus plan"},
 		{[]string{"data", "corpus", "show"}, &corpus.NoCorpusError{}, "; leo data corpus run finishes it"},
 		{[]string{"data", "corpus", "run"}, &corpus.NotReadyError{}, "; wait for them with --wait"},
+		{[]string{"train"}, &recipe.NotFoundError{Path: "x.yaml"}, "; give the path of a YAML file, such as those in recipes/ of Leo's repository"},
+		{[]string{"train"}, recipe.Errors{{File: "x.yaml"}, {File: recipe.Assignment}}, "; keys are changed with --set key=value"},
+		{[]string{"train"}, recipe.Errors{{File: "x.yaml"}}, ""},
 		{[]string{"eval", "mtbench"}, &mtbench.CategoryError{}, "; say how to answer it with --temperature CATEGORY=VALUE"},
 		{[]string{"eval", "mtbench"}, &mtbench.MissingReferenceError{}, "; give a file of answers with --references"},
 		{[]string{"eval", "mtbench", "compare"}, &mtbench.MissingPromptError{}, "; choose other prompts with --judge-prompts; without it, Leo's own are used"},
@@ -70,6 +75,31 @@ func TestAdvise(t *testing.T) {
 		}
 		if got := advise(cmd, fmt.Errorf("outer: %w", c.err)); got != c.want {
 			t.Errorf("%v: %T: %q, want %q", c.cmd, c.err, got, c.want)
+		}
+	}
+}
+
+func TestMessages(t *testing.T) {
+	cmd, _, err := newRootCmd().Find([]string{"train"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("a fault"), "a fault"},
+		{context.Canceled, "interrupted"},
+		{fmt.Errorf("x.gguf: %w", context.Canceled), "interrupted"},
+		{errors.Join(errors.New("a fault"), context.Canceled), "a fault\ncontext canceled"},
+		{&recipe.NotFoundError{Path: "x.yaml"}, "there is no recipe x.yaml; give the path of a YAML file, such as those in recipes/ of Leo's repository"},
+		{
+			recipe.Errors{{File: recipe.Assignment, Line: 1, Column: 1, Message: "want key=value", Snippet: "    1 | lr\n      | ^"}},
+			"set:1:1: want key=value\n    1 | lr\n      | ^\nkeys are changed with --set key=value",
+		},
+	} {
+		if got := message(cmd, c.err); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
 }

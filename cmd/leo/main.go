@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +45,7 @@ func run() int {
 		err = ferr
 	}
 	if err != nil && !errors.Is(err, errSilent) {
-		fmt.Fprintf(errOut, "leo: %v%s\n", err, advise(ran, err))
+		fmt.Fprintf(errOut, "leo: %s\n", message(ran, err))
 	}
 	_ = errOut.Flush() // there is nowhere left to report it
 	var u usageError
@@ -55,6 +56,20 @@ func run() int {
 		return 2
 	}
 	return 1
+}
+
+// message is what the user of cmd reads about err.
+func message(cmd *cobra.Command, err error) string {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if e == context.Canceled { // and nothing else went wrong
+			return "interrupted"
+		}
+	}
+	text, hint := err.Error(), advise(cmd, err)
+	if strings.Contains(text, "\n") { // it ends with the line of a file
+		hint = strings.Replace(hint, "; ", "\n", 1)
+	}
+	return text + hint
 }
 
 func init() { cobra.AddTemplateFunc("version", func() string { return readVersion().short() }) }

@@ -25,11 +25,19 @@ func (m heedful) Run() int {
 	return m.M.Run()
 }
 
-// scriptEnv gives the scripts the tiny models that package checkpoint's tests use.
+// scriptEnv gives the scripts the tiny models that package checkpoint's tests use, the embedded one, and the documents of
+// package germanbench.
 func scriptEnv(env *testscript.Env) error {
-	models, err := filepath.Abs("../../checkpoint/testdata/models")
-	env.Setenv("MODELS", models)
-	return err
+	for name, path := range map[string]string{
+		"MODELS": "../../checkpoint/testdata/models", "DOCUMENTS": "../../eval/germanbench/testdata/documents", "LEOMINI": "../../models/leo-mini/leo-mini.gguf",
+	} {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return err
+		}
+		env.Setenv(name, abs)
+	}
+	return nil
 }
 
 // The scripts show what the commands print and refuse.

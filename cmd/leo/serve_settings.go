@@ -162,7 +162,8 @@ func addServeFlags(fl *pflag.FlagSet) {
 	}
 }
 
-// loadServeSettings reads the configuration file at path, if there is one; then come the environment and, above all, flags.
+// loadServeSettings reads the configuration file at path, if there is one; then come the environment and, above all, those
+// flags that fl has.
 func loadServeSettings(path string, fl *pflag.FlagSet, environ []string) (*serveSettings, error) {
 	var sets []string
 	from := map[string]string{} // key → what to call it in an error
@@ -175,7 +176,7 @@ func loadServeSettings(path string, fl *pflag.FlagSet, environ []string) (*serve
 	}
 	for _, o := range serveOptions() {
 		f := fl.Lookup(o.flag)
-		if !f.Changed {
+		if f == nil || !f.Changed {
 			continue
 		}
 		value := f.Value.String()

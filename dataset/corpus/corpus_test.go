@@ -788,3 +788,55 @@ func TestCutter(t *testing.T) {
 		}
 	}
 }
+
+// A folder in which an earlier version worked is gone on with: the stage tokenize was called tokenise then.
+func TestFormerStageName(t *testing.T) {
+	dir, recipe := fixture(t)
+	out := filepath.Join(dir, "o")
+	mustPlan(t, recipe, out, 3)
+	mustRun(t, out, 2)
+	want := snapshot(t, out)
+	for i := range 3 {
+		b := bytes.Replace(mustRead(t, filepath.Join(out, "done", markerName("tokenize", i))), []byte(`"tokenize"`), []byte(`"tokenise"`), 1)
+		if err := os.WriteFile(filepath.Join(out, "done", markerName("tokenise", i)), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(out, "done", markerName("tokenize", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// One task was not done; it is asked for as the job scripts of those days do.
+	if err := os.Remove(filepath.Join(out, "done", markerName("tokenise", 1))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(out, "out")); err != nil {
+		t.Fatal(err)
+	}
+	var did []string
+	event := func(e Event) {
+		if !e.Skipped {
+			did = append(did, fmt.Sprint(e.Stage, " ", e.Task))
+		}
+	}
+	for _, opt := range []RunOptions{{Stage: "tokenise", Task: 1}, {Task: -1}} {
+		opt.Workers, opt.Tokenizer, opt.Event = 1, wordTokenizer, event
+		if err := Run(t.Context(), out, opt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(did) == 0 || did[0] != "tokenize 1" || slices.ContainsFunc(did[1:], func(s string) bool { return !strings.HasPrefix(s, StagePack) && !strings.HasPrefix(s, StageReport) }) {
+		t.Errorf("done again: %q", did)
+	}
+	sameOutput(t, "gone on with", snapshot(t, out), want)
+}
+
+// What is written with the same recipe has the same ID for good; if it must change, so must planVersion.
+func TestPlansKeepTheirIDs(t *testing.T) {
+	p := &Plan{
+		Recipe: Recipe{Inputs: []Input{{}}, Seed: 1}, Inputs: []File{{SHA256: "a"}},
+		Tokenizer: []File{{Path: "tok.model", SHA256: "b"}}, Train: 1, Val: 1,
+	}
+	if p.layOut(); p.ID != "723eaad38b7adb18a9879f02" {
+		t.Errorf("ID %s", p.ID)
+	}
+}

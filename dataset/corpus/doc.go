@@ -15,7 +15,7 @@
 //	buckets   one task per MinHash band and one for exact copies: sort the keys
 //	          (beyond memory by merging runs), write pairs that share one
 //	cluster   one task: join the pairs, keep the first document of each group
-//	tokenise  one task per input file: tokens of the documents that stay, laid
+//	tokenize  one task per input file: tokens of the documents that stay, laid
 //	          out by shuffle bucket
 //	pack      one task per shuffle bucket: sort by shuffle key, cut into windows,
 //	          write MMIDIDX shards and tables of document boundaries

@@ -90,7 +90,7 @@ func (p *packTask) open() error {
 	}
 	for i := range toks {
 		if toks[i].Width != toks[0].Width || toks[i].Vocab != toks[0].Vocab {
-			return fmt.Errorf("tokenise tasks 0 and %d used different vocabularies (%d and %d ids)", i, toks[0].Vocab, toks[i].Vocab)
+			return fmt.Errorf("tokenize tasks 0 and %d used different vocabularies (%d and %d ids)", i, toks[0].Vocab, toks[i].Vocab)
 		}
 		for s := p.first; s < p.last; s++ {
 			p.total += toks[i].Shards[s]

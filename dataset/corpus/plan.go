@@ -28,10 +28,14 @@ const (
 	StagePrep     = "prep"
 	StageBuckets  = "buckets"
 	StageCluster  = "cluster"
-	StageTokenize = "tokenise" // as plans and markers on disk have it
+	StageTokenize = "tokenize"
 	StagePack     = "pack"
 	StageReport   = "report"
 )
+
+// formerTokenize is what StageTokenize was called first. Job scripts and markers of those days stay good, and the stage's
+// keys are made with it, so that plans keep their IDs.
+const formerTokenize = "tokenise"
 
 // A Plan is what any number of machines agree on before they work.
 type Plan struct {
@@ -40,7 +44,7 @@ type Plan struct {
 	RecipeFile string   `json:"recipe_file,omitempty"` // absolute
 	Sets       []string `json:"sets,omitempty"`
 	Recipe     Recipe   `json:"recipe"`
-	Inputs     []File   `json:"inputs"`     // files or parts of files: one task each in prep and tokenise
+	Inputs     []File   `json:"inputs"`     // files or parts of files: one task each in prep and tokenize
 	Tokenizer  []File   `json:"tokenizer"`  // the file, or the files of the folder
 	EvalFiles  []File   `json:"eval_files"` // of the overlap filter
 	Train      int      `json:"train_shards"`
@@ -196,7 +200,11 @@ func (p *Plan) layOut() {
 	}
 	p.Stages = []Stage{prep}
 	add := func(name string, tasks int, decides ...any) {
-		base := hashOf(p.Stages[len(p.Stages)-1].Keys, name, tasks, decides)
+		first := name
+		if name == StageTokenize {
+			first = formerTokenize
+		}
+		base := hashOf(p.Stages[len(p.Stages)-1].Keys, first, tasks, decides)
 		s := Stage{Name: name, Tasks: tasks}
 		for i := range tasks {
 			s.Keys = append(s.Keys, hashOf(base, i))
@@ -371,7 +379,7 @@ func (p *Plan) Write(dir string, replace bool) error {
 		return &OtherPlanError{Dir: dir, Held: old.ID, New: p.ID}
 	}
 	if err := durable.MkdirAll(dir); err != nil {
-		return err
+		return fmt.Errorf("output: %w", err)
 	}
 	b, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
@@ -435,6 +443,9 @@ func (p *Plan) CheckRecipe() error {
 
 // stage finds a stage by name.
 func (p *Plan) stage(name string) (*Stage, error) {
+	if name == formerTokenize {
+		name = StageTokenize
+	}
 	var names []string
 	for i := range p.Stages {
 		if p.Stages[i].Name == name {
@@ -452,7 +463,7 @@ func (p *Plan) Memory(workers int, docBytes int64) int64 {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	w := int64(workers)
-	// prep and tokenise: each task holds up to `ahead` batches of about a
+	// prep and tokenize: each task holds up to `ahead` batches of about a
 	// megabyte or one document, with the text, its decoded form and its keys.
 	batch := max(docBytes, batchBytes) * 5
 	perTask := ahead(workers)*batch + segmentBytes*3

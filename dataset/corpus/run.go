@@ -47,6 +47,8 @@ type marker struct {
 	Key   string          `json:"key"`
 	Files []outFile       `json:"files"`
 	Stats json.RawMessage `json:"stats"`
+
+	path string
 }
 
 type outFile struct {
@@ -162,13 +164,22 @@ func markerName(stage string, task int) string { return fmt.Sprintf("%s-%05d.jso
 
 // done reads the marker of a task; ok only if it belongs to this plan and its
 // files are there.
-func (r *runner) done(s *Stage, task int) (*marker, bool) {
-	b, err := bounded.Regular(r.path("done", markerName(s.Name, task)), maxOwnFile)
+func (r *runner) done(s *Stage, task int) (m *marker, ok bool) {
+	m, ok = r.doneAs(s.Name, s, task)
+	if !ok && s.Name == StageTokenize {
+		m, ok = r.doneAs(formerTokenize, s, task)
+	}
+	return m, ok
+}
+
+// doneAs is done for markers that call the stage by name.
+func (r *runner) doneAs(name string, s *Stage, task int) (*marker, bool) {
+	m := marker{path: r.path("done", markerName(name, task))}
+	b, err := bounded.Regular(m.path, maxOwnFile)
 	if err != nil {
 		return nil, false
 	}
-	var m marker
-	if json.Unmarshal(b, &m) != nil || m.Stage != s.Name || m.Task != task || m.Key != s.Keys[task] {
+	if json.Unmarshal(b, &m) != nil || m.Stage != name || m.Task != task || m.Key != s.Keys[task] {
 		return nil, false
 	}
 	for _, f := range m.Files {
@@ -193,7 +204,7 @@ func stats[T any](r *runner, stage string) ([]T, error) {
 			return nil, fmt.Errorf("task %d of stage %s is not done", i, stage)
 		}
 		if err := json.Unmarshal(m.Stats, &out[i]); err != nil {
-			return nil, fmt.Errorf("%s: %w; remove it and run the task again", r.path("done", markerName(stage, i)), err)
+			return nil, fmt.Errorf("%s: %w; remove it and run the task again", m.path, err)
 		}
 	}
 	return out, nil

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 
 	"leolm/device"
 	"leolm/internal/kernel/vec"
@@ -54,76 +55,29 @@ func (d *Device) crossEntropy(hidden *matrix, c *weight, targets []int32, weight
 	if vocab == 0 {
 		vocab = c.rows
 	}
-	ce := device.Distillation{CrossEntropy: device.CrossEntropy{LogProbs: make([]float32, hidden.Rows)}}
-	var divergences []float64
+	l := headLoss{
+		Device: d, w: c, targets: targets, weights: weights, vocab: vocab, teacher: teacher, grads: grads,
+		logProbs: make([]float32, hidden.Rows),
+	}
 	if teacher != nil {
-		divergences = make([]float64, hidden.Rows)
+		l.divergences = make([]float64, hidden.Rows)
 	}
 	var dh *matrix
 	if grads && needHidden {
 		dh = d.alloc(hidden.Rows, hidden.Cols)
 		clear(dh.f32)
 	}
-	var rows []int32
-	for i := range targets {
-		if weights == nil || weights[i] != 0 {
-			rows = append(rows, int32(i))
-		}
-	}
-	trainable := grads && c.grad != nil
-	n := c.rows
-	chunk := LossRows(n)
+	rows := l.counted()
 	if c.vec != nil && len(rows) > 0 {
 		d.packForward(&d.head, c)
 	}
 	if dh != nil && len(rows) > 0 {
 		d.packBackward(&d.headBack, c)
 	}
-	for len(rows) > 0 {
-		part := rows[:min(chunk, len(rows))]
-		rows = rows[len(part):]
+	for part := range slices.Chunk(rows, LossRows(c.rows)) {
 		x := d.gather(hidden, part)
-		var y *matrix
-		if c.vec != nil {
-			y = d.alloc(x.Rows, n)
-			d.multiply(y.f32, x.Rows, x, x.Cols, 1, &d.head, false)
-		} else {
-			y = mat(d.Linear(&x.Tensor, c))
-		}
-		var q *matrix // the teacher's
-		if teacher != nil {
-			tx := d.gather(mat(teacher.Hidden), part)
-			q = mat(d.Linear(&tx.Tensor, teacher.Head))
-			d.free(tx)
-		}
-		if grads && d.compute == tensor.BF16 {
-			y.h = d.take16(len(part) * n)
-		}
-		d.rows(len(part), n, func(lo, hi int) {
-			var dist distiller
-			for i := lo; i < hi; i++ {
-				r, t := part[i], targets[part[i]]
-				row := y.f32[i*n : i*n+vocab]
-				lse := vec.LogSumExp(row)
-				ce.LogProbs[r] = row[t] - lse
-				if !grads {
-					continue
-				}
-				weight := float32(1)
-				if weights != nil {
-					weight = weights[r]
-				}
-				if teacher == nil {
-					vec.CrossEntropyBackward(row, row, lse, int(t), weight)
-				} else {
-					divergences[r] = dist.backward(row, q.f32[i*q.Cols:i*q.Cols+min(vocab, teacher.Vocab)], lse, int(t), weight, teacher)
-				}
-				clear(y.f32[i*n+vocab : (i+1)*n])
-				if y.h != nil { // while the row is in cache
-					narrowBF16(y.h[i*n:(i+1)*n], y.f32[i*n:(i+1)*n])
-				}
-			}
-		})
+		y, q := l.logits(x), l.teacherLogits(part)
+		l.score(part, y, q)
 		if dh != nil {
 			dx := d.gradInput(y, &d.headBack, nil)
 			for i, r := range part {
@@ -131,7 +85,7 @@ func (d *Device) crossEntropy(hidden *matrix, c *weight, targets []int32, weight
 			}
 			d.free(dx)
 		}
-		if trainable {
+		if grads && c.grad != nil {
 			d.gradWeight(x, y, c)
 		}
 		d.free(x)
@@ -140,21 +94,105 @@ func (d *Device) crossEntropy(hidden *matrix, c *weight, targets []int32, weight
 			d.free(q)
 		}
 	}
-	for i, lp := range ce.LogProbs {
-		if weights == nil {
-			ce.Loss -= float64(lp)
-		} else if weights[i] != 0 {
-			ce.Loss -= float64(weights[i]) * float64(lp)
+	return l.sum(), dh
+}
+
+// headLoss is one pass of the output head: what all chunks share, and what they find for every row.
+type headLoss struct {
+	*Device
+	w           *weight // the head
+	targets     []int32
+	weights     []float32 // nil: every row counts once
+	vocab       int       // columns that count
+	teacher     *device.Teacher
+	grads       bool
+	logProbs    []float32
+	divergences []float64 // from the teacher
+}
+
+// counted lists the rows whose weight is not zero.
+func (l *headLoss) counted() []int32 {
+	var rows []int32
+	for i := range l.targets {
+		if l.weights == nil || l.weights[i] != 0 {
+			rows = append(rows, int32(i))
 		}
 	}
-	for i, kl := range divergences {
-		if weights == nil {
-			ce.Divergence += kl
-		} else {
-			ce.Divergence += float64(weights[i]) * kl
+	return rows
+}
+
+// weight is how much a row counts.
+func (l *headLoss) weight(row int) float32 {
+	if l.weights == nil {
+		return 1
+	}
+	return l.weights[row]
+}
+
+// logits multiplies the rows of a chunk by the head.
+func (l *headLoss) logits(x *matrix) *matrix {
+	if l.w.vec == nil {
+		return mat(l.Linear(&x.Tensor, l.w))
+	}
+	y := l.alloc(x.Rows, l.w.rows)
+	l.multiply(y.f32, x.Rows, x, x.Cols, 1, &l.head, false)
+	return y
+}
+
+// teacherLogits are the teacher's for the same rows, nil without one.
+func (l *headLoss) teacherLogits(part []int32) *matrix {
+	if l.teacher == nil {
+		return nil
+	}
+	x := l.gather(mat(l.teacher.Hidden), part)
+	q := mat(l.Linear(&x.Tensor, l.teacher.Head))
+	l.free(x)
+	return q
+}
+
+// score takes the log-probabilities of a chunk's targets from its logits y, and turns y into its derivative if gradients
+// are wanted. q are the teacher's logits.
+func (l *headLoss) score(part []int32, y, q *matrix) {
+	n := l.w.rows
+	if l.grads && l.compute == tensor.BF16 {
+		y.h = l.take16(len(part) * n)
+	}
+	l.rows(len(part), n, func(lo, hi int) {
+		var dist distiller
+		for i := lo; i < hi; i++ {
+			r, t := int(part[i]), int(l.targets[part[i]])
+			row := y.f32[i*n : i*n+l.vocab]
+			lse := vec.LogSumExp(row)
+			l.logProbs[r] = row[t] - lse
+			if !l.grads {
+				continue
+			}
+			if l.teacher == nil {
+				vec.CrossEntropyBackward(row, row, lse, t, l.weight(r))
+			} else {
+				taught := q.f32[i*q.Cols : i*q.Cols+min(l.vocab, l.teacher.Vocab)]
+				l.divergences[r] = dist.backward(row, taught, lse, t, l.weight(r), l.teacher)
+			}
+			clear(y.f32[i*n+l.vocab : (i+1)*n])
+			if y.h != nil { // while the row is in cache
+				narrowBF16(y.h[i*n:(i+1)*n], y.f32[i*n:(i+1)*n])
+			}
+		}
+	})
+}
+
+// sum adds up the rows in their order.
+func (l *headLoss) sum() device.Distillation {
+	s := device.Distillation{CrossEntropy: device.CrossEntropy{LogProbs: l.logProbs}}
+	for i, lp := range l.logProbs {
+		if w := l.weight(i); w != 0 {
+			s.Loss -= float64(w) * float64(lp)
 		}
 	}
-	return ce, dh
+	for i, kl := range l.divergences {
+		s.Divergence += float64(l.weight(i)) * kl
+	}
+	return s
 }
 
 // distiller is the room that the rows of a worker take.

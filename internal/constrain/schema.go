@@ -171,47 +171,8 @@ func (c *schemaCompiler) schema(v any, at string, depth int) expr {
 	if !c.check(o, at) {
 		return alt{}
 	}
-	meaning := slices.DeleteFunc(slices.Clone(o.keys), func(k string) bool { return annotation(k) })
-	alone := func(key string) bool {
-		if _, ok := o.vals[key]; !ok {
-			return false
-		}
-		// "type" beside const or enum is common and harmless: it is checked.
-		rest := slices.DeleteFunc(slices.Clone(meaning), func(k string) bool {
-			return k == key || k == "type" && (key == "const" || key == "enum")
-		})
-		if len(rest) > 0 {
-			c.fail(at, "%q together with %q is not supported", key, rest)
-		}
-		return true
-	}
-	if all, ok := o.vals["allOf"]; ok {
-		return c.schema(c.merge(o, all, at), at, depth+1)
-	}
-	for _, k := range []string{"anyOf", "oneOf"} {
-		if list, ok := o.vals[k].([]any); ok && len(list) > 0 && len(meaning) > 1 {
-			list = c.distribute(o, k, list, at)
-			if c.err != nil {
-				return alt{}
-			}
-			return c.branches(list, at+"/"+k, depth, k == "oneOf")
-		}
-	}
-	switch {
-	case alone("$ref"):
-		return c.ref(o.vals["$ref"], at)
-	case alone("const"):
-		return c.values([]any{o.vals["const"]}, o, at+"/const")
-	case alone("enum"):
-		list, ok := o.vals["enum"].([]any)
-		if !ok || len(list) == 0 {
-			return c.fail(at, "enum must be a list of at least one value")
-		}
-		return c.values(list, o, at+"/enum")
-	case alone("anyOf"):
-		return c.branches(o.vals["anyOf"], at+"/anyOf", depth, false)
-	case alone("oneOf"):
-		return c.branches(o.vals["oneOf"], at+"/oneOf", depth, true)
+	if x, ok := c.combined(o, at, depth); ok {
+		return x
 	}
 	if c.err != nil {
 		return alt{}
@@ -221,18 +182,70 @@ func (c *schemaCompiler) schema(v any, at string, depth int) expr {
 	for _, t := range types {
 		out = append(out, c.typed(t, o, at, depth))
 	}
-	// A keyword of a type that the schema excludes says nothing, which is
-	// more often a mistake than meant.
+	c.checkTypes(o, types, at)
+	if len(out) == 1 {
+		return out[0]
+	}
+	return out
+}
+
+// combined is the expression of a schema that refers to others or lists its values; false if it has none of these keywords.
+func (c *schemaCompiler) combined(o *object, at string, depth int) (expr, bool) {
+	if all, ok := o.vals["allOf"]; ok {
+		return c.schema(c.merge(o, all, at), at, depth+1), true
+	}
+	meaning := slices.DeleteFunc(slices.Clone(o.keys), annotation)
+	for _, k := range []string{"anyOf", "oneOf"} {
+		if list, ok := o.vals[k].([]any); ok && len(list) > 0 && len(meaning) > 1 {
+			list = c.distribute(o, k, list, at)
+			if c.err != nil {
+				return alt{}, true
+			}
+			return c.branches(list, at+"/"+k, depth, k == "oneOf"), true
+		}
+	}
+	for _, key := range []string{"$ref", "const", "enum", "anyOf", "oneOf"} {
+		v, ok := o.vals[key]
+		if !ok {
+			continue
+		}
+		// "type" beside const or enum is common and harmless: it is checked.
+		rest := slices.DeleteFunc(meaning, func(k string) bool {
+			return k == key || k == "type" && (key == "const" || key == "enum")
+		})
+		if len(rest) > 0 {
+			c.fail(at, "%q together with %q is not supported", key, rest)
+		}
+		return c.alone(key, v, o, at, depth), true
+	}
+	return nil, false
+}
+
+// alone is the expression of a keyword beside which no other has a meaning.
+func (c *schemaCompiler) alone(key string, v any, o *object, at string, depth int) expr {
+	switch key {
+	case "$ref":
+		return c.ref(v, at)
+	case "const":
+		return c.values([]any{v}, o, at+"/const")
+	case "enum":
+		list, ok := v.([]any)
+		if !ok || len(list) == 0 {
+			return c.fail(at, "enum must be a list of at least one value")
+		}
+		return c.values(list, o, at+"/enum")
+	}
+	return c.branches(v, at+"/"+key, depth, key == "oneOf")
+}
+
+// checkTypes refuses a keyword of a type that the schema excludes: it says nothing, which is more often a mistake than meant.
+func (c *schemaCompiler) checkTypes(o *object, types []string, at string) {
 	for _, k := range o.keys {
 		t := speaksOf(k, o.vals[k])
 		if t != "" && !slices.Contains(types, t) && !(t == "number" && slices.Contains(types, "integer")) {
 			c.fail(at, "%q speaks of type %s, which this schema excludes", k, t)
 		}
 	}
-	if len(out) == 1 {
-		return out[0]
-	}
-	return out
 }
 
 // types lists the types a schema allows; a schema without one is of the type

@@ -152,8 +152,19 @@ func (l Loader) Load(path string, sets []string, into any) error {
 	return nil
 }
 
+// NotFoundError says that there is no recipe at a path.
+type NotFoundError struct{ Path string }
+
+func (e *NotFoundError) Error() string { return "there is no recipe " + e.Path }
+
+// Unwrap makes it an fs.ErrNotExist.
+func (e *NotFoundError) Unwrap() error { return fs.ErrNotExist }
+
 func readFile(path string) ([]byte, error) {
 	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &NotFoundError{path}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}

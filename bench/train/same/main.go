@@ -57,29 +57,12 @@ func run(args []string) (err error) {
 	}
 	out := bufio.NewWriter(f)
 	defer func() { err = errors.Join(err, out.Flush(), f.Close()) }()
-	enc := json.NewEncoder(out)
-	var lost error
-	keep := func(step int, ws []loader.Window) {
-		for i := range ws {
-			w := &ws[i]
-			lost = errors.Join(lost, enc.Encode(window{step, w.IDs, w.Targets, w.Weights, w.Docs}))
-		}
-	}
-	var rates, losses []float64
-	var seconds float64
+	rec := &recorder{windows: json.NewEncoder(out)}
 	dev, err := cpu.New(cpu.Options{})
 	if err != nil {
 		return err
 	}
-	t, err := train.New(cfg, dev, train.Observer{
-		Batch: keep,
-		Step: func(s train.Step) {
-			rates, losses, seconds = append(rates, s.LR), append(losses, s.Loss), seconds+s.Seconds
-			if s.Step%25 == 0 {
-				fmt.Fprintf(os.Stderr, "step %d/%d  loss %.4f  %.0f tokens/s\n", s.Step, s.Total, s.Loss, s.TokensPerSec)
-			}
-		},
-	})
+	t, err := train.New(cfg, dev, train.Observer{Batch: rec.batch, Step: rec.step})
 	if err != nil {
 		return err
 	}
@@ -87,17 +70,52 @@ func run(args []string) (err error) {
 	if t.Step() > 0 {
 		return fmt.Errorf("%s already contains a run; choose another folder", dir)
 	}
-	if err := t.Save(); err != nil { // step-00000000: the first weights
+	if err := saveFirst(t, cfg, dir); err != nil {
 		return err
 	}
-	first := filepath.Join(cfg.Output, "checkpoints", "step-00000000", "weights.safetensors")
-	b, err := os.ReadFile(first)
+	if err := rec.validation(cfg); err != nil {
+		return err
+	}
+	start := time.Now()
+	res, err := t.Run(context.Background())
+	if err = errors.Join(err, rec.lost); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(map[string]any{
+		"shape": cfg.Model.Shape, "optimizer": cfg.Optimizer, "rates": rec.rates, "losses": rec.losses, "valid_loss": res.ValidLoss,
+		"step_seconds": rec.seconds, "seconds": time.Since(start).Seconds(), "peak_bytes": res.PeakBytes,
+	}, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "init.safetensors"), b, 0o666); err != nil {
-		return err
+	fmt.Printf("Leo: %d steps, loss %.4f, validation loss %.4f, %.0f s in steps\n", res.Steps, res.Loss, res.ValidLoss, rec.seconds)
+	return os.WriteFile(filepath.Join(dir, "leo.json"), text, 0o666)
+}
+
+// recorder keeps what a run reads and what its steps say.
+type recorder struct {
+	windows       *json.Encoder
+	lost          error // windows that could not be written
+	rates, losses []float64
+	seconds       float64
+}
+
+func (r *recorder) batch(step int, ws []loader.Window) {
+	for i := range ws {
+		w := &ws[i]
+		r.lost = errors.Join(r.lost, r.windows.Encode(window{step, w.IDs, w.Targets, w.Weights, w.Docs}))
 	}
+}
+
+func (r *recorder) step(s train.Step) {
+	r.rates, r.losses, r.seconds = append(r.rates, s.LR), append(r.losses, s.Loss), r.seconds+s.Seconds
+	if s.Step%25 == 0 {
+		fmt.Fprintf(os.Stderr, "step %d/%d  loss %.4f  %.0f tokens/s\n", s.Step, s.Total, s.Loss, s.TokensPerSec)
+	}
+}
+
+// validation records the validation windows as step 0.
+func (r *recorder) validation(cfg *train.Config) error {
 	valid, err := shard.Open(cfg.Data.Valid[0].Shards)
 	if err != nil {
 		return err
@@ -107,20 +125,19 @@ func run(args []string) (err error) {
 	for i := range valid.Len() {
 		var w loader.Window
 		w.Append(loader.Ref{Index: i}, valid.Sample(i), &loss, cfg.Data.SequenceLength)
-		keep(0, []loader.Window{w})
+		r.batch(0, []loader.Window{w})
 	}
-	start := time.Now()
-	res, err := t.Run(context.Background())
-	if err = errors.Join(err, lost); err != nil {
+	return nil
+}
+
+// saveFirst saves step-00000000 and copies the first weights to init.safetensors.
+func saveFirst(t *train.Trainer, cfg *train.Config, dir string) error {
+	if err := t.Save(); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(map[string]any{
-		"shape": cfg.Model.Shape, "optimizer": cfg.Optimizer, "rates": rates, "losses": losses, "valid_loss": res.ValidLoss,
-		"step_seconds": seconds, "seconds": time.Since(start).Seconds(), "peak_bytes": res.PeakBytes,
-	}, "", "  ")
+	b, err := os.ReadFile(filepath.Join(cfg.Output, "checkpoints", "step-00000000", "weights.safetensors"))
 	if err != nil {
 		return err
 	}
-	fmt.Printf("Leo: %d steps, loss %.4f, validation loss %.4f, %.0f s in steps\n", res.Steps, res.Loss, res.ValidLoss, seconds)
-	return os.WriteFile(filepath.Join(dir, "leo.json"), text, 0o666)
+	return os.WriteFile(filepath.Join(dir, "init.safetensors"), b, 0o666)
 }

@@ -8,29 +8,53 @@ import (
 
 // multiTurn mixes kinds in one conversation and asks for things said before.
 func multiTurn(g *generator) error {
-	// What exists so far, by kind, single turns only.
-	pool := map[string][]dialogue{}
+	earlier := g.singleTurns()
+	mixedTurns(g, earlier)
+	entries, err := readEntries(g)
+	if err != nil {
+		return err
+	}
+	ellipticTurns(g, entries)
+	memories(g, earlier)
+	calculationTurns(g)
+	jokeTurns(g)
+	return nil
+}
+
+// turns are dialogues of one question and one answer, by kind.
+type turns map[string][]dialogue
+
+// singleTurns collects the short ones of what exists so far.
+func (g *generator) singleTurns() turns {
+	pool := turns{}
 	for _, d := range g.out {
 		if len(d.Messages) == 2 && len(d.Messages[0].Content)+len(d.Messages[1].Content) < 500 {
 			kind := strings.SplitN(d.Kind, "-", 2)[0]
 			pool[kind] = append(pool[kind], d)
 		}
 	}
-	kinds := []string{"encyclopedic", "encyclopedic", "encyclopedic", "smalltalk", "arithmetic", "words", "unknowable", "numbers"}
+	return pool
+}
+
+// mixable are the kinds of which a mixed conversation is made, as often as they are named.
+var mixable = []string{"encyclopedic", "encyclopedic", "encyclopedic", "smalltalk", "arithmetic", "words", "unknowable", "numbers"}
+
+func (t turns) pick(g *generator) dialogue { return pick(g, t[pick(g, mixable)]) }
+
+func mixedTurns(g *generator, earlier turns) {
 	for range 6000 {
 		n := 2 + g.r.IntN(3)
 		var turns []string
 		for range n {
-			d := pick(g, pool[pick(g, kinds)])
+			d := earlier.pick(g)
 			turns = append(turns, d.Messages[0].Content, d.Messages[1].Content)
 		}
 		g.add("mixed-turns", "mixed", turns...)
 	}
-	entries, err := readEntries(g)
-	if err != nil {
-		return err
-	}
-	// Two articles in a row; the second question is elliptic.
+}
+
+// ellipticTurns are two articles in a row, the second asked for with half a question.
+func ellipticTurns(g *generator, entries []*entry) {
 	for range 2500 {
 		a, b := pick(g, entries), pick(g, entries)
 		x, ok1 := a.answer()
@@ -48,11 +72,14 @@ func multiTurn(g *generator) error {
 		}
 		g.add("encyclopedic-turns", "klexikon", g.casual(a.ask(pick(g, list))), x, b.ask(second), y)
 	}
-	// Names and other facts that only the conversation knows.
+}
+
+// memories are names and other facts that only the conversation knows.
+func memories(g *generator, earlier turns) {
 	for range 2500 {
 		name := pick(g, append(append([]string{}, girls...), boys...))
 		city, animal, col := pick(g, cities), pick(g, animals), pick(g, colors)
-		pet := pick(g, []string{"Bello", "Mucki", "Flocke", "Strolch", "Susi", "Rocky", "Krümel", "Fips"})
+		pet := pick(g, petNames)
 		age := 7 + g.r.IntN(70)
 		type memory struct{ say, reply, ask, answer string }
 		m := pick(g, []memory{
@@ -65,13 +92,16 @@ func multiTurn(g *generator) error {
 			{"Meine Lieblingsfarbe ist " + upperFirst(col) + ".", upperFirst(col) + " ist eine schöne Farbe.", pick(g, []string{"Was ist meine Lieblingsfarbe?", "Welche Farbe mag ich am liebsten?"}), "Deine Lieblingsfarbe ist " + upperFirst(col) + "."},
 		})
 		if g.chance(0.3) { // something in between
-			d := pick(g, pool[pick(g, kinds)])
+			d := earlier.pick(g)
 			g.add("memory", "leo", m.say, m.reply, d.Messages[0].Content, d.Messages[1].Content, m.ask, m.answer)
 		} else {
 			g.add("memory", "leo", m.say, m.reply, m.ask, m.answer)
 		}
 	}
-	// Calculations that continue with the last result.
+}
+
+// calculationTurns continue with the last result.
+func calculationTurns(g *generator) {
 	for range 1500 {
 		a, b, c := 1+g.r.IntN(20), 1+g.r.IntN(20), 1+g.r.IntN(10)
 		sum := a + b
@@ -88,7 +118,10 @@ func multiTurn(g *generator) error {
 			g.add("arithmetic-turns", "leo", q1, a1, fmt.Sprintf(pick(g, []string{"Und minus %d?", "Zieh %d davon ab.", "Und %d weniger?", "Minus %d?"}), c), fmt.Sprintf("%d minus %d ist %d.", sum, c, sum-c))
 		}
 	}
-	// One joke, and another.
+}
+
+// jokeTurns are one joke, and another.
+func jokeTurns(g *generator) {
 	for range 500 {
 		joke := intentNamed("joke")
 		i, j := g.r.IntN(len(jokes)), g.r.IntN(len(jokes))
@@ -96,5 +129,4 @@ func multiTurn(g *generator) error {
 			g.add("smalltalk-turns", "leo", pick(g, joke.says), jokes[i], pick(g, []string{"Noch einen!", "Haha! Noch einen bitte.", "Kennst du noch einen?", "Und noch einer?", "Den kannte ich schon."}), jokes[j])
 		}
 	}
-	return nil
 }

@@ -66,16 +66,21 @@ func unknowable(g *generator) error {
 	for _, e := range entries {
 		titles[strings.ToLower(e.base)] = true
 	}
-	invented := func(ends []string) string {
-		for {
-			if w := g.invent(ends); !titles[strings.ToLower(w)] {
-				return w
-			}
-		}
-	}
-	add := func(kind, q string, why []string) { g.add(kind, "leo", g.casual(q), g.abstain(why)) }
+	askPrivate(g)
+	askFuture(g)
+	askInvented(g, titles)
+	askNow(g)
+	return nil
+}
 
-	for range 2600 { // about the user
+// unknown adds a question with a refusal that says why.
+func (g *generator) unknown(kind, q string, why []string) {
+	g.add(kind, "leo", g.casual(q), g.abstain(why))
+}
+
+// askPrivate asks about the user.
+func askPrivate(g *generator) {
+	for range 2600 {
 		who, what, gone := pick(g, relatives), pick(g, belongings), pick(g, lost)
 		q := pick(g, []string{
 			"Wie heißt " + who + "?", "Wie alt ist " + who + "?", "Wann hat " + who + " Geburtstag?", "Wo wohnt " + who + "?", "Was ist das Lieblingsessen von " + dative(who) + "?",
@@ -89,9 +94,12 @@ func unknowable(g *generator) error {
 			"Wie viele Geschwister habe ich?", "In welche Schule gehe ich?", "Wann muss ich morgen aufstehen?", "Welchen Bus nehme ich morgen?", "Mag " + who + " lieber Tee oder Kaffee?", "Was steht auf dem Zettel an " + "meinem Kühlschrank?", "Wie hieß mein erster Lehrer?",
 			"Wann kommt " + who + " nach Hause?", "Was hat " + who + " mir zum Geburtstag geschenkt?", "Wie viele Bücher stehen in meinem Regal?", "Wer hat mich heute angerufen?", "Was hat mir " + who + " gestern gesagt?",
 		})
-		add("unknowable-private", q, whyPrivate)
+		g.unknown("unknowable-private", q, whyPrivate)
 	}
-	for range 1500 { // the future
+}
+
+func askFuture(g *generator) {
+	for range 1500 {
 		year := strconv.Itoa(2031 + g.r.IntN(60))
 		q := pick(g, []string{
 			"Wer wird im Jahr " + year + " Bundeskanzler?", "Wer wird " + year + " Fußballweltmeister?", "Wer gewinnt die nächste " + pick(g, []string{"Wahl", "Meisterschaft", "Europameisterschaft", "Bundesliga-Saison"}) + "?",
@@ -101,9 +109,20 @@ func unknowable(g *generator) error {
 			"Welcher Film gewinnt " + year + " den Oscar?", "Wer bekommt im Jahr " + year + " den Nobelpreis?", "Wie heißt der Papst im Jahr " + year + "?", "Wann fliegen Menschen zu einem anderen Stern?", "Wie sieht die Welt in " + strconv.Itoa(20+g.r.IntN(500)) + " Jahren aus?",
 			"Wann ist das nächste Erdbeben in " + pick(g, cities) + "?", "Wie hoch sind die Aktien in einem Monat?", "Schneit es am " + strconv.Itoa(1+g.r.IntN(28)) + ". Dezember?", "Welche Farbe ist im Jahr " + year + " in Mode?",
 		})
-		add("unknowable-future", q, whyFuture)
+		g.unknown("unknowable-future", q, whyFuture)
 	}
-	for range 3800 { // invented names, asked for in the same words as real ones
+}
+
+// askInvented asks for invented names, in the same words as for real ones.
+func askInvented(g *generator, titles map[string]bool) {
+	invented := func(ends []string) string {
+		for {
+			if w := g.invent(ends); !titles[strings.ToLower(w)] {
+				return w
+			}
+		}
+	}
+	for range 3800 {
 		w, town, sur := invented(thingEnds), invented(placeEnds), invented(nameEnds)
 		first := pick(g, append(append([]string{}, girls...), "Balthasar", "Kunigunde", "Eusebius", "Theobald", "Adelheid", "Ottokar", "Hildegund"))
 		var q string
@@ -130,16 +149,19 @@ func unknowable(g *generator) error {
 				"Welche Bücher schrieb " + first + " " + sur + "?", "Wie hoch ist der " + town + "er Turm?", "Wer war König von " + town + "?", "Wie lang ist der Fluss " + w + "?", "Welches Tier frisst " + w + "?", "In welchem Land liegt " + town + "?", "Wer komponierte die Oper „" + w + "“?",
 			})
 		}
-		add("unknowable-name", q, whyName)
+		g.unknown("unknowable-name", q, whyName)
 	}
-	for range 900 { // now
+}
+
+// askNow asks for what only somebody there can know.
+func askNow(g *generator) {
+	for range 900 {
 		q := pick(g, []string{
 			"Wie spät ist es?", "Wie viel Uhr ist es gerade?", "Welcher Tag ist heute?", "Welches Datum haben wir heute?", "Wie ist das Wetter gerade in " + pick(g, cities) + "?", "Wie warm ist es draußen?", "Scheint bei mir die Sonne?",
 			"Was läuft heute Abend im Fernsehen?", "Wie hat " + pick(g, cities) + " gestern gespielt?", "Was steht heute in der Zeitung?", "Gibt es Stau auf der A" + strconv.Itoa(1+g.r.IntN(99)) + "?", "Wann fährt der nächste Bus nach " + pick(g, cities) + "?",
 			"Hat der Zug nach " + pick(g, cities) + " Verspätung?", "Welche Apotheke hat heute Notdienst?", "Wie teuer ist Benzin heute?", "Welches Restaurant in " + pick(g, cities) + " hat jetzt offen?", "Was kostet der Flug nach " + pick(g, cities) + "?", "Wer ist gerade online?",
 			"Welcher Feiertag ist morgen?", "Was gibt es Neues?", "Wer hat gestern die Wahl gewonnen?", "Wie steht es im Spiel?", "Ist der Supermarkt in " + pick(g, cities) + " noch offen?", "Wie voll ist mein Akku?",
 		})
-		add("unknowable-now", q, whyNow)
+		g.unknown("unknowable-now", q, whyNow)
 	}
-	return nil
 }

@@ -79,28 +79,7 @@ func reverse(w string) string {
 }
 
 func words(g *generator) error {
-	add := func(q, a string) { g.add("words", "leo", q, a) }
-	for _, n := range nouns {
-		art, one, many := n[0], n[1], n[2]
-		for _, f := range []string{"Wie heißt der Plural von „%s“?", "Wie lautet der Plural von %s?", "Was ist die Mehrzahl von „%s“?", "Nenne die Mehrzahl von %s.", "Bilde den Plural: %s", "Ein %s, zwei ...?"} {
-			if strings.HasPrefix(f, "Ein ") {
-				if art == "die" {
-					f = "Eine %s, zwei ...?"
-				}
-				add(fmt.Sprintf(f, one), fmt.Sprintf("Zwei %s.", many))
-				continue
-			}
-			add(fmt.Sprintf(f, one), pick(g, []string{fmt.Sprintf("Die Mehrzahl von „%s“ ist „%s“.", one, many), fmt.Sprintf("Der Plural lautet „die %s“.", many), fmt.Sprintf("Ein%s %s, viele %s.", map[string]string{"die": "e"}[art], one, many)}))
-		}
-		for _, f := range []string{"Heißt es der, die oder das %s?", "Welchen Artikel hat %s?", "Der, die oder das: %s?", "Welcher Artikel gehört zu „%s“?"} {
-			add(fmt.Sprintf(f, one), fmt.Sprintf("Es heißt „%s %s“.", art, one))
-		}
-		for _, f := range []string{"Wie heißt die Einzahl von „%s“?", "Was ist der Singular von %s?"} {
-			if one != many {
-				add(fmt.Sprintf(f, many), fmt.Sprintf("Die Einzahl von „%s“ ist „%s“.", many, one))
-			}
-		}
-	}
+	inflections(g)
 	for _, o := range opposites {
 		for i := range 2 {
 			a, b := o[i], o[1-i]
@@ -108,29 +87,19 @@ func words(g *generator) error {
 				continue
 			}
 			for _, f := range []string{"Was ist das Gegenteil von %s?", "Was ist das Gegenteil von „%s“?", "Wie heißt das Gegenteil von %s?", "Nenne das Gegenteil von %s.", "Gegenteil von %s?", "%s – was ist das Gegenteil?"} {
-				add(g.casual(upperFirst(fmt.Sprintf(f, a))), pick(g, []string{fmt.Sprintf("Das Gegenteil von „%s“ ist „%s“.", a, b), upperFirst(b) + ".", fmt.Sprintf("Das Gegenteil ist „%s“.", b)}))
+				g.word(g.casual(upperFirst(fmt.Sprintf(f, a))), pick(g, []string{fmt.Sprintf("Das Gegenteil von „%s“ ist „%s“.", a, b), upperFirst(b) + ".", fmt.Sprintf("Das Gegenteil ist „%s“.", b)}))
 			}
 		}
 	}
 	for _, c := range compounds {
 		for _, f := range []string{"Aus welchen Wörtern besteht „%s“?", "Zerlege das Wort %s.", "Welche Wörter stecken in „%s“?", "Teile das Wort „%s“ in seine zwei Teile.", "Woraus ist das Wort %s zusammengesetzt?"} {
-			add(fmt.Sprintf(f, c[0]), pick(g, []string{fmt.Sprintf("„%s“ besteht aus „%s“ und „%s“.", c[0], c[1], c[2]), fmt.Sprintf("Das Wort setzt sich aus „%s“ und „%s“ zusammen.", c[1], c[2])}))
+			g.word(fmt.Sprintf(f, c[0]), pick(g, []string{fmt.Sprintf("„%s“ besteht aus „%s“ und „%s“.", c[0], c[1], c[2]), fmt.Sprintf("Das Wort setzt sich aus „%s“ und „%s“ zusammen.", c[1], c[2])}))
 		}
 		for _, f := range []string{"Setze „%s“ und „%s“ zu einem Wort zusammen.", "Bilde ein Wort aus %s und %s.", "Welches Wort ergibt sich aus „%s“ und „%s“?"} {
-			add(fmt.Sprintf(f, c[1], c[2]), fmt.Sprintf("Das ergibt „%s“.", c[0]))
+			g.word(fmt.Sprintf(f, c[1], c[2]), fmt.Sprintf("Das ergibt „%s“.", c[0]))
 		}
 	}
-	for _, group := range rhymes {
-		for _, w := range group {
-			for _, f := range []string{"Was reimt sich auf %s?", "Nenne ein Reimwort zu „%s“.", "Finde einen Reim auf %s.", "Welches Wort reimt sich auf „%s“?"} {
-				o := pick(g, group)
-				for o == w {
-					o = pick(g, group)
-				}
-				add(g.casual(fmt.Sprintf(f, w)), fmt.Sprintf("Auf „%s“ reimt sich „%s“.", w, o))
-			}
-		}
-	}
+	rhyming(g)
 	var list []string
 	for _, n := range nouns {
 		list = append(list, n[1])
@@ -139,102 +108,157 @@ func words(g *generator) error {
 		list = append(list, c[0])
 	}
 	for _, w := range list {
-		n := utf8.RuneCountInString(w)
-		first, _ := utf8.DecodeRuneInString(w)
-		last, _ := utf8.DecodeLastRuneInString(w)
-		for _, f := range []string{"Wie viele Buchstaben hat „%s“?", "Wie viele Buchstaben hat das Wort %s?", "Zähle die Buchstaben in „%s“.", "Wie lang ist das Wort %s?"} {
-			var spelled []string
-			for _, r := range w {
-				spelled = append(spelled, string(unicode.ToUpper(r)))
-			}
-			add(fmt.Sprintf(f, w), pick(g, []string{fmt.Sprintf("Das Wort „%s“ hat %s Buchstaben.", w, numeral(n)), fmt.Sprintf("%s: Das sind %s Buchstaben.", strings.Join(spelled, "-"), numeral(n))}))
-		}
-		for _, f := range []string{"Mit welchem Buchstaben beginnt %s?", "Was ist der erste Buchstabe von „%s“?", "Nenne den Anfangsbuchstaben von %s."} {
-			add(fmt.Sprintf(f, w), fmt.Sprintf("„%s“ beginnt mit %s.", w, string(unicode.ToUpper(first))))
-		}
-		for _, f := range []string{"Mit welchem Buchstaben endet %s?", "Was ist der letzte Buchstabe von „%s“?"} {
-			add(fmt.Sprintf(f, w), fmt.Sprintf("„%s“ endet mit %s.", w, string(unicode.ToUpper(last))))
-		}
-		if !strings.Contains(w, "ß") {
-			for _, f := range []string{"Schreibe „%s“ in Großbuchstaben.", "Schreib %s ganz groß.", "Wandle %s in Großbuchstaben um.", "%s in Großbuchstaben, bitte."} {
-				add(fmt.Sprintf(f, pick(g, []string{w, strings.ToLower(w)})), strings.ToUpper(w))
-			}
-		}
-		for _, f := range []string{"Schreibe „%s“ in Kleinbuchstaben.", "Schreib %s ganz klein."} {
-			add(fmt.Sprintf(f, pick(g, []string{w, strings.ToUpper(w)})), strings.ToLower(w))
-		}
-		if n <= 6 {
-			for _, f := range []string{"Schreibe %s rückwärts.", "Wie heißt „%s“ rückwärts?", "Drehe das Wort %s um."} {
-				add(fmt.Sprintf(f, w), pick(g, []string{reverse(strings.ToLower(w)) + ".", fmt.Sprintf("Rückwärts heißt es „%s“.", reverse(strings.ToLower(w)))}))
-			}
-		}
-		for _, f := range []string{"Buchstabiere %s.", "Kannst du „%s“ buchstabieren?"} {
-			var s []string
-			for _, r := range w {
-				s = append(s, string(unicode.ToUpper(r)))
-			}
-			add(fmt.Sprintf(f, w), strings.Join(s, "-")+".")
-		}
-		if g.chance(0.5) {
-			add(fmt.Sprintf("Wie viele Vokale hat „%s“?", w), fmt.Sprintf("„%s“ hat %s.", w, map[bool]string{true: "einen Vokal", false: numeral(vowels(w)) + " Vokale"}[vowels(w) == 1]))
-		}
+		lettersOf(g, w)
 	}
 	for range 900 {
-		n := 3 + g.r.IntN(2)
-		var some []string
-		for len(some) < n {
-			w := pick(g, list)
-			plain := strings.IndexFunc(w, func(r rune) bool { return r > 127 }) < 0
-			if plain && !slices.Contains(some, w) {
-				some = append(some, w)
+		severalWords(g, list)
+	}
+	categories(g)
+	return nil
+}
+
+func (g *generator) word(q, a string) { g.add("words", "leo", q, a) }
+
+// inflections ask for plurals, articles and singulars.
+func inflections(g *generator) {
+	for _, n := range nouns {
+		art, one, many := n[0], n[1], n[2]
+		for _, f := range []string{"Wie heißt der Plural von „%s“?", "Wie lautet der Plural von %s?", "Was ist die Mehrzahl von „%s“?", "Nenne die Mehrzahl von %s.", "Bilde den Plural: %s", "Ein %s, zwei ...?"} {
+			if strings.HasPrefix(f, "Ein ") {
+				if art == "die" {
+					f = "Eine %s, zwei ...?"
+				}
+				g.word(fmt.Sprintf(f, one), fmt.Sprintf("Zwei %s.", many))
+				continue
+			}
+			g.word(fmt.Sprintf(f, one), pick(g, []string{fmt.Sprintf("Die Mehrzahl von „%s“ ist „%s“.", one, many), fmt.Sprintf("Der Plural lautet „die %s“.", many), fmt.Sprintf("Ein%s %s, viele %s.", map[string]string{"die": "e"}[art], one, many)}))
+		}
+		for _, f := range []string{"Heißt es der, die oder das %s?", "Welchen Artikel hat %s?", "Der, die oder das: %s?", "Welcher Artikel gehört zu „%s“?"} {
+			g.word(fmt.Sprintf(f, one), fmt.Sprintf("Es heißt „%s %s“.", art, one))
+		}
+		for _, f := range []string{"Wie heißt die Einzahl von „%s“?", "Was ist der Singular von %s?"} {
+			if one != many {
+				g.word(fmt.Sprintf(f, many), fmt.Sprintf("Die Einzahl von „%s“ ist „%s“.", many, one))
 			}
 		}
-		sorted := slices.Sorted(slices.Values(some))
-		add(fmt.Sprintf(pick(g, []string{"Ordne alphabetisch: %s", "Sortiere diese Wörter nach dem Alphabet: %s", "Bringe %s in alphabetische Reihenfolge.", "Sortiere alphabetisch: %s"}), strings.Join(some, ", ")), strings.Join(sorted, ", ")+".")
-		if g.chance(0.4) {
-			add(fmt.Sprintf(pick(g, []string{"Wie viele Wörter sind das: %s?", "Zähle die Wörter: %s"}), strings.Join(some, ", ")), fmt.Sprintf("Das sind %s Wörter.", numeral(n)))
-		}
-		if g.chance(0.4) {
-			i := g.r.IntN(n)
-			add(fmt.Sprintf(pick(g, []string{"Nenne das %s. Wort: %s", "Welches Wort steht an %s. Stelle: %s?"}), strconv.Itoa(i+1), strings.Join(some, ", ")), some[i]+".")
+	}
+}
+
+func rhyming(g *generator) {
+	for _, group := range rhymes {
+		for _, w := range group {
+			for _, f := range []string{"Was reimt sich auf %s?", "Nenne ein Reimwort zu „%s“.", "Finde einen Reim auf %s.", "Welches Wort reimt sich auf „%s“?"} {
+				o := pick(g, group)
+				for o == w {
+					o = pick(g, group)
+				}
+				g.word(g.casual(fmt.Sprintf(f, w)), fmt.Sprintf("Auf „%s“ reimt sich „%s“.", w, o))
+			}
 		}
 	}
-	kinds := map[string][]string{
-		"Tiere":  {"Hund", "Katze", "Pferd", "Kuh", "Schaf", "Wolf", "Bär", "Löwe", "Ente", "Fisch", "Maus", "Igel", "Elefant", "Tiger"},
-		"Farben": {"Rot", "Blau", "Grün", "Gelb", "Schwarz", "Weiß", "Braun", "Lila", "Orange", "Grau"}, "Obstsorten": {"Apfel", "Birne", "Kirsche", "Banane", "Traube", "Pflaume", "Orange"},
-		"Möbel": {"Tisch", "Stuhl", "Schrank", "Bett", "Sofa", "Regal"}, "Kleidungsstücke": {"Hose", "Hemd", "Jacke", "Mantel", "Hut", "Socke", "Schuh"}, "Wochentage": days,
-		"Monate": {"Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"}, "Länder": {"Deutschland", "Österreich", "Schweiz", "Frankreich", "Italien", "Spanien", "Polen", "Japan", "Kanada"},
-		"Städte in Deutschland": {"Berlin", "Hamburg", "München", "Köln", "Leipzig", "Dresden", "Bremen", "Stuttgart"}, "Musikinstrumente": {"Klavier", "Flöte", "Gitarre", "Trompete", "Trommel", "Harfe"}, "Berufe": jobs,
-		"Gemüsesorten": {"Karotte", "Kartoffel", "Zwiebel", "Kohl", "Tomate", "Erbse", "Paprika"}, "Verkehrsmittel": {"Auto", "Bus", "Zug", "Fahrrad", "Flugzeug", "Schiff", "Straßenbahn"},
+}
+
+// lettersOf asks what a word is spelled with.
+func lettersOf(g *generator, w string) {
+	n := utf8.RuneCountInString(w)
+	first, _ := utf8.DecodeRuneInString(w)
+	last, _ := utf8.DecodeLastRuneInString(w)
+	var letters []string
+	for _, r := range w {
+		letters = append(letters, string(unicode.ToUpper(r)))
 	}
+	spelled := strings.Join(letters, "-")
+	for _, f := range []string{"Wie viele Buchstaben hat „%s“?", "Wie viele Buchstaben hat das Wort %s?", "Zähle die Buchstaben in „%s“.", "Wie lang ist das Wort %s?"} {
+		g.word(fmt.Sprintf(f, w), pick(g, []string{fmt.Sprintf("Das Wort „%s“ hat %s Buchstaben.", w, numeral(n)), fmt.Sprintf("%s: Das sind %s Buchstaben.", spelled, numeral(n))}))
+	}
+	for _, f := range []string{"Mit welchem Buchstaben beginnt %s?", "Was ist der erste Buchstabe von „%s“?", "Nenne den Anfangsbuchstaben von %s."} {
+		g.word(fmt.Sprintf(f, w), fmt.Sprintf("„%s“ beginnt mit %s.", w, string(unicode.ToUpper(first))))
+	}
+	for _, f := range []string{"Mit welchem Buchstaben endet %s?", "Was ist der letzte Buchstabe von „%s“?"} {
+		g.word(fmt.Sprintf(f, w), fmt.Sprintf("„%s“ endet mit %s.", w, string(unicode.ToUpper(last))))
+	}
+	if !strings.Contains(w, "ß") {
+		for _, f := range []string{"Schreibe „%s“ in Großbuchstaben.", "Schreib %s ganz groß.", "Wandle %s in Großbuchstaben um.", "%s in Großbuchstaben, bitte."} {
+			g.word(fmt.Sprintf(f, pick(g, []string{w, strings.ToLower(w)})), strings.ToUpper(w))
+		}
+	}
+	for _, f := range []string{"Schreibe „%s“ in Kleinbuchstaben.", "Schreib %s ganz klein."} {
+		g.word(fmt.Sprintf(f, pick(g, []string{w, strings.ToUpper(w)})), strings.ToLower(w))
+	}
+	if n <= 6 {
+		for _, f := range []string{"Schreibe %s rückwärts.", "Wie heißt „%s“ rückwärts?", "Drehe das Wort %s um."} {
+			g.word(fmt.Sprintf(f, w), pick(g, []string{reverse(strings.ToLower(w)) + ".", fmt.Sprintf("Rückwärts heißt es „%s“.", reverse(strings.ToLower(w)))}))
+		}
+	}
+	for _, f := range []string{"Buchstabiere %s.", "Kannst du „%s“ buchstabieren?"} {
+		g.word(fmt.Sprintf(f, w), spelled+".")
+	}
+	if g.chance(0.5) {
+		g.word(fmt.Sprintf("Wie viele Vokale hat „%s“?", w), fmt.Sprintf("„%s“ hat %s.", w, map[bool]string{true: "einen Vokal", false: numeral(vowels(w)) + " Vokale"}[vowels(w) == 1]))
+	}
+}
+
+// severalWords are to be sorted, counted, and picked from.
+func severalWords(g *generator, list []string) {
+	n := 3 + g.r.IntN(2)
+	var some []string
+	for len(some) < n {
+		w := pick(g, list)
+		plain := strings.IndexFunc(w, func(r rune) bool { return r > 127 }) < 0
+		if plain && !slices.Contains(some, w) {
+			some = append(some, w)
+		}
+	}
+	sorted := slices.Sorted(slices.Values(some))
+	g.word(fmt.Sprintf(pick(g, []string{"Ordne alphabetisch: %s", "Sortiere diese Wörter nach dem Alphabet: %s", "Bringe %s in alphabetische Reihenfolge.", "Sortiere alphabetisch: %s"}), strings.Join(some, ", ")), strings.Join(sorted, ", ")+".")
+	if g.chance(0.4) {
+		g.word(fmt.Sprintf(pick(g, []string{"Wie viele Wörter sind das: %s?", "Zähle die Wörter: %s"}), strings.Join(some, ", ")), fmt.Sprintf("Das sind %s Wörter.", numeral(n)))
+	}
+	if g.chance(0.4) {
+		i := g.r.IntN(n)
+		g.word(fmt.Sprintf(pick(g, []string{"Nenne das %s. Wort: %s", "Welches Wort steht an %s. Stelle: %s?"}), strconv.Itoa(i+1), strings.Join(some, ", ")), some[i]+".")
+	}
+}
+
+// members of categories.
+var members = map[string][]string{
+	"Tiere":  {"Hund", "Katze", "Pferd", "Kuh", "Schaf", "Wolf", "Bär", "Löwe", "Ente", "Fisch", "Maus", "Igel", "Elefant", "Tiger"},
+	"Farben": {"Rot", "Blau", "Grün", "Gelb", "Schwarz", "Weiß", "Braun", "Lila", "Orange", "Grau"}, "Obstsorten": {"Apfel", "Birne", "Kirsche", "Banane", "Traube", "Pflaume", "Orange"},
+	"Möbel": {"Tisch", "Stuhl", "Schrank", "Bett", "Sofa", "Regal"}, "Kleidungsstücke": {"Hose", "Hemd", "Jacke", "Mantel", "Hut", "Socke", "Schuh"}, "Wochentage": days,
+	"Monate": {"Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"}, "Länder": {"Deutschland", "Österreich", "Schweiz", "Frankreich", "Italien", "Spanien", "Polen", "Japan", "Kanada"},
+	"Städte in Deutschland": {"Berlin", "Hamburg", "München", "Köln", "Leipzig", "Dresden", "Bremen", "Stuttgart"}, "Musikinstrumente": {"Klavier", "Flöte", "Gitarre", "Trompete", "Trommel", "Harfe"}, "Berufe": jobs,
+	"Gemüsesorten": {"Karotte", "Kartoffel", "Zwiebel", "Kohl", "Tomate", "Erbse", "Paprika"}, "Verkehrsmittel": {"Auto", "Bus", "Zug", "Fahrrad", "Flugzeug", "Schiff", "Straßenbahn"},
+}
+
+// categories ask for members of one, and for the word that is none.
+func categories(g *generator) {
 	var names []string
-	for k := range kinds {
+	for k := range members {
 		names = append(names, k)
 	}
 	slices.Sort(names)
 	for range 900 {
 		kind := pick(g, names)
 		n := 2 + g.r.IntN(4)
-		perm := g.r.Perm(len(kinds[kind]))[:n]
+		perm := g.r.Perm(len(members[kind]))[:n]
 		if kind == "Wochentage" || kind == "Monate" {
 			slices.Sort(perm)
 		}
 		var s []string
 		for _, i := range perm {
-			s = append(s, kinds[kind][i])
+			s = append(s, members[kind][i])
 		}
-		add(fmt.Sprintf(pick(g, []string{"Nenne mir %s %s.", "Nenne %s %s.", "Kannst du mir %s %s nennen?", "Zähle %s %s auf.", "Welche %s %s kennst du?"}), numeral(n), kind), strings.Join(s[:n-1], ", ")+" und "+s[n-1]+".")
+		g.word(fmt.Sprintf(pick(g, []string{"Nenne mir %s %s.", "Nenne %s %s.", "Kannst du mir %s %s nennen?", "Zähle %s %s auf.", "Welche %s %s kennst du?"}), numeral(n), kind), strings.Join(s[:n-1], ", ")+" und "+s[n-1]+".")
 		// Which one doesn't belong?
 		other := pick(g, names)
 		if other != kind && g.chance(0.5) && n >= 3 {
-			odd := pick(g, kinds[other])
-			if slices.Contains(kinds[kind], odd) {
+			odd := pick(g, members[other])
+			if slices.Contains(members[kind], odd) {
 				continue
 			}
 			mixed := append(slices.Clone(s), odd)
 			g.r.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
-			add(fmt.Sprintf(pick(g, []string{"Welches Wort passt nicht dazu: %s?", "Was gehört nicht in die Reihe: %s?"}), strings.Join(mixed, ", ")), fmt.Sprintf("„%s“ passt nicht dazu, denn die anderen sind %s.", odd, kind))
+			g.word(fmt.Sprintf(pick(g, []string{"Welches Wort passt nicht dazu: %s?", "Was gehört nicht in die Reihe: %s?"}), strings.Join(mixed, ", ")), fmt.Sprintf("„%s“ passt nicht dazu, denn die anderen sind %s.", odd, kind))
 		}
 	}
-	return nil
 }

@@ -16,7 +16,12 @@ def mend_tools(body):
     tools = (body.get("tools") or [])[:2]
     for i, t in enumerate(tools):
         f = t.get("function", t)
+        for d in t, f:
+            for k in set(d) - {"type", "function", "name", "description", "parameters", "strict"}:
+                del d[k]
         f["name"] = f"f{i}"
+        if f.get("description"):
+            f["description"] = f["description"][:20]
         if f.get("parameters") is not None:
             f["parameters"] = SCHEMA
     if "tools" in body:
