@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -138,7 +139,7 @@ func scoring(path string, req map[string]any) (int, string) {
 	lp["tokens"], lp["token_logprobs"], lp["top_logprobs"], lp["text_offset"] = tokens, probs, top, offsets
 	if strings.Contains(prompt, "offsets") { // an endpoint that names its tokens differently
 		for i := range tokens {
-			tokens[i] = "bytes"
+			tokens[i] = fmt.Sprint("token_id:", i) // align finds none of them
 		}
 	}
 	body, _ := json.Marshal(map[string]any{"choices": []any{map[string]any{"text": prompt, "logprobs": lp}}})
@@ -164,6 +165,35 @@ func TestEndpointScores(t *testing.T) {
 	}
 	if rolling[0].Tokens != 1 || rolling[0].LogProb != -5 {
 		t.Errorf("%+v", rolling)
+	}
+}
+
+func TestTokensAreFoundInTheText(t *testing.T) {
+	for name, c := range map[string]struct {
+		tokens []string
+		text   string
+		from   int
+		want   []int // nil: refused
+	}{
+		"plain":                        {[]string{"Der", " Mond", " neu"}, "Der Mond", 3, []int{0, 3, 8}},
+		"BOS":                          {[]string{"<s>", "Der", " Mond"}, "Der Mond", 3, []int{0, 0, 3}},
+		"SentencePiece's space":        {[]string{" Der", " Mond"}, "Der Mond", 3, []int{0, 3}},
+		"BOS and the space":            {[]string{"<s>", " Der", " Mond"}, "Der Mond", 3, []int{0, 0, 3}},
+		"a byte each":                  {[]string{"ä ", "\ufffd", "\ufffd", "\ufffd", " ß"}, "ä € ß", 6, []int{0, 3, 4, 5, 6}},
+		"two characters, a byte each":  {[]string{"\ufffd", "\ufffd", "\ufffd", "\ufffd", "!"}, "äö!", 2, []int{0, 1, 2, 3, 4}},
+		"two bytes in one":             {[]string{"\ufffd", "\ufffd", "!"}, "€!", 3, []int{0, 1, 3}},
+		"OpenAI's names":               {[]string{"bytes:\\xe2\\x82", "bytes:\\xac", " x"}, "€ x", 3, []int{0, 1, 3}},
+		"pieces at the end":            {[]string{"a", "\ufffd", "\ufffd"}, "aä", 1, []int{0, 1, 2}},
+		"a piece behind the text":      {[]string{"a", "\ufffd", "\ufffd", "\ufffd"}, "aä", 1, []int{0, 1, 2, 3}},
+		"the character itself":         {[]string{"a\ufffd", "b"}, "a\ufffdb", 4, []int{0, 4}},
+		"pieces over the join":         {[]string{"\ufffd", "\ufffd", "\ufffd", "!"}, "äö!", 2, nil},
+		"another text":                 {[]string{"Der", " Wald"}, "Der Mond", 3, nil},
+		"what comes behind is no text": {[]string{"Der Mond", "bytes:\\xac", "x"}, "Der Mond", 3, []int{0, 8, 8}},
+	} {
+		got, err := align(c.tokens, c.text, c.from)
+		if (err == nil) != (c.want != nil) || err == nil && !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v (%v), want %v", name, got, err, c.want)
+		}
 	}
 }
 

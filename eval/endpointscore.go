@@ -76,6 +76,10 @@ func (e *Endpoint) score(ctx context.Context, text string, from int) (Score, err
 	if err != nil {
 		return Score{}, err
 	}
+	// The token that nobody wants is left out, where the endpoint counts as it lists.
+	if lp, n := c.LogProbs, int(c.Usage.Prompt); lp != nil && n > 0 && n+int(c.Usage.Completion) == len(lp.Tokens) && len(lp.LogProb) == len(lp.Tokens) {
+		lp.Tokens, lp.LogProb, lp.Top, lp.Offset = lp.Tokens[:n], lp.LogProb[:n], lp.Top[:min(n, len(lp.Top))], lp.Offset[:min(n, len(lp.Offset))]
+	}
 	return e.sum(c.LogProbs, text, from)
 }
 
@@ -87,7 +91,7 @@ func (e *Endpoint) sum(lp *llmclient.LogProbs, text string, from int) (Score, er
 	if len(lp.LogProb) != len(lp.Tokens) || len(lp.Top) > 0 && len(lp.Top) != len(lp.Tokens) {
 		return Score{}, fmt.Errorf("%s: log-probabilities of %d of %d tokens", e.opt.URL, len(lp.LogProb), len(lp.Tokens))
 	}
-	starts, err := tokenStarts(lp, text)
+	starts, err := tokenStarts(lp, text, from)
 	if err != nil {
 		return Score{}, fmt.Errorf("%s: %w", e.opt.URL, err)
 	}
@@ -118,28 +122,21 @@ func (e *Endpoint) sum(lp *llmclient.LogProbs, text string, from int) (Score, er
 	return s, nil
 }
 
-// tokenStarts returns the byte of the text where each token begins.
-func tokenStarts(lp *llmclient.LogProbs, text string) ([]int, error) {
-	starts := make([]int, len(lp.Tokens))
-	if strings.HasPrefix(strings.Join(lp.Tokens, ""), text) {
-		at := 0
-		for i, t := range lp.Tokens {
-			starts[i], at = at, at+len(t)
-		}
+// tokenStarts returns the byte of the text where each token begins, that of a token behind the text being its length.
+func tokenStarts(lp *llmclient.LogProbs, text string, from int) ([]int, error) {
+	if starts, err := align(lp.Tokens, text, from); err == nil {
 		return starts, nil
+	} else if len(lp.Offset) != len(lp.Tokens) {
+		return nil, err
 	}
-	// Tokens that are no whole characters, or stand for none, have names of the endpoint's own; offsets count characters.
-	if len(lp.Offset) != len(lp.Tokens) {
-		return nil, errors.New("its tokens are not the text's, and it gives no offsets of them")
-	}
+	// Offsets count characters, and servers that count a piece of a character as one are not exact behind it: they are
+	// the second choice.
 	bytes := make([]int, 0, len(text)+1)
 	for i := range text {
 		bytes = append(bytes, i)
 	}
 	bytes = append(bytes, len(text))
-	if n := utf8.RuneCountInString(text); len(bytes) != n+1 {
-		return nil, errors.New("the text is not UTF-8")
-	}
+	starts := make([]int, len(lp.Tokens))
 	for i, c := range lp.Offset {
 		if c < 0 {
 			return nil, fmt.Errorf("its offset of token %d is %d", i, c)
@@ -147,4 +144,63 @@ func tokenStarts(lp *llmclient.LogProbs, text string) ([]int, error) {
 		starts[i] = bytes[min(c, len(bytes)-1)]
 	}
 	return starts, nil
+}
+
+// align finds the tokens in the text by what they say. A first token that is not in it is the endpoint's own (BOS), and one
+// with a space before it may be SentencePiece's. Tokens that are pieces of a character say U+FFFD, or "bytes:": a run of
+// them ends where the next token begins.
+func align(tokens []string, text string, from int) ([]int, error) {
+	starts := make([]int, len(tokens))
+	at := 0
+	for i := 0; i < len(tokens); i++ {
+		starts[i] = at
+		t := tokens[i]
+		bare := strings.TrimPrefix(t, " ")
+		switch {
+		case at == len(text):
+		case strings.HasPrefix(text[at:], t):
+			at += len(t)
+		case piece(t):
+			k := 1
+			for i+k < len(tokens) && piece(tokens[i+k]) {
+				k++
+			}
+			next := ""
+			if i+k < len(tokens) {
+				next = tokens[i+k]
+			}
+			k = min(k, len(text)-at) // pieces behind the text have no byte of it
+			end := pieceEnd(text, at, k, next)
+			if end-at != k && at < from && from < end {
+				return nil, fmt.Errorf("its tokens %d to %d are pieces of characters on both sides of the join", i, i+k-1)
+			}
+			for j := range k {
+				starts[i+j] = at + j*(end-at)/k
+			}
+			at, i = end, i+k-1
+		case at == 0 && bare != t && strings.HasPrefix(text, bare):
+			at = len(bare)
+		case i == 0:
+		default:
+			return nil, fmt.Errorf("its token %d (%q) is not in the text at byte %d", i, t, at)
+		}
+	}
+	return starts, nil
+}
+
+// piece reports whether a token is a piece of a character.
+func piece(t string) bool {
+	return strings.ContainsRune(t, utf8.RuneError) || strings.HasPrefix(t, "bytes:")
+}
+
+// pieceEnd is where a run of k pieces that begins at a byte ends: the first place behind whole characters, one byte for each
+// piece at least, where the next token stands.
+func pieceEnd(text string, at, k int, next string) int {
+	for end := at; end < len(text); {
+		_, n := utf8.DecodeRuneInString(text[end:])
+		if end += n; end-at >= k && strings.HasPrefix(text[end:], next) {
+			return end
+		}
+	}
+	return len(text)
 }
