@@ -109,7 +109,11 @@ type Candidate struct{ Name, Path string }
 // FolderFiles lists the data files below a folder.
 func FolderFiles(dir string) ([]Candidate, error) {
 	var out []Candidate
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
