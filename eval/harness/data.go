@@ -136,7 +136,7 @@ func FolderFiles(dir string) ([]Candidate, error) {
 
 // HubFiles fetches the data files of a repository of data sets, and returns its commit. Of files in several formats those
 // in the first of Parquet, JSON lines, JSON, CSV and TSV count.
-func HubFiles(ctx context.Context, id string, progress hub.Progress) (files []Candidate, commit string, err error) {
+func HubFiles(ctx context.Context, id string, progress func(file string, done, total int64)) (files []Candidate, commit string, err error) {
 	repo, err := hub.ParseRepo(hub.Dataset, id)
 	if err != nil {
 		return nil, "", err
