@@ -345,7 +345,7 @@ func (t *task) drawer(v Variant, pool []*doc, shots int, name string) (*drawer, 
 		d.pool = slices.DeleteFunc(slices.Clone(pool), func(p *doc) bool { return p.fault != nil })
 	}
 	if shots > 0 && len(d.pool) < need {
-		return nil, &harness.FewExamplesError{name, shots, len(d.pool), need}
+		return nil, &harness.FewExamplesError{Task: name, Shots: shots, Have: len(d.pool), Need: need}
 	}
 	return d, nil
 }
