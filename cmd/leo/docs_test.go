@@ -35,9 +35,11 @@ var parsedOnly = map[string]string{
 	"leo data translate":                         "needs an OpenAI-compatible server; dataset/translate_test.go runs one",
 	"leo chat --model SmolLM2-135M-Instruct.Q4_1.gguf --preset greedy --json-schema": "a model of random weights never closes the object; whole_way.txt constrains with a regular expression",
 	"leo chat -m SmolLM2-135M-Instruct.Q4_1.gguf -q --seed 1 --json-schema":          "as above",
-	"leo train my.yaml":        "shows mistakes; internal/recipe tests them",
-	"leo bench --model FILE":   "measures for a minute, beside llama.cpp; whole_way.txt runs leo bench",
-	"leo tokenizer train wiki": "16000 pieces need more text than fits here; tokenizer_train.txt trains",
+	"leo train my.yaml":                            "shows mistakes; internal/recipe tests them",
+	"leo bench --model FILE":                       "measures for a minute, beside llama.cpp; whole_way.txt runs leo bench",
+	"leo eval germanbench --model leo-7b --output": "needs the hub",
+	"leo eval compare leo-7b leo-7b-q4.gguf":       "needs two models of one vocabulary; germanbench.txt compares some",
+	"leo tokenizer train wiki":                     "16000 pieces need more text than fits here; tokenizer_train.txt trains",
 }
 
 // others are programs in code blocks that are not leo, with what is checked of them.
@@ -532,11 +534,23 @@ func docsFolder(t *testing.T) string {
 	write("mix.yaml", []byte(mix))
 	write("pairs.jsonl", []byte(strings.Repeat(`{"prompt": "Wo ist der Mond?", "chosen": "Über dem Wald.", "rejected": "Im Haus."}`+"\n", 4)))
 	write("judged.jsonl", []byte(strings.Repeat(`{"prompt": "Wo ist der Mond?", "completion": "Über dem Wald.", "label": true}`+"\n", 4)))
-	data, err = os.ReadFile("../../docs/training.md")
-	must(err)
-	for _, m := range namedRecipe.FindAllStringSubmatch(string(data), -1) {
-		write(m[1], []byte(m[2]))
+	for _, page := range []string{"training", "germanbench"} {
+		data, err = os.ReadFile("../../docs/" + page + ".md")
+		must(err)
+		for _, m := range namedRecipe.FindAllStringSubmatch(string(data), -1) {
+			write(m[1], []byte(m[2]))
+		}
 	}
+	_, suite, _ := strings.Cut(string(data), "```jsonl\n")
+	suite, _, _ = strings.Cut(suite, "```")
+	write("release.jsonl", []byte(suite))
+	write("mgsm_de.tsv", []byte("Anna hat 2 Äpfel und kauft 3. Wie viele hat sie?\t5\n"))
+	for _, n := range []string{"fragen.jsonl", "beispiele.jsonl"} {
+		write(n, []byte(`{"frage": "Wie heißt die Hauptstadt von Österreich?", "antworten": ["Graz", "Wien"], "richtig": 1}`+"\n"))
+	}
+	documents, err := filepath.Abs("../../eval/germanbench/testdata/documents")
+	must(err)
+	must(os.Symlink(documents, filepath.Join(dir, "documents")))
 	return dir
 }
 

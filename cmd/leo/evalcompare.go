@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -45,8 +44,12 @@ bootstrap interval say whether the difference is more than chance.`,
   leo eval compare results/leo-7b results/leo-7b-q4`,
 		Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if compare.HasRecords(args[0]) && compare.HasRecords(args[1]) {
+			a, b := compare.HasRecords(args[0]), compare.HasRecords(args[1])
+			switch {
+			case a && b:
 				return f.results(cmd, args[0], args[1])
+			case a || b:
+				return usageError{fmt.Errorf("%s and %s: one has single results and the other has none; give two results or two models", args[0], args[1])}
 			}
 			return f.models(cmd, args[0], args[1])
 		},
@@ -98,7 +101,7 @@ func (f *compareFlags) results(cmd *cobra.Command, a, b string) error {
 // models compares predictions.
 func (f *compareFlags) models(cmd *cobra.Command, a, b string) error {
 	if len(f.texts) == 0 {
-		return usageError{errors.New("--text is needed: models are compared on texts")}
+		return usageError{fmt.Errorf("--text is needed to compare models; %s and %s have no single results", a, b)}
 	}
 	bos, err := parseBOS(f.bos, chat.BOSAuto)
 	if err != nil {
@@ -192,4 +195,3 @@ func (f *compareFlags) documents(ctx context.Context) (next func() (compare.Text
 		return t, true, nil
 	}, func() { close(stop) }
 }
-

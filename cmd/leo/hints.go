@@ -15,6 +15,8 @@ import (
 	"leolm/dataset/shard"
 	"leolm/device"
 	"leolm/eval"
+	"leolm/eval/compare"
+	"leolm/eval/harness"
 	"leolm/eval/mtbench"
 	"leolm/infer"
 	"leolm/internal/recipe"
@@ -118,6 +120,15 @@ var hints = []func(error) []advice{
 	}),
 	as(func(*sample.LogitsError) []advice {
 		return []advice{{"", "fetch or convert the model again"}, {"cache-type", "try --cache-type f32"}}
+	}),
+	as(func(e *harness.NoDataError) []advice {
+		return []advice{{"data", "name a folder with files such as arc_de/test.jsonl with --data"}}
+	}),
+	as(func(*harness.FewExamplesError) []advice {
+		return []advice{{"num-fewshot", "ask for fewer examples with --num-fewshot"}}
+	}),
+	as(func(*compare.VocabularyError) []advice {
+		return []advice{{"", "leo eval perplexity compares them in bits per byte"}}
 	}),
 	is(sample.ErrNoToken,
 		advice{"ban-token", "ban fewer tokens with --ban-token"},

@@ -19,7 +19,6 @@ import (
 
 	"leolm/eval"
 	"leolm/eval/harness"
-	"leolm/internal/hub"
 	"leolm/internal/pynum"
 )
 
@@ -47,8 +46,8 @@ type Options struct {
 	Limit int // documents of each task, of MMLU of each subject; 0: all
 	// Dir has the data; "" fetches them from the hub.
 	Dir string
-	// Progress is told about downloads; may be nil.
-	Progress hub.Progress
+	// Progress is told about downloads: how many bytes of a file are there, of how many (-1: unknown). It may be nil.
+	Progress func(file string, done, total int64)
 }
 
 // task is one of the benchmark's.
@@ -331,17 +330,6 @@ type drawer struct {
 	faulty int // in the pool
 }
 
-// FewExamplesError says that there are not enough examples for the shots.
-type FewExamplesError struct {
-	Task       string
-	Shots      int
-	Have, Need int // rows
-}
-
-func (e *FewExamplesError) Error() string {
-	return fmt.Sprintf("%s: %d examples before each document need %d rows to take them from, and there are %d", e.Task, e.Shots, e.Need, e.Have)
-}
-
 func (t *task) drawer(v Variant, pool []*doc, shots int, name string) (*drawer, error) {
 	d := &drawer{rnd: pynum.NewRandom(42), shots: shots, v: v, drawn: t.drawn, pool: pool}
 	for _, p := range pool {
@@ -357,7 +345,7 @@ func (t *task) drawer(v Variant, pool []*doc, shots int, name string) (*drawer, 
 		d.pool = slices.DeleteFunc(slices.Clone(pool), func(p *doc) bool { return p.fault != nil })
 	}
 	if shots > 0 && len(d.pool) < need {
-		return nil, &FewExamplesError{name, shots, len(d.pool), need}
+		return nil, &harness.FewExamplesError{Task: name, Shots: shots, Have: len(d.pool), Need: need}
 	}
 	return d, nil
 }

@@ -152,7 +152,7 @@ func TestMissingData(t *testing.T) {
 	if _, err := Load(t.Context(), Options{Dir: dir}); !errors.As(err, &none) || none.Task != "arc_de" {
 		t.Errorf("ARC is missing: %v", err)
 	}
-	var few *FewExamplesError
+	var few *harness.FewExamplesError
 	if _, err := Load(t.Context(), Options{Dir: dir, Tasks: []string{"hellaswag_de"}}); !errors.As(err, &few) || few.Have != 1 || few.Need != 10 {
 		t.Errorf("one example for ten: %v", err)
 	}

@@ -13,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"leolm/eval"
-	"leolm/internal/hub"
 	"leolm/internal/pynum"
 )
 
@@ -23,8 +22,9 @@ type BuildOptions struct {
 	Shots *int
 	Limit int
 	// Seed draws the examples; lm-evaluation-harness' is DefaultSeed.
-	Seed     int64
-	Progress hub.Progress
+	Seed int64
+	// Progress is told about downloads: how many bytes of a file are there, of how many (-1: unknown). It may be nil.
+	Progress func(file string, done, total int64)
 }
 
 // DefaultSeed is the seed of lm-evaluation-harness for examples.
@@ -373,7 +373,7 @@ func (b *builder) item(row *Row, i int) (*Item, error) {
 }
 
 // splits finds the data.
-func (c *Config) splits(ctx context.Context, progress hub.Progress) (*Splits, error) {
+func (c *Config) splits(ctx context.Context, progress func(file string, done, total int64)) (*Splits, error) {
 	if len(c.DataFiles) > 0 {
 		s := &Splits{Name: filepath.Base(c.Path), Files: map[string][]Candidate{}}
 		for split, names := range c.DataFiles {

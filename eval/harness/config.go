@@ -18,27 +18,27 @@ import (
 type Config struct {
 	Path string // of the file
 
-	Task                                         string
-	DatasetPath, DatasetName                     string
-	DataFiles                                    map[string][]string // by split
-	DataDir                                      string
-	TrainingSplit, ValidationSplit, TestSplit    string
-	FewshotSplit                                 string
-	OutputType                                   string // multiple_choice, loglikelihood, loglikelihood_rolling, generate_until
-	Text, Target, Choice                         *Field
-	FewshotText, FewshotTarget, FewshotChoice    *Field // nil: as the documents
-	Description, GenPrefix                       string
-	TargetDelimiter, FewshotDelimiter            string
-	NumFewshot                                   *int
-	Sampler                                      string       // default, first_n
-	Samples                                      []rows.Value // examples in the file itself
-	Metrics                                      []MetricConfig
-	Generation                                   Generation
-	Filters                                      []FilterConfig
-	Version                                      string
-	Notes                                        []string
-	fewshotTargetDelimiter, fewshotFewshotDelim  *string
-	untilGiven, generationGiven, fewshotSplitSet bool
+	Task                                        string
+	DatasetPath, DatasetName                    string
+	DataFiles                                   map[string][]string // by split
+	DataDir                                     string
+	TrainingSplit, ValidationSplit, TestSplit   string
+	FewshotSplit                                string
+	OutputType                                  string // multiple_choice, loglikelihood, loglikelihood_rolling, generate_until
+	Text, Target, Choice                        *Field
+	FewshotText, FewshotTarget, FewshotChoice   *Field // nil: as the documents
+	Description, GenPrefix                      string
+	TargetDelimiter, FewshotDelimiter           string
+	NumFewshot                                  *int
+	Sampler                                     string       // default, first_n
+	Samples                                     []rows.Value // examples in the file itself
+	Metrics                                     []MetricConfig
+	Generation                                  Generation
+	Filters                                     []FilterConfig
+	Version                                     string
+	Notes                                       []string
+	fewshotTargetDelimiter, fewshotFewshotDelim *string
+	untilGiven                                  bool
 }
 
 // Field is how a part of a document is made: the name of a column or a template, or a value for all of them.
@@ -318,7 +318,6 @@ func (r *configReader) key(k string, n *yaml.Node) {
 	case k == "filter_list":
 		r.list(k, n, func(item *yaml.Node) { c.Filters = append(c.Filters, r.filter(item)) }, func() { c.Filters = nil })
 	case k == "generation_kwargs":
-		c.generationGiven = true
 		r.pairs(k, n, r.generationKey)
 	case k == "repeats":
 		if r.number(k, n) != 1 {

@@ -109,7 +109,11 @@ type Candidate struct{ Name, Path string }
 // FolderFiles lists the data files below a folder.
 func FolderFiles(dir string) ([]Candidate, error) {
 	var out []Candidate
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -132,7 +136,7 @@ func FolderFiles(dir string) ([]Candidate, error) {
 
 // HubFiles fetches the data files of a repository of data sets, and returns its commit. Of files in several formats those
 // in the first of Parquet, JSON lines, JSON, CSV and TSV count.
-func HubFiles(ctx context.Context, id string, progress hub.Progress) (files []Candidate, commit string, err error) {
+func HubFiles(ctx context.Context, id string, progress func(file string, done, total int64)) (files []Candidate, commit string, err error) {
 	repo, err := hub.ParseRepo(hub.Dataset, id)
 	if err != nil {
 		return nil, "", err

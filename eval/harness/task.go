@@ -134,15 +134,6 @@ func (t *Task) Digest() string {
 	return eval.HashOf(parts...)
 }
 
-// metric finds a metric by its name.
-func (t *Task) metric(name string) (Metric, bool) {
-	i := slices.IndexFunc(t.Metrics, func(m Metric) bool { return m.Name == name })
-	if i < 0 {
-		return Metric{}, false
-	}
-	return t.Metrics[i], true
-}
-
 // Choice grades a choice between texts by their log-likelihoods: acc takes the likeliest, acc_norm the likeliest for each
 // code point, acc_bytes for each byte of UTF-8. Of equal ones the first counts.
 type Choice struct {

@@ -147,7 +147,38 @@ func (r *reader) read(row *harness.Row) (*prompt, error) {
 		return nil, row.Err
 	}
 	p := &prompt{MaxNewTokens: r.opt.MaxNewTokens}
-	var expect []byte
+	expect, err := r.columns(row, p)
+	if err != nil {
+		return nil, err
+	}
+	if r.prompt != nil {
+		if p.Prompt, err = render(r.prompt, row); err != nil {
+			return nil, err
+		}
+		p.Messages = nil
+	}
+	if r.expect != nil {
+		s, err := render(r.expect, row)
+		if err != nil {
+			return nil, err
+		}
+		expect = []byte(s)
+	}
+	if p.Prompt == "" && len(p.Messages) == 0 {
+		return nil, errors.New("no prompt and no messages")
+	}
+	if len(expect) == 0 {
+		return nil, errors.New("column expect is missing: nothing is expected of the answer")
+	}
+	if p.MaxNewTokens < 0 || p.Temperature != nil && !(*p.Temperature >= 0) {
+		return nil, errors.New("max_new_tokens and temperature must not be negative")
+	}
+	p.Expect, err = ParseExpect(expect)
+	return p, err
+}
+
+// columns fills a prompt from the columns of its row, and returns what is expected.
+func (r *reader) columns(row *harness.Row, p *prompt) (expect []byte, err error) {
 	for i, name := range row.Value.Names {
 		v := &row.Value.Items[i]
 		var err error
@@ -178,32 +209,7 @@ func (r *reader) read(row *harness.Row) (*prompt, error) {
 			return nil, fmt.Errorf("column %s: %w", name, err)
 		}
 	}
-	if r.prompt != nil {
-		s, err := render(r.prompt, row)
-		if err != nil {
-			return nil, err
-		}
-		p.Prompt, p.Messages = s, nil
-	}
-	if r.expect != nil {
-		s, err := render(r.expect, row)
-		if err != nil {
-			return nil, err
-		}
-		expect = []byte(s)
-	}
-	if p.Prompt == "" && len(p.Messages) == 0 {
-		return nil, errors.New("no prompt and no messages")
-	}
-	if len(expect) == 0 {
-		return nil, errors.New("column expect is missing: nothing is expected of the answer")
-	}
-	if p.MaxNewTokens < 0 || p.Temperature != nil && !(*p.Temperature >= 0) {
-		return nil, errors.New("max_new_tokens and temperature must not be negative")
-	}
-	var err error
-	p.Expect, err = ParseExpect(expect)
-	return p, err
+	return expect, nil
 }
 
 func render(t *jinja.Template, row *harness.Row) (string, error) {
