@@ -255,7 +255,7 @@ type tokenLogProb struct {
 	Token   string         `json:"token"`
 	LogProb float64        `json:"logprob"`
 	Bytes   []int          `json:"bytes"`
-	Top     []tokenLogProb `json:"top_logprobs,omitempty"`
+	Top     []tokenLogProb `json:"top_logprobs,omitzero"`
 }
 
 // take adds a token to a choice, and returns the pieces of its answer that are certain now.

@@ -37,7 +37,7 @@ func (c *constrained) grammar() (kindOf, error) {
 	name := cmp.Or(c.formatName, "response_format")
 	if f := c.ResponseFormat; f != nil {
 		switch f.Type {
-		case "text", "":
+		case "text":
 		case "json_object":
 			schema := []byte(f.Schema)
 			if len(schema) == 0 || string(schema) == "null" {

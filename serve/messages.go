@@ -10,24 +10,24 @@ import (
 
 // content is the text of a message: a string, null, or a list of parts, of which only texts are taken.
 type content struct {
-	text string
-	null bool
+	text  string
+	given bool // and not null
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *content) UnmarshalJSON(data []byte) error {
 	*c = content{}
 	if string(data) == "null" {
-		c.null = true
 		return nil
 	}
+	c.given = true
 	if json.Unmarshal(data, &c.text) == nil {
 		return nil
 	}
 	var parts []struct {
-		Type    string `json:"type"`
-		Text    string `json:"text"`
-		Refusal string `json:"refusal"`
+		Type    string  `json:"type"`
+		Text    *string `json:"text"`
+		Refusal string  `json:"refusal"`
 	}
 	if err := json.Unmarshal(data, &parts); err != nil {
 		return bad("messages", "the content of a message must be a string, null, or a list of parts")
@@ -35,7 +35,10 @@ func (c *content) UnmarshalJSON(data []byte) error {
 	for i, p := range parts {
 		switch p.Type {
 		case "text", "input_text", "output_text":
-			c.text += p.Text
+			if p.Text == nil {
+				return bad("messages", "part %d of a message is of type %q but has no text", i, p.Type)
+			}
+			c.text += *p.Text
 		case "refusal":
 			c.text += p.Refusal
 		case "image_url", "input_image", "input_audio", "file", "input_file":
@@ -69,6 +72,9 @@ func messages(wire []wireMessage) ([]chat.Message, error) {
 		role, err := chat.ParseRole(w.Role)
 		if err != nil {
 			return nil, bad(where+".role", "%s: unknown role %q; use system, user, assistant or tool", where, w.Role)
+		}
+		if !w.Content.given && role != chat.Assistant {
+			return nil, bad(where+".content", "%s has no content; only the assistant's turns may have none", where)
 		}
 		m := chat.Message{Role: role, Content: w.Content.text, Name: w.Name, Reasoning: w.ReasoningContent, ToolCallID: w.ToolCallID}
 		if m.Reasoning == "" {

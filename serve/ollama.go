@@ -191,7 +191,7 @@ func (s *Server) ollamaChat(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		c.Messages = append(c.Messages, wireMessage{
-			Role: m.Role, Content: content{text: m.Content}, Name: m.ToolName, Reasoning: m.Thinking, ToolCalls: m.ToolCalls, ToolCallID: m.ToolCallID,
+			Role: m.Role, Content: content{text: m.Content, given: true}, Name: m.ToolName, Reasoning: m.Thinking, ToolCalls: m.ToolCalls, ToolCallID: m.ToolCallID,
 		})
 	}
 	return s.ollamaAnswer(w, r, c, &ollamaAnswer{start: start, chat: true, req: &req.ollamaRequest})

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -43,6 +46,9 @@ func read(r *http.Request, into any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &e):
+		if e.Param == "" {
+			e.Param = faulty(body, into)
+		}
 		return e
 	case errors.As(err, &syntax):
 		return bad("", "the body is not JSON: %v (byte %d)", syntax, syntax.Offset)
@@ -51,6 +57,22 @@ func read(r *http.Request, into any) error {
 		return bad(field, "%s: a JSON %s does not fit here", field, kind.Value)
 	}
 	return bad("", "the body cannot be read: %v", err)
+}
+
+// faulty finds the field that makes body unreadable as a value like into: types with a reader of their own do not know where
+// they are.
+func faulty(body []byte, into any) string {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil {
+		return ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		one, err := json.Marshal(map[string]json.RawMessage{name: fields[name]})
+		if err == nil && json.Unmarshal(one, reflect.New(reflect.TypeOf(into).Elem()).Interface()) != nil {
+			return name
+		}
+	}
+	return ""
 }
 
 // embedded are structs that only organize the code: encoding/json names them in its errors.

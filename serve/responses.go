@@ -122,7 +122,7 @@ func (r *responseRequest) chat() (*chatRequest, error) {
 		c.TopLogProbs = r.TopLogProbs
 	}
 	if r.Instructions != nil && *r.Instructions != "" {
-		c.Messages = slices.Insert(c.Messages, 0, wireMessage{Role: "system", Content: content{text: *r.Instructions}})
+		c.Messages = slices.Insert(c.Messages, 0, wireMessage{Role: "system", Content: content{text: *r.Instructions, given: true}})
 	}
 	if r.Reasoning != nil {
 		c.Effort = r.Reasoning.Effort
@@ -173,7 +173,7 @@ func (in *responseInput) UnmarshalJSON(data []byte) error {
 	var text string
 	if json.Unmarshal(data, &text) == nil {
 		if text != "" {
-			*in = responseInput{{Role: "user", Content: content{text: text}}}
+			*in = responseInput{{Role: "user", Content: content{text: text, given: true}}}
 		}
 		return nil
 	}
@@ -232,7 +232,7 @@ func (in *responseInput) item(i int, raw json.RawMessage, names map[string]strin
 		if n := len(*in) - 1; n >= 0 && (*in)[n].Role == "assistant" {
 			(*in)[n].ToolCalls = append((*in)[n].ToolCalls, call)
 		} else {
-			*in = append(*in, wireMessage{Role: "assistant", Content: content{null: true}, ToolCalls: []chat.ToolCall{call}})
+			*in = append(*in, wireMessage{Role: "assistant", ToolCalls: []chat.ToolCall{call}})
 		}
 	case "function_call_output":
 		var c content

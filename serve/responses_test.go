@@ -219,7 +219,7 @@ func TestResponseErrors(t *testing.T) {
 		{`"input":"x","max_tokens":5`, 400, "max_tokens"},
 		{`"messages":[]`, 400, "messages"},
 		{`"input":"x","max_output_tokens":0`, 400, "max_output_tokens"},
-		{`"input":"x","max_output_tokens":"many"`, 400, ""},
+		{`"input":"x","max_output_tokens":"many"`, 400, "max_output_tokens"},
 		{`"input":"x","temperature":3`, 400, "temperature"},
 		{`"input":"x","top_logprobs":21`, 400, "top_logprobs"},
 		{`"input":"x","text":{"format":{"type":"xml"}}`, 400, "text.format"},

@@ -227,7 +227,7 @@ func TestBadRequests(t *testing.T) {
 		{"/v1/completions", `{}`, 400, "prompt"},
 		{"/v1/completions", `{"prompt":[[1,2],[999999]]}`, 400, "prompt"},
 		{"/v1/completions", `{"prompt":[-1]}`, 400, "prompt"},
-		{"/v1/completions", `{"prompt":{}}`, 400, ""},
+		{"/v1/completions", `{"prompt":{}}`, 400, "prompt"},
 		{"/v1/completions", `{"prompt":"x","max_tokens":0}`, 400, "max_tokens"},
 		{"/v1/completions", `{"prompt":"x","max_tokens":-1}`, 400, "max_tokens"},
 		{"/v1/completions", `{"prompt":"x","best_of":3}`, 400, "best_of"},
