@@ -14,6 +14,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -25,9 +26,12 @@ repository = pathlib.Path(__file__).resolve().parents[2]
 
 def make_model(folder, tokenizer, args):
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizerFast
-    tok = LlamaTokenizerFast(vocab_file=tokenizer, legacy=True)
-    tok.save_pretrained(folder)
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(tokenizer, folder / "tokenizer.model")
+    (folder / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "legacy": True, "add_bos_token": True}))
+    AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
     torch.manual_seed(1)
     LlamaForCausalLM(LlamaConfig(
         vocab_size=32000, hidden_size=args.hidden, intermediate_size=args.hidden * 11 // 4, num_hidden_layers=args.layers,
