@@ -29,6 +29,9 @@ func (t *tool) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, (*plain)(t)); err != nil {
 		return bad("tools", "a tool must be an object with type and function")
 	}
+	if t.Function.Name == "" {
+		return bad("tools", "a tool must have function.name")
+	}
 	t.raw = bytes.Clone(data)
 	return nil
 }
