@@ -140,7 +140,7 @@ def main():
             out["tasks"][f"{name}/{shots}"] = {"metrics": metrics, "results": one}
         for name, docs in reference(shots):
             docs = list(docs)
-            path = here / "reference.jsonl"
+            path = pathlib.Path(args.out).resolve().with_suffix(".reference.jsonl")
             path.write_text("".join(json.dumps(d) + "\n" for d in docs))
             task = ConfigurableTask(config={
                 "task": "reference", "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(path)}}, "test_split": "test",
