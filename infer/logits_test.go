@@ -17,7 +17,6 @@ func TestNaNIsNamed(t *testing.T) {
 	e.model.Config.RMSEps = math.NaN()
 	prompt := tokens(10, 3)
 	s := e.NewSession()
-	defer s.Close()
 	res, err := e.Generate(context.Background(), s, idText{}, &Request{Prompt: prompt, MaxNewTokens: 3, TopLogProbs: -1}, nil)
 	var bad *sample.LogitsError
 	if !errors.As(err, &bad) || bad.NaN != e.model.Vocab {
@@ -27,6 +26,7 @@ func TestNaNIsNamed(t *testing.T) {
 		t.Errorf("tokens %v", res.IDs)
 	}
 	bad = nil
+	s.Close() // the scheduler owns the engine from now on
 	sched, _ := start(t, e, SchedulerOptions{})
 	if _, err := sched.Beam(context.Background(), prompt, sample.BeamParams{Beams: 2, LengthPenalty: 1, MaxNewTokens: 3}); !errors.As(err, &bad) {
 		t.Errorf("Beam: %v", err)

@@ -194,6 +194,11 @@ func TestSchedulerReadsASharedPromptOnce(t *testing.T) {
 // row, a full queue, a scheduler that has ended. The others go on.
 func TestSchedulerErrorsAreOfOneRequest(t *testing.T) {
 	e := schedulerEngine(t, 4)
+	// The cache holds 4 pages. One is taken by another session, so that three are left.
+	held := e.NewSession()
+	if err := held.grow(1); err != nil {
+		t.Fatal(err)
+	}
 	s, stop := start(t, e, SchedulerOptions{Queue: 3})
 	ctx := context.Background()
 	var long *ContextError
@@ -212,11 +217,7 @@ func TestSchedulerErrorsAreOfOneRequest(t *testing.T) {
 	if _, err := s.Submit(ctx, newPlain, r(), r(), r(), r()); !errors.As(err, &queue) || queue.Limit != 3 {
 		t.Errorf("more than the queue holds: %v", err)
 	}
-	// The cache holds 4 pages. One is taken by another session, so that three are left for 100 tokens and an answer.
-	held := e.NewSession()
-	if err := held.grow(1); err != nil {
-		t.Fatal(err)
-	}
+	// Three pages for 90 tokens and an answer.
 	ts, err := s.Submit(ctx, newPlain, &Request{Prompt: tokens(90, 2), MaxNewTokens: 30, TopLogProbs: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -231,8 +232,8 @@ func TestSchedulerErrorsAreOfOneRequest(t *testing.T) {
 	if _, err := ts[0].Result(); err != nil {
 		t.Errorf("the next request: %v", err)
 	}
-	held.Close()
 	stop()
+	held.Close()
 	if _, err := s.Submit(ctx, newPlain, r()); !errors.Is(err, ErrClosed) {
 		t.Errorf("after the end: %v", err)
 	}
