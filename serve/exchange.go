@@ -112,7 +112,7 @@ func (x *exchange) end() {
 	x.w.finish()
 	x.s.metrics.inFlight.Dec()
 	if !public[x.route] {
-		x.s.busy.Add(-1)
+		defer x.s.busy.Add(-1) // a server that stops waits until all is reported
 	}
 	status := x.outcome()
 	took := time.Since(x.start)

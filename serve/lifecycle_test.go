@@ -96,7 +96,15 @@ func TestBusyModelsStay(t *testing.T) {
 // Options of a request never load a model anew, and an idle model goes after its time.
 func TestReloads(t *testing.T) {
 	var log logBuffer
-	s, url := newTest(t, Config{KeepAlive: 300 * time.Millisecond, Log: log.logger()})
+	s, url := newTest(t, Config{KeepAlive: 50 * time.Millisecond, Log: log.logger()})
+	e := s.models.entries[0]
+	keep := func(pinned bool) {
+		s.models.mu.Lock()
+		defer s.models.mu.Unlock()
+		e.keep, e.keepSet = -1, pinned
+		s.models.broadcast()
+	}
+	keep(true)
 	for _, more := range []string{``, `,"max_tokens":3`, `,"stop":"x"`, `,"top_k":3`, `,"logprobs":true`, `,"response_format":{"type":"json_object"},"max_tokens":5`} {
 		if status, text := chatWith(t, url, "leo-mini", more); status != 200 {
 			t.Errorf("%s: %d %s", more, status, text)
@@ -105,15 +113,13 @@ func TestReloads(t *testing.T) {
 	if n := len(log.records(t, "loaded a model")); n != 1 {
 		t.Errorf("loaded %d times", n)
 	}
+	keep(false)
 	wait(t, func() bool { return len(log.records(t, "unloaded a model")) == 1 }, "the idle model goes")
+	keep(true)
 	if status, _ := chatWith(t, url, "leo-mini", ""); status != 200 {
 		t.Errorf("after that: %d", status)
 	}
-	e := s.models.entries[0]
-	s.models.mu.Lock()
-	e.keep, e.keepSet = -1, true // pinned
-	s.models.mu.Unlock()
-	time.Sleep(600 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
 	if n := len(log.records(t, "unloaded a model")); n != 1 {
 		t.Errorf("a pinned model was unloaded: %d", n)
 	}

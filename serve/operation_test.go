@@ -240,11 +240,12 @@ func TestTextLog(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	_, url := newTest(t, Config{Log: log.logger(), Texts: texts})
+	s, url := newTest(t, Config{Log: log.logger(), Texts: texts})
 	ask(t, "GET", url+"/v1/models", "")
 	for range 4 {
 		ask(t, "POST", url+"/v1/chat/completions", `{`+hello+`}`)
 	}
+	wait(t, func() bool { return len(log.records(t, "request")) == 5 && s.busy.Load() == 0 }, "all requests have ended")
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
