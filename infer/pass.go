@@ -47,7 +47,7 @@ func (s *Scheduler) pass() (fed, error) {
 			b.add(t, left)
 		}
 	}
-	n := fed{answers, b.n - answers, len(b.feeds)}
+	n := fed{answers, b.n - answers, len(b.works)}
 	if len(b.feeds) == 0 {
 		return n, nil
 	}
@@ -67,14 +67,12 @@ type batch struct {
 	n     int // tokens
 }
 
-// fedWork is a ticket and where its part of a batch begins and ends.
+// fedWork is a ticket and its part of a batch.
 type fedWork struct {
 	*Ticket
-	from, to int // feeds
-	row      int // of the hidden states
-	rows     int
-	n        int // tokens
-	want     Want
+	row, rows int // the first of its hidden states, and how many there are
+	n         int // tokens
+	want      Want
 }
 
 // add adds the next tokens of t, at most budget of them if they are of a prompt. A ticket that cannot go on leaves.
@@ -82,9 +80,9 @@ func (b *batch) add(t *Ticket, budget int) {
 	if !slices.Contains(b.s.active, t) || slices.ContainsFunc(b.works, func(w fedWork) bool { return w.Ticket == t }) {
 		return // preempted, or in the batch already
 	}
-	w := fedWork{Ticket: t, from: len(b.feeds)}
+	w := fedWork{Ticket: t}
 	feeds, err := t.w.next(t.ctx, b.s.e, budget, b.feeds)
-	for i := w.from; err == nil && i < len(feeds); i++ {
+	for i := len(b.feeds); err == nil && i < len(feeds); i++ {
 		f := &feeds[i]
 		err = b.s.room(t, f.Session, len(f.IDs), b.works)
 		w.rows, w.n, w.want = w.rows+f.rows(), w.n+len(f.IDs), f.Want
@@ -96,7 +94,6 @@ func (b *batch) add(t *Ticket, budget int) {
 		if n := len(b.works); n > 0 {
 			w.row = b.works[n-1].row + b.works[n-1].rows
 		}
-		w.to = len(feeds)
 		b.feeds, b.works, b.n = feeds, append(b.works, w), b.n+w.n
 	}
 }
@@ -218,8 +215,8 @@ func (s *Session) forkEvicting(evict func() bool) (*Session, error) {
 	}
 }
 
-// room makes room for n more tokens in a session of t: it evicts pages of the prefix cache first, and then preempts the youngest work
-// that is not in this pass yet.
+// room makes room for n more tokens in a session of t: it evicts pages of the prefix cache first, and then preempts the
+// youngest work that is not in this pass yet.
 func (s *Scheduler) room(t *Ticket, session *Session, n int, fed []fedWork) error {
 	for {
 		err := session.grow(n)

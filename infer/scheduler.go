@@ -52,7 +52,7 @@ type Scheduler struct {
 	active  []*Ticket
 	stalled bool // a work was preempted, and none has ended since
 	pace    pace
-	count   SchedulerStats // the counters of stats
+	count   SchedulerStats // what publish makes visible in stats
 }
 
 // SchedulerStats say what a Scheduler is doing and has done.
@@ -101,7 +101,8 @@ func NewScheduler(e *Engine, opt SchedulerOptions) *Scheduler {
 	}
 	s := &Scheduler{e: e, opt: opt, prefix: newPrefixCache(e.cache), wake: make(chan struct{}, 1)}
 	s.pace.stretch = opt.Stretch
-	s.stats.Pages, s.stats.PageLen = e.cache.Pages(), e.cache.PageLen()
+	s.count.Pages, s.count.PageLen = e.cache.Pages(), e.cache.PageLen()
+	s.stats = s.count
 	return s
 }
 
@@ -338,7 +339,6 @@ func (s *Scheduler) publish(fed fed) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.Pages, c.PageLen = s.stats.Pages, s.stats.PageLen
 	s.stats = *c
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // work is what a Scheduler does for a Ticket: a state machine that says which tokens it feeds next, and takes what the
-// pass computed for them. Its methods are called by one goroutine at a time.
+// pass computed for them. The methods of one work are called by one goroutine at a time.
 type work interface {
 	// sessions are those that it feeds: one, or one for each beam.
 	sessions() []*Session
@@ -21,10 +21,11 @@ type work interface {
 	remaining() int
 	// next appends the feeds of the next pass to dst: one session's, with at most budget tokens, while it is reading.
 	next(ctx context.Context, e *Engine, budget int, dst []Feed) ([]Feed, error)
-	// took processes what that feed of n tokens wanted: rows of logits or of hidden states, width values each.
+	// took takes what those feeds of n tokens wanted: rows of logits or of hidden states, width values each. Works take
+	// theirs at the same time: the cache is not touched here.
 	took(n int, rows []float32, width int) error
 	done() bool
-	// preempt frees the session's pages, and arranges that its tokens are fed again.
+	// preempt frees the pages of the sessions, and arranges that its tokens are fed again.
 	preempt()
 	// end completes the result; err is why the work did not end by itself, or nil.
 	end(err error) error

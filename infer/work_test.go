@@ -202,7 +202,7 @@ func TestShortPromptsOvertakeLongOnes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, ended := long.Poll(); ended {
+	if _, written, ended := long.Poll(); written || ended {
 		t.Error("the short prompts waited for the long one")
 	}
 	if _, err := long.Result(); err != nil {

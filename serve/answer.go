@@ -218,9 +218,8 @@ func (m *model) bytes(id int32) []byte {
 
 // stream writes server-sent events.
 type stream struct {
-	w       http.ResponseWriter
-	rc      *http.ResponseController
-	timeout time.Duration
+	w  http.ResponseWriter // gives the client a bounded time for each write
+	rc *http.ResponseController
 }
 
 // keepAlive is how often a silent stream sends a comment, so that proxies do not close it.
@@ -233,7 +232,7 @@ func (s *Server) newStream(w http.ResponseWriter, contentType string) *stream {
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no") // nginx passes events on as they come
 	w.WriteHeader(http.StatusOK)
-	st := &stream{w: w, rc: http.NewResponseController(w), timeout: s.cfg.WriteTimeout}
+	st := &stream{w: w, rc: http.NewResponseController(w)}
 	_ = st.flush()
 	return st
 }
@@ -244,7 +243,6 @@ func (s *Server) eventStream(w http.ResponseWriter) *stream {
 
 // raw writes bytes and sends them. A client that does not take them in time is an error.
 func (s *stream) raw(b []byte) error {
-	_ = s.rc.SetWriteDeadline(time.Now().Add(s.timeout)) // a recorder in a test has none
 	if _, err := s.w.Write(b); err != nil {
 		return errors.Join(errClient, err)
 	}
@@ -275,6 +273,19 @@ func (s *stream) comment() error { return s.raw([]byte(": still working\n\n")) }
 
 // done writes OpenAI's mark of the end.
 func (s *stream) done() error { return s.raw([]byte("data: [DONE]\n\n")) }
+
+// finish ends a stream: with last, if it is not nil, and the mark of the end, or with the error that has ended it.
+func (s *Server) finish(st *stream, err error, last any) {
+	if err == nil && last != nil {
+		err = st.data(last)
+	}
+	if err == nil {
+		err = st.done()
+	}
+	if err != nil {
+		s.broken(st, err)
+	}
+}
 
 // broken ends a stream with err as its last event, unless the client is gone.
 func (s *Server) broken(st *stream, err error) {

@@ -373,7 +373,7 @@ func (a *chatAnswer) whole(results []*infer.Result) any {
 		Usage       usage        `json:"usage"`
 		Fingerprint string       `json:"system_fingerprint"`
 		Timings     *timings     `json:"timings"`
-	}{a.ID, "chat.completion", a.Created, a.c.model.card.name, list, u, a.fingerprint(), t}
+	}{a.ID, "chat.completion", a.Created, a.c.model.card.name, list, u, a.c.model.card.systemFingerprint(), t}
 }
 
 // measured counts the tokens of the answer.
@@ -392,9 +392,6 @@ type wireReasoning struct {
 }
 
 func reasoned(text string) wireReasoning { return wireReasoning{text, text} }
-
-// fingerprint names the weights that answered.
-func (a *chatAnswer) fingerprint() string { return "leo-" + a.c.model.card.fingerprint }
 
 // probs is the object around the log-probabilities of a choice.
 func probs(content []tokenLogProb) map[string]any {

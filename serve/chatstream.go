@@ -9,14 +9,14 @@ import (
 
 // chunk is an event of a stream.
 type chunk struct {
-	ID          string          `json:"id"`
-	Object      string          `json:"object"`
-	Created     int64           `json:"created"`
-	Model       string          `json:"model"`
-	Fingerprint string          `json:"system_fingerprint"`
-	Choices     []chunkChoice   `json:"choices"`
-	Usage       json.RawMessage `json:"usage,omitempty"`
-	Timings     *timings        `json:"timings,omitempty"`
+	ID          string        `json:"id"`
+	Object      string        `json:"object"`
+	Created     int64         `json:"created"`
+	Model       string        `json:"model"`
+	Fingerprint string        `json:"system_fingerprint"`
+	Choices     []chunkChoice `json:"choices"`
+	Usage       any           `json:"usage,omitempty"` // a usage, or null
+	Timings     *timings      `json:"timings,omitempty"`
 }
 
 type chunkChoice struct {
@@ -43,7 +43,7 @@ type chatStream struct {
 func (c *chatStream) chunk(choices ...chunkChoice) *chunk {
 	ch := &chunk{
 		ID: c.a.ID, Object: "chat.completion.chunk", Created: c.a.Created, Model: c.a.c.model.card.name,
-		Fingerprint: c.a.fingerprint(), Choices: choices,
+		Fingerprint: c.a.c.model.card.systemFingerprint(), Choices: choices,
 	}
 	if c.usage {
 		ch.Usage = json.RawMessage("null")
@@ -109,18 +109,12 @@ func (s *Server) streamChat(ctx context.Context, cancel context.CancelFunc, out 
 		}
 		return out.data(c.chunk(chunkChoice{Index: i, Finish: &a.choices[i].finish}))
 	}, out.comment)
+	var last any
 	if err == nil && withUsage {
-		u, t := c.a.measured(results)
-		last := c.chunk()
-		last.Choices, last.Timings = []chunkChoice{}, t
-		if last.Usage, err = json.Marshal(u); err == nil {
-			err = out.data(last)
-		}
+		end := c.chunk()
+		end.Choices = []chunkChoice{}
+		end.Usage, end.Timings = c.a.measured(results)
+		last = end
 	}
-	if err == nil {
-		err = out.done()
-	}
-	if err != nil {
-		s.broken(out, err)
-	}
+	s.finish(out, err, last)
 }

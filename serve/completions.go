@@ -193,10 +193,8 @@ func (a *textAnswer) prepare() error {
 	for i, p := range a.req.Prompt {
 		ids := a.m.promptIDs(p, true)
 		rows := a.m.Engine.Model().Config.VocabSize
-		for at, id := range ids {
-			if id < 0 || int(id) >= rows {
-				return bad("prompt", "prompt %d: %d at position %d is no token id of this model; ids are 0 to %d", i, id, at, rows-1)
-			}
+		if err := tokenIDs(ids).check("prompt", rows); err != nil {
+			return err
 		}
 		if len(ids) == 0 {
 			return bad("prompt", "prompt %d is empty, and this model has no token that begins a text", i)
@@ -332,7 +330,7 @@ type textChunk struct {
 	Created     int64             `json:"created"`
 	Model       string            `json:"model"`
 	Choices     []textChunkChoice `json:"choices"`
-	Usage       json.RawMessage   `json:"usage,omitempty"`
+	Usage       any               `json:"usage,omitempty"` // a usage, or null
 	Fingerprint string            `json:"system_fingerprint"`
 	Timings     *timings          `json:"timings,omitempty"`
 }
@@ -347,7 +345,7 @@ type textChunkChoice struct {
 func (a *textAnswer) chunk(choices ...textChunkChoice) *textChunk {
 	return &textChunk{
 		ID: a.ID, Object: "text_completion", Created: a.Created, Model: a.m.card.name, Choices: choices,
-		Fingerprint: "leo-" + a.m.card.fingerprint,
+		Fingerprint: a.m.card.systemFingerprint(),
 	}
 }
 
@@ -357,9 +355,7 @@ func (a *textAnswer) whole(results []*infer.Result) any {
 		list = append(list, textChunkChoice{Index: i, Text: ch.text, LogProbs: ch.probs, Finish: &ch.finish})
 	}
 	out := a.chunk(list...)
-	u, t := a.count(results)
-	out.Usage, _ = json.Marshal(u) // numbers
-	out.Timings = t
+	out.Usage, out.Timings = a.count(results)
 	return out
 }
 
@@ -394,18 +390,12 @@ func (a *textAnswer) stream(ctx context.Context, cancel context.CancelFunc, s *S
 			return send(textChunkChoice{Index: i, Finish: &reason})
 		}, out.comment)
 	}
+	var last any
 	if err == nil && withUsage {
-		u, t := a.count(results)
-		last := a.chunk()
-		last.Choices, last.Timings = []textChunkChoice{}, t
-		if last.Usage, err = json.Marshal(u); err == nil {
-			err = out.data(last)
-		}
+		end := a.chunk()
+		end.Choices = []textChunkChoice{}
+		end.Usage, end.Timings = a.count(results)
+		last = end
 	}
-	if err == nil {
-		err = out.done()
-	}
-	if err != nil {
-		s.broken(out, err)
-	}
+	s.finish(out, err, last)
 }

@@ -97,10 +97,8 @@ func (m *model) embed(ctx context.Context, tenant string, inputs prompts) ([][]f
 	for i, p := range inputs {
 		ids[i] = m.promptIDs(p, true)
 		rows := m.Engine.Model().Config.VocabSize
-		for _, id := range ids[i] {
-			if id < 0 || int(id) >= rows {
-				return nil, 0, bad("input", "input %d: %d is no token id of this model; ids are 0 to %d", i, id, rows-1)
-			}
+		if err := tokenIDs(ids[i]).check("input", rows); err != nil {
+			return nil, 0, err
 		}
 		if n, limit := len(ids[i]), m.sched.Context(); n > limit {
 			e := tooLong(n, limit)

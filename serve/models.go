@@ -45,7 +45,6 @@ type AdapterSource struct {
 type card struct {
 	name          string
 	created       time.Time
-	positions     int // the longest text that it was made for
 	context       int // of its engine
 	family        string
 	parameters    int64
@@ -62,6 +61,9 @@ type card struct {
 	tags          tags   // around thoughts
 	tools         bool   // the template shows tools to the model
 }
+
+// systemFingerprint names the weights that answer, in OpenAI's field of that name.
+func (c *card) systemFingerprint() string { return "leo-" + c.fingerprint }
 
 // model is a loaded model with its scheduler.
 type model struct {
@@ -81,21 +83,19 @@ type model struct {
 // entry is a model that can be asked for, in whatever state.
 type entry struct {
 	card
-	src      Source
-	base     *entry // of an adapter
-	adapter  *AdapterSource
-	m        *model
-	loading  bool
-	err      error         // why the last attempt to load failed
-	retry    time.Time     // when to try again
-	taking   bool          // it is being loaded, and has its place among Config.MaxLoaded
-	pending  int           // requests that wait until it is loaded: it stays until they have had it
-	users    int           // requests and adapters that need m
-	last     time.Time     // of use
-	keep     time.Duration // in place of Config.KeepAlive
-	keepSet  bool
-	requests int64
-	past     infer.SchedulerStats // what the schedulers of its earlier lives have counted
+	src     Source
+	base    *entry // of an adapter
+	m       *model
+	loading bool
+	err     error         // why the last attempt to load failed
+	retry   time.Time     // when to try again
+	taking  bool          // it is being loaded, and has its place among Config.MaxLoaded
+	pending int           // requests that wait until it is loaded: it stays until they have had it
+	users   int           // requests and adapters that need m
+	last    time.Time     // of use
+	keep    time.Duration // in place of Config.KeepAlive
+	keepSet bool
+	past    infer.SchedulerStats // what the schedulers of its earlier lives have counted
 }
 
 // registry owns the models.
@@ -135,7 +135,7 @@ func newRegistry(ctx context.Context, s *Server) (*registry, error) {
 			if err != nil {
 				return nil, err
 			}
-			ae.src, ae.base, ae.adapter = with, e, &a
+			ae.src, ae.base = with, e
 			r.entries = append(r.entries, ae)
 		}
 	}
@@ -164,7 +164,7 @@ func (r *registry) describe(src Source, base *entry) (*entry, error) {
 		context = min(cfg.MaxPositions, open.DefaultContext)
 	}
 	e := &entry{card: card{
-		name: src.Name, created: time.Now(), positions: cfg.MaxPositions, context: context, family: "llama",
+		name: src.Name, created: time.Now(), context: context, family: "llama",
 		bytes: m.Checkpoint.Size(), fingerprint: m.Fingerprint(), file: "safetensors", template: m.TemplateSource,
 		templateText: m.Template.Source(), sampling: m.Sampling, embeddingSize: cfg.HiddenSize, config: cfg, vocab: min(cfg.VocabSize, m.Tokenizer.Used()),
 		tags: tagsOf(m.Template.Source()), tools: knowsTools(m.Template),
@@ -300,7 +300,6 @@ func (r *registry) get(ctx context.Context, name string) (*model, func(), error)
 // hold counts a user of e. r.mu is held.
 func (r *registry) hold(e *entry) (release func()) {
 	e.users++
-	e.requests++
 	e.last = time.Now()
 	return sync.OnceFunc(func() {
 		r.mu.Lock()

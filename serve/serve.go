@@ -243,7 +243,7 @@ func (s *Server) panicked(w *tracked, r *http.Request, p any) {
 		s.fail(w, r, e)
 		return
 	}
-	st := &stream{w: w, rc: http.NewResponseController(w), timeout: s.cfg.WriteTimeout}
+	st := &stream{w: w, rc: http.NewResponseController(w)}
 	switch kind, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";"); kind {
 	case "text/event-stream":
 		_ = st.data(e)

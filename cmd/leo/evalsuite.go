@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"leolm/chat"
+	"leolm/eval"
 	"leolm/eval/harness"
 	"leolm/eval/suite"
 )
@@ -72,34 +72,12 @@ func (f *suiteFlags) run(cmd *cobra.Command, paths []string) error {
 		printTaskNotes(cmd.ErrOrStderr(), t)
 		tasks = append(tasks, t)
 	}
-	m, closeModel, err := f.open(cmd, chat.BOSAuto)
-	if err != nil {
-		return err
-	}
-	defer closeModel()
-	p := &harnessProgress{w: cmd.ErrOrStderr(), quiet: f.quiet, start: time.Now(), last: time.Now()}
 	opt := harness.Options{
-		Dir: f.out, Leo: software(), Progress: p.update,
+		Dir:    f.out,
 		Config: map[string]any{"prompt": f.opt.Prompt, "expect": f.opt.Expect, "system": f.opt.System, "limit": f.opt.Limit, "min_pass": f.minPass},
 	}
-	results, err := harness.Run(cmd.Context(), m, tasks, opt)
+	results, err := f.runTasks(cmd, tasks, chat.BOSAuto, opt, f.asJSON, printSuite)
 	if err != nil {
-		return err
-	}
-	if f.out != "" {
-		if err := harness.Write(results, m.Identity(), &opt); err != nil {
-			return err
-		}
-	}
-	if f.asJSON {
-		err = printJSON(cmd.OutOrStdout(), harness.NewReport(results, m.Identity(), &opt))
-	} else {
-		err = printSuite(cmd.OutOrStdout(), results)
-	}
-	if err != nil {
-		return err
-	}
-	if err := failures(cmd.ErrOrStderr(), results); err != nil {
 		return err
 	}
 	return f.verdict(results)
@@ -127,7 +105,7 @@ func (f *suiteFlags) verdict(results []*harness.Result) error {
 const shownMisses = 20
 
 // printSuite prints what passed, and the answers that did not.
-func printSuite(w io.Writer, results []*harness.Result) error {
+func printSuite(w io.Writer, results []*harness.Result, _ eval.Identity, _ *harness.Options) error {
 	for _, r := range results {
 		fmt.Fprintf(w, "%-40s %8s %8s %8s\n", r.Task.Name, "prompts", "passed", "share")
 		for _, n := range r.Numbers {

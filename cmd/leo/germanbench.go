@@ -107,31 +107,40 @@ func (f *harnessFlags) run(cmd *cobra.Command, tasks []*harness.Task, bos chat.B
 	if f.asShown {
 		return printExamples(cmd.OutOrStdout(), tasks)
 	}
+	opt.Dir = f.out
+	_, err := f.runTasks(cmd, tasks, bos, opt, f.asJSON, printResults)
+	return err
+}
+
+// runTasks runs tasks on the model that the flags name. It keeps what comes of them in opt.Dir, if that is not "", and
+// shows it as JSON or with show. Documents without a result are an error, after that.
+func (f *evalModelFlags) runTasks(cmd *cobra.Command, tasks []*harness.Task, bos chat.BOSPolicy, opt harness.Options, asJSON bool,
+	show func(io.Writer, []*harness.Result, eval.Identity, *harness.Options) error) ([]*harness.Result, error) {
 	m, closeModel, err := f.open(cmd, bos)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer closeModel()
-	p := &harnessProgress{w: stderr, quiet: f.quiet, start: time.Now(), last: time.Now()}
-	opt.Dir, opt.Leo, opt.Progress = f.out, software(), p.update
+	p := &harnessProgress{w: cmd.ErrOrStderr(), quiet: f.quiet, start: time.Now(), last: time.Now()}
+	opt.Leo, opt.Progress = software(), p.update
 	results, err := harness.Run(cmd.Context(), m, tasks, opt)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if f.out != "" {
+	if opt.Dir != "" {
 		if err := harness.Write(results, m.Identity(), &opt); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if f.asJSON {
+	if asJSON {
 		err = printJSON(cmd.OutOrStdout(), harness.NewReport(results, m.Identity(), &opt))
 	} else {
-		err = printResults(cmd.OutOrStdout(), results, m.Identity(), &opt)
+		err = show(cmd.OutOrStdout(), results, m.Identity(), &opt)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return failures(stderr, results)
+	return results, failures(cmd.ErrOrStderr(), results)
 }
 
 // failures names documents without a result, and makes the command fail if there are any.

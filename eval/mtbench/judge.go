@@ -67,12 +67,7 @@ func (r *Run) Judge(ctx context.Context, g eval.Generator, opt JudgeOptions, leo
 		return nil, err
 	}
 	start := time.Now()
-	st := newStage(filepath.Join(dir, judgeJournal), g, len(tasks), progress)
-	if err := st.open(); err != nil {
-		return nil, err
-	}
-	defer st.close()
-	done, failed, err := st.run(ctx, tasks)
+	done, failed, err := runStage(ctx, filepath.Join(dir, judgeJournal), g, tasks, progress)
 	if err != nil {
 		return nil, err
 	}

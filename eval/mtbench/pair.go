@@ -173,12 +173,7 @@ func Compare(ctx context.Context, a, b *Run, g eval.Generator, opt JudgeOptions,
 	}
 	defer unlock()
 	start := time.Now()
-	st := newStage(filepath.Join(dir, judgeJournal), g, len(tasks), progress)
-	if err := st.open(); err != nil {
-		return nil, err
-	}
-	defer st.close()
-	done, failed, err := st.run(ctx, tasks)
+	done, failed, err := runStage(ctx, filepath.Join(dir, judgeJournal), g, tasks, progress)
 	if err != nil {
 		return nil, err
 	}

@@ -288,6 +288,16 @@ func (s *stage) open() (err error) {
 
 func (s *stage) close() { s.journal.Close() }
 
+// runStage is a stage whose tasks are all known at the beginning.
+func runStage(ctx context.Context, path string, g eval.Generator, tasks []task, progress func(Progress)) (map[Place]Record, []Failure, error) {
+	st := newStage(path, g, len(tasks), progress)
+	if err := st.open(); err != nil {
+		return nil, nil, err
+	}
+	defer st.close()
+	return st.run(ctx, tasks)
+}
+
 // run sends the tasks that the journal has no record of. A failed task is not kept: a later run tries it again.
 func (s *stage) run(ctx context.Context, tasks []task) (map[Place]Record, []Failure, error) {
 	out := make(map[Place]Record, len(tasks))

@@ -2,7 +2,6 @@ package pynum
 
 import (
 	"math"
-	"math/big"
 	"strconv"
 	"strings"
 )
@@ -33,27 +32,4 @@ func FloatRepr(x float64) string {
 // correctly rounded to one decimal.
 func Percent(x float64) string {
 	return strconv.FormatFloat(x*100, 'f', 1, 64) + "%"
-}
-
-// Mean is Python's statistics.mean for floats: the exact rational sum divided
-// by the count, rounded once. It is NaN for no numbers and follows IEEE
-// addition when a number is not finite.
-func Mean(xs []float64) float64 {
-	if len(xs) == 0 {
-		return math.NaN()
-	}
-	sum := new(big.Rat)
-	for _, x := range xs {
-		term := new(big.Rat)
-		if term.SetFloat64(x) == nil {
-			plain := 0.0
-			for _, y := range xs {
-				plain += y
-			}
-			return plain
-		}
-		sum.Add(sum, term)
-	}
-	mean, _ := sum.Quo(sum, big.NewRat(int64(len(xs)), 1)).Float64()
-	return mean
 }

@@ -226,16 +226,19 @@ func TestNumbersPrintAsInPython(t *testing.T) {
 		}
 	}
 	for _, c := range g.Mean {
-		xs := make([]float64, len(c.Xs))
+		xs := make([]Number, len(c.Xs))
 		for i, s := range c.Xs {
-			xs[i] = hexFloat(t, s)
+			xs[i] = Float(hexFloat(t, s))
 		}
-		if got := Mean(xs); got != hexFloat(t, c.Mean) {
-			t.Errorf("mean %v: got %v, want %s", xs, got, c.Mean)
+		if got, err := MeanOf(xs); err != nil || got.Float64() != hexFloat(t, c.Mean) {
+			t.Errorf("mean %v: got %v, want %s (%v)", xs, got, c.Mean, err)
 		}
 	}
-	if !math.IsNaN(Mean(nil)) || !math.IsInf(Mean([]float64{1, math.Inf(1)}), 1) {
-		t.Error("mean of nothing or of infinity")
+	if _, err := MeanOf(nil); err == nil {
+		t.Error("there is a mean of nothing")
+	}
+	if got, err := MeanOf([]Number{Float(1), Float(math.Inf(1))}); err != nil || !math.IsInf(got.Float64(), 1) {
+		t.Errorf("mean of infinity: %v, %v", got, err)
 	}
 }
 
