@@ -27,6 +27,7 @@ type Config struct {
 	Optimizer  OptimizerConfig  `yaml:"optimizer"`
 	Schedule   ScheduleConfig   `yaml:"schedule"`
 	Compute    ComputeConfig    `yaml:"compute"`
+	Parallel   ParallelConfig   `yaml:"parallel" json:"-"` // how several processes share a run; no part of identity
 	Eval       EvalConfig       `yaml:"eval"`
 	Checkpoint CheckpointConfig `yaml:"checkpoint"`
 	Faults     FaultsConfig     `yaml:"faults"`
@@ -184,6 +185,16 @@ type ComputeConfig struct {
 	NEFTune   float64 `yaml:"neftune"`   // noise amplitude alpha, 0 for none (Jain et al. 2023)
 }
 
+// ParallelConfig says how the ranks of a run, processes that a launcher starts together, share it.
+type ParallelConfig struct {
+	// Sharding is what each rank keeps for a part of the weights only: none (every rank is a replica), or optimizer (moments
+	// and updates, ZeRO stage 1).
+	Sharding string `yaml:"sharding"`
+	// Parts is how many partial sums the gradient of a step consists of: a multiple of the ranks; 0 for one each. Runs with
+	// the same number have the same bits, whatever the number of ranks.
+	Parts int `yaml:"parts"`
+}
+
 // EvalConfig measures on held-out data and looks at samples.
 type EvalConfig struct {
 	Every       int      `yaml:"every"`        // steps, 0 for only at the end
@@ -252,6 +263,7 @@ func DefaultConfig() Config {
 		Optimizer:  OptimizerConfig{Type: "adamw", Momentum: 0.95, Betas: []float64{0.9, 0.95}, Eps: 1e-8, Bits: 32},
 		Schedule:   ScheduleConfig{Type: "cosine", DecayRatio: 0.2},
 		Compute:    ComputeConfig{DType: "f32"},
+		Parallel:   ParallelConfig{Sharding: "none"},
 		Eval:       EvalConfig{MaxTokens: 64},
 		Checkpoint: CheckpointConfig{Keep: 2},
 		Faults:     FaultsConfig{Action: "stop"},
@@ -334,6 +346,8 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	c.validateSteps(no)
 	no.unless("compute.dtype", c.Compute.DType, "f32", "bf16")
 	no.unless("export.dtype", c.Export.DType, "", "f32", "f16", "bf16")
+	no.unless("parallel.sharding", c.Parallel.Sharding, "none", "optimizer")
+	no(c.Parallel.Parts < 0, "parallel.parts", "%d must not be negative", c.Parallel.Parts)
 	no.unless("faults.action", c.Faults.Action, "stop", "skip")
 }
 

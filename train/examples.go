@@ -208,19 +208,26 @@ func openReference(t *Trainer) (r reference, err error) {
 }
 
 // fillPairs makes a micro-batch of pairs: window 2k is the chosen answer of pair k, 2k+1 the rejected one.
-func (t *Trainer) fillPairs(st *Step, pairs []*pair) {
+func (t *Trainer) fillPairs(pairs []*pair) {
 	ws := make([]loader.Window, 0, 2*len(pairs))
 	for _, p := range pairs {
 		ws = append(ws, p[0], p[1])
 	}
-	t.fillAnswers(st, ws)
+	t.micro.fill(ws, false)
 }
 
-// fillAnswers makes a micro-batch of answers and counts them in st.
-func (t *Trainer) fillAnswers(st *Step, ws []loader.Window) {
-	t.micro.fill(ws, false)
-	st.Tokens += len(t.micro.targets)
-	st.LossTokens += t.micro.loss
+// count adds a window to what a step has.
+func (st *Step) count(w *loader.Window) {
+	st.Tokens += w.Len()
+	st.LossTokens += w.Loss()
+}
+
+// countPairs counts both answers of all pairs.
+func countPairs(st *Step, pairs []*pair) {
+	for _, p := range pairs {
+		st.count(&p[0])
+		st.count(&p[1])
+	}
 }
 
 // differentiate runs the micro-batch through the trained model, once: f gets the log-probabilities of the targets whose weight

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"leolm/dataset/loader"
@@ -114,6 +116,7 @@ func (e *FaultError) Error() string {
 type Trainer struct {
 	cfg       *Config
 	dev       device.Device
+	ranks     *ranks
 	sub       *subject
 	data      *feed
 	objective objective
@@ -130,6 +133,7 @@ type Trainer struct {
 	lastSaved time.Time
 	damaged   []string // checkpoints that could not be read
 	micro     microBatch
+	values    []float32 // a gradient on its way between ranks
 	plan      Plan
 
 	identities map[string]string // see dataIdentity
@@ -138,6 +142,56 @@ type Trainer struct {
 // New prepares a run: opens model and data, and resumes from the newest
 // checkpoint in the output folder if there is one of the same recipe.
 func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
+	return NewRank(context.Background(), cfg, dev, obs, alone{}, nil)
+}
+
+// NewRank is New for one of the processes that train together. All have the same recipe, and the same files at the same
+// paths; a difference between them, also in facts, such as the program's version, is a *RanksDifferError. Rank 0 writes
+// what is not each rank's own, and its Observer alone is told of steps.
+func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, comm Comm, facts map[string]string) (*Trainer, error) {
+	r := &ranks{Comm: comm, parts: comm.Size()}
+	t, err := newTrainer(ctx, cfg, dev, obs, r, facts)
+	if err = r.failed(ctx, err); err != nil {
+		if t != nil {
+			t.Close()
+		}
+		return nil, err
+	}
+	if err := t.join(ctx); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// join makes sure that all ranks have opened the same, and goes on from where an unfinished run stopped.
+func (t *Trainer) join(ctx context.Context) error {
+	facts := maps.Clone(t.dataIdentity())
+	facts["tokenizer"], facts["steps"] = t.sub.vocab.fingerprint, strconv.Itoa(t.length.steps)
+	if err := t.ranks.agree(ctx, facts); err != nil {
+		return err
+	}
+	before, err := t.resume(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.ranks.chooseParts(t.cfg.Parallel.Parts, before); err != nil {
+		return err
+	}
+	if before > 0 && t.ranks.parts != before {
+		t.obs.note("the gradient of a step was the sum of %d parts and is now that of %d: the bits of the run are not those it would have had", before, t.ranks.parts)
+	}
+	if t.ranks.parts > t.cfg.Batch.Global {
+		return &PartsError{Parts: t.ranks.parts, Ranks: t.ranks.Size(), Batch: t.cfg.Batch.Global}
+	}
+	return nil
+}
+
+// newTrainer opens what a run needs, all but its state.
+func newTrainer(ctx context.Context, cfg *Config, dev device.Device, obs Observer, r *ranks, facts map[string]string) (*Trainer, error) {
+	if err := cfg.agree(ctx, r, facts); err != nil {
+		return nil, err
+	}
 	compute, err := tensor.ParseDType(cfg.Compute.DType)
 	if err != nil {
 		return nil, err
@@ -148,38 +202,42 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if err := checkMemory(cfg); err != nil {
 		return nil, err
 	}
-	t := &Trainer{cfg: cfg, dev: dev, obs: obs, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now()}
+	t := &Trainer{cfg: cfg, dev: dev, obs: obs, ranks: r, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now()}
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return nil, fmt.Errorf("output: %w", err)
 	}
-	if t.data, err = openData(cfg); err != nil {
-		return nil, err
-	}
-	if t.sub, err = openModel(cfg, dev, t.data); err != nil {
+	if err := t.open(); err != nil {
 		t.Close()
 		return nil, err
+	}
+	return t, nil
+}
+
+// open opens model, data and objective, and plans the run.
+func (t *Trainer) open() (err error) {
+	cfg := t.cfg
+	if t.data, err = openData(cfg); err != nil {
+		return err
+	}
+	if t.sub, err = openModel(cfg, t.dev, t.data); err != nil {
+		return err
 	}
 	if err := t.checkExport(); err != nil {
-		t.Close()
-		return nil, err
+		return err
 	}
 	teacher, err := planTeacher(cfg, t.sub.vocab, new([]string))
 	if err != nil {
-		t.Close()
-		return nil, err
+		return err
 	}
 	if t.objective, err = openObjective(t); err != nil {
-		t.Close()
-		return nil, err
+		return err
 	}
-	if t.opt, err = NewOptimizer(dev, cfg.Optimizer, t.sub.params); err != nil {
-		t.Close()
-		return nil, err
+	if t.opt, err = newOptimizer(t.dev, cfg.Optimizer, t.sub.params, t.ranks, cfg.Parallel.Sharding == "optimizer"); err != nil {
+		return err
 	}
 	t.length = cfg.length(t.objective.windows)
 	if t.length.steps < 1 {
-		t.Close()
-		return nil, fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
+		return fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
 	}
 	for _, n := range slices.Concat(t.sub.notes(), cfg.cutNotes(t.data)) {
 		t.obs.note("%s", n)
@@ -192,11 +250,7 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if free, err := durable.FreeSpace(cfg.Output); err == nil && free < t.plan.Disk {
 		t.obs.note("%s has %d MB free; checkpoints and model may take %d MB", cfg.Output, free/1e6, t.plan.Disk/1e6)
 	}
-	if err := t.resume(); err != nil {
-		t.Close()
-		return nil, err
-	}
-	return t, nil
+	return nil
 }
 
 // Close gives files back.
@@ -212,40 +266,44 @@ func (t *Trainer) Close() {
 	}
 }
 
-// Run trains until the schedule ends, ctx is cancelled (a checkpoint is written at the next step border), or a fault
-// stops it.
+// Run trains until the schedule ends, ctx is cancelled on one rank (a checkpoint is written at the next step border), or a
+// fault stops it.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {
-	if err := errors.Join(t.aside(), t.sweep()); err != nil {
+	together := context.WithoutCancel(ctx) // the ranks stop at the same place: see border
+	if err := t.ranks.failed(together, t.onFirst(func() error { return errors.Join(t.aside(), t.sweep()) })); err != nil {
 		return nil, err
 	}
 	if t.obs.Start != nil {
 		t.obs.Start(t.plan)
 	}
 	res := &Result{ValidLoss: math.NaN(), Loss: t.loss, Finished: t.opt.Step >= t.length.steps}
-	finish := func(err error) (*Result, error) {
-		res.Steps, res.PeakBytes = t.opt.Step, t.PeakBytes()
-		return res, err
-	}
+	err := t.train(ctx, together, res)
+	res.Steps, res.PeakBytes = t.opt.Step, t.PeakBytes()
+	return res, err
+}
+
+// train takes the steps that are left. Collectives run in together.
+func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 	if t.opt.Step == 0 && t.cfg.Model.Base != "" && t.cfg.Eval.Every > 0 {
 		// Where the base model stands, to compare with.
 		if _, _, err := t.evaluate(ctx); err != nil {
-			return finish(err)
+			return err
 		}
 	}
 	for t.opt.Step < t.length.steps {
-		st, err := t.step()
+		st, err := t.step(together)
 		if err != nil {
-			return finish(err)
+			return err
 		}
 		t.loss = st.Loss
 		res.Loss = st.Loss
-		if t.obs.Step != nil {
+		if t.obs.Step != nil && t.ranks.Rank() == 0 {
 			t.obs.Step(*st)
 		}
 		if every := t.cfg.Eval.Every; every > 0 && t.opt.Step%every == 0 && t.opt.Step < t.length.steps {
 			ev, stop, err := t.evaluate(ctx)
 			if err != nil && !errors.Is(err, context.Canceled) {
-				return finish(err)
+				return err
 			}
 			if err == nil {
 				res.ValidLoss = ev.Loss
@@ -255,28 +313,49 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 				break
 			}
 		}
-		res.Interrupted = ctx.Err() != nil
-		if res.Interrupted || t.due() {
-			if err := t.Save(); err != nil {
-				return finish(err)
+		due, err := t.border(ctx, together, res)
+		if err != nil {
+			return err
+		}
+		if due {
+			if err := t.Save(together); err != nil {
+				return err
 			}
 		}
 		if res.Interrupted {
 			t.obs.note("interrupted at step %d of %d; run the same command again to go on", t.opt.Step, t.length.steps)
-			return finish(nil)
+			return nil
 		}
 	}
 	ev, _, err := t.evaluate(ctx)
 	if err != nil {
-		return finish(err)
+		return err
 	}
 	if len(ev.Sets) > 0 {
 		res.ValidLoss = ev.Loss
 	}
-	if err := t.Save(); err != nil {
-		return finish(err)
+	if err := t.Save(together); err != nil {
+		return err
 	}
-	return finish(t.Export())
+	return t.ranks.failed(together, t.onFirst(t.Export))
+}
+
+// border is what the ranks agree on between two steps: whether one of them was told to stop, and whether a checkpoint is
+// due, for which rank 0 has the clock.
+func (t *Trainer) border(ctx, together context.Context, res *Result) (save bool, err error) {
+	if res.Interrupted, err = t.ranks.any(together, ctx.Err() != nil); err != nil {
+		return false, err
+	}
+	due, err := t.ranks.any(together, t.ranks.Rank() == 0 && t.due())
+	return due || res.Interrupted, err
+}
+
+// onFirst calls f on rank 0.
+func (t *Trainer) onFirst(f func() error) error {
+	if t.ranks.Rank() != 0 {
+		return nil
+	}
+	return f()
 }
 
 // due reports whether the schedule asks for a checkpoint.
@@ -286,8 +365,11 @@ func (t *Trainer) due() bool {
 }
 
 // finishStep looks at the gradients, updates the weights and fills in what the step took.
-func (t *Trainer) finishStep(st *Step, start time.Time) error {
-	norm, bad := t.opt.GradNorm()
+func (t *Trainer) finishStep(ctx context.Context, st *Step, start time.Time) error {
+	norm, bad, err := t.opt.gradNorm(ctx)
+	if err != nil {
+		return err
+	}
 	st.GradNorm = norm
 	if err := t.check(st, bad); err != nil {
 		if t.cfg.Faults.Action != "skip" {
@@ -298,7 +380,9 @@ func (t *Trainer) finishStep(st *Step, start time.Time) error {
 		t.opt.Step++
 		st.Skipped = true
 	} else {
-		t.opt.Update(st.LR, norm)
+		if err := t.opt.update(ctx, st.LR, norm); err != nil {
+			return err
+		}
 		if t.mean == 0 {
 			t.mean = st.Loss
 		}

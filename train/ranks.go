@@ -1,0 +1,373 @@
+package train
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+
+	"leolm/internal/recipe"
+)
+
+// Comm joins the processes that train together. Every rank calls the same methods in the same order; a method returns when
+// the others have called it, too. Package cluster has one over MPI.
+type Comm interface {
+	// Rank is the number of this process, from 0, and Size how many there are.
+	Rank() int
+	Size() int
+	// Exchange gives every rank the values of all, by rank.
+	Exchange(ctx context.Context, value []byte) ([][]byte, error)
+	// AddScattered adds the values of all ranks in the order of ranks: those from cuts[r] to before cuts[r+1] are added to
+	// the sum of rank r, which has that many elements. cuts has Size+1 elements.
+	AddScattered(ctx context.Context, sum []float64, values []float32, cuts []int) error
+	// AllGather gives every rank the values from cuts[r] to before cuts[r+1] of every rank r.
+	AllGather(ctx context.Context, values []float32, cuts []int) error
+}
+
+// alone is the Comm of a run in one process.
+type alone struct{}
+
+func (alone) Rank() int { return 0 }
+func (alone) Size() int { return 1 }
+
+func (alone) Exchange(_ context.Context, value []byte) ([][]byte, error) { return [][]byte{value}, nil }
+
+func (alone) AddScattered(_ context.Context, sum []float64, values []float32, _ []int) error {
+	for i, v := range values {
+		sum[i] += float64(v)
+	}
+	return nil
+}
+
+func (alone) AllGather(context.Context, []float32, []int) error { return nil }
+
+// RankError says that a rank failed, on all the others.
+type RankError struct {
+	Rank     int
+	Text     string
+	Canceled bool // it was told to stop
+}
+
+func (e *RankError) Error() string { return fmt.Sprintf("rank %d: %s", e.Rank, e.Text) }
+
+// Unwrap returns context.Canceled, where that was the reason.
+func (e *RankError) Unwrap() error {
+	if e.Canceled {
+		return context.Canceled
+	}
+	return nil
+}
+
+// RanksDifferError says that two ranks of a run disagree about what to do.
+type RanksDifferError struct {
+	What  string // a key of the recipe, "data …", "leo version", …
+	Ranks [2]int
+	Value [2]string
+}
+
+func (e *RanksDifferError) Error() string {
+	return fmt.Sprintf("%s: rank %d has %q, rank %d has %q", e.What, e.Ranks[0], e.Value[0], e.Ranks[1], e.Value[1])
+}
+
+// ranks is what a run knows of the processes that it consists of.
+//
+// The examples of a step are cut into parts. The gradient of a part is summed as by a run alone, in float32; those of all
+// parts are added in their order in float64 and rounded once. Part p belongs to rank p modulo the number of ranks.
+// Therefore the bits of a run depend on the number of parts, not on that of ranks; a run with one part is the run alone.
+type ranks struct {
+	Comm
+	parts int
+	sums  [][]float64 // by parameter, of the elements that this rank sums up, where a step has several rounds
+	once  []float64   // of one parameter, where it has one
+}
+
+func (r *ranks) alone() bool { return r.parts == 1 }
+
+// rounds is how many parts a rank computes one after another.
+func (r *ranks) rounds() int { return r.parts / r.Size() }
+
+// chooseParts settles the number of parts: what the recipe says, else what an unfinished run had, else one for each rank.
+func (r *ranks) chooseParts(recipe, before int) error {
+	n := r.Size()
+	r.parts = n
+	if recipe > 0 {
+		r.parts = recipe
+	} else if before > 0 && before%n == 0 {
+		r.parts = before
+	}
+	if r.parts%n != 0 {
+		return &PartsError{Parts: r.parts, Ranks: n}
+	}
+	return nil
+}
+
+// PartsError says that the parts of a step cannot be shared evenly, or, with a Batch, that they are more than its sequences.
+type PartsError struct{ Parts, Ranks, Batch int }
+
+func (e *PartsError) Error() string {
+	if e.Batch > 0 {
+		return fmt.Sprintf("batch.global: %d sequences cannot be cut into %d parts for %d ranks", e.Batch, e.Parts, e.Ranks)
+	}
+	return fmt.Sprintf("parallel.parts: %d parts of a step cannot be shared evenly by %d ranks", e.Parts, e.Ranks)
+}
+
+// agree makes sure that all ranks have the same recipe and facts.
+func (c *Config) agree(ctx context.Context, r *ranks, facts map[string]string) error {
+	all := maps.Clone(facts)
+	if all == nil {
+		all = map[string]string{}
+	}
+	keys, err := recipe.Values(c.essence())
+	if err != nil {
+		return err
+	}
+	maps.Copy(all, keys)
+	all["output"], all["parallel.sharding"], all["parallel.parts"] = c.Output, c.Parallel.Sharding, strconv.Itoa(c.Parallel.Parts)
+	return r.agree(ctx, all)
+}
+
+// exchange gives everybody the values of all ranks, unless one of them has failed.
+func (r *ranks) exchange(ctx context.Context, value float64, failed error) ([]float64, error) {
+	if r.Size() == 1 {
+		return []float64{value}, failed
+	}
+	mine := binary.LittleEndian.AppendUint64(nil, math.Float64bits(value))
+	if failed != nil {
+		why := byte('!')
+		if errors.Is(failed, context.Canceled) {
+			why = 'c'
+		}
+		mine = append(append(mine, why), failed.Error()...)
+	}
+	all, err := r.Exchange(ctx, mine)
+	if err != nil {
+		return nil, errors.Join(failed, err)
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	out := make([]float64, len(all))
+	for rank, b := range all {
+		if len(b) < 8 {
+			return nil, fmt.Errorf("rank %d sent %d bytes", rank, len(b))
+		}
+		if len(b) > 8 {
+			return nil, &RankError{Rank: rank, Text: string(b[9:]), Canceled: b[8] == 'c'}
+		}
+		out[rank] = math.Float64frombits(binary.LittleEndian.Uint64(b))
+	}
+	return out, nil
+}
+
+// numbers gives everybody the values of all ranks.
+func (r *ranks) numbers(ctx context.Context, mine []float64) ([][]float64, error) {
+	b := make([]byte, 0, 8*len(mine))
+	for _, v := range mine {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
+	}
+	all, err := r.Exchange(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]float64, len(all))
+	for rank, b := range all {
+		for ; len(b) >= 8; b = b[8:] {
+			out[rank] = append(out[rank], math.Float64frombits(binary.LittleEndian.Uint64(b)))
+		}
+		if len(out[rank]) != len(mine) {
+			return nil, fmt.Errorf("rank %d sent %d numbers, this one has %d", rank, len(out[rank]), len(mine))
+		}
+	}
+	return out, nil
+}
+
+// any reports whether a rank says yes.
+func (r *ranks) any(ctx context.Context, yes bool) (bool, error) {
+	v := 0.0
+	if yes {
+		v = 1
+	}
+	all, err := r.exchange(ctx, v, nil)
+	return slices.ContainsFunc(all, func(v float64) bool { return v != 0 }), err
+}
+
+// first is the value of rank 0.
+func (r *ranks) first(ctx context.Context, v float64) (float64, error) {
+	all, err := r.exchange(ctx, v, nil)
+	if err != nil {
+		return 0, err
+	}
+	return all[0], nil
+}
+
+// failed ends a stretch in which a rank may fail by itself, such as writing a file: all fail if one does.
+func (r *ranks) failed(ctx context.Context, err error) error {
+	_, err = r.exchange(ctx, 0, err)
+	return err
+}
+
+// agree fails with a *RanksDifferError unless all ranks have the same facts.
+func (r *ranks) agree(ctx context.Context, facts map[string]string) error {
+	if r.Size() == 1 {
+		return nil
+	}
+	b, err := json.Marshal(facts)
+	if err != nil {
+		return err
+	}
+	all, err := r.Exchange(ctx, b)
+	if err != nil {
+		return err
+	}
+	var zero map[string]string
+	for rank, b := range all {
+		var theirs map[string]string
+		if err := json.Unmarshal(b, &theirs); err != nil {
+			return fmt.Errorf("rank %d: %w", rank, err)
+		}
+		if rank == 0 {
+			zero = theirs
+			continue
+		}
+		keys := maps.Clone(zero)
+		maps.Copy(keys, theirs)
+		for _, k := range slices.Sorted(maps.Keys(keys)) {
+			if zero[k] != theirs[k] {
+				return &RanksDifferError{What: k, Ranks: [2]int{0, rank}, Value: [2]string{zero[k], theirs[k]}}
+			}
+		}
+	}
+	return nil
+}
+
+// micro is a micro-batch of a step: examples lo to before hi. index counts those of all ranks from 0.
+type micro struct{ lo, hi, index int }
+
+// part returns the micro-batches of part p of n examples, of size at most.
+func (r *ranks) part(p, n, size int) []micro {
+	index := 0
+	for before := range p {
+		index += (r.bound(before+1, n) - r.bound(before, n) + size - 1) / size
+	}
+	var out []micro
+	for lo, hi := r.bound(p, n), r.bound(p+1, n); lo < hi; lo += size {
+		out = append(out, micro{lo, min(lo+size, hi), index + len(out)})
+	}
+	return out
+}
+
+// bound is the first example of part p of n examples.
+func (r *ranks) bound(p, n int) int { return p * n / r.parts }
+
+// micros counts the micro-batches that n examples make.
+func (r *ranks) micros(n, size int) int {
+	count := 0
+	for p := range r.parts {
+		count += len(r.part(p, n, size))
+	}
+	return count
+}
+
+// eachMicro calls f for the micro-batches of this rank, out of n examples, and returns the sum of what all ranks have added
+// to sum: part by part, in their order. After each part of every rank it calls then, if that is not nil.
+func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *float64) error, then func(ctx context.Context, round int) error) (float64, error) {
+	r := t.ranks
+	total := 0.0
+	for round := range r.rounds() {
+		sum, err := 0.0, error(nil)
+		for _, m := range r.part(round*r.Size()+r.Rank(), n, t.cfg.Batch.Micro) {
+			if err = f(m, &sum); err != nil {
+				break
+			}
+		}
+		all, err := r.exchange(ctx, sum, err)
+		if err != nil {
+			return 0, err
+		}
+		for i, v := range all {
+			if round+i == 0 {
+				total = v // not 0 + v, which is not -0
+				continue
+			}
+			total += v
+		}
+		if then != nil {
+			if err := then(ctx, round); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return total, nil
+}
+
+// learn runs f, which adds gradients to the weights and losses to *loss, on the micro-batches of this rank, and adds up
+// gradients and losses of all.
+func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, loss *float64) error) (err error) {
+	st.Loss, err = t.eachMicro(ctx, n, f, t.addGradients)
+	return err
+}
+
+// addGradients adds the gradients of the parts of a round. After the last one, the weights hold the sums: all of them, or
+// with a sharded optimizer those that this rank updates.
+func (t *Trainer) addGradients(ctx context.Context, round int) error {
+	r := t.ranks
+	if r.alone() {
+		return nil
+	}
+	last := round == r.rounds()-1
+	for i, p := range t.opt.params {
+		n := (p.Weight.Rows() - p.Weight.FrozenRows()) * p.Weight.Cols()
+		cuts := t.opt.cuts(i, n)
+		from, to := cuts[r.Rank()], cuts[r.Rank()+1]
+		sum := r.sum(i, len(t.opt.params), to-from)
+		t.values = sized(t.values, n)
+		t.dev.ReadGrad(p.Weight, t.values)
+		if err := r.AddScattered(ctx, sum, t.values, cuts); err != nil {
+			return fmt.Errorf("gradient of %s: %w", p.Name, err)
+		}
+		if !last || p.owner >= 0 && from == to {
+			t.dev.ZeroGrad(p.Weight)
+			continue
+		}
+		for j, v := range sum {
+			t.values[from+j] = float32(v)
+		}
+		clear(sum)
+		if p.owner < 0 {
+			if err := r.AllGather(ctx, t.values, cuts); err != nil {
+				return fmt.Errorf("gradient of %s: %w", p.Name, err)
+			}
+		}
+		t.dev.WriteGrad(p.Weight, t.values)
+	}
+	return nil
+}
+
+// sum returns the sums of parameter i of count, which are zero before the first round.
+func (r *ranks) sum(i, count, n int) []float64 {
+	if r.rounds() == 1 {
+		r.once = sized(r.once, n)
+		clear(r.once)
+		return r.once
+	}
+	if r.sums == nil {
+		r.sums = make([][]float64, count)
+	}
+	if r.sums[i] == nil {
+		r.sums[i] = make([]float64, n)
+	}
+	return r.sums[i]
+}
+
+// sized returns n elements, in the memory of s if there is enough.
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
