@@ -119,6 +119,8 @@ type engine struct {
 	tasks chan task
 	gone  chan struct{} // closed when the goroutine has ended
 
+	over bool // life was told; the goroutine's
+
 	mu     sync.Mutex
 	err    error // the first failure, which all later calls return
 	closed bool
@@ -135,6 +137,10 @@ type life interface {
 	tick() error
 	// abort ends all ranks because of err, and does not return where a rank is a process. Any goroutine may call it.
 	abort(err error)
+	// diagnose finds out which rank's death is behind an error, if one is.
+	diagnose(err error) error
+	// seated is told where the ranks run.
+	seated(seats []Seat)
 	// lost is told that the run is over, because another rank is.
 	lost(err error)
 	// close leaves; all ranks call it.
@@ -152,9 +158,8 @@ type transport interface {
 	broadcast(root int, buf []byte) error
 	// split makes a group of the ranks that give the same color, ordered by key and rank.
 	split(color, key int) (transport, error)
-	// memory is what exchange and broadcast may be given. It is aligned for any Number, and kept until free.
+	// memory is what exchange and broadcast may be given. It is aligned for any Number.
 	memory(bytes int) ([]byte, error)
-	free() error
 }
 
 // pending is an exchange that has begun.
@@ -179,41 +184,56 @@ func (e *engine) loop() {
 			err := e.failure()
 			if err == nil {
 				if err = t.run(); err != nil {
-					e.fail(err)
+					err = e.keep(err)
 				}
 			}
 			t.work.err = err
 			close(t.work.done)
+			e.mourn()
 		case <-beat.C:
-			if e.failure() != nil {
+			// Also after an error that ends no rank: it may have long to go.
+			if e.over {
 				continue
 			}
 			if err := e.life.tick(); err != nil {
-				e.fail(err)
+				e.keep(err)
+				e.mourn()
 			}
 		}
 	}
 }
 
+// failure is the error that all calls return from now on.
 func (e *engine) failure() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.err
 }
 
-// fail keeps the first error. A dead rank ends the run.
-func (e *engine) fail(err error) {
+// keep remembers the first error, and returns it. A death is worse than what came before it.
+func (e *engine) keep(err error) error {
+	err = e.life.diagnose(err)
 	e.mu.Lock()
-	first := e.err == nil
-	if first {
+	defer e.mu.Unlock()
+	if e.err == nil || endsRun(err) && !endsRun(e.err) {
 		e.err = err
 	}
-	e.mu.Unlock()
-	var dead *DeadError
-	var abort *AbortError
-	if first && (errors.As(err, &dead) || errors.As(err, &abort)) {
+	return e.err
+}
+
+// mourn tells life once that the run is over.
+func (e *engine) mourn() {
+	if err := e.failure(); !e.over && endsRun(err) {
+		e.over = true
 		e.life.lost(err)
 	}
+}
+
+// endsRun reports whether an error is the end of a rank.
+func endsRun(err error) bool {
+	var dead *DeadError
+	var abort *AbortError
+	return errors.As(err, &dead) || errors.As(err, &abort)
 }
 
 // start hands a call to the engine.

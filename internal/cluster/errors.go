@@ -8,12 +8,18 @@ import (
 
 // Seat is where a rank runs.
 type Seat struct {
-	Node string // host name
-	PID  int
-	CPUs string // processors that it may run on, such as "0-3,8"; "" where that is not known
+	Node    string // host name
+	Machine string // tells machines apart whose containers have any names; "" where that is not known
+	PID     int
+	CPUs    string // processors that it may run on, such as "0-3,8"; "" where that is not known
 }
 
-func (s Seat) String() string { return fmt.Sprintf("on %s, process %d", s.Node, s.PID) }
+func (s Seat) String() string {
+	if s.Node == "" {
+		return "" // died before it said so
+	}
+	return fmt.Sprintf(" (on %s, process %d)", s.Node, s.PID)
+}
 
 // DeadError says that another rank is gone.
 type DeadError struct {
@@ -25,7 +31,7 @@ type DeadError struct {
 }
 
 func (e *DeadError) Error() string {
-	s := fmt.Sprintf("cluster: rank %d (%v) has died", e.Rank, e.Seat)
+	s := fmt.Sprintf("cluster: rank %d%v has died", e.Rank, e.Seat)
 	if e.Silent > 0 {
 		s += fmt.Sprintf(": nothing heard for %.0f s by rank %d", e.Silent.Seconds(), e.By)
 	}
@@ -43,17 +49,16 @@ type AbortError struct {
 }
 
 func (e *AbortError) Error() string {
-	return fmt.Sprintf("cluster: rank %d (%v) has ended the run: %s", e.Rank, e.Seat, e.Reason)
+	return fmt.Sprintf("cluster: rank %d%v has ended the run: %s", e.Rank, e.Seat, e.Reason)
 }
 
 // SizeError says that launcher and library do not agree on the ranks: usually the library is not the launcher's, and
 // every process believes itself alone.
 type SizeError struct {
-	Launcher           string
-	Library            string
-	Rank, Size         int // what the launcher says; Size 0 if it does not
-	GotRank, GotSize   int // what the library says
-	RankName, SizeName string
+	Launcher         string
+	Library          string
+	Rank, Size       int // what the launcher says; Size 0 if it does not
+	GotRank, GotSize int // what the library says
 }
 
 func (e *SizeError) Error() string {

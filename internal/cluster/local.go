@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 )
@@ -26,15 +25,12 @@ func Local(size int, faults Faults, o Options) ([]*Comm, error) {
 	}
 	h := &hub{opts: o, slots: map[slotKey]*slot{}, dead: make([]error, size)}
 	h.changed = sync.NewCond(&h.mu)
-	node, err := os.Hostname()
-	if err != nil {
-		node = "local"
-	}
+	here := thisSeat()
 	members := make([]int, size)
 	seats := make([]Seat, size)
 	for r := range size {
 		members[r] = r
-		seats[r] = Seat{Node: node, PID: os.Getpid()}
+		seats[r] = here
 	}
 	comms := make([]*Comm, size)
 	for r := range comms {
@@ -109,6 +105,10 @@ func (l *localLife) tick() error {
 
 func (l *localLife) abort(err error) { l.hub.die(l.rank, err) }
 
+func (l *localLife) diagnose(err error) error { return err }
+
+func (l *localLife) seated([]Seat) {}
+
 func (l *localLife) lost(err error) {
 	if l.hub.opts.Lost != nil {
 		l.hub.opts.Lost(err)
@@ -129,8 +129,6 @@ type localGroup struct {
 func (g *localGroup) memory(n int) ([]byte, error) {
 	return bytesOf(make([]float64, (n+7)/8))[:n], nil
 }
-
-func (g *localGroup) free() error { return nil }
 
 type localPending struct {
 	g    *localGroup

@@ -29,7 +29,6 @@ type mpiWorld struct {
 
 	links    []*link
 	control  uintptr // the communicator of signs of life
-	number   uint32  // of the next sign of life
 	lastTick time.Time
 	leaving  bool
 
@@ -127,7 +126,7 @@ func startMPI(w World, o Options) (*Comm, error) {
 	if err := checkRounding(); err != nil {
 		return nil, fmt.Errorf("cluster: %s: %w", lib.version, err)
 	}
-	return m.join(w)
+	return m.join(w, &before)
 }
 
 // initialize calls MPI_Init_thread, and makes errors return.
@@ -155,7 +154,7 @@ func checkRounding() error {
 var halfOf = float32(0.5)
 
 // join makes the group of all ranks, and the links to neighbors.
-func (m *mpiWorld) join(w World) (*Comm, error) {
+func (m *mpiWorld) join(w World, before *signalTable) (*Comm, error) {
 	var err error
 	if m.rank, m.size, err = m.place(m.world); err != nil {
 		return nil, err
@@ -167,18 +166,22 @@ func (m *mpiWorld) join(w World) (*Comm, error) {
 	if err != nil {
 		return nil, err
 	}
+	g := &mpiGroup{w: m, comm: comm, rank: m.rank, size: m.size}
 	if m.control, err = m.dup(m.world); err != nil {
 		return nil, err
 	}
 	if err := m.openLinks(); err != nil {
 		return nil, err
 	}
-	g := &mpiGroup{w: m, comm: comm, rank: m.rank, size: m.size}
-	if m.seats, err = gatherSeats(g, m.size); err != nil {
+	if err := g.gather(make([]byte, m.size), make([]byte, 1)); err != nil {
 		return nil, err
 	}
+	// Only now have all parts of the library been used.
+	if _, err := restoreSignals(before); err != nil {
+		return nil, fmt.Errorf("cluster: %s keeps signals of the program: %w", m.version, err)
+	}
 	e := newEngine(m, m.version, Faults{}, m.opts)
-	return &Comm{engine: e, t: g, rank: m.rank, size: m.size, seats: m.seats}, nil
+	return &Comm{engine: e, t: g, rank: m.rank, size: m.size}, nil
 }
 
 // place asks for rank and size.
@@ -222,13 +225,12 @@ const (
 // poll calls done until it reports true, and looks after the other ranks meanwhile.
 func (m *mpiWorld) poll(awake, nap time.Duration, done func() (bool, error)) error {
 	var start time.Time
-	for n := 0; ; n++ {
-		ok, err := done()
-		if ok || err != nil {
+	for n, asleep := 1, false; ; n++ {
+		if ok, err := done(); ok || err != nil {
 			return err
 		}
-		if n%16 != 15 {
-			continue
+		if n%16 != 0 && !asleep {
+			continue // the clock costs more than a test
 		}
 		now := time.Now()
 		if start.IsZero() {
@@ -240,21 +242,13 @@ func (m *mpiWorld) poll(awake, nap time.Duration, done func() (bool, error)) err
 			}
 		}
 		waited := now.Sub(start)
-		if waited < awake {
+		if asleep = waited >= awake; asleep {
+			time.Sleep(max(20*time.Microsecond, min(waited/16, nap)))
+		} else {
 			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-			continue
 		}
-		n = 15 // asleep: look at everything each time
-		time.Sleep(max(20*time.Microsecond, min(waited/16, nap)))
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-		n = 14
 	}
 }
-
-// request is a request in progress.
-type request cell
 
 // finished tests a request.
 func (m *mpiWorld) finished(r cell) (bool, error) {
@@ -270,21 +264,15 @@ type mpiGroup struct {
 	comm       uintptr
 	rank, size int
 
-	small    []cell    // memory of gather: the own block, all blocks
-	requests [2][]cell // of exchanges in progress
-	turn     int
-	one      cell // request of gather and broadcast
+	small []cell   // memory of gather: the own block, all blocks
+	one   cell     // request of gather and broadcast
+	idle  [][]cell // requests for exchanges, two for each rank
 }
 
 func (g *mpiGroup) memory(n int) ([]byte, error) {
 	var m memory
 	b, err := m.take(n)
 	return b[:min(n, len(b))], err
-}
-
-func (g *mpiGroup) free() error {
-	copy(g.w.code, unsafe.Slice((*byte)(unsafe.Pointer(&g.comm)), 8))
-	return g.w.call("MPI_Comm_free", g.w.commFree, g.w.code.addr())
 }
 
 func (g *mpiGroup) oneRequest() (cell, error) {
@@ -339,30 +327,39 @@ const tagData = 1
 
 // mpiPending is an exchange on its way.
 type mpiPending struct {
-	g    *mpiGroup
-	left []cell
+	g        *mpiGroup
+	requests []cell // go back to the group
+	left     []cell // in progress
+}
+
+// takeRequests returns requests that no exchange uses.
+func (g *mpiGroup) takeRequests() ([]cell, error) {
+	if n := len(g.idle); n > 0 {
+		r := g.idle[n-1]
+		g.idle = g.idle[:n-1]
+		return r, nil
+	}
+	requests := make([]cell, 2*g.size)
+	for i := range requests {
+		var err error
+		if requests[i], err = g.w.cells.take(8); err != nil {
+			return nil, err
+		}
+	}
+	return requests, nil
 }
 
 func (g *mpiGroup) exchange(send, recv [][]byte) (pending, error) {
-	turn := g.turn
-	g.turn = (g.turn + 1) % len(g.requests)
-	if g.requests[turn] == nil {
-		for range 2 * g.size {
-			r, err := g.w.cells.take(8)
-			if err != nil {
-				return nil, err
-			}
-			g.requests[turn] = append(g.requests[turn], r)
-		}
+	requests, err := g.takeRequests()
+	if err != nil {
+		return nil, err
 	}
-	free := g.requests[turn]
-	p := &mpiPending{g: g}
+	p := &mpiPending{g: g, requests: requests}
 	begin := func(name string, fn uintptr, peer int, b []byte) error {
 		if len(b) == 0 {
 			return nil
 		}
-		r := free[0]
-		free = free[1:]
+		r := requests[len(p.left)]
 		r.clear()
 		if err := g.w.call(name, fn, cell(b).addr(), uintptr(len(b)), g.w.bytes, uintptr(peer), tagData, g.comm, r.addr()); err != nil {
 			return err
@@ -391,6 +388,7 @@ func (p *mpiPending) wait() error {
 			}
 			p.left = p.left[1:]
 		}
+		p.g.idle = append(p.g.idle, p.requests)
 		return true, nil
 	})
 }

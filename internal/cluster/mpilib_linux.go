@@ -31,8 +31,8 @@ type mpiLib struct {
 	file    string
 	version string // its own words, one line
 
-	initThread, initialized, finalize, abort               uintptr
-	commRank, commSize, commDup, commSplit, commFree       uintptr
+	initThread, finalize, abort                            uintptr
+	commRank, commSize, commDup, commSplit                 uintptr
 	setErrhandler, errorString                             uintptr
 	isend, irecv, test, iallgather, ibcast, libraryVersion uintptr
 }
@@ -87,9 +87,9 @@ func bindMPI(file string, handle uintptr) (*mpiLib, error) {
 		to   *uintptr
 		name string
 	}{
-		{&lib.initThread, "MPI_Init_thread"}, {&lib.initialized, "MPI_Initialized"}, {&lib.finalize, "MPI_Finalize"},
+		{&lib.initThread, "MPI_Init_thread"}, {&lib.finalize, "MPI_Finalize"},
 		{&lib.abort, "MPI_Abort"}, {&lib.commRank, "MPI_Comm_rank"}, {&lib.commSize, "MPI_Comm_size"},
-		{&lib.commDup, "MPI_Comm_dup"}, {&lib.commSplit, "MPI_Comm_split"}, {&lib.commFree, "MPI_Comm_free"},
+		{&lib.commDup, "MPI_Comm_dup"}, {&lib.commSplit, "MPI_Comm_split"},
 		{&lib.setErrhandler, "MPI_Comm_set_errhandler"}, {&lib.errorString, "MPI_Error_string"},
 		{&lib.isend, "MPI_Isend"}, {&lib.irecv, "MPI_Irecv"}, {&lib.test, "MPI_Test"},
 		{&lib.iallgather, "MPI_Iallgather"}, {&lib.ibcast, "MPI_Ibcast"}, {&lib.libraryVersion, "MPI_Get_library_version"},

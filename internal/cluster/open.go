@@ -2,11 +2,16 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"github.com/zeebo/xxh3"
 
 	"leolm/internal/kernel/cpu"
 )
@@ -15,7 +20,7 @@ import (
 // death.
 const (
 	beatEvery      = 500 * time.Millisecond
-	defaultSilence = 7 * time.Second
+	defaultSilence = 6 * time.Second
 )
 
 // Options of Open. The zero value is right for most.
@@ -24,7 +29,7 @@ type Options struct {
 	Backend string
 	// Library is the file or name of the MPI library; "" looks at LEO_MPI, and for the usual names.
 	Library string
-	// Silence is after how long without a sign of life a rank is dead; 0 is 7 s.
+	// Silence is after how long without a sign of life a rank is dead; 0 is 6 s.
 	Silence time.Duration
 	// Facts must be the same on all ranks; the program's version and its CPU level are compared in any case.
 	Facts []Fact
@@ -51,6 +56,11 @@ func Open(ctx context.Context, w World, o Options) (*Comm, error) {
 	c, err := open(ctx, w, o)
 	if err != nil {
 		return nil, err
+	}
+	if c.size > 1 {
+		if err := c.exchangeSeats(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.Agree(ctx, append(buildFacts(), o.Facts...)...); err != nil {
 		// All ranks have the same error, and leave together.
@@ -82,22 +92,60 @@ func open(ctx context.Context, w World, o Options) (*Comm, error) {
 	return nil, fmt.Errorf("cluster: unknown back end %q", backend)
 }
 
-// buildFacts is what this program is.
+// exchangeSeats tells all ranks where all run, and notes what is odd about it.
+func (c *Comm) exchangeSeats(ctx context.Context) error {
+	mine, err := json.Marshal(thisSeat())
+	if err != nil {
+		return err
+	}
+	all, err := c.Gather(ctx, mine)
+	if err != nil {
+		return err
+	}
+	seats := make([]Seat, len(all))
+	for r, text := range all {
+		if err := json.Unmarshal(text, &seats[r]); err != nil {
+			return fmt.Errorf("cluster: the seat of rank %d: %w", r, err)
+		}
+	}
+	c.seats = seats
+	if err := c.start(func() error { c.engine.life.seated(seats); return nil }).Wait(ctx); err != nil {
+		return err
+	}
+	if odd := c.Place().odd(); odd != "" {
+		c.engine.opts.note("%s", odd)
+	}
+	return nil
+}
+
+// buildFacts is what this program is. The digest of its file tells builds apart that have no version.
 func buildFacts() []Fact {
-	version, commit := "unknown", "unknown"
+	version := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version = info.Main.Version
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				commit = s.Value
-			}
-		}
 	}
 	return []Fact{
 		{"the version of the program", version},
-		{"the commit of the program", commit},
-		{"the version of Go", runtime.Version()},
+		{"the program's file", programDigest()},
 		{"the kind of processor", runtime.GOARCH},
 		{"the CPU level (LEO_CPU)", cpu.Active.String()},
 	}
+}
+
+// programDigest is the XXH3 of this program's file, or "unknown".
+func programDigest() string {
+	path, err := os.Executable()
+	if err != nil {
+		return "unknown"
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "unknown"
+	}
+	defer f.Close()
+	h := xxh3.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "unknown"
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
 }

@@ -110,7 +110,7 @@ func checkAllReduce[T Number](ctx context.Context, c *Comm, of func(rank, i int)
 			return err
 		}
 		for i, got := range buf {
-			if want := sequential(c.Size(), i, of); c.Size() > 1 && bytes.Compare(bytesOf([]T{got}), bytesOf([]T{want})) != 0 {
+			if want := sequential(c.Size(), i, of); c.Size() > 1 && !bytes.Equal(bytesOf([]T{got}), bytesOf([]T{want})) {
 				return fmt.Errorf("element %d of %d is %v, want %v", i, n, got, want)
 			}
 		}

@@ -245,14 +245,13 @@ const (
 	abortGrace = time.Second
 )
 
-// lost ends this process: the engine's thread may call MPI_Abort.
+// lost ends this process. The news has been spread; the others have the time to say so before MPI ends them.
 func (m *mpiWorld) lost(err error) {
-	if m.aborting.Load() != nil {
-		m.end() // this rank's own wish
-	}
-	if m.opts.Lost != nil {
+	switch {
+	case m.aborting.Load() != nil: // this rank's own wish
+	case m.opts.Lost != nil:
 		m.opts.Lost(err)
-	} else {
+	default:
 		fmt.Fprintf(os.Stderr, "rank %d of %d: %v\n", m.rank, m.size, err)
 	}
 	time.Sleep(grace)
@@ -275,28 +274,19 @@ func (m *mpiWorld) abort(err error) {
 	os.Exit(1)
 }
 
-// gatherSeats finds out where everybody runs.
-func gatherSeats(t transport, size int) ([]Seat, error) {
-	node, err := os.Hostname()
-	if err != nil {
-		node = "unknown"
+// diagnose finds out who is behind an error of the library: if a rank has died, its neighbors notice within the time of
+// silence.
+func (m *mpiWorld) diagnose(err error) error {
+	var mpi *MPIError
+	if !errors.As(err, &mpi) {
+		return err
 	}
-	mine := Seat{Node: node, PID: os.Getpid(), CPUs: allowedCPUs()}
-	const block = 512
-	src, dst := make([]byte, block), make([]byte, block*size)
-	binary.LittleEndian.PutUint32(src, uint32(mine.PID))
-	n := copy(src[8:block-256], mine.Node)
-	src[4] = byte(n)
-	src[5] = byte(copy(src[block-256:], mine.CPUs[:min(len(mine.CPUs), 255)]))
-	if err := t.gather(dst, src); err != nil {
-		return nil, err
-	}
-	seats := make([]Seat, size)
-	for r := range seats {
-		b := dst[r*block : (r+1)*block]
-		seats[r] = Seat{
-			Node: string(b[8 : 8+int(b[4])]), PID: int(binary.LittleEndian.Uint32(b)), CPUs: string(b[block-256 : block-256+int(b[5])]),
+	for end := time.Now().Add(m.opts.Silence + beatEvery); time.Now().Before(end); time.Sleep(beatEvery / 10) {
+		if found := m.tick(); found != nil {
+			return found
 		}
 	}
-	return seats, nil
+	return err
 }
+
+func (m *mpiWorld) seated(seats []Seat) { m.seats = seats }
