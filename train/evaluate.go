@@ -128,7 +128,7 @@ func (t *Trainer) allSamples(ctx, together context.Context) ([]Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := t.ranks.Exchange(together, b)
+	all, err := t.ranks.Gather(together, b)
 	if err != nil {
 		return nil, err
 	}

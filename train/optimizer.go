@@ -198,7 +198,7 @@ func (o *Optimizer) spread(ctx context.Context) error {
 		if o.mine(p) {
 			o.dev.ReadWeight(p.Weight, values)
 		}
-		if err := o.ranks.AllGather(ctx, values, o.cuts(i, len(values))); err != nil {
+		if err := o.ranks.GatherParts(ctx, values, o.cuts(i, len(values))); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		if o.mine(p) {

@@ -20,13 +20,16 @@ type Comm interface {
 	// Rank is the number of this process, from 0, and Size how many there are.
 	Rank() int
 	Size() int
-	// Exchange gives every rank the values of all, by rank.
-	Exchange(ctx context.Context, value []byte) ([][]byte, error)
-	// AddScattered adds the values of all ranks in the order of ranks: those from cuts[r] to before cuts[r+1] are added to
-	// the sum of rank r, which has that many elements. cuts has Size+1 elements.
-	AddScattered(ctx context.Context, sum []float64, values []float32, cuts []int) error
-	// AllGather gives every rank the values from cuts[r] to before cuts[r+1] of every rank r.
-	AllGather(ctx context.Context, values []float32, cuts []int) error
+	// Gather gives every rank the values of all, by rank.
+	Gather(ctx context.Context, value []byte) ([][]byte, error)
+	// SumParts sums up src over all ranks in their order, and rounds once: dst gets the elements from parts[r] to before
+	// parts[r+1], r being this rank.
+	SumParts(ctx context.Context, dst, src []float32, parts []int) error
+	// AddParts adds those elements of all ranks to sum in float64, in the order of ranks. With fresh, the first rank's
+	// replace what sum holds.
+	AddParts(ctx context.Context, sum []float64, src []float32, parts []int, fresh bool) error
+	// GatherParts gives every rank the values from parts[r] to before parts[r+1] of every rank r.
+	GatherParts(ctx context.Context, values []float32, parts []int) error
 }
 
 // alone is the Comm of a run in one process.
@@ -35,16 +38,25 @@ type alone struct{}
 func (alone) Rank() int { return 0 }
 func (alone) Size() int { return 1 }
 
-func (alone) Exchange(_ context.Context, value []byte) ([][]byte, error) { return [][]byte{value}, nil }
+func (alone) Gather(_ context.Context, value []byte) ([][]byte, error) { return [][]byte{value}, nil }
 
-func (alone) AddScattered(_ context.Context, sum []float64, values []float32, _ []int) error {
-	for i, v := range values {
-		sum[i] += float64(v)
+func (alone) SumParts(_ context.Context, dst, src []float32, _ []int) error {
+	copy(dst, src)
+	return nil
+}
+
+func (alone) AddParts(_ context.Context, sum []float64, src []float32, _ []int, fresh bool) error {
+	for i, v := range src {
+		if fresh {
+			sum[i] = float64(v)
+		} else {
+			sum[i] += float64(v)
+		}
 	}
 	return nil
 }
 
-func (alone) AllGather(context.Context, []float32, []int) error { return nil }
+func (alone) GatherParts(context.Context, []float32, []int) error { return nil }
 
 // RankError says that a rank failed, on all the others.
 type RankError struct {
@@ -83,10 +95,7 @@ type ranks struct {
 	Comm
 	parts int
 	sums  [][]float64 // by parameter, of the elements that this rank sums up, where a step has several rounds
-	once  []float64   // of one parameter, where it has one
 }
-
-func (r *ranks) alone() bool { return r.parts == 1 }
 
 // rounds is how many parts a rank computes one after another.
 func (r *ranks) rounds() int { return r.parts / r.Size() }
@@ -144,7 +153,7 @@ func (r *ranks) exchange(ctx context.Context, value float64, failed error) ([]fl
 		}
 		mine = append(append(mine, why), failed.Error()...)
 	}
-	all, err := r.Exchange(ctx, mine)
+	all, err := r.Gather(ctx, mine)
 	if err != nil {
 		return nil, errors.Join(failed, err)
 	}
@@ -170,7 +179,7 @@ func (r *ranks) numbers(ctx context.Context, mine []float64) ([][]float64, error
 	for _, v := range mine {
 		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
 	}
-	all, err := r.Exchange(ctx, b)
+	all, err := r.Gather(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +229,7 @@ func (r *ranks) agree(ctx context.Context, facts map[string]string) error {
 	if err != nil {
 		return err
 	}
-	all, err := r.Exchange(ctx, b)
+	all, err := r.Gather(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -315,53 +324,51 @@ func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, lo
 // addGradients adds the gradients of the parts of a round. After the last one, the weights hold the sums: all of them, or
 // with a sharded optimizer those that this rank updates.
 func (t *Trainer) addGradients(ctx context.Context, round int) error {
-	r := t.ranks
-	if r.alone() {
+	if t.ranks.parts == 1 {
 		return nil
 	}
-	last := round == r.rounds()-1
-	for i, p := range t.opt.params {
-		n := (p.Weight.Rows() - p.Weight.FrozenRows()) * p.Weight.Cols()
-		cuts := t.opt.cuts(i, n)
-		from, to := cuts[r.Rank()], cuts[r.Rank()+1]
-		sum := r.sum(i, len(t.opt.params), to-from)
-		t.values = sized(t.values, n)
+	for i := range t.opt.params {
+		p := &t.opt.params[i]
+		t.values = sized(t.values, p.elements())
 		t.dev.ReadGrad(p.Weight, t.values)
-		if err := r.AddScattered(ctx, sum, t.values, cuts); err != nil {
+		if err := t.addGradient(ctx, round, i, t.values); err != nil {
 			return fmt.Errorf("gradient of %s: %w", p.Name, err)
 		}
-		if !last || p.owner >= 0 && from == to {
+		if round == t.ranks.rounds()-1 && t.opt.mine(p) {
+			t.dev.WriteGrad(p.Weight, t.values)
+		} else {
 			t.dev.ZeroGrad(p.Weight)
-			continue
 		}
-		for j, v := range sum {
-			t.values[from+j] = float32(v)
-		}
-		clear(sum)
-		if p.owner < 0 {
-			if err := r.AllGather(ctx, t.values, cuts); err != nil {
-				return fmt.Errorf("gradient of %s: %w", p.Name, err)
-			}
-		}
-		t.dev.WriteGrad(p.Weight, t.values)
 	}
 	return nil
 }
 
-// sum returns the sums of parameter i of count, which are zero before the first round.
-func (r *ranks) sum(i, count, n int) []float64 {
+// addGradient adds the gradients of parameter i, of which values are this rank's. In the last round, values become the sum
+// where it is wanted.
+func (t *Trainer) addGradient(ctx context.Context, round, i int, values []float32) error {
+	r := t.ranks
+	cuts := t.opt.cuts(i, len(values))
+	mine := values[cuts[r.Rank()]:cuts[r.Rank()+1]]
 	if r.rounds() == 1 {
-		r.once = sized(r.once, n)
-		clear(r.once)
-		return r.once
+		if err := r.SumParts(ctx, mine, values, cuts); err != nil {
+			return err
+		}
+	} else {
+		if r.sums == nil {
+			r.sums = make([][]float64, len(t.opt.params))
+		}
+		r.sums[i] = sized(r.sums[i], len(mine))
+		if err := r.AddParts(ctx, r.sums[i], values, cuts, round == 0); err != nil {
+			return err
+		}
+		for j, v := range r.sums[i] {
+			mine[j] = float32(v)
+		}
 	}
-	if r.sums == nil {
-		r.sums = make([][]float64, count)
+	if round < r.rounds()-1 || t.opt.params[i].owner >= 0 {
+		return nil
 	}
-	if r.sums[i] == nil {
-		r.sums[i] = make([]float64, n)
-	}
-	return r.sums[i]
+	return r.GatherParts(ctx, values, cuts)
 }
 
 // sized returns n elements, in the memory of s if there is enough.

@@ -73,7 +73,7 @@ func (t *Trainer) finished(ctx context.Context) (names []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := t.ranks.Exchange(ctx, mine)
+	all, err := t.ranks.Gather(ctx, mine)
 	if err != nil {
 		return nil, err
 	}

@@ -148,7 +148,7 @@ func (t *Trainer) write(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	all, err := t.ranks.Exchange(ctx, mine)
+	all, err := t.ranks.Gather(ctx, mine)
 	if err != nil {
 		return err
 	}

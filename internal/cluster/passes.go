@@ -89,17 +89,25 @@ func (p *passes[T]) scatter(k int) error {
 
 // combine waits for what scatter began, and writes the combination of all ranks' values of the own piece to dst.
 func (p *passes[T]) combine(k int, op Op, dst []T) error {
+	values, err := p.values(k, len(dst))
+	if err == nil {
+		combine(op, dst, values)
+	}
+	return err
+}
+
+// values waits for what scatter began, and returns all ranks' values of the own piece, of n elements.
+func (p *passes[T]) values(k, n int) ([][]T, error) {
 	f, set := p.set(k), &p.s.sets[k%2]
 	if err := f.pending.wait(); err != nil {
-		return err
+		return nil, err
 	}
 	values := make([][]T, p.c.size)
 	for r := range values {
-		values[r] = numbersOf[T](set.recv[r])[:len(dst)]
+		values[r] = numbersOf[T](set.recv[r])[:n]
 	}
 	values[p.c.rank] = f.at[p.c.rank]
-	combine(op, dst, values)
-	return nil
+	return values, nil
 }
 
 // gather begins to send the own piece to everybody.
