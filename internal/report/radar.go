@@ -92,7 +92,7 @@ func (r Radar) draw(b *bytes.Buffer) {
 }
 
 func (r Radar) render(b *bytes.Buffer) {
-	b.WriteString("<figure>")
+	b.WriteString(`<figure class="radar">`)
 	caption(b, r.Title)
 	fmt.Fprintf(b, `<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`, px(radarW), px(radarH), template.HTMLEscapeString(r.Title))
 	r.draw(b)
