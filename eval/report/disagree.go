@@ -313,7 +313,7 @@ func (b *builder) choiceTable(c choice, records []*harness.Record, metric string
 		Head: []string{"Choice"}, Numeric: []bool{false},
 	}
 	for _, i := range c.columns {
-		t.Head, t.Numeric = append(t.Head, fmt.Sprintf("%s: %s", b.columns[i].label, verdict(records[i], metric))), append(t.Numeric, true)
+		t.Head, t.Numeric = append(t.Head, fmt.Sprintf("%s\n%s", b.columns[i].label, verdict(records[i], metric))), append(t.Numeric, true)
 	}
 	right := golds(first)
 	for k := range choices(first) {

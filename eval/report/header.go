@@ -15,8 +15,8 @@ import (
 // header is the section of what was measured: warnings first, then the models with their runs.
 func (b *builder) header() page.Section {
 	s := page.Section{Heading: "Models and runs"}
-	if len(b.warnings) > 0 {
-		s.Blocks = append(s.Blocks, page.Notice{Title: "Before you compare", Items: b.warnings})
+	if list := b.warnings(); len(list) > 0 {
+		s.Blocks = append(s.Blocks, page.Notice{Title: "Before you compare", Items: list})
 	}
 	t := page.Table{
 		Caption: "What was measured", RowHeads: true,

@@ -259,10 +259,22 @@ func (b *builder) chart(t *task, rows []row) (page.Estimates, bool) {
 			continue
 		}
 		lo, hi, _ := interval(m)
+		if r.isShare() { // a normal interval knows no ends
+			lo, hi = max(lo, 0), min(hi, 1)
+		}
 		c.Rows = append(c.Rows, page.Estimate{Label: b.columns[i].label, Value: *m.Value, Lo: lo, Hi: hi, Color: i})
 	}
 	return c, len(c.Rows) > 0
 }
+
+// isShare reports whether a number lies between 0 and 1 by what it is.
+func (r *row) isShare() bool {
+	name, _, _ := strings.Cut(r.name, ",")
+	return r.unit() == "fraction" || slices.Contains(shares, name)
+}
+
+// shares are metrics that are 0 or 1 for a document, or a probability.
+var shares = []string{"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "mc1", "mc2", "exact_match", "passed"}
 
 func (r *row) unit() string {
 	for _, m := range r.values {

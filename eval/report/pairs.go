@@ -119,14 +119,14 @@ func (b *builder) briefs(t, root *task) ([][]brief, error) {
 		path := r.records()
 		same, err := r.untouched(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			b.warn("%s of %s: the single results (%s) are not beside the artifact, so its documents are not compared.", t.name, b.columns[i].label, filepath.Base(path))
+			b.warn(t, "the single results of %s are not beside the artifact, so its documents are not compared.", b.columns[i].label)
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
 		if !same {
-			b.warn("%s of %s: the single results (%s) are not those that the artifact was written with, and are not compared.", t.name, b.columns[i].label, filepath.Base(path))
+			b.warn(t, "the single results of %s are not those that the artifact was written with, and are not compared.", b.columns[i].label)
 			continue
 		}
 		err = harness.EachRecord(path, func(rec *harness.Record) error {
@@ -160,7 +160,7 @@ func (b *builder) pairAll(t *task, lists [][]harness.Record) error {
 		list, err := compare.Results(t.name, lists[i], lists[j])
 		var other *compare.OtherRequestsError
 		if errors.As(err, &other) {
-			b.warn("%s: %s and %s were not asked the same (%s): they are not compared.", t.name, b.columns[i].label, b.columns[j].label, other.Row)
+			b.warn(t, "%s and %s were not asked the same (%s): they are not compared.", b.columns[i].label, b.columns[j].label, other.Row)
 			return nil
 		}
 		if err != nil {
@@ -183,6 +183,7 @@ func (b *builder) eachPair(t *task, have func(i int) bool, f func(i, j int) erro
 	}
 	for x, i := range with {
 		if x > 0 && len(with) > maxAll {
+			b.firstOnly = true
 			return nil
 		}
 		for _, j := range with[x+1:] {
@@ -292,8 +293,8 @@ func (b *builder) pairOf(t *task, metric string, i, j int) (compare.Paired, bool
 func (b *builder) pairSection() page.Section {
 	t := page.Table{
 		Caption: "B − A over the documents that both have; the interval is that of a paired bootstrap, p that of McNemar's exact test", RowHeads: true,
-		Head:    []string{"Task", "Metric", "A", "B", "Documents", "A", "B", "B − A", "95 % interval", "only A right", "only B right", "p"},
-		Numeric: []bool{false, false, false, false, true, true, true, true, true, true, true, true},
+		Head:    []string{"Task", "Metric", "Pair", "Documents", "A", "B", "B − A", "95 % interval", "only A right", "only B right", "p"},
+		Numeric: []bool{false, false, false, true, true, true, true, true, true, true, true},
 	}
 	tests := 0
 	for _, p := range b.pairs {
@@ -301,15 +302,15 @@ func (b *builder) pairSection() page.Section {
 			continue
 		}
 		row := []string{
-			p.task.name, p.Metric, b.columns[p.i].label, b.columns[p.j].label, fmt.Sprint(p.N), fmt.Sprintf("%.4f", p.A), fmt.Sprintf("%.4f", p.B),
+			p.task.name, p.Metric, fmt.Sprintf("A: %s\nB: %s", b.columns[p.i].label, b.columns[p.j].label), fmt.Sprint(p.N), fmt.Sprintf("%.4f", p.A), fmt.Sprintf("%.4f", p.B),
 			fmt.Sprintf("%+.4f", p.Diff), fmt.Sprintf("%+.4f … %+.4f", p.CI95[0], p.CI95[1]), "–", "–", "–",
 		}
 		if n := p.MissingA + p.MissingB; n > 0 {
-			row[4] += fmt.Sprintf("\n%d without a pair", n)
+			row[3] += fmt.Sprintf("\n%d without a pair", n)
 		}
 		if p.P != nil {
 			tests++
-			row[9], row[10], row[11] = fmt.Sprint(*p.OnlyA), fmt.Sprint(*p.OnlyB), printP(*p.P)
+			row[8], row[9], row[10] = fmt.Sprint(*p.OnlyA), fmt.Sprint(*p.OnlyB), printP(*p.P)
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -321,8 +322,8 @@ func (b *builder) pairSection() page.Section {
 	if tests > 1 {
 		s.Text += fmt.Sprintf(" Of %d tests, one in twenty falls below 0.05 by chance alone.", tests)
 	}
-	if len(b.columns) > maxAll {
-		s.Text += fmt.Sprintf(" Of more than %d models, each is compared with the first.", maxAll)
+	if b.firstOnly {
+		s.Text += fmt.Sprintf(" Where a task has more than %d models, each is compared with the first.", maxAll)
 	}
 	s.Blocks = append(s.Blocks, t)
 	return s

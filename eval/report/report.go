@@ -10,6 +10,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	page "leolm/internal/report"
 )
@@ -37,7 +39,7 @@ func Write(ctx context.Context, w io.Writer, paths []string, opt Options) (*Summ
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{ctx: ctx, opt: opt, columns: columns(results)}
+	b := &builder{ctx: ctx, opt: opt, columns: columns(results), warned: map[string][]string{}}
 	b.tasks = tasksOf(b.columns)
 	b.compareSettings()
 	if err := b.pair(); err != nil {
@@ -67,30 +69,50 @@ func Write(ctx context.Context, w io.Writer, paths []string, opt Options) (*Summ
 		}
 	}
 	p.Footer = footer(results)
-	s := &Summary{Models: len(b.columns), Tasks: len(b.tasks), Results: len(results), Disagreements: shown, Warnings: b.warnings}
+	s := &Summary{Models: len(b.columns), Tasks: len(b.tasks), Results: len(results), Disagreements: shown, Warnings: b.warnings()}
 	return s, p.WriteHTML(w)
 }
 
 // builder makes the sections of a page.
 type builder struct {
-	ctx      context.Context
-	opt      Options
-	columns  []*column
-	tasks    []*task
-	warnings []string
-	pairs    []pair
-	chosen   []choice // documents on which models disagree
+	ctx     context.Context
+	opt     Options
+	columns []*column
+	tasks   []*task
+	pairs   []pair
+	// firstOnly says that a task has too many models to compare each with each.
+	firstOnly bool
+	// warned has the tasks of each warning, order the warnings as they came.
+	warned map[string][]string
+	order  []string
+	chosen []choice // documents on which models disagree
 }
 
-// warn notes what a reader must know before the numbers, once.
-func (b *builder) warn(format string, args ...any) {
+// warn notes what a reader must know before the numbers of a task. What is true of several tasks is said once.
+func (b *builder) warn(t *task, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	for _, w := range b.warnings {
-		if w == text {
-			return
-		}
+	if b.warned[text] == nil {
+		b.order = append(b.order, text)
 	}
-	b.warnings = append(b.warnings, text)
+	if !slices.Contains(b.warned[text], t.name) {
+		b.warned[text] = append(b.warned[text], t.name)
+	}
+}
+
+// maxNamed is how many tasks a warning names.
+const maxNamed = 6
+
+// warnings are the texts of all warnings.
+func (b *builder) warnings() []string {
+	var out []string
+	for _, text := range b.order {
+		names := b.warned[text]
+		if n := len(names); n > maxNamed {
+			names = append(slices.Clone(names[:maxNamed-1]), fmt.Sprintf("%d more", n-maxNamed+1))
+		}
+		out = append(out, strings.Join(names, "; ")+": "+text)
+	}
+	return out
 }
 
 // footer says which programs made the results.

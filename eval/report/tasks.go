@@ -187,10 +187,10 @@ func (b *builder) differs(t *task, name string, values map[string][]string, soft
 		return // the whole says it
 	}
 	if soft {
-		b.warn("%s: %s differs (%s); the numbers can be compared, but not to the last digit.", t.name, name, strings.Join(parts, "; "))
+		b.warn(t, "%s differs (%s); the numbers can be compared, but not to the last digit.", name, strings.Join(parts, "; "))
 		return
 	}
-	b.warn("%s: %s differs (%s): the numbers cannot be compared.", t.name, name, strings.Join(parts, "; "))
+	b.warn(t, "%s differs (%s): the numbers cannot be compared.", name, strings.Join(parts, "; "))
 }
 
 func orNone(s string) string {
@@ -220,7 +220,7 @@ func (b *builder) incomplete(t *task, r *result, label string) {
 	if n := r.Counts["failed"]; n > 0 {
 		why = fmt.Sprintf("%d failed", n)
 	}
-	b.warn("%s of %s is not complete (%s): its numbers are of a part of the task.", t.name, label, why)
+	b.warn(t, "%s is not complete (%s): its numbers are of a part of the task.", label, why)
 }
 
 // comparable reports whether the results of two columns are of the same questions.

@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"fmt"
-	"html/template"
 
 	"leolm/internal/screen"
 )
@@ -15,9 +14,9 @@ type Notice struct {
 }
 
 func (n Notice) render(b *bytes.Buffer) {
-	fmt.Fprintf(b, `<div class="notice" role="note"><strong>%s</strong><ul>`, template.HTMLEscapeString(n.Title))
+	fmt.Fprintf(b, `<div class="notice" role="note"><strong>%s</strong><ul>`, esc(n.Title))
 	for _, item := range n.Items {
-		fmt.Fprintf(b, "<li>%s</li>", template.HTMLEscapeString(item))
+		fmt.Fprintf(b, "<li>%s</li>", esc(item))
 	}
 	b.WriteString("</ul></div>\n")
 }
@@ -34,7 +33,7 @@ func (f Folded) render(b *bytes.Buffer) {
 	if f.Open {
 		open = " open"
 	}
-	fmt.Fprintf(b, `<details%s><summary>%s</summary><div class="plots">`+"\n", open, template.HTMLEscapeString(f.Summary))
+	fmt.Fprintf(b, `<details%s><summary>%s</summary><div class="plots">`+"\n", open, esc(f.Summary))
 	for _, x := range f.Blocks {
 		x.render(b)
 	}
@@ -74,11 +73,11 @@ func (l Labeled) render(b *bytes.Buffer) {
 		}
 		text = fmt.Sprintf("%s … (%d bytes more)", text[:cut], len(text)-cut)
 	}
-	text = template.HTMLEscapeString(screen.Harmless(text))
+	text = esc(text)
 	if text == "" {
 		text = "<em>(empty)</em>"
 	}
-	label := template.HTMLEscapeString(l.Label)
+	label := esc(l.Label)
 	switch {
 	case l.Folded:
 		fmt.Fprintf(b, `<details><summary>%s</summary><div class="words" dir="auto" tabindex="0">%s</div></details>`, label, text)
@@ -90,7 +89,7 @@ func (l Labeled) render(b *bytes.Buffer) {
 }
 
 func (c Case) render(b *bytes.Buffer) {
-	fmt.Fprintf(b, `<article class="case"><h3>%s</h3>`, template.HTMLEscapeString(screen.Line(c.Heading)))
+	fmt.Fprintf(b, `<article class="case"><h3>%s</h3>`, esc(screen.Line(c.Heading)))
 	for _, t := range c.Texts {
 		t.render(b)
 	}
@@ -100,7 +99,7 @@ func (c Case) render(b *bytes.Buffer) {
 	if len(c.Sides) > 0 {
 		b.WriteString(`<div class="sides">`)
 		for _, s := range c.Sides {
-			fmt.Fprintf(b, `<div class="side"><h4>%s</h4>`, template.HTMLEscapeString(screen.Line(s.Name)))
+			fmt.Fprintf(b, `<div class="side"><h4>%s</h4>`, esc(screen.Line(s.Name)))
 			for _, t := range s.Texts {
 				t.render(b)
 			}

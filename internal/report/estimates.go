@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"fmt"
-	"html/template"
 	"math"
 )
 
@@ -47,7 +46,7 @@ func (p Estimates) render(b *bytes.Buffer) {
 	bottom := estimateRow*float64(len(p.Rows)) + 4
 	b.WriteString("<figure>")
 	caption(b, p.Title)
-	fmt.Fprintf(b, `<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`, px(estimateW), px(bottom+24), template.HTMLEscapeString(p.Title))
+	fmt.Fprintf(b, `<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`, px(estimateW), px(bottom+24), esc(p.Title))
 	for _, t := range marks {
 		x := px(s.at(t))
 		fmt.Fprintf(b, `<line class="grid" x1="%s" x2="%s" y1="4" y2="%s"/><text x="%s" y="%s" text-anchor="middle">%s</text>`, x, x, px(bottom), x, px(bottom+16), Number(t))
@@ -69,13 +68,13 @@ func (p Estimates) bar(b *bytes.Buffer, s scale, e Estimate, y float64, format f
 		text = format(e)
 	}
 	fmt.Fprintf(b, `<text x="%s" y="%s">%s</text><text x="%s" y="%s" text-anchor="end">%s</text>`, px(estimatePad), px(y+14),
-		template.HTMLEscapeString(string(label)), px(estimateW-estimatePad), px(y+14), template.HTMLEscapeString(text))
+		esc(string(label)), px(estimateW-estimatePad), px(y+14), esc(text))
 	if !finite(e.Value) {
 		return
 	}
 	from, to := s.at(min(0, e.Value)), s.at(max(0, e.Value))
 	fmt.Fprintf(b, `<rect x="%s" y="%s" width="%s" height="14" rx="2" style="fill:var(--c%d)"><title>%s: %s</title></rect>`,
-		px(from), px(y+20), px(max(1, to-from)), e.Color%6, template.HTMLEscapeString(e.Label), template.HTMLEscapeString(text))
+		px(from), px(y+20), px(max(1, to-from)), e.Color%6, esc(e.Label), esc(text))
 	if finite(e.Lo) && finite(e.Hi) {
 		lo, hi, mid := px(s.at(e.Lo)), px(s.at(e.Hi)), px(y+27)
 		fmt.Fprintf(b, `<path class="err" d="M%s %sH%sM%s %sv10M%s %sv10"/>`, lo, mid, hi, lo, px(y+22), hi, px(y+22))
