@@ -51,7 +51,7 @@ or version, it says so and compares nothing.`,
 			for _, text := range s.Warnings {
 				fmt.Fprintln(cmd.ErrOrStderr(), text)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d results of %d models in %d tasks, %d disagreements\n", out, s.Results, s.Models, s.Tasks, s.Disagreements)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: results %d, models %d, tasks %d, disagreements %d\n", out, s.Results, s.Models, s.Tasks, s.Disagreements)
 			return err
 		},
 	}
