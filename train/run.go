@@ -59,7 +59,10 @@ type Observer struct {
 	Batch func(step int, windows []loader.Window)
 	Step  func(Step)
 	Eval  func(Eval)
-	Note  func(format string, args ...any)
+	// Evaluate measures the model where the recipe's section evaluate asks for it, which is refused without. An error does
+	// not end the training; Run returns the first one, as an *EvaluationError, when everything else is written.
+	Evaluate func(ctx context.Context, m *Snapshot) error
+	Note     func(format string, args ...any)
 }
 
 func (o *Observer) note(format string, args ...any) {
@@ -135,6 +138,8 @@ type Trainer struct {
 	micro     microBatch
 	values    []float32 // a gradient on its way between ranks
 	plan      Plan
+	// unmeasured is the first evaluation that failed.
+	unmeasured *EvaluationError
 
 	identities map[string]string // see dataIdentity
 }
@@ -269,6 +274,9 @@ func (t *Trainer) Close() {
 // Run trains until the schedule ends, ctx is cancelled on one rank (a checkpoint is written at the next step border), or a
 // fault stops it.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {
+	if t.cfg.Evaluate != nil && t.obs.Evaluate == nil {
+		return nil, errors.New("evaluate: this program measures no benchmarks while it trains")
+	}
 	together := context.WithoutCancel(ctx) // the ranks stop at the same place: see border
 	if err := t.ranks.failed(together, t.onFirst(func() error { return errors.Join(t.aside(), t.sweep()) })); err != nil {
 		return nil, err
@@ -289,6 +297,9 @@ func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 		if _, _, err := t.evaluate(ctx); err != nil {
 			return err
 		}
+	}
+	if t.measureNow() { // a run that was stopped while it measured this step goes on with that
+		t.measureFirst(ctx)
 	}
 	for t.opt.Step < t.length.steps {
 		st, err := t.step(together)
@@ -312,6 +323,9 @@ func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 				res.EarlyStop = true
 				break
 			}
+		}
+		if t.measureNow() {
+			t.measureFirst(ctx)
 		}
 		due, err := t.border(ctx, together, res)
 		if err != nil {
@@ -337,7 +351,19 @@ func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 	if err := t.Save(together); err != nil {
 		return err
 	}
-	return t.ranks.failed(together, t.onFirst(t.Export))
+	if err := t.ranks.failed(together, t.onFirst(t.Export)); err != nil {
+		return err
+	}
+	t.measureFirst(ctx) // what was exported
+	if t.cfg.Evaluate != nil {
+		if res.Interrupted, err = t.ranks.any(together, ctx.Err() != nil); err != nil || res.Interrupted {
+			return err
+		}
+	}
+	if t.unmeasured != nil {
+		return t.unmeasured
+	}
+	return nil
 }
 
 // border is what the ranks agree on between two steps: whether one of them was told to stop, and whether a checkpoint is
@@ -348,6 +374,13 @@ func (t *Trainer) border(ctx, together context.Context, res *Result) (save bool,
 	}
 	due, err := t.ranks.any(together, t.ranks.Rank() == 0 && t.due())
 	return due || res.Interrupted, err
+}
+
+// measureFirst measures on rank 0; the others wait for it at the next border.
+func (t *Trainer) measureFirst(ctx context.Context) {
+	if t.ranks.Rank() == 0 {
+		t.measure(ctx)
+	}
 }
 
 // onFirst calls f on rank 0.
