@@ -1,7 +1,6 @@
 package train
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -88,23 +87,14 @@ func (o *Optimizer) sharded() bool {
 // mine reports whether this rank updates p.
 func (o *Optimizer) mine(p *optParam) bool { return p.owner < 0 || p.owner == o.ranks.Rank() }
 
-// share gives every parameter to one of n ranks: the largest first, each to the rank that has least.
+// share gives every parameter to one of n ranks.
 func (o *Optimizer) share(n int) {
-	order := make([]int, len(o.params))
-	for i := range order {
-		order[i] = i
+	sizes := make([]int, len(o.params))
+	for i := range sizes {
+		sizes[i] = o.params[i].elements()
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(o.params[b].elements(), o.params[a].elements()) })
-	load := make([]int, n)
-	for _, i := range order {
-		least := 0
-		for r := range load {
-			if load[r] < load[least] {
-				least = r
-			}
-		}
-		o.params[i].owner = least
-		load[least] += o.params[i].elements()
+	for i, owner := range shares(sizes, n) {
+		o.params[i].owner = owner
 	}
 }
 

@@ -100,17 +100,25 @@ type ranks struct {
 // rounds is how many parts a rank computes one after another.
 func (r *ranks) rounds() int { return r.parts / r.Size() }
 
-// chooseParts settles the number of parts: what the recipe says, else what an unfinished run had, else one for each rank.
-func (r *ranks) chooseParts(recipe, before int) error {
-	n := r.Size()
-	r.parts = n
-	if recipe > 0 {
-		r.parts = recipe
-	} else if before > 0 && before%n == 0 {
-		r.parts = before
+// partsOf is the number of parts of a step on n ranks: what the recipe says, else what an unfinished run had, else one for
+// each rank.
+func partsOf(n, recipe, before int) int {
+	switch {
+	case recipe > 0:
+		return recipe
+	case before > 0 && before%n == 0:
+		return before
 	}
-	if r.parts%n != 0 {
-		return &PartsError{Parts: r.parts, Ranks: n}
+	return n
+}
+
+// checkParts refuses parts that n ranks cannot share, and more than a batch has sequences.
+func checkParts(n, parts, batch int) error {
+	switch {
+	case parts%n != 0:
+		return &PartsError{Parts: parts, Ranks: n}
+	case parts > batch:
+		return &PartsError{Parts: parts, Ranks: n, Batch: batch}
 	}
 	return nil
 }

@@ -286,3 +286,45 @@ func TestParts(t *testing.T) {
 		}
 	}
 }
+
+// The plan of a sharded optimizer is what the ranks hold.
+func TestPlanForRanks(t *testing.T) {
+	cfg := workshop(t)
+	cfg.Parallel.Sharding, cfg.Schedule.Steps = "optimizer", 2
+	cfg.Model.Shape.HiddenSize, cfg.Model.Shape.IntermediateSize = 128, 256
+	cfg.derive()
+	plan, err := MakePlan(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := plan.Memory.Optimizer
+	p, err := plan.ForRanks(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := make([]int, 2)
+	for r, err := range together(t, 2, func(c *cluster.Comm) error {
+		own := *cfg
+		tr, err := NewRank(t.Context(), &own, newCPU(t, tensor.F32), Observer{}, c, nil)
+		if err != nil {
+			return err
+		}
+		defer tr.Close()
+		most[c.Rank()] = tr.opt.Bytes()
+		return nil
+	}) {
+		if err != nil {
+			t.Fatalf("rank %d: %v", r, err)
+		}
+	}
+	held := float64(max(most[0], most[1]))
+	if planned := float64(p.Memory.Optimizer); planned < 0.95*held || planned > 1.05*held || int64(most[0]+most[1]) > alone+alone/20 {
+		t.Errorf("planned %v, held %v; alone %v", planned, most, alone)
+	}
+	if want := 4 * plan.Trainable; p.Sent != want {
+		t.Errorf("%d bytes are sent, want %d: half of the gradients, and half of the weights", p.Sent, want)
+	}
+	if _, err := plan.ForRanks(16); err == nil {
+		t.Error("more ranks than sequences are planned for")
+	}
+}

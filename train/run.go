@@ -180,14 +180,12 @@ func (t *Trainer) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.ranks.chooseParts(t.cfg.Parallel.Parts, before); err != nil {
+	t.ranks.parts = partsOf(t.ranks.Size(), t.cfg.Parallel.Parts, before)
+	if err := checkParts(t.ranks.Size(), t.ranks.parts, t.cfg.Batch.Global); err != nil {
 		return err
 	}
 	if before > 0 && t.ranks.parts != before {
 		t.obs.note("the gradient of a step was the sum of %d parts and is now that of %d: the bits of the run are not those it would have had", before, t.ranks.parts)
-	}
-	if t.ranks.parts > t.cfg.Batch.Global {
-		return &PartsError{Parts: t.ranks.parts, Ranks: t.ranks.Size(), Batch: t.cfg.Batch.Global}
 	}
 	return nil
 }

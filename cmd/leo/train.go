@@ -29,11 +29,14 @@ func newTrainCmd() *cobra.Command {
 	var plan, print, asJSON, force bool
 	var export, from string
 	var threads int
+	var among ranksPlanned
 	cmd := &cobra.Command{
 		Use:   "train RECIPE",
 		Short: "Train a model: continued pretraining, fine-tuning, LoRA",
 		Long: `Train what a YAML recipe describes. A run that was stopped (Ctrl-C, SIGTERM,
-SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command is given again.`,
+SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command is given again.
+
+Started by mpirun or srun, all processes train one model together: mpirun -n 4 leo train RECIPE.`,
 		Example: "  leo train recipes/mini-5min.yaml --set output=out/mini\n  leo train recipes/mini-5min.yaml --set output=out/mini --export out/so-far --checkpoint best",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,8 +50,14 @@ SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command
 			if print {
 				return recipe.Print(cmd.OutOrStdout(), cfg)
 			}
+			if among.ranks < 1 || !(among.bandwidth > 0) {
+				return usageError{errors.New("--ranks and --bandwidth must be positive")}
+			}
+			if cmd.Flags().Changed("ranks") && !plan {
+				return usageError{errors.New("--ranks is for --plan: how many ranks train, a launcher says, such as mpirun -n 4 leo train RECIPE")}
+			}
 			if plan {
-				return showPlan(cmd.Context(), cmd.OutOrStdout(), cfg, asJSON)
+				return showPlan(cmd.Context(), cmd.OutOrStdout(), cfg, among, asJSON)
 			}
 			if export != "" {
 				return exportCheckpoint(cmd, cfg, from, export, force)
@@ -62,6 +71,8 @@ SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command
 	fl := cmd.Flags()
 	fl.StringArrayVar(&sets, "set", nil, "override a key of the recipe, such as optimizer.lr=1e-4 (repeatable)")
 	fl.BoolVar(&plan, "plan", false, "print what the run takes (memory, time, disk), and do nothing")
+	fl.IntVar(&among.ranks, "ranks", 1, "with --plan: also what each of so many ranks takes")
+	fl.Float64Var(&among.bandwidth, "bandwidth", 12.5, "with --plan --ranks: GB/s that a rank sends and receives")
 	fl.BoolVar(&print, "print", false, "print the recipe with all defaults, and do nothing")
 	fl.StringVar(&export, "export", "", "write the model of a checkpoint into this folder and do nothing else; works while the run goes on")
 	fl.BoolVar(&force, "force", false, "with --export: replace the folder if it exists")
