@@ -260,13 +260,19 @@ func pauses(chunks [][]time.Time, from, to, end time.Time) sample {
 	if len(after) > 0 {
 		grown = max(begin, median(after))
 	}
-	var over []float64
+	var over, usual []float64
+	for _, g := range before {
+		usual = append(usual, g/begin)
+	}
+	for _, g := range after {
+		usual = append(usual, g/grown)
+	}
 	for _, g := range during {
 		over = append(over, g.seconds/(begin+g.share*(grown-begin)))
 		largest = max(largest, g.seconds)
 	}
 	return sample{"gap_before": begin, "gap_after": grown, "largest_gap": largest,
-		"largest_gap_over_usual": percentile(over, 1), "p99_gap_over_usual": percentile(over, 0.99),
+		"largest_gap_over_usual": percentile(over, 1), "p99_gap_over_usual": percentile(over, 0.99) / percentile(usual, 0.99),
 		"median_gap_over_usual": median(over), "long_first_token": to.Sub(from).Seconds()}
 }
 
