@@ -12,7 +12,6 @@ import (
 	"leolm/dataset/loader"
 	"leolm/dataset/rows"
 	"leolm/dataset/shard"
-	"leolm/grad"
 	"leolm/llama"
 )
 
@@ -235,7 +234,7 @@ func countPairs(st *Step, pairs []*pair) {
 func (t *Trainer) differentiate(dropout uint64, f func(values, grad []float32)) {
 	t.micro.batch.DropoutSeed, t.micro.batch.Noise = dropout, float32(t.cfg.Compute.NEFTune)
 	m := t.sub.model
-	tape := grad.New(t.dev, t.cfg.Compute.Recompute)
+	tape := t.newTape()
 	h := m.Forward(tape, &t.micro.batch)
 	lp := tape.LogProbs(h, m.Head, t.micro.targets, t.micro.weights, m.Vocab)
 	tape.Release(h)

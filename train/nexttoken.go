@@ -79,7 +79,7 @@ func (o *nextToken) learn(ctx context.Context, t *Trainer, st *Step, windows []l
 		t.micro.scale(t.cfg.share(t.micro.loss, st.LossTokens, micros))
 		t.micro.batch.DropoutSeed, t.micro.batch.Noise = t.dropout(st.Step, m.index+1), float32(t.cfg.Compute.NEFTune)
 		head := o.head(t)
-		tape := grad.New(t.dev, t.cfg.Compute.Recompute)
+		tape := t.newTape()
 		h := t.sub.model.Forward(tape, &t.micro.batch)
 		*loss += head(tape, h)
 		tape.Release(h)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"leolm/device"
@@ -18,6 +19,8 @@ type Optimizer struct {
 	ranks  *ranks
 	Step   int // steps taken
 	params []optParam
+	layers [][]int // the parameters of each decoder block
+	others []int   // and those of none
 }
 
 type optParam struct {
@@ -48,6 +51,7 @@ func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, 
 		}
 		o.params = append(o.params, op)
 	}
+	o.group()
 	if sharded && r.Size() > 1 {
 		o.share(r.Size())
 	}
@@ -77,6 +81,23 @@ func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, 
 // elements is how many values of the parameter are trained.
 func (p *optParam) elements() int {
 	return (p.Weight.Rows() - p.Weight.FrozenRows()) * p.Weight.Cols()
+}
+
+// group sorts the parameters by decoder block.
+func (o *Optimizer) group() {
+	for i, p := range o.params {
+		rest, ok := strings.CutPrefix(p.Name, "model.layers.")
+		number, _, _ := strings.Cut(rest, ".")
+		layer, err := strconv.Atoi(number)
+		if !ok || err != nil || layer < 0 {
+			o.others = append(o.others, i)
+			continue
+		}
+		for len(o.layers) <= layer {
+			o.layers = append(o.layers, nil)
+		}
+		o.layers[layer] = append(o.layers[layer], i)
+	}
 }
 
 // sharded reports whether ranks have moments that others have not.

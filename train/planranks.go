@@ -24,7 +24,7 @@ const stageBytes = 14 << 20
 // sequences.
 func (p *Plan) ForRanks(n int) (RankPlan, error) {
 	c := p.config
-	parts := partsOf(n, c.Parallel.Parts, 0)
+	parts := c.parts(n, 0)
 	if err := checkParts(n, parts, c.Batch.Global); err != nil {
 		return RankPlan{}, err
 	}
@@ -38,10 +38,13 @@ func (p *Plan) ForRanks(n int) (RankPlan, error) {
 		largest = max(largest, s)
 	}
 	share := p.Trainable / int64(n)
-	if c.Parallel.Sharding == "optimizer" {
+	if c.Parallel.Sharding != "none" {
 		share = int64(largestShare(sizes, n))
 		r.Memory.Optimizer = int64(float64(p.Memory.Optimizer) * float64(share) / float64(max(p.Trainable, 1)))
 		r.Memory.Workspace += 4 * int64(largest) // a weight on its way
+	}
+	if c.Parallel.Sharding == "gradients" {
+		r.Memory.Gradients = 4 * (share + p.largestGroup())
 	}
 	r.Memory.Workspace += stageBytes + 4*int64(largest)
 	if parts > n {
@@ -71,6 +74,21 @@ func (p *Plan) trainedSizes() []int {
 		}
 	}
 	return sizes
+}
+
+// largestGroup is the most trained parameters whose gradients exist at a time where they are dropped layer by layer: a
+// layer's, or those of no layer.
+func (p *Plan) largestGroup() int64 {
+	layers := int64(max(p.shape.Layers, 1))
+	vocabulary := int64(p.shape.VocabSize) * int64(p.shape.HiddenSize)
+	if !p.shape.TieEmbeddings {
+		vocabulary *= 2
+	}
+	if p.config.LoRA != nil && len(p.config.Model.Train) == 0 {
+		vocabulary = 0
+	}
+	vocabulary = min(vocabulary, p.Trainable)
+	return vocabulary + (p.Trainable-vocabulary)/layers // the head's are made first and stay until the end
 }
 
 // largestShare is the most elements that one of n ranks updates.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 
+	"leolm/device"
+	"leolm/grad"
 	"leolm/internal/recipe"
 )
 
@@ -100,12 +102,14 @@ type ranks struct {
 // rounds is how many parts a rank computes one after another.
 func (r *ranks) rounds() int { return r.parts / r.Size() }
 
-// partsOf is the number of parts of a step on n ranks: what the recipe says, else what an unfinished run had, else one for
-// each rank.
-func partsOf(n, recipe, before int) int {
+// parts is the number of parts of a step on n ranks: what the recipe says, else what an unfinished run had, else one for
+// each rank, or for each micro-batch where gradients are sharded.
+func (c *Config) parts(n, before int) int {
 	switch {
-	case recipe > 0:
-		return recipe
+	case c.Parallel.Sharding == "gradients":
+		return c.Batch.Global / c.Batch.Micro
+	case c.Parallel.Parts > 0:
+		return c.Parallel.Parts
 	case before > 0 && before%n == 0:
 		return before
 	}
@@ -290,9 +294,13 @@ func (r *ranks) micros(n, size int) int {
 	return count
 }
 
+// rounds are called after each part of a rank, if they are not nil: computed when it has computed its part, also if that
+// failed, and agreed when all ranks have computed theirs.
+type rounds struct{ computed, agreed func(round int) error }
+
 // eachMicro calls f for the micro-batches of this rank, out of n examples, and returns the sum of what all ranks have added
-// to sum: part by part, in their order. After each part of every rank it calls then, if that is not nil.
-func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *float64) error, then func(ctx context.Context, round int) error) (float64, error) {
+// to sum: part by part, in their order.
+func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *float64) error, then rounds) (float64, error) {
 	r := t.ranks
 	total := 0.0
 	for round := range r.rounds() {
@@ -301,6 +309,9 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *flo
 			if err = f(m, &sum); err != nil {
 				break
 			}
+		}
+		if then.computed != nil {
+			err = errors.Join(err, then.computed(round))
 		}
 		all, err := r.exchange(ctx, sum, err)
 		if err != nil {
@@ -313,8 +324,8 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *flo
 			}
 			total += v
 		}
-		if then != nil {
-			if err := then(ctx, round); err != nil {
+		if then.agreed != nil {
+			if err := then.agreed(round); err != nil {
 				return 0, err
 			}
 		}
@@ -325,8 +336,24 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *flo
 // learn runs f, which adds gradients to the weights and losses to *loss, on the micro-batches of this rank, and adds up
 // gradients and losses of all.
 func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, loss *float64) error) (err error) {
-	st.Loss, err = t.eachMicro(ctx, n, f, t.addGradients)
+	then := rounds{agreed: func(round int) error { return t.addGradients(ctx, round) }}
+	if t.cfg.Parallel.Sharding == "gradients" && t.ranks.parts > 1 {
+		s := &shedding{t: t, ctx: ctx}
+		then = rounds{computed: s.rest}
+		t.onSegment = s.segment
+		defer func() { t.onSegment = nil }()
+	}
+	st.Loss, err = t.eachMicro(ctx, n, f, then)
 	return err
+}
+
+// newTape makes the tape of a micro-batch.
+func (t *Trainer) newTape() *grad.Tape {
+	tape := grad.New(t.dev, t.cfg.Compute.Recompute)
+	if t.onSegment != nil {
+		tape.OnSegment(t.onSegment)
+	}
+	return tape
 }
 
 // addGradients adds the gradients of the parts of a round. After the last one, the weights hold the sums: all of them, or
@@ -336,24 +363,32 @@ func (t *Trainer) addGradients(ctx context.Context, round int) error {
 		return nil
 	}
 	for i := range t.opt.params {
-		p := &t.opt.params[i]
-		t.values = sized(t.values, p.elements())
-		t.dev.ReadGrad(p.Weight, t.values)
-		if err := t.addGradient(ctx, round, i, t.values); err != nil {
-			return fmt.Errorf("gradient of %s: %w", p.Name, err)
-		}
-		if round == t.ranks.rounds()-1 && t.opt.mine(p) {
-			t.dev.WriteGrad(p.Weight, t.values)
-		} else {
-			t.dev.ZeroGrad(p.Weight)
+		if err := t.addGradient(ctx, round, i, t.dev.ZeroGrad); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// addGradient adds the gradients of parameter i, of which values are this rank's. In the last round, values become the sum
+// addGradient adds the gradients of parameter i. In the last round, the weight holds the sum where it is wanted; otherwise
+// its gradient is cleared.
+func (t *Trainer) addGradient(ctx context.Context, round, i int, clear func(...device.Weight)) error {
+	p := &t.opt.params[i]
+	t.values = sized(t.values, p.elements())
+	t.dev.ReadGrad(p.Weight, t.values)
+	clear(p.Weight)
+	if err := t.sumGradient(ctx, round, i, t.values); err != nil {
+		return fmt.Errorf("gradient of %s: %w", p.Name, err)
+	}
+	if round == t.ranks.rounds()-1 && t.opt.mine(p) {
+		t.dev.WriteGrad(p.Weight, t.values)
+	}
+	return nil
+}
+
+// sumGradient adds the gradients of parameter i, of which values are this rank's. In the last round, values become the sum
 // where it is wanted.
-func (t *Trainer) addGradient(ctx context.Context, round, i int, values []float32) error {
+func (t *Trainer) sumGradient(ctx context.Context, round, i int, values []float32) error {
 	r := t.ranks
 	cuts := t.opt.cuts(i, len(values))
 	mine := values[cuts[r.Rank()]:cuts[r.Rank()+1]]
@@ -377,6 +412,42 @@ func (t *Trainer) addGradient(ctx context.Context, round, i int, values []float3
 		return nil
 	}
 	return r.GatherParts(ctx, values, cuts)
+}
+
+// shedding adds up gradients while the backward pass of a micro-batch goes on, layer by layer, and drops them.
+type shedding struct {
+	t     *Trainer
+	ctx   context.Context
+	round int
+	next  int // of the trainer's layers, counted from the last one
+	err   error
+}
+
+// segment is told that the gradients of a layer are complete.
+func (s *shedding) segment(layer int) {
+	if n := len(s.t.opt.layers); s.next == n-1-layer {
+		s.add(s.t.opt.layers[layer])
+		s.next++
+	}
+}
+
+// rest adds what the backward pass has left, or everything where there was none: all ranks add the same in one order.
+func (s *shedding) rest(round int) error {
+	for n := len(s.t.opt.layers); s.next < n; s.next++ {
+		s.add(s.t.opt.layers[n-1-s.next])
+	}
+	s.add(s.t.opt.others)
+	err := s.err
+	*s = shedding{t: s.t, ctx: s.ctx, round: round + 1}
+	return err
+}
+
+func (s *shedding) add(params []int) {
+	for _, i := range params {
+		if s.err == nil {
+			s.err = s.t.addGradient(s.ctx, s.round, i, s.t.dev.DropGrad)
+		}
+	}
 }
 
 // sized returns n elements, in the memory of s if there is enough.

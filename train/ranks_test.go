@@ -174,6 +174,18 @@ func TestBitsDoNotDependOnRanks(t *testing.T) {
 					}
 				}
 			}
+			micros := cfg.Batch.Global / cfg.Batch.Micro
+			replicas := at("replicas", micros, "none")
+			want = outcomeOf(t, replicas, runRanks(t, replicas, 2, 0))
+			for _, size := range []int{1, 2, 4} {
+				if micros%size == 0 {
+					c := at(fmt.Sprint(size, "gradients"), 0, "gradients")
+					c.Compute.Recompute = size == 2
+					if got := outcomeOf(t, c, runRanks(t, c, size, 0)); got != want {
+						t.Errorf("%d ranks, sharding gradients: other bits than replicas", size)
+					}
+				}
+			}
 		})
 	}
 }

@@ -136,7 +136,8 @@ type Trainer struct {
 	lastSaved time.Time
 	damaged   []string // checkpoints that could not be read
 	micro     microBatch
-	values    []float32 // a gradient on its way between ranks
+	values    []float32   // a gradient on its way between ranks
+	onSegment func(i int) // told of layers whose gradients are complete, or nil
 	plan      Plan
 	// unmeasured is the first evaluation that failed.
 	unmeasured *EvaluationError
@@ -180,7 +181,7 @@ func (t *Trainer) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.ranks.parts = partsOf(t.ranks.Size(), t.cfg.Parallel.Parts, before)
+	t.ranks.parts = t.cfg.parts(t.ranks.Size(), before)
 	if err := checkParts(t.ranks.Size(), t.ranks.parts, t.cfg.Batch.Global); err != nil {
 		return err
 	}
@@ -235,7 +236,7 @@ func (t *Trainer) open() (err error) {
 	if t.objective, err = openObjective(t); err != nil {
 		return err
 	}
-	if t.opt, err = newOptimizer(t.dev, cfg.Optimizer, t.sub.params, t.ranks, cfg.Parallel.Sharding == "optimizer"); err != nil {
+	if t.opt, err = newOptimizer(t.dev, cfg.Optimizer, t.sub.params, t.ranks, cfg.Parallel.Sharding != "none"); err != nil {
 		return err
 	}
 	t.length = cfg.length(t.objective.windows)
