@@ -189,7 +189,7 @@ func (b *builder) numbers() page.Section {
 	var rows []row
 	var charts []page.Block
 	for _, t := range b.tasks {
-		if t.part {
+		if t.part || t.name == answersTask { // what is wrong with answers on their face has tables of its own
 			continue
 		}
 		own := rowsOf(t, false)
@@ -292,7 +292,7 @@ const maxParts = 400
 func (b *builder) partSection() page.Section {
 	s := page.Section{Heading: "Parts of tasks"}
 	for _, t := range b.tasks {
-		if t.part || t.name == mtbenchTask || strings.HasPrefix(t.name, mtbenchTask+",") {
+		if t.part || t.name == answersTask || t.name == mtbenchTask || strings.HasPrefix(t.name, mtbenchTask+",") {
 			continue // MT-Bench has a section of its own
 		}
 		rows := rowsOf(t, true)
