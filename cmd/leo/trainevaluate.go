@@ -175,7 +175,7 @@ func (l *trainLog) evaluate(ctx context.Context, e *evaluation, m *train.Snapsho
 		if values, lost, err = e.run(ctx, m, dir, l.cfg.Compute.DType); err != nil {
 			return err
 		}
-		fmt.Fprintf(l.w, "step %d  evaluated in %s ", m.Step, time.Since(start).Round(100*time.Millisecond))
+		fmt.Fprintf(l.w, "step %d  evaluated in %.1f s", m.Step, time.Since(start).Seconds())
 		for _, k := range slices.Sorted(maps.Keys(values)) {
 			fmt.Fprintf(l.w, "  %s %.4f", strings.TrimPrefix(k, report.EvalPrefix), values[k])
 		}
