@@ -141,7 +141,7 @@ func (b *builder) apart(r *row, i, j int) bool {
 
 // table has a row for each number and a column for each model.
 func (b *builder) table(caption string, rows []row, name func(*row) string) page.Table {
-	t := page.Table{Caption: caption, Head: []string{"Task", "Metric", "Documents"}, Numeric: []bool{false, false, true}, RowHeads: true, Marked: map[[2]int]bool{}}
+	t := page.Table{Caption: caption, Head: []string{"Task", "Metric", "n"}, Numeric: []bool{false, false, true}, RowHeads: true, Marked: map[[2]int]bool{}}
 	for _, c := range b.columns {
 		t.Head, t.Numeric = append(t.Head, c.label), append(t.Numeric, true)
 	}
@@ -170,7 +170,7 @@ func (b *builder) table(caption string, rows []row, name func(*row) string) page
 	return t
 }
 
-// counts says of how many items the numbers are.
+// counts says of how many documents, ratings or bytes the numbers are.
 func (r *row) counts() string {
 	var ns []string
 	for _, m := range r.values {

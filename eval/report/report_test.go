@@ -468,7 +468,7 @@ func TestPathsWithoutResults(t *testing.T) {
 func TestForeignTasks(t *testing.T) {
 	dir := t.TempDir()
 	for i, name := range []string{"a", "b"} {
-		a := eval.NewArtifact("perplexity", eval.Identity{Name: name, Kind: "local"}, eval.Software{})
+		a := eval.NewArtifact("perplexity", eval.Identity{Name: name, Kind: "local", Tokenizer: name}, eval.Software{})
 		v, se := 1.5+float64(i), 0.01
 		a.Complete, a.Details = true, json.RawMessage(`["something", "else"]`)
 		a.Add(eval.Metric{Name: "bits_per_byte", Value: &v, StdErr: &se, N: 7, Lower: true})
@@ -485,6 +485,9 @@ func TestForeignTasks(t *testing.T) {
 	page, s := written(t, Options{}, dir)
 	checkPage(t, page)
 	rows := tableRows(t, page, "Tasks and models")
+	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "different tokenizers") {
+		t.Errorf("%q", s.Warnings)
+	}
 	if s.Models != 2 || len(rows) != 3 || !strings.HasPrefix(rows[0][3], "★ 1.5000 ± 0.0100") || rows[0][1] != "bits_per_byte ↓" || strings.Contains(page, "NaN") {
 		t.Errorf("%+v %q", s, rows)
 	}
