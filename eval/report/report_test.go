@@ -576,6 +576,25 @@ func TestColumnsOfOneModel(t *testing.T) {
 	}
 }
 
+// Of many models, each is compared with the first, and the page says so.
+func TestManyModels(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 6 {
+		run(t, filepath.Join(dir, fmt.Sprint(i)), knows(fmt.Sprint("m", i), func(k int) bool { return k%(i+2) == 0 }), choicesTask("x", 12, 0))
+	}
+	page, _ := written(t, Options{Disagreements: 1}, dir)
+	checkPage(t, page)
+	rows := tableRows(t, page, "B − A")
+	if len(rows) != 5 || !strings.Contains(page, "each is compared with the first") {
+		t.Errorf("%q", rows)
+	}
+	for _, row := range rows {
+		if !strings.HasPrefix(row[2], "A: m0") {
+			t.Errorf("%q", row)
+		}
+	}
+}
+
 func TestTexts(t *testing.T) {
 	for p, want := range map[float64]string{0.5: "0.5000", 1e-7: "1.0e-07"} {
 		if got := printP(p); got != want {
