@@ -128,7 +128,8 @@ func (b *builder) best(r *row) int {
 // documents where both have them, else that of independent numbers.
 func (b *builder) apart(r *row, i, j int) bool {
 	if p, ok := b.paired(r, i, j); ok {
-		return p.CI95[0] > 0 || p.CI95[1] < 0
+		// Of few documents a bootstrap has no width, where the exact test knows better.
+		return (p.CI95[0] > 0 || p.CI95[1] < 0) && (p.P == nil || *p.P < 0.05)
 	}
 	half := func(m *eval.Metric) (float64, bool) {
 		lo, hi, ok := interval(m)
@@ -201,7 +202,8 @@ func (b *builder) numbers() page.Section {
 	s := page.Section{
 		Heading: "Results",
 		Text: "Behind ± stands the standard error, in parentheses the 95 % interval. ★ marks the best number of a row, and only where it is better than every other " +
-			"one by more than the 95 % interval of the difference: that of a bootstrap over the documents where both models were asked the same, else that of two independent numbers.",
+			"one by more than the 95 % interval of the difference: that of a bootstrap over the documents where both models were asked the same, else that of two independent numbers. " +
+			"Where documents are right or wrong, McNemar's p is below 0.05 too.",
 	}
 	s.Blocks = append(s.Blocks, b.table("Tasks and models; the arrow says which way is better", rows, func(r *row) string {
 		if r.group != "" {

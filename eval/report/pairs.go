@@ -286,6 +286,9 @@ func (b *builder) paired(r *row, i, j int) (compare.Paired, bool) {
 	out.Diff = sum / n
 	half := math.Sqrt(square) / n
 	out.CI95 = [2]float64{out.Diff - half, out.Diff + half}
+	if all, ok := b.pairOf(r.task, r.name, i, j); ok {
+		out.P = all.P
+	}
 	return out, true
 }
 

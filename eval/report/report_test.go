@@ -249,6 +249,25 @@ func TestBestNeedsMoreThanChance(t *testing.T) {
 	}
 }
 
+// Four documents of four are no proof.
+func TestBestNeedsDocuments(t *testing.T) {
+	dir := t.TempDir()
+	part := func(n int) []*harness.Task {
+		p := choicesTask("mmlu_de_a", n, 0)
+		p.Group = "mmlu_de"
+		return []*harness.Task{choicesTask("x", n, 0), p}
+	}
+	for n, marked := range map[int]int{4: 0, 6: 2} {
+		a := run(t, filepath.Join(dir, fmt.Sprint("a", n)), knows("a", func(int) bool { return true }), part(n)...)
+		b := run(t, filepath.Join(dir, fmt.Sprint("b", n)), knows("b", func(int) bool { return false }), part(n)...)
+		page, _ := written(t, Options{}, a, b)
+		rows := fmt.Sprint(tableRows(t, page, "Tasks and models"))
+		if strings.Count(rows, "★") != marked {
+			t.Errorf("%d documents: %s", n, rows)
+		}
+	}
+}
+
 // What the page says of pairs is what package compare says.
 func TestPairsAreThoseOfCompare(t *testing.T) {
 	dir := t.TempDir()
