@@ -23,7 +23,7 @@ func newEvalCmd() *cobra.Command {
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPerplexityCmd(), newImatrixCmd(), newMTBenchCmd(), newGermanBenchCmd(), newEvalTaskCmd(), newCompareCmd(), newSuiteCmd())
+	cmd.AddCommand(newPerplexityCmd(), newImatrixCmd(), newMTBenchCmd(), newGermanBenchCmd(), newEvalTaskCmd(), newCompareCmd(), newSuiteCmd(), newEvalReportCmd())
 	return cmd
 }
 

@@ -18,6 +18,7 @@ import (
 	"leolm/eval/compare"
 	"leolm/eval/harness"
 	"leolm/eval/mtbench"
+	"leolm/eval/report"
 	"leolm/infer"
 	"leolm/internal/recipe"
 	"leolm/llama"
@@ -129,6 +130,9 @@ var hints = []func(error) []advice{
 	}),
 	as(func(*compare.VocabularyError) []advice {
 		return []advice{{"", "leo eval perplexity compares them in bits per byte"}}
+	}),
+	as(func(*report.NoResultsError) []advice {
+		return []advice{{"", "leo eval leaves one with --output"}}
 	}),
 	is(sample.ErrNoToken,
 		advice{"ban-token", "ban fewer tokens with --ban-token"},
