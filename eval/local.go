@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type Running struct {
 	Template    *chat.Template
 	StopIDs     []int32
 	StopStrings []string
-	// Identity has Name, Kind, Weights and Adapters; what the others say follows from the model and the options.
+	// Identity has Name, Kind, Weights and Adapters at least; what else it lacks follows from the model and the options.
 	Identity Identity
 }
 
@@ -48,14 +49,10 @@ type Local struct {
 
 // NewLocal takes over the engine of m, which is closed by its owner after Close.
 func NewLocal(m *open.Model, opt LocalOptions) *Local {
-	r := Running{
+	return NewRunning(Running{
 		Engine: m.Engine, Tokenizer: m.Tokenizer, Template: m.Template, StopIDs: m.StopIDs, StopStrings: m.StopStrings,
-		Identity: Identity{Name: m.Name, Kind: "local", Weights: m.Fingerprint()},
-	}
-	for _, a := range m.Adapters {
-		r.Identity.Adapters = append(r.Identity.Adapters, fmt.Sprintf("%s=%g", a.Path, a.Strength))
-	}
-	return NewRunning(r, opt)
+		Identity: IdentityOf(m, opt.BOS),
+	}, opt)
 }
 
 // NewRunning takes over the engine of m until Close.
@@ -63,9 +60,9 @@ func NewRunning(m Running, opt LocalOptions) *Local {
 	cfg := m.Engine.Model().Config
 	ctx, stop := context.WithCancel(context.Background())
 	id := &m.Identity
-	id.Tokenizer = m.Tokenizer.Fingerprint()
-	id.Template = m.Template.Name() + " " + HashOf(m.Template.Source())[:16]
-	id.Shape = fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize)
+	id.Tokenizer = cmp.Or(id.Tokenizer, m.Tokenizer.Fingerprint())
+	id.Template = cmp.Or(id.Template, TemplateIdentity(m.Template))
+	id.Shape = cmp.Or(id.Shape, fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize))
 	id.Context, id.BOS = m.Engine.Context(), [...]string{"auto", "never", "always"}[opt.BOS]
 	l := &Local{m: m, opt: opt, stop: stop, done: make(chan struct{})}
 	l.s = infer.NewScheduler(m.Engine, infer.SchedulerOptions{MaxSequences: opt.Together, Queue: math.MaxInt32})
@@ -75,6 +72,24 @@ func NewRunning(m Running, opt LocalOptions) *Local {
 	}()
 	return l
 }
+
+// IdentityOf is the identity of a model that runs here; bos is how plain prompts and scored texts begin.
+func IdentityOf(m *open.Model, bos chat.BOSPolicy) Identity {
+	cfg := m.Config()
+	id := Identity{
+		Name: m.Name, Kind: "local", Weights: m.Fingerprint(), Tokenizer: m.Tokenizer.Fingerprint(),
+		Template: TemplateIdentity(m.Template),
+		Shape:    fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize),
+		Context:  m.Engine.Context(), BOS: [...]string{"auto", "never", "always"}[bos],
+	}
+	for _, a := range m.Adapters {
+		id.Adapters = append(id.Adapters, fmt.Sprintf("%s=%g", a.Path, a.Strength))
+	}
+	return id
+}
+
+// TemplateIdentity is a chat template's name with the beginning of the hash of its text.
+func TemplateIdentity(t *chat.Template) string { return t.Name() + " " + HashOf(t.Source())[:16] }
 
 // Identity implements Model.
 func (l *Local) Identity() Identity { return l.m.Identity }

@@ -109,15 +109,18 @@ func (t *Trainer) answerEnds() []int32 {
 // fingerprint is the hash of what is trained, and of the frozen base below it.
 func (t *Trainer) fingerprint() string {
 	h := xxh3.New128()
-	var b []byte
+	b := make([]byte, 0, 1<<16)
 	for _, p := range t.sub.params {
 		values := make([]float32, p.Weight.Rows()*p.Weight.Cols())
 		t.dev.ReadWeight(p.Weight, values)
-		b = append(append(b[:0], p.Name...), 0)
-		for _, v := range values {
-			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		_, _ = h.WriteString(p.Name) // a hash takes everything
+		for part := range slices.Chunk(values, cap(b)/4) {
+			b = b[:0]
+			for _, v := range part {
+				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+			}
+			_, _ = h.Write(b)
 		}
-		_, _ = h.Write(b) // a hash takes everything
 	}
 	if t.sub.base != nil && t.cfg.frozenBase() {
 		_, _ = h.WriteString(t.sub.base.Checkpoint.Identity())

@@ -175,7 +175,7 @@ func (l *trainLog) evaluate(ctx context.Context, e *evaluation, m *train.Snapsho
 		if values, lost, err = e.run(ctx, m, dir, l.cfg.Compute.DType); err != nil {
 			return err
 		}
-		fmt.Fprintf(l.w, "step %d  evaluated in %s ", m.Step, time.Since(start).Round(100*time.Millisecond))
+		fmt.Fprintf(l.w, "step %d  evaluated in %.1f s", m.Step, time.Since(start).Seconds())
 		for _, k := range slices.Sorted(maps.Keys(values)) {
 			fmt.Fprintf(l.w, "  %s %.4f", strings.TrimPrefix(k, report.EvalPrefix), values[k])
 		}
@@ -261,14 +261,11 @@ func evaluationEngine(m *train.Snapshot) (*infer.Engine, error) {
 	c := &m.Model.Config
 	opt := infer.Options{Context: min(c.MaxPositions, open.DefaultContext), CacheType: tensor.F32, PageLen: scoringPages, Sessions: 1}
 	if free, ok := sysmem.Available(); ok {
-		one := max(int64(opt.Context)*cacheBytes(c.Layers, c.KVHeads, c.HeadDim), 1)
+		one := max(int64(opt.Context)*train.CacheToken(c), 1)
 		opt.Sessions = int(min(max(free/4/one, 1), scoringTogether))
 	}
 	return infer.NewEngine(m.Device, m.Model, opt)
 }
-
-// cacheBytes is the size of the keys and values of one token in float32.
-func cacheBytes(layers, heads, dim int) int64 { return int64(4 * 2 * layers * heads * dim) }
 
 // run measures the tasks of an entry and adds their numbers to values. It returns how many documents have no result.
 func (x *evaluationEntry) run(ctx context.Context, r eval.Running, dir, precision string, values map[string]float64) (failed int, err error) {
@@ -310,7 +307,9 @@ type evaluationPlan struct {
 	Requests int      `json:"requests"` // of one evaluation
 	Tokens   int64    `json:"tokens"`   // of one evaluation, assumed
 	FLOPs    float64  `json:"flops"`    // of one evaluation
-	Notes    []string `json:"notes,omitempty"`
+	// Cache is the memory of the keys and values of one whole context; 0 if the context is not known.
+	Cache int64    `json:"cache_bytes,omitempty"`
+	Notes []string `json:"notes,omitempty"`
 }
 
 // bytesPerToken is how many bytes of German text are assumed to be one token.
@@ -336,6 +335,7 @@ func (e *evaluation) plan(p *train.Plan, cfg *train.Config) evaluationPlan {
 			}
 		}
 	}
+	out.Cache = int64(min(p.Context, open.DefaultContext)) * p.CacheToken
 	out.Tokens = int64(float64(size) / bytesPerToken)
 	out.FLOPs = 2 * float64(p.Params) * float64(out.Tokens)
 	return out
@@ -374,6 +374,9 @@ func printEvaluationPlan(w io.Writer, p evaluationPlan, peak float64) {
 	}
 	fmt.Fprintf(w, "evaluation     %d times: %s\n", p.Times, strings.Join(tasks, ", "))
 	fmt.Fprintf(w, "               %d requests, about %d tokens each time", p.Requests, p.Tokens)
+	if p.Cache > 0 {
+		fmt.Fprintf(w, ", keys and values %s of the longest text", bytesText(p.Cache))
+	}
 	if peak > 0 {
 		one := p.FLOPs / (assumedShare * peak * 1e9)
 		fmt.Fprintf(w, ": %s here, %s in all", durationText(one), durationText(one*float64(p.Times)))

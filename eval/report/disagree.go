@@ -256,7 +256,10 @@ func (b *builder) documents(t *task) ([]page.Block, error) {
 	}
 	var out []page.Block
 	for _, c := range list {
-		out = append(out, b.document(c, found[at{c.task, c.key}]))
+		records := found[at{c.task, c.key}]
+		if records != nil && !slices.ContainsFunc(c.columns, func(i int) bool { return records[i] == nil }) {
+			out = append(out, b.document(c, records))
+		}
 	}
 	return out, nil
 }

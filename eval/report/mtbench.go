@@ -13,8 +13,11 @@ import (
 	page "leolm/internal/report"
 )
 
-// mtbenchTask is the task of judged answers.
-const mtbenchTask = "mtbench"
+// The tasks of MT-Bench: judged answers, and answers that nobody has judged.
+const (
+	mtbenchTask = "mtbench"
+	answersTask = "mtbench-answers"
+)
 
 // entry is a result of MT-Bench with its details.
 type entry struct {
@@ -339,7 +342,7 @@ func (b *builder) judged() ([]page.Section, error) {
 	var labels []string
 	for _, t := range b.tasks {
 		for i, r := range t.results {
-			if r != nil && (r.Task == mtbenchTask || r.Task == "mtbench-answers") {
+			if r != nil && (r.Task == mtbenchTask || r.Task == answersTask) {
 				results, labels = append(results, r.Artifact), append(labels, b.columns[i].label)
 			}
 		}

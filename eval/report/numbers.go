@@ -128,7 +128,8 @@ func (b *builder) best(r *row) int {
 // documents where both have them, else that of independent numbers.
 func (b *builder) apart(r *row, i, j int) bool {
 	if p, ok := b.paired(r, i, j); ok {
-		return p.CI95[0] > 0 || p.CI95[1] < 0
+		// Of few documents a bootstrap has no width, where the exact test knows better.
+		return (p.CI95[0] > 0 || p.CI95[1] < 0) && (p.P == nil || *p.P < 0.05)
 	}
 	half := func(m *eval.Metric) (float64, bool) {
 		lo, hi, ok := interval(m)
@@ -141,7 +142,7 @@ func (b *builder) apart(r *row, i, j int) bool {
 
 // table has a row for each number and a column for each model.
 func (b *builder) table(caption string, rows []row, name func(*row) string) page.Table {
-	t := page.Table{Caption: caption, Head: []string{"Task", "Metric", "Documents"}, Numeric: []bool{false, false, true}, RowHeads: true, Marked: map[[2]int]bool{}}
+	t := page.Table{Caption: caption, Head: []string{"Task", "Metric", "n"}, Numeric: []bool{false, false, true}, RowHeads: true, Marked: map[[2]int]bool{}}
 	for _, c := range b.columns {
 		t.Head, t.Numeric = append(t.Head, c.label), append(t.Numeric, true)
 	}
@@ -170,7 +171,7 @@ func (b *builder) table(caption string, rows []row, name func(*row) string) page
 	return t
 }
 
-// counts says of how many items the numbers are.
+// counts says of how many documents, ratings or bytes the numbers are.
 func (r *row) counts() string {
 	var ns []string
 	for _, m := range r.values {
@@ -189,7 +190,7 @@ func (b *builder) numbers() page.Section {
 	var rows []row
 	var charts []page.Block
 	for _, t := range b.tasks {
-		if t.part {
+		if t.part || t.name == answersTask { // what is wrong with answers on their face has tables of its own
 			continue
 		}
 		own := rowsOf(t, false)
@@ -201,7 +202,8 @@ func (b *builder) numbers() page.Section {
 	s := page.Section{
 		Heading: "Results",
 		Text: "Behind ± stands the standard error, in parentheses the 95 % interval. ★ marks the best number of a row, and only where it is better than every other " +
-			"one by more than the 95 % interval of the difference: that of a bootstrap over the documents where both models were asked the same, else that of two independent numbers.",
+			"one by more than the 95 % interval of the difference: that of a bootstrap over the documents where both models were asked the same, else that of two independent numbers. " +
+			"Where documents are right or wrong, McNemar's p is below 0.05 too.",
 	}
 	s.Blocks = append(s.Blocks, b.table("Tasks and models; the arrow says which way is better", rows, func(r *row) string {
 		if r.group != "" {
@@ -292,7 +294,7 @@ const maxParts = 400
 func (b *builder) partSection() page.Section {
 	s := page.Section{Heading: "Parts of tasks"}
 	for _, t := range b.tasks {
-		if t.part || t.name == mtbenchTask || strings.HasPrefix(t.name, mtbenchTask+",") {
+		if t.part || t.name == answersTask || t.name == mtbenchTask || strings.HasPrefix(t.name, mtbenchTask+",") {
 			continue // MT-Bench has a section of its own
 		}
 		rows := rowsOf(t, true)

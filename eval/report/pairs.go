@@ -30,6 +30,9 @@ type pair struct {
 // maxAll is up to how many models every one is compared with every other; of more, each is with the first.
 const maxAll = 4
 
+// maxDocuments bounds the documents of a task: no benchmark has nearly as many.
+const maxDocuments = 1 << 20
+
 // partOffset parts the numbers of documents of different parts of a task.
 const partOffset = 1 << 24
 
@@ -130,6 +133,9 @@ func (b *builder) briefs(t, root *task) ([][]brief, error) {
 			continue
 		}
 		err = harness.EachRecord(path, func(rec *harness.Record) error {
+			if len(out[i]) >= maxDocuments {
+				return &TooManyError{path, maxDocuments}
+			}
 			x := brief{Record: *rec, pick: pickOf(rec, metric), right: rightOf(rec)}
 			x.Question, x.Choices, x.Answer, x.LogProbs, x.Tokens, x.Greedy, x.Picked, x.Gold = "", nil, nil, nil, nil, nil, nil, nil
 			out[i] = append(out[i], x)
@@ -240,6 +246,9 @@ func (b *builder) pairRatings(t *task) error {
 func questionMeans(ratings []mtbench.PlacedRating) map[string]float64 {
 	sum, n := map[string][2]float64{}, map[string][2]float64{}
 	for _, r := range ratings {
+		if r.Turn != 1 && r.Turn != 2 {
+			continue // of a file that this program has not written
+		}
 		s, k := sum[r.Question], n[r.Question]
 		s[r.Turn-1] += r.Rating
 		k[r.Turn-1]++
@@ -277,6 +286,9 @@ func (b *builder) paired(r *row, i, j int) (compare.Paired, bool) {
 	out.Diff = sum / n
 	half := math.Sqrt(square) / n
 	out.CI95 = [2]float64{out.Diff - half, out.Diff + half}
+	if all, ok := b.pairOf(r.task, r.name, i, j); ok {
+		out.P = all.P
+	}
 	return out, true
 }
 

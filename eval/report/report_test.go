@@ -249,6 +249,25 @@ func TestBestNeedsMoreThanChance(t *testing.T) {
 	}
 }
 
+// Four documents of four are no proof.
+func TestBestNeedsDocuments(t *testing.T) {
+	dir := t.TempDir()
+	part := func(n int) []*harness.Task {
+		p := choicesTask("mmlu_de_a", n, 0)
+		p.Group = "mmlu_de"
+		return []*harness.Task{choicesTask("x", n, 0), p}
+	}
+	for n, marked := range map[int]int{4: 0, 6: 2} {
+		a := run(t, filepath.Join(dir, fmt.Sprint("a", n)), knows("a", func(int) bool { return true }), part(n)...)
+		b := run(t, filepath.Join(dir, fmt.Sprint("b", n)), knows("b", func(int) bool { return false }), part(n)...)
+		page, _ := written(t, Options{}, a, b)
+		rows := fmt.Sprint(tableRows(t, page, "Tasks and models"))
+		if strings.Count(rows, "★") != marked {
+			t.Errorf("%d documents: %s", n, rows)
+		}
+	}
+}
+
 // What the page says of pairs is what package compare says.
 func TestPairsAreThoseOfCompare(t *testing.T) {
 	dir := t.TempDir()
@@ -468,7 +487,7 @@ func TestPathsWithoutResults(t *testing.T) {
 func TestForeignTasks(t *testing.T) {
 	dir := t.TempDir()
 	for i, name := range []string{"a", "b"} {
-		a := eval.NewArtifact("perplexity", eval.Identity{Name: name, Kind: "local"}, eval.Software{})
+		a := eval.NewArtifact("perplexity", eval.Identity{Name: name, Kind: "local", Tokenizer: name}, eval.Software{})
 		v, se := 1.5+float64(i), 0.01
 		a.Complete, a.Details = true, json.RawMessage(`["something", "else"]`)
 		a.Add(eval.Metric{Name: "bits_per_byte", Value: &v, StdErr: &se, N: 7, Lower: true})
@@ -485,6 +504,9 @@ func TestForeignTasks(t *testing.T) {
 	page, s := written(t, Options{}, dir)
 	checkPage(t, page)
 	rows := tableRows(t, page, "Tasks and models")
+	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "different tokenizers") {
+		t.Errorf("%q", s.Warnings)
+	}
 	if s.Models != 2 || len(rows) != 3 || !strings.HasPrefix(rows[0][3], "★ 1.5000 ± 0.0100") || rows[0][1] != "bits_per_byte ↓" || strings.Contains(page, "NaN") {
 		t.Errorf("%+v %q", s, rows)
 	}
@@ -570,6 +592,25 @@ func TestColumnsOfOneModel(t *testing.T) {
 	}
 	if _, s := written(t, Options{}, a, a, filepath.Join(a, "x.jsonl")); s.Results != 1 {
 		t.Errorf("a result counts several times: %+v", s)
+	}
+}
+
+// Of many models, each is compared with the first, and the page says so.
+func TestManyModels(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 6 {
+		run(t, filepath.Join(dir, fmt.Sprint(i)), knows(fmt.Sprint("m", i), func(k int) bool { return k%(i+2) == 0 }), choicesTask("x", 12, 0))
+	}
+	page, _ := written(t, Options{Disagreements: 1}, dir)
+	checkPage(t, page)
+	rows := tableRows(t, page, "B − A")
+	if len(rows) != 5 || !strings.Contains(page, "each is compared with the first") {
+		t.Errorf("%q", rows)
+	}
+	for _, row := range rows {
+		if !strings.HasPrefix(row[2], "A: m0") {
+			t.Errorf("%q", row)
+		}
 	}
 }
 

@@ -155,6 +155,9 @@ func (b *builder) compareSettings() {
 			t.class[i] = classes[k]
 			b.incomplete(t, r, b.columns[i].label)
 		}
+		if t.name == perplexityTask && t.tokenizers() > 1 {
+			b.warn(t, "the models have different tokenizers, and perplexity is of each one's own tokens: compare bits_per_byte.")
+		}
 		for _, name := range order {
 			if name == asked && len(t.unlike) > 0 {
 				continue
@@ -198,6 +201,20 @@ func orNone(s string) string {
 		return "none"
 	}
 	return s
+}
+
+// perplexityTask is the task whose perplexity is of tokens.
+const perplexityTask = "perplexity"
+
+// tokenizers counts the vocabularies of the models that have a result.
+func (t *task) tokenizers() int {
+	seen := map[string]bool{}
+	for _, r := range t.results {
+		if r != nil {
+			seen[r.Model.Tokenizer] = true
+		}
+	}
+	return len(seen)
 }
 
 // count is how many models have a result.

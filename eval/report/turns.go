@@ -26,7 +26,9 @@ func (b *builder) turns(t *task) ([]page.Block, error) {
 		}
 		ratings[i] = map[mtbench.Place]mtbench.PlacedRating{}
 		for _, x := range d.Ratings {
-			ratings[i][x.Place] = x
+			if x.Turn == 1 || x.Turn == 2 {
+				ratings[i][x.Place] = x
+			}
 		}
 	}
 	cols := t.largest(func(i int) bool { return len(ratings[i]) > 0 })

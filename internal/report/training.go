@@ -142,7 +142,7 @@ func benchmarks(rows []Row, column func(name string) (x, y []float64)) Section {
 	}
 	s := Section{Heading: "Benchmarks", Text: "Measured during the run; the artifacts with standard errors and single results are in the folder evaluations."}
 	last := Table{
-		Caption: "First, best and last numbers", RowHeads: true, Head: []string{"Task", "Metric", "First", "Highest", "Lowest", "Last", "Step"},
+		Caption: "First, highest, lowest and last numbers", RowHeads: true, Head: []string{"Task", "Metric", "First", "Highest", "Lowest", "Last", "Step"},
 		Numeric: []bool{false, false, true, true, true, true, true},
 	}
 	tasks := map[string]*Lines{}
