@@ -37,25 +37,33 @@ type Local struct {
 
 // NewLocal takes over the engine of m, which is closed by its owner after Close.
 func NewLocal(m *open.Model, opt LocalOptions) *Local {
-	cfg := m.Config()
 	ctx, stop := context.WithCancel(context.Background())
-	l := &Local{m: m, opt: opt, stop: stop, done: make(chan struct{})}
+	l := &Local{m: m, opt: opt, id: IdentityOf(m, opt.BOS), stop: stop, done: make(chan struct{})}
 	l.s = infer.NewScheduler(m.Engine, infer.SchedulerOptions{MaxSequences: opt.Together, Queue: math.MaxInt32})
-	l.id = Identity{
-		Name: m.Name, Kind: "local", Weights: m.Fingerprint(), Tokenizer: m.Tokenizer.Fingerprint(),
-		Template: m.Template.Name() + " " + HashOf(m.Template.Source())[:16],
-		Shape:    fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize),
-		Context:  m.Engine.Context(), BOS: [...]string{"auto", "never", "always"}[opt.BOS],
-	}
-	for _, a := range m.Adapters {
-		l.id.Adapters = append(l.id.Adapters, fmt.Sprintf("%s=%g", a.Path, a.Strength))
-	}
 	go func() {
 		defer close(l.done)
 		_ = l.s.Run(ctx) // its error is also that of every unfinished work
 	}()
 	return l
 }
+
+// IdentityOf is the identity of a model that runs here; bos is how plain prompts and scored texts begin.
+func IdentityOf(m *open.Model, bos chat.BOSPolicy) Identity {
+	cfg := m.Config()
+	id := Identity{
+		Name: m.Name, Kind: "local", Weights: m.Fingerprint(), Tokenizer: m.Tokenizer.Fingerprint(),
+		Template: TemplateIdentity(m.Template),
+		Shape:    fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize),
+		Context:  m.Engine.Context(), BOS: [...]string{"auto", "never", "always"}[bos],
+	}
+	for _, a := range m.Adapters {
+		id.Adapters = append(id.Adapters, fmt.Sprintf("%s=%g", a.Path, a.Strength))
+	}
+	return id
+}
+
+// TemplateIdentity is a chat template's name with the beginning of the hash of its text.
+func TemplateIdentity(t *chat.Template) string { return t.Name() + " " + HashOf(t.Source())[:16] }
 
 // Identity implements Model.
 func (l *Local) Identity() Identity { return l.id }

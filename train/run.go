@@ -276,7 +276,10 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	if err := t.Save(); err != nil {
 		return finish(err)
 	}
-	return finish(t.Export())
+	if err := t.Export(); err != nil {
+		return finish(err)
+	}
+	return finish(t.writeRecord(res))
 }
 
 // due reports whether the schedule asks for a checkpoint.
