@@ -181,17 +181,58 @@ func (f *Facts) Metric(of, task, name, group string) (*Number, error) {
 	return r.number(name, group)
 }
 
-// MTBench is the block of scores, to the character, by the judge of that name; "" where there is only one.
+// MTBench is the block of scores, to the character, by the judge of that name; "" takes the first.
 func (f *Facts) MTBench(judge string) (string, error) {
+	r, d, err := f.rated(judge)
+	if err != nil {
+		return "", err
+	}
+	if d.Block == "" {
+		return "", &MissingError{What: "the scores of MT-Bench in " + r.Path}
+	}
+	return d.Block, nil
+}
+
+// MTBenchTitle is what was asked: MT-Bench-DE, or Leo's own questions.
+func (f *Facts) MTBenchTitle() (string, error) {
+	r, _, err := f.rated("")
+	if err == nil && r.ownQuestions() {
+		return ownQuestionsTitle + ", Rated", nil
+	}
+	return knownTasks[mtbenchTask].name, err
+}
+
+// MTBenchNote says in a sentence who rated, and how many answers have a rating.
+func (f *Facts) MTBenchNote(judge string) (string, error) {
+	r, d, err := f.rated(judge)
+	if err != nil {
+		return "", err
+	}
+	average, err := r.number("average", "")
+	if err != nil {
+		return "", err
+	}
+	s := fmt.Sprintf("Ratings from 1 to 10 by %s; %d answers rated", inline(judgesOf(r.Artifact)), len(d.Ratings))
+	if average.Of > average.N {
+		s += fmt.Sprintf(" of %d, the others are in no mean", average.Of)
+	}
+	if r.ownQuestions() {
+		s += ". The questions are Leo's own: the scores are not comparable with those on other sets"
+	}
+	for _, w := range d.Warning {
+		s += ". " + inline(w)
+	}
+	return strings.TrimSuffix(s, ".") + ".", nil
+}
+
+// rated finds a result of MT-Bench on the card's model.
+func (f *Facts) rated(judge string) (*Result, *mtbench.Details, error) {
 	for i, r := range f.Results {
 		if d := f.ratings[i]; d != nil && r.Of == "" && (judge == "" || judgesOf(r.Artifact) == judge) {
-			if d.Block == "" {
-				return "", &MissingError{What: "the scores of MT-Bench in " + r.Path}
-			}
-			return d.Block, nil
+			return r, d, nil
 		}
 	}
-	return "", &MissingError{Task: mtbenchTask}
+	return nil, nil, &MissingError{Task: mtbenchTask}
 }
 
 // Stats is the block of statistics of all data, to the character.

@@ -85,8 +85,13 @@ func (f *Facts) results(ctx context.Context) error {
 	return nil
 }
 
-// judgesOf names who rated.
+// judgesOf names who rated: as the run calls the judge, else by its own name.
 func judgesOf(a *eval.Artifact) string {
+	if c, ok := a.Config["judge"].(map[string]any); ok && len(a.Judges) == 1 {
+		if name, ok := c["name"].(string); ok && name != "" {
+			return name
+		}
+	}
 	var names []string
 	for _, j := range a.Judges {
 		names = append(names, j.Name)

@@ -11,6 +11,7 @@ import (
 
 	"leolm/eval"
 	"leolm/eval/harness"
+	"leolm/eval/mtbench"
 )
 
 // Number is a number of a result, as templates print it.
@@ -105,6 +106,7 @@ var metricNames = map[string]string{
 type row struct {
 	task, group, metric string
 	judge, shots        string // "" where there are none
+	own                 bool   // the questions are Leo's own
 	lower               bool
 	numbers             map[string]*Number // by model
 }
@@ -164,6 +166,14 @@ func (r *Result) shots() string {
 	return strconv.Itoa(*d.Shots)
 }
 
+// ownQuestionsTitle names the task on Leo's own questions, whose scores are not comparable with those on others.
+const ownQuestionsTitle = "Leo's own questions"
+
+// ownQuestions reports whether a result of MT-Bench is on Leo's own questions.
+func (r *Result) ownQuestions() bool {
+	return slices.ContainsFunc(r.Inputs, func(in eval.Input) bool { return in.Role == "questions" && in.Name == mtbench.OwnQuestionsName })
+}
+
 // rows are the numbers of all results, and the models in the order in which they come.
 func (f *Facts) rows() (rows []*row, models []string) {
 	parts := f.parts()
@@ -173,12 +183,12 @@ func (f *Facts) rows() (rows []*row, models []string) {
 		}
 		for _, m := range r.quoted() {
 			i := slices.IndexFunc(rows, func(x *row) bool {
-				return x.task == r.Task && x.group == m.Group && x.metric == m.Name && x.judge == judgesOf(r.Artifact) && x.shots == r.shots()
+				return x.task == r.Task && x.group == m.Group && x.metric == m.Name && x.judge == judgesOf(r.Artifact) && x.shots == r.shots() && x.own == r.ownQuestions()
 			})
 			if i < 0 {
 				i = len(rows)
 				rows = append(rows, &row{
-					task: r.Task, group: m.Group, metric: m.Name, judge: judgesOf(r.Artifact), shots: r.shots(), lower: m.Lower, numbers: map[string]*Number{},
+					task: r.Task, group: m.Group, metric: m.Name, judge: judgesOf(r.Artifact), shots: r.shots(), own: r.ownQuestions(), lower: m.Lower, numbers: map[string]*Number{},
 				})
 			}
 			rows[i].numbers[r.Of] = &Number{m, r}
@@ -234,6 +244,9 @@ func (f *Facts) table(rows []*row, models []string) string {
 	b.WriteString(strings.Repeat("|---", len(head)) + "|\n")
 	for _, r := range rows {
 		name := f.taskName(r.task)
+		if r.own {
+			name = ownQuestionsTitle
+		}
 		if r.group != "" {
 			name += ": " + f.display(r.group)
 		}
@@ -301,6 +314,9 @@ func (f *Facts) FrontMatter() string {
 // indexDataset says what a number was measured on.
 func (f *Facts) indexDataset(r *Result, x *row) ResultDataset {
 	d := knownTasks[r.Task].dataset
+	if r.ownQuestions() {
+		d = ResultDataset{Type: mtbench.OwnQuestionsName, Name: ownQuestionsTitle}
+	}
 	if r.src.Dataset != nil {
 		d = *r.src.Dataset
 	}

@@ -35,7 +35,7 @@ var hyperparameters = []hyperparameter{
 	{"Adam betas", func(r *Run) string {
 		return strings.NewReplacer("[", "(", "]", ")").Replace(r.Recipe["optimizer.betas"])
 	}},
-	{"Weight decay", setting("optimizer.weight_decay")},
+	{"Weight decay", func(r *Run) string { return strings.TrimSuffix(r.Recipe["optimizer.weight_decay"], ".0") }},
 	{"Optimizer", setting("optimizer.type")},
 	{"Sequence length", setting("data.sequence_length")},
 	{"LoRA rank", setting("lora.rank")},
