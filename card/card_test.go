@@ -408,7 +408,7 @@ func TestRefusedFacts(t *testing.T) {
 		change func(c *Config)
 		want   string
 	}{
-		"no license":       {func(c *Config) { c.License = "" }, "asks for the license of the model"},
+		"no license":       {func(c *Config) { c.License = "" }, "under which license the model is"},
 		"no data license":  {func(c *Config) { c.Datasets = c.Datasets[1:] }, `trained on "OpenAssistant/OASST-DE", and nothing says`},
 		"no run":           {func(c *Config) { c.Runs = []string{"own"} }, "run.json"},
 		"a broken run":     {func(c *Config) { write(t, c.path("own/run.json"), "{}"); c.Runs = []string{"own"} }, "not the record of a training run"},

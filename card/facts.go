@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -34,7 +35,8 @@ type Facts struct {
 // Run is a training.
 type Run struct {
 	*train.Record
-	Path string
+	Path string       // of its folder, as the card names it
+	Hash string       // SHA-256 of the record
 	rows []report.Row // of its metrics, for the picture
 }
 
@@ -56,7 +58,7 @@ func Gather(ctx context.Context, c *Config) (*Facts, error) {
 		return nil, err
 	}
 	if c.License == "" {
-		return nil, &MissingError{What: "the license of the model"}
+		return nil, ErrNoLicense
 	}
 	for _, dir := range c.Runs {
 		if err := f.run(ctx, dir); err != nil {
@@ -105,6 +107,9 @@ func (f *Facts) run(ctx context.Context, dir string) error {
 		return err
 	}
 	r := &Run{Record: rec, Path: f.shown(path)}
+	if r.Hash, err = hashOf(filepath.Join(path, train.RecordFile)); err != nil {
+		return err
+	}
 	if f.cfg.LossCurve != "" {
 		if r.rows, err = report.ReadMetrics(filepath.Join(path, "metrics.jsonl")); err != nil {
 			return err
@@ -113,6 +118,9 @@ func (f *Facts) run(ctx context.Context, dir string) error {
 	f.Runs = append(f.Runs, r)
 	return nil
 }
+
+// ErrNoLicense says that the configuration does not name the model's license.
+var ErrNoLicense = errors.New("nothing says under which license the model is")
 
 // NoLicenseError says that there are statistics of a dataset whose license the configuration does not name.
 type NoLicenseError struct{ Dataset string }

@@ -29,15 +29,18 @@ func (f *Facts) Provenance() string {
 		if j := judgesOf(r.Artifact); j != "" {
 			who = "; judge: " + inline(j)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s, version %s, of %s%s | %s | %s | %s |\n", codeCell(r.Path), codeCell(short(r.Hash)), inline(command(r.Task)), inline(r.TaskVersion),
-			inline(modelOf(&r.Model)), who, strings.Join(from, "<br>"), codeCell(settings(r.Config)), inline(made(r.Artifact)))
+		what := fmt.Sprintf("%s, version %s, of %s", command(r.Task), r.TaskVersion, modelOf(&r.Model))
+		if r.Model.Kind == "program" {
+			what = r.Model.Name
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s%s | %s | %s | %s |\n", codeCell(r.Path), codeCell(short(r.Hash)), inline(what), who, strings.Join(from, "<br>"), codeCell(settings(r.Config)), inline(made(r.Artifact)))
 	}
 	for _, r := range f.Runs {
 		note := r.Note
 		if note == "" {
 			note = "leo train"
 		}
-		fmt.Fprintf(&b, "| %s |  | training %s | | | %s |\n", codeCell(r.Path), inline(r.Name), inline(note))
+		fmt.Fprintf(&b, "| %s | %s | training %s | | | %s |\n", codeCell(r.Path), codeCell(short(r.Hash)), inline(r.Name), inline(note))
 	}
 	for _, file := range f.Files() {
 		fmt.Fprintf(&b, "| %s | %s | data of the template | | | |\n", codeCell(file.Path), codeCell(short(file.Hash)))
@@ -94,10 +97,10 @@ func settings(config map[string]any) string {
 
 // made says with what, where and when.
 func made(a *eval.Artifact) string {
-	s := "Leo " + a.Leo.Version
-	if a.Leo.Version == "" {
-		return a.Started.Format("2006-01-02")
+	if a.Leo.Version == "" { // the artifact was not written by an evaluation, and its inputs say what it is
+		return ""
 	}
+	s := "Leo " + a.Leo.Version
 	if a.Leo.Commit != "" {
 		s += " (" + a.Leo.Commit[:min(len(a.Leo.Commit), 12)] + ")"
 	}

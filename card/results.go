@@ -119,12 +119,21 @@ func (f *Facts) result(ctx context.Context, path string, src *ResultSource) (*Re
 	if err := a.CheckRaw(filepath.Dir(path)); err != nil {
 		return nil, &DamagedError{shown, err}
 	}
-	data, err := os.ReadFile(path)
+	hash, err := hashOf(path)
 	if err != nil {
 		return nil, err
 	}
+	return &Result{Artifact: a, Path: shown, Of: src.Of, Hash: hash, src: src}, nil
+}
+
+// hashOf is the SHA-256 of a small file.
+func hashOf(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.Sum256(data)
-	return &Result{Artifact: a, Path: shown, Of: src.Of, Hash: hex.EncodeToString(sum[:]), src: src}, nil
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // artifactFiles finds the artifacts that a path names: the file itself, those of the judges of a run of MT-Bench, or the

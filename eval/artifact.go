@@ -203,8 +203,11 @@ func (a *Artifact) CheckRaw(dir string) error {
 	return nil
 }
 
-// WriteFile writes the artifact, atomically.
+// WriteFile writes the artifact, atomically, and makes the folder that it lies in.
 func (a *Artifact) WriteFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
 	return durable.WriteTo(path, func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
