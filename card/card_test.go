@@ -198,7 +198,10 @@ func leo(t *testing.T) *Config {
 	own := eval.Identity{Name: leoName, Kind: "endpoint"}
 	base := eval.Identity{Name: "LeoLM/leo-hessianai-13b", Kind: "endpoint"}
 	score(t, filepath.Join(dir, "base", "arc_de.json"), base, "arc_de", "acc_norm", 0.509)
-	score(t, filepath.Join(dir, "own", "arc_de.json"), own, "arc_de", "acc_norm", 0.5, func(a *eval.Artifact) { a.Details = json.RawMessage(`{"num_fewshot": 25}`) })
+	score(t, filepath.Join(dir, "own", "arc_de.json"), own, "arc_de", "acc_norm", 0.5, func(a *eval.Artifact) {
+		a.Details = json.RawMessage(`{"num_fewshot": 25}`)
+		a.Inputs = []eval.Input{{Role: "data", Name: "hf://datasets/LeoLM/ArcChallenge_de@0123456789abcdef test", Hash: strings.Repeat("0", 64), Rows: 1172}}
+	})
 	score(t, filepath.Join(dir, "base", "hellaswag_de.json"), base, "hellaswag_de", "acc_norm", 0.658)
 	write(t, filepath.Join(dir, "card.yaml"), `
 name: LeoLM Chat 13b
@@ -277,7 +280,7 @@ func TestCardOfLeo13bChat(t *testing.T) {
 	inOrder(t, text,
 		"---\nlanguage:\n- de\n- en\nlicense: llama2\nlibrary_name: transformers\npipeline_tag: text-generation\nbase_model:\n- LeoLM/leo-hessianai-13b\n",
 		"datasets:\n- OpenAssistant/OASST-DE\n- FreedomIntelligence/evol-instruct-deutsch\n",
-		"model-index:\n- name: \"LeoLM Chat 13b\"\n", "type: LeoLM/ArcChallenge_de", "value: 0.5\n", "\n---\n",
+		"model-index:\n- name: \"LeoLM Chat 13b\"\n", "type: LeoLM/ArcChallenge_de", "revision: \"0123456789abcdef\"", "value: 0.5\n", "\n---\n",
 		"# LeoLM Chat 13b\n\nA German chat model",
 		"## Model Details\n", "[LeoLM/leo-hessianai-13b](https://huggingface.co/LeoLM/leo-hessianai-13b)", "13.02 billion parameters: 40 layers of 5120", "German, English", "[Björn](mailto:someone@example.org)",
 		"## Prompt Template\n\n```\n<|im_start|>system\n{system_message}<|im_end|>\n<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n```\n", "`<|im_end|>`",
@@ -286,7 +289,7 @@ func TestCardOfLeo13bChat(t *testing.T) {
 			"| Warmup steps | 100 |\n| LR scheduler | Cosine |\n| Adam betas | (0.9, 0.95) |\n", "(loss.svg)",
 		"## Dataset Details\n\n```\n"+strings.TrimSpace(stats)+"\n```\n",
 		"## MT-Bench-DE\n\n```\n"+leoBlock+"\n```\n",
-		"## Results\n", "| MT-Bench-DE, judged by gpt-4 | average ↑ |", "| HellaSwag-DE | accuracy, normalized by length ↑ | 0.658 |",
+		"## Results\n", "| MT-Bench-DE, judged by gpt-4 | average ↑ |", "| HellaSwag-DE, data from files | accuracy, normalized by length ↑ | 0.658 |",
 		"## Ethical Considerations and Limitations\n\nLeoLM has been tested in German only.",
 		"## Licenses\n", "The model: llama2.", "| [OpenAssistant/OASST-DE](https://huggingface.co/datasets/OpenAssistant/OASST-DE) |  | Apache 2.0 |",
 		"## How These Numbers Were Made\n", "`mtbench/gpt-4/result.json`", "judge: gpt-4", "`run`",

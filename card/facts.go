@@ -205,7 +205,7 @@ func (f *Facts) MTBench(judge string) (string, error) {
 func (f *Facts) MTBenchTitle() (string, error) {
 	r, _, err := f.rated("")
 	if err == nil && r.ownQuestions() {
-		return ownQuestionsTitle + ", Rated", nil
+		return ownQuestionsTitle, nil
 	}
 	return knownTasks[mtbenchTask].name, err
 }
@@ -220,9 +220,9 @@ func (f *Facts) MTBenchNote(judge string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s := fmt.Sprintf("Ratings from 1 to 10 by %s; %d answers rated", inline(judgesOf(r.Artifact)), len(d.Ratings))
+	s := fmt.Sprintf("Ratings from 1 to 10 by %s, of %s answers", inline(judgesOf(r.Artifact)), average.Count())
 	if average.Of > average.N {
-		s += fmt.Sprintf(" of %d, the others are in no mean", average.Of)
+		s += "; those without a rating are in no mean"
 	}
 	if r.ownQuestions() {
 		s += ". The questions are Leo's own: the scores are not comparable with those on other sets"

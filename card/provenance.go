@@ -3,6 +3,7 @@ package card
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -13,10 +14,14 @@ import (
 func (f *Facts) Provenance() string {
 	var b strings.Builder
 	b.WriteString("| file | SHA-256 | what | from | settings | made with |\n|---|---|---|---|---|---|\n")
+	parts := f.parts()
 	for _, r := range f.Results {
+		if parts[r.Task+"\x00"+r.Of] { // the result of the whole says it, too
+			continue
+		}
 		var from []string
 		for _, in := range r.Inputs {
-			s := inline(in.Role+" "+in.Name) + " " + codeCell(short(in.Hash))
+			s := inline(in.Role+" "+withoutFolder(in.Name)) + " " + codeCell(short(in.Hash))
 			if in.Rows > 0 {
 				s += fmt.Sprintf(" (%d)", in.Rows)
 			}
@@ -46,6 +51,18 @@ func (f *Facts) Provenance() string {
 		fmt.Fprintf(&b, "| %s | %s | data of the template | | | |\n", codeCell(file.Path), codeCell(short(file.Hash)))
 	}
 	return b.String()
+}
+
+// withoutFolder leaves out the folders of a path on the machine that measured.
+func withoutFolder(name string) string {
+	path, rest, more := strings.Cut(name, " ")
+	if !filepath.IsAbs(path) {
+		return name
+	}
+	if path = filepath.Base(path); more {
+		path += " " + rest
+	}
+	return path
 }
 
 // short is the beginning of a hash, enough to compare it.

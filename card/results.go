@@ -65,7 +65,7 @@ const answersTask = "mtbench-answers"
 func (f *Facts) results(ctx context.Context) error {
 	for i := range f.cfg.Results {
 		src := &f.cfg.Results[i]
-		paths, err := artifactFiles(f.cfg.path(src.Path))
+		paths, err := artifactFiles(ctx, f.cfg.path(src.Path))
 		if err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func hashOf(path string) (string, error) {
 
 // artifactFiles finds the artifacts that a path names: the file itself, those of the judges of a run of MT-Bench, or the
 // artifacts in a folder.
-func artifactFiles(path string) ([]string, error) {
+func artifactFiles(ctx context.Context, path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func artifactFiles(path string) ([]string, error) {
 	}
 	var found []string
 	err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && strings.HasSuffix(p, ".json") && isArtifact(p) {
+		if err == nil && !d.IsDir() && strings.HasSuffix(p, ".json") && isArtifact(ctx, p) {
 			found = append(found, p)
 		}
 		return err
@@ -175,8 +175,8 @@ func escapeGlob(p string) string {
 }
 
 // isArtifact reports whether a file says that it is one.
-func isArtifact(path string) bool {
-	_, err := eval.ReadArtifact(context.Background(), path)
+func isArtifact(ctx context.Context, path string) bool {
+	_, err := eval.ReadArtifact(ctx, path)
 	var not *eval.NotArtifactError
 	return err == nil || errors.As(err, &not) && not.Version > 0
 }
@@ -223,7 +223,7 @@ func (e *MissingError) Error() string {
 
 // Kind says what a path has for a card: "run", the folder of a training; "data", statistics; "result", artifacts; "" for
 // anything else, such as a model.
-func Kind(path string) string {
+func Kind(ctx context.Context, path string) string {
 	if strings.HasSuffix(path, statsSuffix) {
 		return "data"
 	}
@@ -241,7 +241,7 @@ func Kind(path string) string {
 		return ""
 	}
 	if info.IsDir() || strings.HasSuffix(path, ".json") {
-		if _, err := artifactFiles(path); info.IsDir() && err == nil || !info.IsDir() {
+		if _, err := artifactFiles(ctx, path); info.IsDir() && err == nil || !info.IsDir() {
 			return "result"
 		}
 	}

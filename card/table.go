@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,9 +36,9 @@ func (r *Result) number(name, group string) (*Number, error) {
 	return nil, e
 }
 
-// String is the value as the task prints it, else with three decimals, fewer for large values.
+// String is the value as the task prints it, if that is short, else with three decimals, fewer for large values.
 func (n *Number) String() string {
-	if _, err := strconv.ParseFloat(n.Text, 64); err == nil {
+	if _, err := strconv.ParseFloat(n.Text, 64); err == nil && len(n.Text) <= 7 {
 		return n.Text
 	}
 	v, digits := *n.Value, 3
@@ -105,8 +106,8 @@ var metricNames = map[string]string{
 // row is a number that tables show.
 type row struct {
 	task, group, metric string
+	name                string // of the task, for people
 	judge, shots        string // "" where there are none
-	own                 bool   // the questions are Leo's own
 	lower               bool
 	numbers             map[string]*Number // by model
 }
@@ -167,11 +168,38 @@ func (r *Result) shots() string {
 }
 
 // ownQuestionsTitle names the task on Leo's own questions, whose scores are not comparable with those on others.
-const ownQuestionsTitle = "Leo's own questions"
+const ownQuestionsTitle = "Leo's Own Questions"
 
 // ownQuestions reports whether a result of MT-Bench is on Leo's own questions.
 func (r *Result) ownQuestions() bool {
 	return slices.ContainsFunc(r.Inputs, func(in eval.Input) bool { return in.Role == "questions" && in.Name == mtbench.OwnQuestionsName })
+}
+
+// onHub is an input's name where it is a dataset of the hub, with its revision.
+var onHub = regexp.MustCompile(`([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)@([0-9a-f]+)`)
+
+// hubData returns the revision of the hub's dataset that a result was measured on; ok is false if its data are others, from
+// files.
+func (r *Result) hubData(id string) (revision string, ok bool) {
+	for _, in := range r.Inputs {
+		if m := onHub.FindStringSubmatch(in.Name); m != nil && m[1] == id {
+			return m[2], true
+		}
+	}
+	return "", false
+}
+
+// resultName names what was measured. A known task on other data than its own says so.
+func (f *Facts) resultName(r *Result) string {
+	name := f.taskName(r.Task)
+	d := knownTasks[r.Task].dataset
+	if r.ownQuestions() {
+		return ownQuestionsTitle
+	}
+	if _, ok := r.hubData(d.Type); !ok && strings.Contains(d.Type, "/") && f.cfg.Display[r.Task] == "" && r.src.Dataset == nil {
+		name += ", data from files"
+	}
+	return name
 }
 
 // rows are the numbers of all results, and the models in the order in which they come.
@@ -183,12 +211,12 @@ func (f *Facts) rows() (rows []*row, models []string) {
 		}
 		for _, m := range r.quoted() {
 			i := slices.IndexFunc(rows, func(x *row) bool {
-				return x.task == r.Task && x.group == m.Group && x.metric == m.Name && x.judge == judgesOf(r.Artifact) && x.shots == r.shots() && x.own == r.ownQuestions()
+				return x.task == r.Task && x.group == m.Group && x.metric == m.Name && x.judge == judgesOf(r.Artifact) && x.shots == r.shots() && x.name == f.resultName(r)
 			})
 			if i < 0 {
 				i = len(rows)
 				rows = append(rows, &row{
-					task: r.Task, group: m.Group, metric: m.Name, judge: judgesOf(r.Artifact), shots: r.shots(), own: r.ownQuestions(), lower: m.Lower, numbers: map[string]*Number{},
+					task: r.Task, group: m.Group, metric: m.Name, judge: judgesOf(r.Artifact), shots: r.shots(), name: f.resultName(r), lower: m.Lower, numbers: map[string]*Number{},
 				})
 			}
 			rows[i].numbers[r.Of] = &Number{m, r}
@@ -243,10 +271,7 @@ func (f *Facts) table(rows []*row, models []string) string {
 	line(head)
 	b.WriteString(strings.Repeat("|---", len(head)) + "|\n")
 	for _, r := range rows {
-		name := f.taskName(r.task)
-		if r.own {
-			name = ownQuestionsTitle
-		}
+		name := r.name
 		if r.group != "" {
 			name += ": " + f.display(r.group)
 		}
@@ -314,11 +339,16 @@ func (f *Facts) FrontMatter() string {
 // indexDataset says what a number was measured on.
 func (f *Facts) indexDataset(r *Result, x *row) ResultDataset {
 	d := knownTasks[r.Task].dataset
-	if r.ownQuestions() {
-		d = ResultDataset{Type: mtbench.OwnQuestionsName, Name: ownQuestionsTitle}
-	}
-	if r.src.Dataset != nil {
+	revision, hub := r.hubData(d.Type)
+	switch {
+	case r.src.Dataset != nil:
 		d = *r.src.Dataset
+	case r.ownQuestions():
+		d = ResultDataset{Type: mtbench.OwnQuestionsName, Name: ownQuestionsTitle}
+	case hub:
+		d.Revision = revision
+	case strings.Contains(d.Type, "/"): // it was another file, whatever that held
+		d = ResultDataset{Type: localName(r.Task), Name: f.resultName(r)}
 	}
 	if d.Type == "" {
 		d.Name = f.display(cmp.Or(x.group, f.taskName(r.Task)))

@@ -39,7 +39,7 @@ func (f *Facts) Transformers() (string, error) {
 	b.WriteString("inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors=\"pt\")\n")
 	args := []string{"max_new_tokens=512"}
 	g := m.Generation.Drawing()
-	if g.DoSample == nil || *g.DoSample {
+	if greedy := g.DoSample != nil && !*g.DoSample || g.Temperature != nil && *g.Temperature == 0; !greedy {
 		args = append(args, "do_sample=True")
 		for _, x := range []struct {
 			name string

@@ -85,7 +85,7 @@ func (f *cardFlags) apply(cmd *cobra.Command, c *card.Config, args []string) err
 	}
 	model := ""
 	for _, arg := range args {
-		kind := card.Kind(arg)
+		kind := card.Kind(cmd.Context(), arg)
 		path, err := absolute(arg)
 		if err != nil {
 			return err

@@ -137,7 +137,7 @@ var hints = []func(error) []advice{
 		return []advice{{"config", "say whose it is under results, with of, in a file given with --config"}}
 	}),
 	as(func(*card.IncompleteError) []advice {
-		return []advice{{"", "leo eval finishes it without a limit"}}
+		return []advice{{"", "leo eval goes on where it was, without a limit"}}
 	}),
 	as(func(*compare.VocabularyError) []advice {
 		return []advice{{"", "leo eval perplexity compares them in bits per byte"}}
