@@ -86,3 +86,38 @@ func FuzzYAMLText(f *testing.F) {
 		}
 	})
 }
+
+// Whatever stands at the head of a file, the check ends with a verdict.
+func FuzzCheckFrontMatter(f *testing.F) {
+	f.Add(goodFront)
+	for _, s := range []string{"", "a", "- a", "model-index: [[]]", "model-index: [{results: [{task: 1, dataset: [], metrics: {}}]}]", "license: {a: b}", "? a\n: b", "1: 2", "a: &a [*a]", "language: !!binary x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var e *FrontMatterError
+		if err := CheckFrontMatter([]byte("---\n" + s + "\n---\n")); err != nil && !errors.As(err, &e) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// A text is one line, and ends neither a cell nor a block.
+func FuzzMarkdown(f *testing.F) {
+	for _, s := range []string{"a", "a|b", "`", "``` x", "\\|", "\\", "<b>", "a\nb", "# x", "1. x", "- x", "_a_b", "\u2028", "[a](b)", "&lt;", "\x00\u202e"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, out := range []string{inline(s), cell(s), codeCell(s)} {
+			bare := strings.ReplaceAll(out, `\\`, "")
+			if strings.ContainsAny(out, "\n\r\x00") || strings.Count(bare, "|") != strings.Count(bare, `\|`) {
+				t.Errorf("%q becomes %q", s, out)
+			}
+		}
+		lines := strings.Split(fence("", s), "\n")
+		for _, l := range lines[1 : len(lines)-1] {
+			if strings.HasPrefix(strings.TrimSpace(l), lines[0]) {
+				t.Errorf("%q ends its block: %q", s, l)
+			}
+		}
+	})
+}

@@ -90,8 +90,11 @@ func (f *perplexityFlags) run(cmd *cobra.Command, args []string) error {
 	f.BOS = bos == chat.BOSAlways || bos == chat.BOSAuto && l.Tokenizer.BOS() >= 0 && l.Tokenizer.AddBOS()
 	var total sourcePerplexity
 	var out []sourcePerplexity
-	for _, path := range args {
+	for i, path := range args {
 		r := sourcePerplexity{Source: filepath.Base(path)}
+		if slices.ContainsFunc(slices.Concat(args[:i], args[i+1:]), func(other string) bool { return filepath.Base(other) == r.Source }) {
+			r.Source = path
+		}
 		err := eachDocument(ctx, path, f.field, f.limit, func(text string) error {
 			p, err := eval.ScoreText(ctx, l.Engine, l.Tokenizer, text, f.PerplexityOptions)
 			r.Add(p)
