@@ -14,7 +14,7 @@ type Config struct {
 
 	Model        string   `yaml:"model"`               // the model: as in --model
 	ChatTemplate string   `yaml:"chat_template"`       // instead of the model's own: a name, or a file with a Jinja template
-	File         string   `yaml:"file"`                // the GGUF file's name in the repository; default: that of the model
+	File         string   `yaml:"file"`                // a GGUF file's name in the repository; default: that of the model, if it is one
 	BaseModel    []string `yaml:"base_model"`          // ids on the hub of what it was made from
 	BaseRelation string   `yaml:"base_model_relation"` // finetune, quantized, adapter or merge
 

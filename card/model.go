@@ -18,7 +18,9 @@ import (
 // Model is what the model's files say.
 type Model struct {
 	Name       string // of the file or folder
-	File       string // the GGUF file's name in the repository; "" if the model is none
+	File       string // the GGUF file's name in the repository; "" if there is none
+	Folder     bool   // it is a folder that transformers reads
+	Chat       bool   // it is talked to with a template; else it continues texts
 	Format     string // "gguf", "safetensors", …
 	DType      string // that most bytes of the weights have; "" without weights
 	Bytes      int64  // of the weights
@@ -63,11 +65,10 @@ func (c *Config) openModel() (*Model, error) {
 		Generation: ck.Generation, StopIDs: m.StopIDs, template: m.Template, tok: m.Tokenizer,
 	}
 	out.Parameters, out.Context = out.Config.Parameters(), out.Config.MaxPositions
-	if out.Format == checkpoint.FormatGGUF {
-		out.File = c.File
-		if out.File == "" {
-			out.File = strings.TrimSuffix(filepath.Base(m.Name), ".gguf") + ".gguf"
-		}
+	out.Chat = out.OwnTemplate || c.ChatTemplate != "" || len(m.Template.MissingMarkers(m.Tokenizer)) == 0
+	out.File, out.Folder = c.File, out.Format != checkpoint.FormatGGUF
+	if !out.Folder && out.File == "" {
+		out.File = strings.TrimSuffix(filepath.Base(m.Name), ".gguf") + ".gguf"
 	}
 	sizes, most := map[string]int{}, 0
 	for _, t := range ck.Tensors() {
@@ -79,7 +80,9 @@ func (c *Config) openModel() (*Model, error) {
 	for _, id := range m.StopIDs {
 		out.Stops = append(out.Stops, m.Tokenizer.Piece(id))
 	}
-	out.Stops = append(out.Stops, m.StopStrings...)
+	if out.Chat {
+		out.Stops = append(out.Stops, m.StopStrings...)
+	}
 	return out, m.Close()
 }
 
@@ -199,6 +202,9 @@ func goText(s string) string { return strings.ReplaceAll(s, "{{", `{{ "{{" }}`) 
 
 // OllamaTemplate is the chat template in Ollama's language: Go's, with .System, .Prompt and .Response.
 func (m *Model) OllamaTemplate() (string, error) {
+	if !m.Chat {
+		return "{{ .Prompt }}", nil
+	}
 	p, err := m.split()
 	if err != nil {
 		return "", err

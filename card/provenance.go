@@ -56,7 +56,7 @@ func (f *Facts) Provenance() string {
 // withoutFolder leaves out the folders of a path on the machine that measured.
 func withoutFolder(name string) string {
 	path, rest, more := strings.Cut(name, " ")
-	if !filepath.IsAbs(path) {
+	if !filepath.IsAbs(path) && !strings.HasPrefix(path, "/") {
 		return name
 	}
 	if path = filepath.Base(path); more {

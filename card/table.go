@@ -316,7 +316,7 @@ func (f *Facts) FrontMatter() string {
 	front := f.cfg.front()
 	front.name = f.Title()
 	front.library = "transformers"
-	if f.model.File != "" {
+	if !f.model.Folder {
 		front.library = "gguf"
 	}
 	rows, _ := f.rows()
