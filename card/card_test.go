@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -551,6 +552,21 @@ func TestOllamaTemplate(t *testing.T) {
 			prompt, _, _ := strings.Cut(got.String(), "\x00")
 			if prompt != want.Text && "<s>"+prompt != want.Text && "<bos>"+prompt != want.Text {
 				t.Errorf("%s: %q, want %q", name, prompt, want.Text)
+			}
+		}
+	}
+}
+
+// The page of cards names every key.
+func TestPageHasAllKeys(t *testing.T) {
+	page, err := os.ReadFile("../docs/card.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Link](), reflect.TypeFor[Dataset](), reflect.TypeFor[ResultSource](), reflect.TypeFor[ResultDataset]()} {
+		for i := range typ.NumField() {
+			if key := typ.Field(i).Tag.Get("yaml"); key != "" && !strings.Contains(string(page), "`"+key+"`") {
+				t.Errorf("docs/card.md does not have the key %s of %s", key, typ.Name())
 			}
 		}
 	}

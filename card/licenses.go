@@ -2,7 +2,7 @@ package card
 
 import "strings"
 
-// licenses are the ids that the hub knows (huggingface/hub-docs: docs/hub/repositories-licenses.md).
+// licenses are the ids that the hub knows (huggingface/hub-docs, page repositories-licenses).
 var licenses = strings.Fields(`
 apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m
 afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda
