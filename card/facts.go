@@ -29,6 +29,7 @@ type Facts struct {
 	cfg     *Config
 	model   *Model
 	files   map[string]File
+	stats   []File             // of statistics
 	ratings []*mtbench.Details // by the number of the result; nil for other tasks
 }
 
@@ -50,7 +51,7 @@ type File struct {
 const maxFile = 16 << 20
 
 // Gather reads everything that the configuration names, and checks it. Errors about artifacts are *IncompleteError,
-// *OtherModelError, *DamagedError and *DoubledError; one about the front matter is a *FrontMatterError.
+// *OtherModelError, *DamagedError and *DoubledError.
 func Gather(ctx context.Context, c *Config) (*Facts, error) {
 	f := &Facts{cfg: c, files: map[string]File{}}
 	var err error
@@ -140,6 +141,11 @@ func (f *Facts) data() error {
 		if err != nil {
 			return err
 		}
+		hash, err := hashOf(path)
+		if err != nil {
+			return err
+		}
+		f.stats = append(f.stats, File{Path: f.shown(path), Hash: hash})
 		f.Data = append(f.Data, parts...)
 	}
 	for _, s := range f.Data {

@@ -47,6 +47,9 @@ func (f *Facts) Provenance() string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | training %s | | | %s |\n", codeCell(r.Path), codeCell(short(r.Hash)), inline(r.Name), inline(note))
 	}
+	for _, file := range f.stats {
+		fmt.Fprintf(&b, "| %s | %s | statistics of prepared data | | | leo data prepare |\n", codeCell(file.Path), codeCell(short(file.Hash)))
+	}
 	for _, file := range f.Files() {
 		fmt.Fprintf(&b, "| %s | %s | data of the template | | | |\n", codeCell(file.Path), codeCell(short(file.Hash)))
 	}
