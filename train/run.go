@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -226,6 +227,11 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	if err := errors.Join(t.aside(), t.sweep()); err != nil {
 		return nil, err
 	}
+	if t.opt.Step < t.length.steps { // of a run before this one
+		if err := os.Remove(filepath.Join(t.cfg.Output, RecordFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
 	if t.obs.Start != nil {
 		t.obs.Start(t.plan)
 	}
@@ -291,6 +297,9 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 		return finish(err)
 	}
 	if err := t.Export(); err != nil {
+		return finish(err)
+	}
+	if err := t.writeRecord(res); err != nil {
 		return finish(err)
 	}
 	t.measure(ctx) // what was exported
