@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -277,7 +278,7 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 		return nil, errors.New("evaluate: this program measures no benchmarks while it trains")
 	}
 	together := context.WithoutCancel(ctx) // the ranks stop at the same place: see border
-	if err := t.ranks.failed(together, t.onFirst(func() error { return errors.Join(t.aside(), t.sweep()) })); err != nil {
+	if err := t.ranks.failed(together, t.onFirst(t.tidy)); err != nil {
 		return nil, err
 	}
 	if t.obs.Start != nil {
@@ -353,6 +354,9 @@ func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 	if err := t.ranks.failed(together, t.onFirst(t.Export)); err != nil {
 		return err
 	}
+	if err := t.ranks.failed(together, t.onFirst(func() error { return t.writeRecord(res) })); err != nil {
+		return err
+	}
 	t.measureFirst(ctx) // what was exported
 	if t.cfg.Evaluate != nil {
 		if res.Interrupted, err = t.ranks.any(together, ctx.Err() != nil); err != nil || res.Interrupted {
@@ -373,6 +377,20 @@ func (t *Trainer) border(ctx, together context.Context, res *Result) (save bool,
 	}
 	due, err := t.ranks.any(together, t.ranks.Rank() == 0 && t.due())
 	return due || res.Interrupted, err
+}
+
+// tidy removes what earlier runs have left that this one would be mistaken for.
+func (t *Trainer) tidy() error {
+	if err := errors.Join(t.aside(), t.sweep()); err != nil {
+		return err
+	}
+	if t.opt.Step == t.length.steps {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(t.cfg.Output, RecordFile)); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // measureFirst measures on rank 0; the others wait for it at the next border.
