@@ -219,7 +219,7 @@ func (m *mpiWorld) closeLinks() error {
 		}
 		l.spreading = true
 	}
-	return m.poll(awakeMoving, longestNap, func() (bool, error) {
+	return m.poll(awakeWaiting, dozeWaiting, func() (bool, error) {
 		all := true
 		for _, l := range m.links {
 			now := time.Now()
