@@ -141,6 +141,8 @@ type life interface {
 	diagnose(err error) error
 	// seated is told where the ranks run.
 	seated(seats []Seat)
+	// waits is told that this rank has come to a call and waits for the others; nil that they are there.
+	waits(in *call)
 	// lost is told that the run is over, because another rank is.
 	lost(err error)
 	// close leaves; all ranks call it.

@@ -32,6 +32,10 @@ type mpiWorld struct {
 	lastTick time.Time
 	leaving  bool
 
+	waiting   *call // the call in which this rank waits for others; nil if it does not
+	waitSince time.Time
+	awaySince time.Time // the end of its last call, if it does not
+
 	aborting atomic.Pointer[AbortError] // asked for by abort
 	once     sync.Once                  // the end
 }

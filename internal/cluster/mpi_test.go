@@ -89,6 +89,8 @@ var parts = map[string]func(t *testing.T, c *Comm){
 	"wait":    playWait,
 	"abort":   playAbort,
 	"place":   playPlace,
+	"late":    playLate,
+	"busy":    playBusy,
 	"start":   func(*testing.T, *Comm) {},
 }
 
@@ -106,6 +108,9 @@ func TestMPIRank(t *testing.T) {
 	o := Options{Note: func(format string, args ...any) { fmt.Printf("note: "+format+"\n", args...) }}
 	if part == "suite" {
 		o.piece = 1024
+	}
+	if part == "late" {
+		o.Patience = time.Second
 	}
 	if part == "differ" {
 		o.Facts = []Fact{{"the recipe", fmt.Sprintf("recipe %d", min(w.Rank, 1))}}
@@ -302,12 +307,12 @@ func TestMPIDeath(t *testing.T) {
 			want   string
 		}{
 			{"killed", syscall.SIGKILL, nil, ""},
-			{"killed, and the launcher does not mind", syscall.SIGKILL, k.keep, `rank 1 \(on \S+, process \d+\) has died`},
+			{"killed, and the launcher does not mind", syscall.SIGKILL, k.keep, `rank 1 \(on \S+, process \d+\) has died: its process is gone`},
 			{"stopped", syscall.SIGSTOP, nil, `rank 1 \(on \S+, process \d+\) has died: nothing heard for [67] s by rank`},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				out, took := watchDeath(t, k, c.signal, c.args...)
-				if c.args != nil && took < 3*time.Second {
+				if c.args != nil && took < time.Second/2 {
 					t.Logf("the launcher did mind")
 					return
 				}
@@ -348,6 +353,64 @@ func TestMPIPlace(t *testing.T) {
 				t.Errorf("bound to %s: %v, want %s\n%s", c.bind, err, c.want, out)
 			}
 			t.Logf("%s: %s", c.bind, regexp.MustCompile(`note.*`).Find(out))
+		}
+	})
+}
+
+// playLate lets rank 1 come late to a call.
+func playLate(t *testing.T, c *Comm) {
+	if c.Rank() == 1 {
+		time.Sleep(3 * time.Second)
+	}
+	if err := AllReduce(c, Sum, make([]float32, 7)).Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Ranks that wait for long say for whom, once each.
+func TestMPILate(t *testing.T) {
+	eachMPI(t, func(t *testing.T, k *mpiKind) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		out, err := k.command(ctx, t, 3, "late").CombinedOutput()
+		late := regexp.MustCompile(`rank [02] has waited for \d s in AllReduce \(call \d+, 7 elements of 4 bytes, sum\): rank 1 \(on \S+, process \d+\) has called nothing for \d s`)
+		if err != nil || len(late.FindAll(out, -1)) != 2 || bytes.Count(out, []byte("has waited")) != 2 {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+}
+
+// playBusy keeps all processors busy for longer than a rank may be silent.
+func playBusy(t *testing.T, c *Comm) {
+	end := time.Now().Add(defaultSilence + 2*time.Second)
+	done := make(chan float64)
+	workers := 2 * runtime.GOMAXPROCS(0)
+	for range workers {
+		go func() {
+			x := 1.0
+			for time.Now().Before(end) {
+				for range 1 << 20 {
+					x = x*1.0000001 + 1e-9
+				}
+			}
+			done <- x
+		}()
+	}
+	for range workers {
+		<-done
+	}
+	if err := c.Barrier(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Ranks that compute for long, more of them than processors, are alive.
+func TestMPIBusy(t *testing.T) {
+	eachMPI(t, func(t *testing.T, k *mpiKind) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if out, err := k.command(ctx, t, 4, "busy").CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
 		}
 	})
 }

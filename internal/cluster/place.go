@@ -55,7 +55,8 @@ func thisSeat() Seat {
 		node = "unknown"
 	}
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // only on Linux
-	return Seat{Node: node, Machine: strings.TrimSpace(string(boot)), PID: os.Getpid(), CPUs: allowedCPUs()}
+	space, _ := os.Readlink("/proc/self/ns/pid")
+	return Seat{Node: node, Machine: strings.TrimSpace(string(boot)), PIDs: space, PID: os.Getpid(), CPUs: allowedCPUs()}
 }
 
 // onlineCPUs lists the machine's processors, "" where the system does not say.
