@@ -50,7 +50,8 @@ func (o *Options) note(format string, args ...any) {
 }
 
 // Open joins the group of all ranks of w. It refuses one whose size is not what the launcher says (*SizeError), and
-// ranks of other versions, CPU levels or facts (*DisagreeError).
+// ranks of other versions, CPU levels or facts (*DisagreeError). A program that has called it starts no processes any
+// more: memory that network cards know does not survive a fork.
 func Open(ctx context.Context, w World, o Options) (*Comm, error) {
 	if o.Silence == 0 {
 		o.Silence = defaultSilence

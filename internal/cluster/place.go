@@ -43,7 +43,7 @@ func (p Place) odd() string {
 	case p.Ranks > p.CPUs:
 		return fmt.Sprintf("%d ranks share %d processors: each waits for the others' turns", p.Ranks, p.CPUs)
 	case p.Ranks == 1 && p.CPUs == 1 && p.Online > 1:
-		return fmt.Sprintf("this rank is bound to one processor of %d (mpirun --bind-to none, or --map-by slot:PE=N, gives it more)", p.Online)
+		return fmt.Sprintf("this rank is bound to one processor of the machine's %d", p.Online)
 	}
 	return ""
 }

@@ -3,14 +3,14 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Signs of life. Every rank sends one each half second to the ranks 1, 2, 4, … behind it, and hears those before it:
@@ -65,7 +65,7 @@ type link struct {
 	noted      bool // that from is late, for the present call
 	deaf       bool // from has left, or an error was seen: nothing more is expected
 
-	lastSent, lastHeard time.Time
+	lastSent, lastHeard, lastLook time.Time
 }
 
 func (m *mpiWorld) openLinks() error {
@@ -156,13 +156,26 @@ func (m *mpiWorld) hearLink(l *link, now time.Time) error {
 			return m.declareDead(l.from, 0, err.Error())
 		}
 	}
-	if l.pid != 0 && !l.deaf && !m.leaving && errors.Is(unix.Kill(l.pid, 0), unix.ESRCH) {
-		return m.declareDead(l.from, 0, "its process is gone")
+	if l.pid != 0 && !l.deaf && !m.leaving && now.Sub(l.lastLook) > beatEvery/2 {
+		l.lastLook = now
+		if processGone(l.pid) {
+			return m.declareDead(l.from, 0, "its process is gone")
+		}
 	}
 	if silent := now.Sub(l.lastHeard); !l.deaf && silent > m.opts.Silence {
 		return m.declareDead(l.from, silent, "")
 	}
 	return nil
+}
+
+// processGone reports whether a process has ended, though its parent may not have taken notice.
+func processGone(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	_, state, ok := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+	return ok && (strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X"))
 }
 
 // sayAlive sends a sign where it is time to.
