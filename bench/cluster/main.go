@@ -45,7 +45,7 @@ func main() {
 		run = func() error { return reduce(ctx, *size, *turns) }
 	}
 	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "cluster:", err)
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
@@ -115,11 +115,11 @@ func compare(ctx context.Context, mpi string, ranks, size, turns, rounds int) er
 			return err
 		}
 		c, leo = append(c, slices.Min(a)), append(leo, slices.Min(b))
-		fmt.Printf("round %d: C %.2f ms, Leo %.2f ms (best of %d)\n", round+1, c[round]*1e3, leo[round]*1e3, turns)
+		fmt.Printf("round %d: C %.3f ms, Leo %.3f ms (best of %d)\n", round+1, c[round]*1e3, leo[round]*1e3, turns)
 	}
 	slices.Sort(c)
 	slices.Sort(leo)
-	fmt.Printf("%s, %d ranks, %d bytes: C %.2f ms (%.2f to %.2f), Leo %.2f ms (%.2f to %.2f), median of %d rounds; Leo has %.2f of C's speed\n",
+	fmt.Printf("%s, %d ranks, %d bytes: C %.3f ms (%.3f to %.3f), Leo %.3f ms (%.3f to %.3f), median of %d rounds; Leo has %.2f of C's speed\n",
 		mpi, ranks, size, c[rounds/2]*1e3, c[0]*1e3, c[rounds-1]*1e3,
 		leo[rounds/2]*1e3, leo[0]*1e3, leo[rounds-1]*1e3, rounds, c[rounds/2]/leo[rounds/2])
 	return nil

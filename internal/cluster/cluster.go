@@ -8,9 +8,9 @@
 //
 // # Sums
 //
-// A sum is taken in the order of ranks, by one owner, and rounded once: float32 and bf16 are added in float64 and
-// rounded to nearest even at the end, float64 is added in float64. The result depends on the values and their ranks
-// only: not on the back end, the algorithm, the length of the slice or how it is cut into pieces.
+// A sum is taken in the order of ranks, by one owner. float32 and bf16 are added in float64 and rounded once, at the
+// end, to nearest even; float64 has nothing wider, and is rounded at each addition. The result depends on the values
+// and their ranks only: not on the back end, the algorithm, the length of the slice or how it is cut into pieces.
 //
 // # Order of calls
 //
@@ -41,7 +41,7 @@ type Number interface{ float32 | float64 | uint16 }
 type Op uint8
 
 const (
-	// Sum adds in the order of ranks, with one rounding.
+	// Sum adds in the order of ranks.
 	Sum Op = iota
 	// Max takes the largest; a NaN on any rank wins.
 	Max
@@ -141,6 +141,8 @@ type life interface {
 	diagnose(err error) error
 	// seated is told where the ranks run.
 	seated(seats []Seat)
+	// waits is told that this rank has come to a call and waits for the others; nil that they are there.
+	waits(in *call)
 	// lost is told that the run is over, because another rank is.
 	lost(err error)
 	// close leaves; all ranks call it.

@@ -10,6 +10,7 @@ import (
 type Seat struct {
 	Node    string // host name
 	Machine string // tells machines apart whose containers have any names; "" where that is not known
+	PIDs    string // the numbering of processes that PID is of; "" where that is not known
 	PID     int
 	CPUs    string // processors that it may run on, such as "0-3,8"; "" where that is not known
 }

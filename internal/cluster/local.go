@@ -109,6 +109,8 @@ func (l *localLife) diagnose(err error) error { return err }
 
 func (l *localLife) seated([]Seat) {}
 
+func (l *localLife) waits(*call) {}
+
 func (l *localLife) lost(err error) {
 	if l.hub.opts.Lost != nil {
 		l.hub.opts.Lost(err)

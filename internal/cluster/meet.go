@@ -114,7 +114,10 @@ func (c *Comm) meet(mine call) ([]call, error) {
 	}
 	src, dst := make([]byte, callBytes), make([]byte, callBytes*c.size)
 	mine.put(src)
-	if err := c.t.gather(dst, src); err != nil {
+	e.life.waits(&mine)
+	err := c.t.gather(dst, src)
+	e.life.waits(nil)
+	if err != nil {
 		return nil, err
 	}
 	for r := range all {

@@ -32,6 +32,10 @@ type mpiWorld struct {
 	lastTick time.Time
 	leaving  bool
 
+	waiting   *call // the call in which this rank waits for others; nil if it does not
+	waitSince time.Time
+	awaySince time.Time // the end of its last call, if it does not
+
 	aborting atomic.Pointer[AbortError] // asked for by abort
 	once     sync.Once                  // the end
 }
@@ -214,16 +218,23 @@ func (m *mpiWorld) close() error {
 	return m.call("MPI_Finalize", m.finalize)
 }
 
-// How long polling stays awake, and how long it sleeps in between afterwards. A rank that waits for slower ones leaves
-// the processor to its own computation.
+// How long polling stays awake, and then dozes. A rank that waits for slower ones leaves the processor to its own
+// computation.
 const (
 	awakeWaiting = 100 * time.Microsecond // for others to come
+	dozeWaiting  = 2 * time.Millisecond   // afterwards it sleeps
 	awakeMoving  = 2 * time.Millisecond   // while data moves
-	longestNap   = time.Millisecond
+	dozeMoving   = time.Hour
 )
 
+// nap is how long polling that dozes rests: time.Sleep would be a millisecond at least in a process that does nothing
+// else, and ranks that wait for each other's sleep would never get out of it. But it keeps a processor of Go's.
+func nap() {
+	_ = unix.Nanosleep(&unix.Timespec{Nsec: 20_000}, nil)
+}
+
 // poll calls done until it reports true, and looks after the other ranks meanwhile.
-func (m *mpiWorld) poll(awake, nap time.Duration, done func() (bool, error)) error {
+func (m *mpiWorld) poll(awake, doze time.Duration, done func() (bool, error)) error {
 	var start time.Time
 	for n, asleep := 1, false; ; n++ {
 		if ok, err := done(); ok || err != nil {
@@ -242,10 +253,14 @@ func (m *mpiWorld) poll(awake, nap time.Duration, done func() (bool, error)) err
 			}
 		}
 		waited := now.Sub(start)
-		if asleep = waited >= awake; asleep {
-			time.Sleep(max(20*time.Microsecond, min(waited/16, nap)))
-		} else {
+		asleep = waited >= awake
+		switch {
+		case !asleep:
 			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		case waited < doze:
+			nap()
+		default:
+			time.Sleep(time.Millisecond)
 		}
 	}
 }
@@ -312,7 +327,7 @@ func (g *mpiGroup) gather(dst, src []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := g.w.poll(awakeWaiting, longestNap, func() (bool, error) { return g.w.finished(r) }); err != nil {
+		if err := g.w.poll(awakeWaiting, dozeWaiting, func() (bool, error) { return g.w.finished(r) }); err != nil {
 			return err
 		}
 		for p := range g.size {
@@ -381,7 +396,7 @@ func (g *mpiGroup) exchange(send, recv [][]byte) (pending, error) {
 }
 
 func (p *mpiPending) wait() error {
-	return p.g.w.poll(awakeMoving, 50*time.Microsecond, func() (bool, error) {
+	return p.g.w.poll(awakeMoving, dozeMoving, func() (bool, error) {
 		for len(p.left) > 0 {
 			if ok, err := p.g.w.finished(p.left[0]); !ok || err != nil {
 				return false, err
@@ -405,7 +420,7 @@ func (g *mpiGroup) broadcast(root int, buf []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := g.w.poll(awakeMoving, 50*time.Microsecond, func() (bool, error) { return g.w.finished(r) }); err != nil {
+		if err := g.w.poll(awakeMoving, dozeMoving, func() (bool, error) { return g.w.finished(r) }); err != nil {
 			return err
 		}
 	}

@@ -5,12 +5,10 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -89,6 +87,8 @@ var parts = map[string]func(t *testing.T, c *Comm){
 	"wait":    playWait,
 	"abort":   playAbort,
 	"place":   playPlace,
+	"late":    playLate,
+	"busy":    playBusy,
 	"start":   func(*testing.T, *Comm) {},
 }
 
@@ -106,6 +106,9 @@ func TestMPIRank(t *testing.T) {
 	o := Options{Note: func(format string, args ...any) { fmt.Printf("note: "+format+"\n", args...) }}
 	if part == "suite" {
 		o.piece = 1024
+	}
+	if part == "late" {
+		o.Patience = time.Second
 	}
 	if part == "differ" {
 		o.Facts = []Fact{{"the recipe", fmt.Sprintf("recipe %d", min(w.Rank, 1))}}
@@ -236,93 +239,6 @@ func TestMPISignals(t *testing.T) {
 	})
 }
 
-// playWait waits in a call that rank 1 never makes, having said who it is.
-func playWait(t *testing.T, c *Comm) {
-	if c.Rank() == 1 {
-		fmt.Printf("victim %d\n", os.Getpid())
-		time.Sleep(time.Minute)
-		return
-	}
-	if err := c.Barrier(t.Context()); err != nil {
-		time.Sleep(time.Minute) // the library ends this process
-	}
-}
-
-// watchDeath starts three ranks, sends one a signal, and returns what was printed and how long the others lived on.
-func watchDeath(t *testing.T, k *mpiKind, s syscall.Signal, launcherArgs ...string) (string, time.Duration) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := k.command(ctx, t, 3, "wait", launcherArgs...)
-	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	pid := 0
-	for pid == 0 && ctx.Err() == nil {
-		time.Sleep(50 * time.Millisecond)
-		text, _ := os.ReadFile(out.Name())
-		if m := regexp.MustCompile(`victim (\d+)\n`).FindSubmatch(text); m != nil {
-			pid, _ = strconv.Atoi(string(m[1]))
-		}
-	}
-	if pid == 0 {
-		_ = cmd.Wait()
-		text, _ := os.ReadFile(out.Name())
-		t.Fatalf("no victim:\n%s", text)
-	}
-	time.Sleep(time.Second)
-	start := time.Now()
-	if err := syscall.Kill(pid, s); err != nil {
-		t.Fatal(err)
-	}
-	err = cmd.Wait()
-	took := time.Since(start)
-	_ = syscall.Kill(pid, syscall.SIGKILL) // one that was only stopped
-	text, _ := os.ReadFile(out.Name())
-	if err == nil && len(launcherArgs) == 0 {
-		t.Errorf("the launcher ended well:\n%s", text)
-	}
-	return string(text), took
-}
-
-// A dead rank ends all others within 10 seconds, with its name: by the launcher, and by the others where the launcher
-// does nothing.
-func TestMPIDeath(t *testing.T) {
-	eachMPI(t, func(t *testing.T, k *mpiKind) {
-		for _, c := range []struct {
-			name   string
-			signal syscall.Signal
-			args   []string
-			want   string
-		}{
-			{"killed", syscall.SIGKILL, nil, ""},
-			{"killed, and the launcher does not mind", syscall.SIGKILL, k.keep, `rank 1 \(on \S+, process \d+\) has died`},
-			{"stopped", syscall.SIGSTOP, nil, `rank 1 \(on \S+, process \d+\) has died: nothing heard for [67] s by rank`},
-		} {
-			t.Run(c.name, func(t *testing.T) {
-				out, took := watchDeath(t, k, c.signal, c.args...)
-				if c.args != nil && took < 3*time.Second {
-					t.Logf("the launcher did mind")
-					return
-				}
-				if took > 10*time.Second || !regexp.MustCompile(c.want).MatchString(out) {
-					t.Errorf("after %v, want %q:\n%s", took, c.want, out)
-				}
-				t.Logf("ended after %.1f s", took.Seconds())
-				if c.want != "" {
-					t.Logf("%s", regexp.MustCompile(`.*`+c.want+`.*`).FindString(out))
-				}
-			})
-		}
-	})
-}
-
 // playPlace prints where ranks are, and how many threads they should have.
 func playPlace(t *testing.T, c *Comm) {
 	fmt.Printf("rank %d: %+v, GOMAXPROCS %d\n", c.Rank(), c.Place(), runtime.GOMAXPROCS(0))
@@ -352,24 +268,60 @@ func TestMPIPlace(t *testing.T) {
 	})
 }
 
-// playAbort lets rank 1 give up while the others wait.
-func playAbort(t *testing.T, c *Comm) {
+// playLate lets rank 1 come late to a call.
+func playLate(t *testing.T, c *Comm) {
 	if c.Rank() == 1 {
-		c.Abort(errors.New("no space left on device"))
+		time.Sleep(3 * time.Second)
 	}
-	_ = c.Barrier(t.Context())
-	time.Sleep(time.Minute)
+	if err := AllReduce(c, Sum, make([]float32, 7)).Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
-// A rank that gives up says why on all others.
-func TestMPIAbort(t *testing.T) {
+// Ranks that wait for long say for whom, once each.
+func TestMPILate(t *testing.T) {
 	eachMPI(t, func(t *testing.T, k *mpiKind) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		start := time.Now()
-		out, err := k.command(ctx, t, 3, "abort").CombinedOutput()
-		if err == nil || time.Since(start) > 10*time.Second || !bytes.Contains(out, []byte("has ended the run: no space left on device")) {
-			t.Errorf("after %v: %v\n%s", time.Since(start), err, out)
+		out, err := k.command(ctx, t, 3, "late").CombinedOutput()
+		late := regexp.MustCompile(`rank [02] has waited for \d s in AllReduce \(call \d+, 7 elements of 4 bytes, sum\): rank 1 \(on \S+, process \d+\) has called nothing for \d s`)
+		if err != nil || len(late.FindAll(out, -1)) != 2 || bytes.Count(out, []byte("has waited")) != 2 {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+}
+
+// playBusy keeps all processors busy for longer than a rank may be silent.
+func playBusy(t *testing.T, c *Comm) {
+	end := time.Now().Add(defaultSilence + 2*time.Second)
+	done := make(chan float64)
+	workers := 2 * runtime.GOMAXPROCS(0)
+	for range workers {
+		go func() {
+			x := 1.0
+			for time.Now().Before(end) {
+				for range 1 << 20 {
+					x = x*1.0000001 + 1e-9
+				}
+			}
+			done <- x
+		}()
+	}
+	for range workers {
+		<-done
+	}
+	if err := c.Barrier(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Ranks that compute for long, more of them than processors, are alive.
+func TestMPIBusy(t *testing.T) {
+	eachMPI(t, func(t *testing.T, k *mpiKind) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if out, err := k.command(ctx, t, 4, "busy").CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
 		}
 	})
 }
@@ -424,57 +376,4 @@ func TestMPIStart(t *testing.T) {
 			t.Errorf("4 ranks take %v", best)
 		}
 	})
-}
-
-// The launcher's own library is tried first, and a name that the user gives is the only one.
-func TestMPINames(t *testing.T) {
-	for _, c := range []struct {
-		launcher, env string
-		o             Options
-		first         string
-		count         int
-	}{
-		{"Open MPI", "", Options{}, "libmpi.so.40", 5},
-		{"Open MPI", "OPAL_PREFIX=/opt/ompi", Options{}, "/opt/ompi/lib/libmpi.so.40", 6},
-		{"PMI", "", Options{}, "libmpi.so.12", 5},
-		{"PMI", "I_MPI_ROOT=/opt/intel PMIX_RANK=0", Options{}, "/opt/intel/intel64/lib/release/libmpi.so.12", 8},
-		{"Slurm", "PMIX_RANK=1", Options{}, "libmpi.so.40", 5},
-		{"Slurm", "", Options{}, "libmpi.so.12", 5},
-		{"Open MPI", "LEO_MPI=/x/libmpi.so", Options{}, "/x/libmpi.so", 1},
-		{"Open MPI", "LEO_MPI=/x/libmpi.so", Options{Library: "libother.so"}, "libother.so", 1},
-	} {
-		got := mpiNames(World{Launcher: c.launcher}, c.o, environment(c.env))
-		if got[0] != c.first || len(got) != c.count {
-			t.Errorf("%s, %s: %q", c.launcher, c.env, got)
-		}
-	}
-}
-
-// Which ABI a library has is seen by its symbols, its name and its own words.
-func TestChooseABI(t *testing.T) {
-	for _, c := range []struct {
-		file, version, symbols string
-		want                   string // "" for none
-		world                  uintptr
-	}{
-		{"libmpi.so.40", "Open MPI v5.0.3", "ompi_mpi_comm_world ompi_mpi_byte ompi_mpi_errors_return MPI_Abi_get_version", "Open MPI", 1},
-		{"libmpi.so.40", "Open MPI v5.0.3", "ompi_mpi_comm_world ompi_mpi_byte", "", 0},
-		{"libmpi.so.12", "MPICH Version: 4.3.0", "MPI_Abi_get_version", "MPICH", 0x44000000},
-		{"/opt/intel/lib/libmpi.so.12", "Intel(R) MPI Library 2021.11 for Linux* OS", "", "MPICH", 0x44000000},
-		{"libmpi_abi.so.0", "MPICH Version: 5.0.0", "MPI_Abi_get_version", "MPI ABI", 0x101},
-		{"libmpi.so", "Homemade MPI 0.1", "", "", 0},
-	} {
-		lib := &mpiLib{file: c.file, version: c.version}
-		err := lib.chooseABI(func(name string) (uintptr, error) {
-			for i, s := range strings.Fields(c.symbols) {
-				if s == name {
-					return uintptr(i + 1), nil
-				}
-			}
-			return 0, errors.New("undefined symbol: " + name)
-		})
-		if (err == nil) != (c.want != "") || err == nil && (lib.name != c.want || lib.world != c.world) {
-			t.Errorf("%s, %s: %q, %#x, %v", c.file, c.version, lib.name, lib.world, err)
-		}
-	}
 }

@@ -31,6 +31,8 @@ type Options struct {
 	Library string
 	// Silence is after how long without a sign of life a rank is dead; 0 is 6 s.
 	Silence time.Duration
+	// Patience is after how long a rank that waits for others notes whom it waits for; 0 is a minute.
+	Patience time.Duration
 	// Facts must be the same on all ranks; the program's version and its CPU level are compared in any case.
 	Facts []Fact
 	// Lost is told why the run ends: a *DeadError or *AbortError. The process ends soon afterwards. nil prints it.
@@ -48,10 +50,14 @@ func (o *Options) note(format string, args ...any) {
 }
 
 // Open joins the group of all ranks of w. It refuses one whose size is not what the launcher says (*SizeError), and
-// ranks of other versions, CPU levels or facts (*DisagreeError).
+// ranks of other versions, CPU levels or facts (*DisagreeError). A program that has called it starts no processes any
+// more: memory that network cards know does not survive a fork.
 func Open(ctx context.Context, w World, o Options) (*Comm, error) {
 	if o.Silence == 0 {
 		o.Silence = defaultSilence
+	}
+	if o.Patience == 0 {
+		o.Patience = time.Minute
 	}
 	c, err := open(ctx, w, o)
 	if err != nil {

@@ -43,7 +43,7 @@ func (p Place) odd() string {
 	case p.Ranks > p.CPUs:
 		return fmt.Sprintf("%d ranks share %d processors: each waits for the others' turns", p.Ranks, p.CPUs)
 	case p.Ranks == 1 && p.CPUs == 1 && p.Online > 1:
-		return fmt.Sprintf("this rank is bound to one processor of %d (mpirun --bind-to none, or --map-by slot:PE=N, gives it more)", p.Online)
+		return fmt.Sprintf("this rank is bound to one processor of the machine's %d", p.Online)
 	}
 	return ""
 }
@@ -55,7 +55,8 @@ func thisSeat() Seat {
 		node = "unknown"
 	}
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // only on Linux
-	return Seat{Node: node, Machine: strings.TrimSpace(string(boot)), PID: os.Getpid(), CPUs: allowedCPUs()}
+	space, _ := os.Readlink("/proc/self/ns/pid")
+	return Seat{Node: node, Machine: strings.TrimSpace(string(boot)), PIDs: space, PID: os.Getpid(), CPUs: allowedCPUs()}
 }
 
 // onlineCPUs lists the machine's processors, "" where the system does not say.

@@ -3,26 +3,29 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
 )
 
 // Signs of life. Every rank sends one each half second to the ranks 1, 2, 4, … behind it, and hears those before it:
-// several ranks watch each one, and news of a death reach everybody in as many hops as the size has binary digits.
+// several ranks watch each one, and news of a death reach everybody in as many hops as the size has binary digits. On the
+// same machine they also see whether the process is there.
 
 // tagLife is the tag of signs of life, on a communicator of their own.
 const tagLife = 2
 
 // The kinds of signs.
 const (
-	signAlive = iota + 1
-	signDead  // a rank is dead
-	signAbort // a rank ends the run
-	signBye   // the sender leaves as agreed
+	signAlive = iota + 1 // in silent, how long the sender has made no call; 0 if it waits in one
+	signDead             // a rank is dead
+	signAbort            // a rank ends the run
+	signBye              // the sender leaves as agreed
 )
 
 // signBytes is the length of a sign: kind, rank, milliseconds of silence, by, length of the text, text.
@@ -58,9 +61,11 @@ type link struct {
 	newsSent   cell
 	sending    bool // out is on its way
 	spreading  bool // news is
+	pid        int  // of from, if this process sees it; else 0
+	noted      bool // that from is late, for the present call
 	deaf       bool // from has left, or an error was seen: nothing more is expected
 
-	lastSent, lastHeard time.Time
+	lastSent, lastHeard, lastLook time.Time
 }
 
 func (m *mpiWorld) openLinks() error {
@@ -135,6 +140,8 @@ func (m *mpiWorld) hearLink(l *link, now time.Time) error {
 		var s sign
 		s.get(l.in)
 		switch s.kind {
+		case signAlive:
+			m.noteLate(l, time.Duration(s.silent)*time.Millisecond, now)
 		case signDead:
 			m.spread(s)
 			return &DeadError{Rank: int(s.rank), Seat: m.seat(int(s.rank)), Silent: time.Duration(s.silent) * time.Millisecond, By: int(s.by), Cause: s.text}
@@ -149,10 +156,26 @@ func (m *mpiWorld) hearLink(l *link, now time.Time) error {
 			return m.declareDead(l.from, 0, err.Error())
 		}
 	}
+	if l.pid != 0 && !l.deaf && !m.leaving && now.Sub(l.lastLook) > beatEvery/2 {
+		l.lastLook = now
+		if processGone(l.pid) {
+			return m.declareDead(l.from, 0, "its process is gone")
+		}
+	}
 	if silent := now.Sub(l.lastHeard); !l.deaf && silent > m.opts.Silence {
 		return m.declareDead(l.from, silent, "")
 	}
 	return nil
+}
+
+// processGone reports whether a process has ended, though its parent may not have taken notice.
+func processGone(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	_, state, ok := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+	return ok && (strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X"))
 }
 
 // sayAlive sends a sign where it is time to.
@@ -168,10 +191,43 @@ func (m *mpiWorld) sayAlive(l *link, now time.Time) error {
 		return nil
 	}
 	l.lastSent, l.sending = now, true
-	if err := m.send(l, l.out, l.sent, sign{kind: signAlive, rank: uint32(m.rank)}); err != nil {
+	if err := m.send(l, l.out, l.sent, m.alive(now)); err != nil {
 		return m.declareDead(l.to, 0, err.Error())
 	}
 	return nil
+}
+
+// alive is the sign that says what this rank does.
+func (m *mpiWorld) alive(now time.Time) sign {
+	s := sign{kind: signAlive, rank: uint32(m.rank)}
+	if m.waiting == nil && !m.awaySince.IsZero() {
+		s.silent = uint32(max(1, now.Sub(m.awaySince).Milliseconds()))
+	}
+	return s
+}
+
+// waits keeps what this rank waits in.
+func (m *mpiWorld) waits(in *call) {
+	now := time.Now()
+	m.waiting = in
+	if in == nil {
+		m.awaySince = now
+		return
+	}
+	m.waitSince = now
+	for _, l := range m.links {
+		l.noted = false
+	}
+}
+
+// noteLate tells once that this rank has been waiting for long, and that the other one has called nothing meanwhile.
+func (m *mpiWorld) noteLate(l *link, away time.Duration, now time.Time) {
+	if m.waiting == nil || l.noted || away < m.opts.Patience || now.Sub(m.waitSince) < m.opts.Patience {
+		return
+	}
+	l.noted = true
+	m.opts.note("rank %d has waited for %.0f s in %v: rank %d%v has called nothing for %.0f s",
+		m.rank, now.Sub(m.waitSince).Seconds(), *m.waiting, l.from, m.seat(l.from), away.Seconds())
 }
 
 // declareDead tells everybody that a rank is gone.
@@ -219,7 +275,7 @@ func (m *mpiWorld) closeLinks() error {
 		}
 		l.spreading = true
 	}
-	return m.poll(awakeMoving, longestNap, func() (bool, error) {
+	return m.poll(awakeWaiting, dozeWaiting, func() (bool, error) {
 		all := true
 		for _, l := range m.links {
 			now := time.Now()
@@ -289,4 +345,12 @@ func (m *mpiWorld) diagnose(err error) error {
 	return err
 }
 
-func (m *mpiWorld) seated(seats []Seat) { m.seats = seats }
+func (m *mpiWorld) seated(seats []Seat) {
+	m.seats = seats
+	mine := seats[m.rank]
+	for _, l := range m.links {
+		if s := seats[l.from]; s.Machine != "" && s.Machine == mine.Machine && s.PIDs != "" && s.PIDs == mine.PIDs {
+			l.pid = s.PID
+		}
+	}
+}

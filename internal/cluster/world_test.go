@@ -129,7 +129,7 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
-	if odd := (Place{CPUs: 1, Ranks: 1, Threads: 1, Online: 8}).odd(); !strings.Contains(odd, "one processor of 8") {
+	if odd := (Place{CPUs: 1, Ranks: 1, Threads: 1, Online: 8}).odd(); !strings.Contains(odd, "one processor of the machine's 8") {
 		t.Errorf("bound to one: %q", odd)
 	}
 	if odd := (Place{CPUs: 2, Ranks: 3, Threads: 1, Online: 2}).odd(); !strings.Contains(odd, "3 ranks share 2 processors") {
