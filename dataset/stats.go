@@ -140,7 +140,12 @@ const rule = "-----------------"
 // Where the original divides by zero, because nothing was processed or
 // accepted, it prints 0.
 func WriteBlock(w io.Writer, prefix string, parts []*Stats) error {
-	b := fmt.Appendf(nil, "\n# Stats for %s*\n\n", prefix)
+	_, err := w.Write(append(fmt.Appendf(nil, "\n# Stats for %s*\n\n", prefix), AppendBlock(nil, parts)...))
+	return err
+}
+
+// AppendBlock appends the block without its heading, as model cards show it.
+func AppendBlock(b []byte, parts []*Stats) []byte {
 	ratio := func(a, n int) string {
 		if n == 0 {
 			return pynum.Percent(0)
@@ -161,6 +166,5 @@ func WriteBlock(w io.Writer, prefix string, parts []*Stats) error {
 		b = fmt.Appendf(b, "  Avg tokens per sample: %s\n", pynum.FloatRepr(s.Mean()))
 		b = fmt.Appendf(b, "%s\n\n", rule)
 	}
-	_, err := w.Write(b)
-	return err
+	return b
 }

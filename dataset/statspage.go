@@ -57,19 +57,38 @@ func ReadStats(prefix string) ([]*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
+	parts, err := parseStats(file, data)
+	if err != nil {
+		return nil, err
+	}
+	if samples := Total(parts).Accepted; samples != shards.Len() {
+		return nil, fmt.Errorf("%s: statistics of %d samples, the shards hold %d: they do not belong together", file, samples, shards.Len())
+	}
+	return parts, nil
+}
+
+// ReadStatsFile reads a file PREFIX_stats.json alone, where the shards are no longer there.
+func ReadStatsFile(path string) ([]*Stats, error) {
+	data, err := bounded.Regular(path, maxStats)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := parseStats(path, data)
+	if err == nil && len(parts) == 0 {
+		err = fmt.Errorf("%s: not statistics of prepared data: it lists no datasets", path)
+	}
+	return parts, err
+}
+
+func parseStats(file string, data []byte) ([]*Stats, error) {
 	var doc statsFile
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("%s: not statistics of prepared data: %w", file, err)
 	}
-	samples := 0
 	for i, s := range doc.Datasets {
 		if s == nil {
 			return nil, fmt.Errorf("%s: dataset %d is null", file, i)
 		}
-		samples += s.Accepted
-	}
-	if samples != shards.Len() {
-		return nil, fmt.Errorf("%s: statistics of %d samples, the shards hold %d: they do not belong together", file, samples, shards.Len())
 	}
 	return doc.Datasets, nil
 }

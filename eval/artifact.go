@@ -135,22 +135,79 @@ func (a *Artifact) Metric(name, group string) (Metric, bool) {
 
 // AddRaw refers to a file below dir, where the artifact will be written.
 func (a *Artifact) AddRaw(dir, name string) error {
-	f, err := os.Open(filepath.Join(dir, name))
+	f, err := hashFile(filepath.Join(dir, name))
 	if err != nil {
 		return err
+	}
+	f.Name = filepath.ToSlash(name)
+	a.Raw = append(a.Raw, f)
+	return nil
+}
+
+// AddInputFile adds a file with so many rows as an input, by the hash of its bytes.
+func (a *Artifact) AddInputFile(role, path string, rows int) error {
+	f, err := hashFile(path)
+	if err != nil {
+		return err
+	}
+	a.Inputs = append(a.Inputs, Input{Role: role, Name: filepath.Base(path), Hash: f.Hash, Rows: rows})
+	return nil
+}
+
+// hashFile returns hash and size of a file.
+func hashFile(path string) (File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return File{}, err
 	}
 	defer f.Close()
 	h := sha256.New()
 	n, err := io.Copy(h, f)
 	if err != nil {
-		return err
+		return File{}, err
 	}
-	a.Raw = append(a.Raw, File{Name: filepath.ToSlash(name), Hash: hex.EncodeToString(h.Sum(nil)), Size: n})
+	return File{Hash: hex.EncodeToString(h.Sum(nil)), Size: n}, nil
+}
+
+// RawError says that a file which an artifact names is not what it was when the artifact was written.
+type RawError struct {
+	Path string // of the file
+	Err  error  // why it cannot be read; nil if it has other contents
+}
+
+func (e *RawError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("a file of the result cannot be read: %v", e.Err)
+	}
+	return fmt.Sprintf("%s has other contents than when the result was written", e.Path)
+}
+
+// Unwrap returns why the file cannot be read.
+func (e *RawError) Unwrap() error { return e.Err }
+
+// CheckRaw compares the files that the artifact names, which lie below dir, with their hashes. The error is a *RawError.
+func (a *Artifact) CheckRaw(dir string) error {
+	for _, want := range a.Raw {
+		path := filepath.Join(dir, filepath.FromSlash(want.Name))
+		if !filepath.IsLocal(filepath.FromSlash(want.Name)) {
+			return &RawError{Path: path, Err: fmt.Errorf("%q leads out of the result's folder", want.Name)}
+		}
+		got, err := hashFile(path)
+		if err != nil {
+			return &RawError{Path: path, Err: err}
+		}
+		if got.Hash != want.Hash || got.Size != want.Size {
+			return &RawError{Path: path}
+		}
+	}
 	return nil
 }
 
-// WriteFile writes the artifact, atomically.
+// WriteFile writes the artifact, atomically, and makes the folder that it lies in.
 func (a *Artifact) WriteFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
 	return durable.WriteTo(path, func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"leolm/infer"
 	"leolm/open"
 	"leolm/sample"
+	"leolm/tokenizer"
 )
 
 // LocalOptions choose how a Local model is asked.
@@ -24,12 +26,22 @@ type LocalOptions struct {
 	Together int
 }
 
+// Running is a model that runs, whoever opened it: what a Local is made of.
+type Running struct {
+	Engine      *infer.Engine
+	Tokenizer   *tokenizer.Tokenizer
+	Template    *chat.Template
+	StopIDs     []int32
+	StopStrings []string
+	// Identity has Name, Kind, Weights and Adapters at least; what else it lacks follows from the model and the options.
+	Identity Identity
+}
+
 // Local is a model that runs in this process: answers are written, and texts scored, together by a scheduler. It is safe
 // for concurrent use, and owns the engine of the model until Close.
 type Local struct {
-	m    *open.Model
+	m    Running
 	opt  LocalOptions
-	id   Identity
 	s    *infer.Scheduler
 	stop context.CancelFunc
 	done chan struct{} // closed when the scheduler has ended
@@ -37,19 +49,23 @@ type Local struct {
 
 // NewLocal takes over the engine of m, which is closed by its owner after Close.
 func NewLocal(m *open.Model, opt LocalOptions) *Local {
-	cfg := m.Config()
+	return NewRunning(Running{
+		Engine: m.Engine, Tokenizer: m.Tokenizer, Template: m.Template, StopIDs: m.StopIDs, StopStrings: m.StopStrings,
+		Identity: IdentityOf(m, opt.BOS),
+	}, opt)
+}
+
+// NewRunning takes over the engine of m until Close.
+func NewRunning(m Running, opt LocalOptions) *Local {
+	cfg := m.Engine.Model().Config
 	ctx, stop := context.WithCancel(context.Background())
+	id := &m.Identity
+	id.Tokenizer = cmp.Or(id.Tokenizer, m.Tokenizer.Fingerprint())
+	id.Template = cmp.Or(id.Template, TemplateIdentity(m.Template))
+	id.Shape = cmp.Or(id.Shape, fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize))
+	id.Context, id.BOS = m.Engine.Context(), [...]string{"auto", "never", "always"}[opt.BOS]
 	l := &Local{m: m, opt: opt, stop: stop, done: make(chan struct{})}
 	l.s = infer.NewScheduler(m.Engine, infer.SchedulerOptions{MaxSequences: opt.Together, Queue: math.MaxInt32})
-	l.id = Identity{
-		Name: m.Name, Kind: "local", Weights: m.Fingerprint(), Tokenizer: m.Tokenizer.Fingerprint(),
-		Template: m.Template.Name() + " " + HashOf(m.Template.Source())[:16],
-		Shape:    fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize),
-		Context:  m.Engine.Context(), BOS: [...]string{"auto", "never", "always"}[opt.BOS],
-	}
-	for _, a := range m.Adapters {
-		l.id.Adapters = append(l.id.Adapters, fmt.Sprintf("%s=%g", a.Path, a.Strength))
-	}
 	go func() {
 		defer close(l.done)
 		_ = l.s.Run(ctx) // its error is also that of every unfinished work
@@ -57,8 +73,26 @@ func NewLocal(m *open.Model, opt LocalOptions) *Local {
 	return l
 }
 
+// IdentityOf is the identity of a model that runs here; bos is how plain prompts and scored texts begin.
+func IdentityOf(m *open.Model, bos chat.BOSPolicy) Identity {
+	cfg := m.Config()
+	id := Identity{
+		Name: m.Name, Kind: "local", Weights: m.Fingerprint(), Tokenizer: m.Tokenizer.Fingerprint(),
+		Template: TemplateIdentity(m.Template),
+		Shape:    fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize),
+		Context:  m.Engine.Context(), BOS: [...]string{"auto", "never", "always"}[bos],
+	}
+	for _, a := range m.Adapters {
+		id.Adapters = append(id.Adapters, fmt.Sprintf("%s=%g", a.Path, a.Strength))
+	}
+	return id
+}
+
+// TemplateIdentity is a chat template's name with the beginning of the hash of its text.
+func TemplateIdentity(t *chat.Template) string { return t.Name() + " " + HashOf(t.Source())[:16] }
+
 // Identity implements Model.
-func (l *Local) Identity() Identity { return l.id }
+func (l *Local) Identity() Identity { return l.m.Identity }
 
 // Close ends the scheduler. Calls that still run end with an error.
 func (l *Local) Close() {

@@ -7,7 +7,8 @@ import (
 	"leolm/chat"
 )
 
-// Model is a model under evaluation: it answers, and says how likely texts are. A *Local is one, an *Endpoint another.
+// Model is a model under evaluation: it answers, and says how likely texts are. A *Local is one, of files or of a training
+// that goes on, an *Endpoint another.
 type Model interface {
 	Generator
 	Scorer

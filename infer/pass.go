@@ -278,13 +278,13 @@ func (s *Scheduler) leave(t *Ticket, err error) {
 type pace struct {
 	stretch float64
 	quick   time.Duration // of the last pass without prompts
-	beside  time.Duration // what a token of a prompt adds to one, smoothed
-	alone   time.Duration // of a token of a prompt in a pass without answers, smoothed
+	beside  time.Duration // what a token of a prompt adds to one: falls smoothly, rises at once
+	alone   time.Duration // of a token of a prompt in a pass without answers, likewise
 	mixed   int           // passes with prompts since quick was measured
 }
 
 const (
-	minPiece     = 16 // tokens of prompts that are always read
+	minPiece     = 4  // tokens of prompts that are always read
 	unknownPiece = 64 // while nothing was measured
 	// Batches grow, so that quick must be measured now and then, at the cost of one pass in so many.
 	measureAfter = 24
@@ -301,10 +301,12 @@ func (p *pace) budget(answers int) int {
 		return max(minPass, int(longestPass/p.alone))
 	case p.quick == 0 || p.mixed >= measureAfter:
 		return 0 // measures quick
-	case p.beside == 0:
+	}
+	token := cmp.Or(p.beside, 2*p.alone) // in small pieces a token costs more
+	if token == 0 {
 		return unknownPiece
 	}
-	return max(minPiece, int((p.stretch-1)*float64(p.quick)/float64(p.beside)))
+	return max(minPiece, int((p.stretch-1)*float64(p.quick)/float64(token)))
 }
 
 // took records how long a pass took.
@@ -322,8 +324,8 @@ func (p *pace) took(n fed, d time.Duration) {
 		return // too few to tell
 	}
 	token := max(d, time.Microsecond) / time.Duration(n.prompts)
-	if *to == 0 {
-		*to = token
+	if *to < token {
+		*to = token // also because the text has become long: at once, or the next pass takes too long as well
 	}
 	*to += (token - *to) / 4
 }

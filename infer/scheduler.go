@@ -20,7 +20,7 @@ type SchedulerOptions struct {
 	// MaxTokens is the largest number of tokens in one pass (default: the engine's PrefillChunk): one for every running
 	// answer, the others for prompts.
 	MaxTokens int
-	// Stretch is how many times as long a pass may take because it reads prompts while answers are written (default 2.5).
+	// Stretch is how many times as long a pass may take because it reads prompts while answers are written (default 2.3).
 	// Long prompts are read in pieces of this size.
 	Stretch float64
 	// Queue is the largest number of waiting requests (default 1024), QueueTokens of tokens in their prompts (default: no
@@ -94,7 +94,7 @@ func NewScheduler(e *Engine, opt SchedulerOptions) *Scheduler {
 		opt.MaxTokens = e.opt.PrefillChunk
 	}
 	if opt.Stretch <= 1 {
-		opt.Stretch = 2.5
+		opt.Stretch = 2.3
 	}
 	if opt.Queue <= 0 {
 		opt.Queue = 1024

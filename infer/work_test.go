@@ -238,11 +238,18 @@ func TestPaceBoundsPasses(t *testing.T) {
 		t.Errorf("%d tokens are read before a pass was measured", n)
 	}
 	p.took(fed{answers: 4}, 30*time.Millisecond)
+	if n := p.budget(4); n != 5 {
+		t.Errorf("%d tokens are read before a pass with both was measured", n)
+	}
 	for range 20 {
 		n := p.budget(4)
 		p.took(fed{answers: 4, prompts: n}, 30*time.Millisecond+time.Duration(n)*4*time.Millisecond)
 	}
-	if n := p.budget(4); n != 16 { // 1.5 × 30 ms hold 11 tokens of 4 ms, fewer than the smallest piece
+	if n := p.budget(4); n != 11 { // 1.5 × 30 ms hold 11 tokens of 4 ms
+		t.Errorf("pieces of %d tokens", n)
+	}
+	p.took(fed{answers: 4}, 5*time.Millisecond)
+	if n := p.budget(4); n != minPiece {
 		t.Errorf("pieces of %d tokens", n)
 	}
 	p.took(fed{answers: 32}, 130*time.Millisecond)

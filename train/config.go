@@ -28,6 +28,7 @@ type Config struct {
 	Schedule   ScheduleConfig   `yaml:"schedule"`
 	Compute    ComputeConfig    `yaml:"compute"`
 	Eval       EvalConfig       `yaml:"eval"`
+	Evaluate   *EvaluateConfig  `yaml:"evaluate" json:",omitempty"`
 	Checkpoint CheckpointConfig `yaml:"checkpoint"`
 	Faults     FaultsConfig     `yaml:"faults"`
 	Export     ExportConfig     `yaml:"export" json:"-"`           // how the finished model is written; no part of identity
@@ -332,6 +333,9 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	c.validateObjective(no)
 	c.Data.validate(no)
 	c.validateSteps(no)
+	if c.Evaluate != nil {
+		c.Evaluate.validate(no)
+	}
 	no.unless("compute.dtype", c.Compute.DType, "f32", "bf16")
 	no.unless("export.dtype", c.Export.DType, "", "f32", "f16", "bf16")
 	no.unless("faults.action", c.Faults.Action, "stop", "skip")

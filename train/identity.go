@@ -18,7 +18,7 @@ import (
 func (c *Config) essence() Config {
 	k := *c
 	k.Output, k.Name = "", ""
-	k.Eval, k.Checkpoint, k.Export = EvalConfig{}, CheckpointConfig{}, ExportConfig{}
+	k.Eval, k.Evaluate, k.Checkpoint, k.Export = EvalConfig{}, nil, CheckpointConfig{}, ExportConfig{}
 	k.Model.Generation, k.Model.ChatTemplate = nil, ""
 	return k
 }

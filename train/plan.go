@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +21,10 @@ type Plan struct {
 	Steps         int     `json:"steps"`
 	Epochs        float64 `json:"epochs,omitempty"` // passes over the data; 0 if they are not known
 	TokensPerStep int64   `json:"tokens_per_step"`  // at most: sequences × length
+	// Context is the longest text of the model, 0 where it is not known; CacheToken the bytes of the keys and values of one of
+	// its tokens, in float32, for what is generated and measured between steps.
+	Context       int     `json:"context,omitempty"`
+	CacheToken    int64   `json:"cache_bytes_per_token"`
 	Tokens        int64   `json:"tokens"`
 	FLOPsPerToken float64 `json:"flops_per_token"`
 	FLOPs         float64 `json:"flops"`
@@ -146,6 +151,9 @@ func knownShape(key, model string, err error, assumed *[]string) (checkpoint.Con
 	return checkpoint.Config{}, fmt.Errorf("%s: %w", key, err)
 }
 
+// CacheToken is the size of the keys and values of one token in float32, in bytes.
+func CacheToken(m *checkpoint.Config) int64 { return int64(4 * 2 * m.Layers * m.KVHeads * m.HeadDim) }
+
 // flopsPerToken counts 6 × the parameters of all matrices that multiply (the
 // LM head included, the embedding look-up not) plus causal attention:
 // 6 × layers × heads × head size × length (half of the full square, forward and backward).
@@ -182,6 +190,7 @@ func adapterParams(l *LoRAConfig, c *checkpoint.Config) int64 {
 // is distilled, or nil.
 func makePlan(c *Config, m checkpoint.Config, stored int, l runLength, teacher *checkpoint.Config) Plan {
 	p := Plan{Name: c.Name, Params: m.Parameters(), Steps: l.steps, Epochs: l.epochs}
+	p.Context, p.CacheToken = cmp.Or(c.Model.MaxPositions, m.MaxPositions), CacheToken(&m)
 	p.Trainable = p.Params
 	if c.LoRA != nil || len(c.Model.Train) > 0 {
 		p.Trainable = 0

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -57,7 +58,10 @@ type Observer struct {
 	Batch func(step int, windows []loader.Window)
 	Step  func(Step)
 	Eval  func(Eval)
-	Note  func(format string, args ...any)
+	// Evaluate measures the model where the recipe's section evaluate asks for it, which is refused without. An error does
+	// not end the training; Run returns the first one, as an *EvaluationError, when everything else is written.
+	Evaluate func(ctx context.Context, m *Snapshot) error
+	Note     func(format string, args ...any)
 }
 
 func (o *Observer) note(format string, args ...any) {
@@ -131,6 +135,8 @@ type Trainer struct {
 	damaged   []string // checkpoints that could not be read
 	micro     microBatch
 	plan      Plan
+	// unmeasured is the first evaluation that failed.
+	unmeasured *EvaluationError
 
 	identities map[string]string // see dataIdentity
 }
@@ -215,8 +221,16 @@ func (t *Trainer) Close() {
 // Run trains until the schedule ends, ctx is cancelled (a checkpoint is written at the next step border), or a fault
 // stops it.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {
+	if t.cfg.Evaluate != nil && t.obs.Evaluate == nil {
+		return nil, errors.New("evaluate: this program measures no benchmarks while it trains")
+	}
 	if err := errors.Join(t.aside(), t.sweep()); err != nil {
 		return nil, err
+	}
+	if t.opt.Step < t.length.steps { // of a run before this one
+		if err := os.Remove(filepath.Join(t.cfg.Output, RecordFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
 	}
 	if t.obs.Start != nil {
 		t.obs.Start(t.plan)
@@ -231,6 +245,9 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 		if _, _, err := t.evaluate(ctx); err != nil {
 			return finish(err)
 		}
+	}
+	if t.measureNow() { // a run that was stopped while it measured this step goes on with that
+		t.measure(ctx)
 	}
 	for t.opt.Step < t.length.steps {
 		st, err := t.step()
@@ -255,6 +272,9 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 				break
 			}
 		}
+		if t.measureNow() {
+			t.measure(ctx)
+		}
 		res.Interrupted = ctx.Err() != nil
 		if res.Interrupted || t.due() {
 			if err := t.Save(); err != nil {
@@ -276,7 +296,17 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	if err := t.Save(); err != nil {
 		return finish(err)
 	}
-	return finish(t.Export())
+	if err := t.Export(); err != nil {
+		return finish(err)
+	}
+	if err := t.writeRecord(res); err != nil {
+		return finish(err)
+	}
+	t.measure(ctx) // what was exported
+	if res.Interrupted = ctx.Err() != nil && t.cfg.Evaluate != nil; !res.Interrupted && t.unmeasured != nil {
+		return finish(t.unmeasured)
+	}
+	return finish(nil)
 }
 
 // due reports whether the schedule asks for a checkpoint.

@@ -50,15 +50,20 @@ func main() {
 	groups := flag.String("sources", "wikipedia+klexikon,tales,sentences,novels", "what to measure; sources joined by + share their training texts")
 	tok := flag.String("tokenizer", "", "tokenizer of the 5-gram model (required unless --methods omits kneser-ney)")
 	out := flag.String("out", "", "JSON file to write (default: standard output only)")
-	methods := flag.String("methods", "xz,ppmd,kneser-ney", "what to measure")
+	methods := flag.String("methods", "xz,ppmd,kneser-ney", "what to measure; empty: nothing anew")
 	xzMiB := flag.Int("xz-train-mib", 64, "MiB of training text for xz, taken from the end; its window holds no more than 64 MiB")
+	results := flag.String("results", "", "folder for an artifact of each method in the file --out, for leo card")
 	work := flag.String("work", "", "folder for temporary files (default: the system's)")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "leo-mini: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if err := run(*split, *tok, *groups, *out, *methods, *work, *xzMiB); err != nil {
+	err := run(*split, *tok, *groups, *out, *methods, *work, *xzMiB)
+	if err == nil && *results != "" {
+		err = writeArtifacts(*results, *out)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "leo-mini:", err)
 		os.Exit(1)
 	}
@@ -94,7 +99,10 @@ func run(split, tok, groups, out, methods, work string, xzMiB int) error {
 			return err
 		}
 	}
-	for _, sources := range strings.Split(groups, ",") {
+	for sources := range strings.SplitSeq(groups, ",") {
+		if methods == "" {
+			break
+		}
 		g, err := readGroup(split, strings.Split(sources, "+"))
 		if err != nil {
 			return err

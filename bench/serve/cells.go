@@ -50,7 +50,7 @@ var cells = []cell{
 		run: chats(32)},
 	{name: "arrivals", headline: "first_token_p95", slots: []int{8, 32}, context: chatContext, run: arrivals},
 	{name: "second-turn", headline: "second_over_first", slots: []int{4}, context: 2304, run: secondTurn},
-	{name: "long-prompt", headline: "largest_gap_over_median", slots: []int{5}, context: 5120, run: longPrompt},
+	{name: "long-prompt", headline: "largest_gap_over_usual", slots: []int{5}, context: 5120, run: longPrompt},
 	{name: "single", headline: "tokens_per_second", higher: true, slots: []int{1}, context: chatContext,
 		run: streams(1), inside: inProcess(1)},
 	{name: "eight", headline: "tokens_per_second", higher: true, slots: []int{8}, context: chatContext,
@@ -167,27 +167,34 @@ func secondTurn(ctx context.Context, b *bench, s *server, seed uint64) (sample, 
 }
 
 // longPrompt lets four answers run, sends a long prompt when each has a while behind it, and looks at the pauses in the
-// four until the long prompt's answer begins.
+// four until the long prompt's answer begins. They run on for a while: their texts have grown, and pauses with them.
 func longPrompt(ctx context.Context, b *bench, s *server, seed uint64) (sample, error) {
-	const streams, before = 4, 48
+	const streams, before, after = 4, 48, 48
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g := newGenerator(seed, b.words)
 	var mu sync.Mutex
 	var chunks [streams][]time.Time
-	var running, group sync.WaitGroup
+	var enough [streams]int // chunks when a stream may end
+	var running, ending, group sync.WaitGroup
+	ending.Add(streams)
 	failed := make(chan error, streams)
 	for i, r := range g.together(streams, shortest, shortest, document) {
 		running.Add(1)
 		group.Go(func() {
-			ready := sync.OnceFunc(running.Done)
+			ready, ended := sync.OnceFunc(running.Done), sync.OnceFunc(ending.Done)
 			defer ready()
+			defer ended()
 			_, err := s.complete(ctx, r, func(n int, at time.Time) {
 				mu.Lock()
 				chunks[i] = append(chunks[i], at)
+				done := enough[i] > 0 && len(chunks[i]) >= enough[i]
 				mu.Unlock()
 				if n == before {
 					ready()
+				}
+				if done {
+					ended()
 				}
 			})
 			if ctx.Err() == nil { // it ended before the long prompt was read
@@ -198,6 +205,14 @@ func longPrompt(ctx context.Context, b *bench, s *server, seed uint64) (sample, 
 	}
 	running.Wait()
 	a, err := s.complete(ctx, request{prompt: g.prompt(document), tokens: 8}, nil)
+	mu.Lock()
+	for i := range enough {
+		enough[i] = len(chunks[i]) + after
+	}
+	mu.Unlock()
+	if err == nil {
+		ending.Wait()
+	}
 	cancel()
 	group.Wait()
 	if err != nil {
@@ -208,32 +223,57 @@ func longPrompt(ctx context.Context, b *bench, s *server, seed uint64) (sample, 
 			return nil, err
 		}
 	}
-	return pauses(chunks[:], a.due, a.chunks[0]), nil
+	return pauses(chunks[:], a.due, a.chunks[0], a.end), nil
 }
 
-// pauses compares the gaps between tokens before a moment, the first ones left out, with those that lie, in part at
-// least, between it and another moment.
-func pauses(chunks [][]time.Time, from, to time.Time) sample {
-	var before, during []float64
+// pauses compares the gaps between tokens that lie, in part at least, between the moments from and to with those
+// without the long prompt. They grow with the streams' texts: from the median before, the first gaps left out, to the
+// median after end, in proportion to what a stream has written.
+func pauses(chunks [][]time.Time, from, to, end time.Time) sample {
+	type gap struct {
+		seconds, share float64 // how much of the stream's text of that time was written
+	}
+	var before, after []float64
+	var during []gap
 	for _, c := range chunks {
+		first, last := len(c), len(c) // of those during
 		for i := 16; i < len(c); i++ {
-			gap := c[i].Sub(c[i-1]).Seconds()
-			switch {
+			switch seconds := c[i].Sub(c[i-1]).Seconds(); {
 			case !c[i].After(from):
-				before = append(before, gap)
+				before = append(before, seconds)
 			case c[i-1].Before(to):
-				during = append(during, gap)
+				first, last = min(first, i), i+1
+			case !c[i-1].Before(end):
+				after = append(after, seconds)
 			}
 		}
+		for i := first; i < last; i++ {
+			during = append(during, gap{c[i].Sub(c[i-1]).Seconds(), float64(i-first) / float64(last-first)})
+		}
 		// A stream that wrote nothing until the end.
-		if last := c[len(c)-1]; last.Before(to) {
-			during = append(during, to.Sub(last).Seconds())
+		if silent := c[len(c)-1]; silent.Before(to) {
+			during = append(during, gap{to.Sub(silent).Seconds(), 1})
 		}
 	}
-	base, largest, p99 := median(before), percentile(during, 1), percentile(during, 0.99)
-	return sample{"gap_before": base, "largest_gap": largest, "p99_gap": p99,
-		"largest_gap_over_median": largest / base, "p99_gap_over_median": p99 / base,
-		"median_gap_over_median": median(during) / base, "long_first_token": to.Sub(from).Seconds()}
+	begin, largest := median(before), 0.0
+	grown := begin
+	if len(after) > 0 {
+		grown = max(begin, median(after))
+	}
+	var over, usual []float64
+	for _, g := range before {
+		usual = append(usual, g/begin)
+	}
+	for _, g := range after {
+		usual = append(usual, g/grown)
+	}
+	for _, g := range during {
+		over = append(over, g.seconds/(begin+g.share*(grown-begin)))
+		largest = max(largest, g.seconds)
+	}
+	return sample{"gap_before": begin, "gap_after": grown, "largest_gap": largest,
+		"largest_gap_over_usual": percentile(over, 1), "p99_gap_over_usual": percentile(over, 0.99) / percentile(usual, 0.99),
+		"median_gap_over_usual": median(over), "long_first_token": to.Sub(from).Seconds()}
 }
 
 // streams is n answers behind prompts of equal length, whose rate is compared with decoding without a server: leo

@@ -106,11 +106,16 @@ func TestPauses(t *testing.T) {
 	}
 	one = append(one, 44, 46, 50)  // pauses of 4, 2 and 4: the last one begins after the long prompt's answer
 	other = append(other, 41, 100) // and one of 59, which contains it
-	v := pauses([][]time.Time{seconds(one...), seconds(other...)}, seconds(40)[0], seconds(46)[0])
-	if v["gap_before"] != 1 || v["largest_gap"] != 59 || v["largest_gap_over_median"] != 59 || v["long_first_token"] != 6 {
+	v := pauses([][]time.Time{seconds(one...), seconds(other...)}, seconds(40)[0], seconds(46)[0], seconds(50)[0])
+	if v["gap_before"] != 1 || v["gap_after"] != 1 || v["largest_gap"] != 59 || v["largest_gap_over_usual"] != 59 || v["long_first_token"] != 6 {
 		t.Errorf("%v", v)
 	}
-	silent := pauses([][]time.Time{seconds(other[:41]...)}, seconds(40)[0], seconds(52)[0])
+	// Pauses of 4, where 1 and then 2 were usual: behind the prompt they are 3.
+	grown := pauses([][]time.Time{seconds(append(one[:41:41], 44, 48, 52, 55, 58, 61)...)}, seconds(40)[0], seconds(46)[0], seconds(50)[0])
+	if grown["gap_after"] != 3 || grown["largest_gap_over_usual"] != 4 || grown["median_gap_over_usual"] != 3 {
+		t.Errorf("%v", grown)
+	}
+	silent := pauses([][]time.Time{seconds(other[:41]...)}, seconds(40)[0], seconds(52)[0], seconds(52)[0])
 	if silent["largest_gap"] != 12 {
 		t.Errorf("a stream that fell silent: %v", silent)
 	}

@@ -7,8 +7,9 @@
 // bench/peers/README.md says how llama-server is built. Every cell of the table (cells.go) has rounds; in a round each
 // program is started, measured and ended, and the next round begins with the other one. Before the first round of a
 // cell llama-server runs once with each of its settings (flash attention on and off, batches of 512 and 2048 tokens,
-// slots) and keeps the best. Every round is written to OUT/MODEL-CELL.json at once: an interrupted measurement
-// continues where it stopped. Without --llama-server or without --leo the other program is measured alone.
+// slots) and keeps the best; --flash and --batch narrow the choice where it is known from another cell. Every round is
+// written to OUT/MODEL-CELL.json at once: an interrupted measurement continues where it stopped. Without
+// --llama-server or without --leo the other program is measured alone.
 //
 // Prompts are token ids, so that both read exactly the same, random and without a common beginning. Answers are greedy,
 // may not end early, and are counted by the usage field. Times are the client's, which runs on the same processor. The
@@ -37,8 +38,9 @@ type bench struct {
 	leoArgs, peerArgs []string
 	model, out        string
 	threads, rounds   int
-	arrivals          int     // requests of the cell "arrivals"
-	rate              float64 // their rate per second; 0: a share of llama-server's capacity
+	arrivals          int      // requests of the cell "arrivals"
+	rate              float64  // their rate per second; 0: a share of llama-server's capacity
+	flash, batches    []string // llama-server's settings to choose from
 	limit             time.Duration
 	settle            time.Duration // before memory is read
 	words             []int32       // ids that prompts are made of
@@ -47,7 +49,7 @@ type bench struct {
 
 func main() {
 	b := bench{settle: 2 * time.Second}
-	var only, leoArgs, peerArgs string
+	var only, leoArgs, peerArgs, flash, batches string
 	flag.StringVar(&b.leo, "leo", "", "the program leo; nothing: llama-server alone")
 	flag.StringVar(&b.peer, "llama-server", "", "llama.cpp's llama-server; nothing: Leo alone")
 	flag.StringVar(&leoArgs, "leo-args", "", "further arguments of leo serve, separated by spaces")
@@ -58,10 +60,13 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds per cell")
 	flag.IntVar(&b.arrivals, "arrivals", 40, "requests of the cell \"arrivals\"")
 	flag.Float64Var(&b.rate, "rate", 0, "requests per second of the cell \"arrivals\"; 0: 70 % of llama-server's capacity")
+	flag.StringVar(&flash, "flash", "on,off", "flash attention of llama-server: the better of these")
+	flag.StringVar(&batches, "batch", "512,2048", "tokens of llama-server's batches: the better of these")
 	flag.DurationVar(&b.limit, "limit", 20*time.Minute, "time limit of one program in one round")
 	flag.StringVar(&only, "only", "", "measure only the cells that match this regular expression")
 	flag.Parse()
 	b.leoArgs, b.peerArgs = strings.Fields(leoArgs), strings.Fields(peerArgs)
+	b.flash, b.batches = strings.Split(flash, ","), strings.Split(batches, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := b.run(ctx, only); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"leolm/internal/durable"
@@ -132,9 +133,13 @@ func (b *bench) choose(ctx context.Context, c *cell, r *result) error {
 		tried[t.Settings] = true
 	}
 	for _, slots := range c.slots {
-		for _, flash := range []string{"on", "off"} {
-			for _, batch := range []int{512, 2048} {
-				s := settings{slots, flash, batch}
+		for _, flash := range b.flash {
+			for _, batch := range b.batches {
+				n, err := strconv.Atoi(batch)
+				if err != nil {
+					return fmt.Errorf("--batch: %w", err)
+				}
+				s := settings{slots, flash, n}
 				if tried[s] {
 					continue
 				}

@@ -94,9 +94,10 @@ var lines = []line{
 	{"second-turn", "second_turn", "first token of the second turn, s", 1, ""},
 	{"second-turn", "second_over_first", "second turn / first turn", 1, "Leo ≤ 0.125"},
 	{"long-prompt", "gap_before", "4 streams, pause between tokens, ms", 1000, ""},
-	{"long-prompt", "largest_gap_over_median", "largest pause while 4096 are read, in pauses before", 1, "Leo ≤ 3"},
-	{"long-prompt", "p99_gap_over_median", "99 % of the pauses are shorter than, in pauses before", 1, "Leo ≤ 3"},
-	{"long-prompt", "median_gap_over_median", "half of the pauses are shorter than, in pauses before", 1, ""},
+	{"long-prompt", "gap_after", "the same behind the long prompt, their texts being longer, ms", 1000, ""},
+	{"long-prompt", "median_gap_over_usual", "median pause while 4096 are read, in median pauses (2)", 1, "Leo ≤ 3"},
+	{"long-prompt", "p99_gap_over_usual", "99th percentile of the pauses, in 99th percentiles (2)", 1, "Leo ≤ 3"},
+	{"long-prompt", "largest_gap_over_usual", "largest pause, in median pauses (2)", 1, ""},
 	{"long-prompt", "long_first_token", "first token of the 4096, s", 1, ""},
 	{"single", "tokens_per_second", "one stream, tokens/s", 1, ""},
 	{"single", "over_inside", "of decoding without a server (1), %", 100, "Leo ≥ 97"},
@@ -145,5 +146,6 @@ func table(name string, results map[string]*result) string {
 	}
 	fmt.Fprintf(&t, "\nOther programs kept at most %.2f processors busy during a round.\n", busiest)
 	t.WriteString("\n(1) Leo: `leo bench` of the same lengths; llama-server: what it measures itself of one stream.\n")
+	t.WriteString("(2) Of pauses without a long prompt, at the same length of the streams: between those before and after it.\n")
 	return t.String()
 }

@@ -512,9 +512,10 @@ func docsFolder(t *testing.T) string {
 	leo("leo convert FOLDER model.gguf --dtype f32 -q")
 	model, err := os.ReadFile(filepath.Join(dir, "model.gguf"))
 	must(err)
-	for _, n := range []string{"SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2.gguf", "stories260K.gguf", "gpt2-vocab.gguf", "FILE", "MODEL", "model.gguf", "models/leo-mini/leo-mini.gguf"} {
+	for _, n := range []string{"SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2.gguf", "stories260K.gguf", "gpt2-vocab.gguf", "FILE", "MODEL", "model.gguf", "models/leo-mini/leo-mini.gguf", "leo-mini.gguf"} {
 		write(n, model)
 	}
+	write("mine.tmpl", []byte(`{{define "limitations"}}None known.{{end}}`))
 	write("my.jinja", []byte("{% for m in messages %}{{ m.content }}{% endfor %}"))
 	write("t300", []byte("Es war einmal"))
 	write("text.txt", []byte("Der Mond ist rot."))
@@ -534,7 +535,7 @@ func docsFolder(t *testing.T) string {
 	write("mix.yaml", []byte(mix))
 	write("pairs.jsonl", []byte(strings.Repeat(`{"prompt": "Wo ist der Mond?", "chosen": "Über dem Wald.", "rejected": "Im Haus."}`+"\n", 4)))
 	write("judged.jsonl", []byte(strings.Repeat(`{"prompt": "Wo ist der Mond?", "completion": "Über dem Wald.", "label": true}`+"\n", 4)))
-	for _, page := range []string{"training", "germanbench"} {
+	for _, page := range []string{"training", "card", "germanbench"} {
 		data, err = os.ReadFile("../../docs/" + page + ".md")
 		must(err)
 		for _, m := range namedRecipe.FindAllStringSubmatch(string(data), -1) {

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"leolm/chat"
 	"leolm/checkpoint"
 	"leolm/dataset/rows"
 	"leolm/eval"
@@ -23,7 +27,7 @@ func newEvalCmd() *cobra.Command {
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPerplexityCmd(), newImatrixCmd(), newMTBenchCmd(), newGermanBenchCmd(), newEvalTaskCmd(), newCompareCmd(), newSuiteCmd())
+	cmd.AddCommand(newPerplexityCmd(), newImatrixCmd(), newMTBenchCmd(), newGermanBenchCmd(), newEvalTaskCmd(), newCompareCmd(), newSuiteCmd(), newEvalReportCmd())
 	return cmd
 }
 
@@ -36,81 +40,135 @@ type sourcePerplexity struct {
 	eval.Perplexity
 }
 
+// perplexityFlags are those of leo eval perplexity.
+type perplexityFlags struct {
+	modelFlags
+	eval.PerplexityOptions
+	field, bos, out string
+	limit           int64
+	asJSON          bool
+}
+
 func newPerplexityCmd() *cobra.Command {
-	f := &modelFlags{}
-	opt := eval.PerplexityOptions{}
-	var field, bos string
-	var limit int64
-	var asJSON bool
+	f := &perplexityFlags{}
 	cmd := &cobra.Command{
 		Use:   "perplexity FILE...",
 		Short: "Bits per byte of texts under a model",
 		Long: `Measure how well a model predicts texts, in bits per byte and per character, so
 that models with different tokenizers compare fairly. Data files (.jsonl, .json,
 .csv, .tsv, .parquet; also .gz, .zst) have a document per row, any other file is one
-document. Long documents are scored in overlapping windows.`,
+document. Long documents are scored in overlapping windows.
+
+--output keeps the result as an artifact, which leo card reads.`,
 		Example: "  leo eval perplexity --model model.gguf text.txt corpus.jsonl.gz",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := f.open(cmd.Context(), cmd.ErrOrStderr(), 1)
-			if err != nil {
-				return err
-			}
-			defer l.Close()
-			switch bos {
-			case "auto":
-				opt.BOS = l.Tokenizer.BOS() >= 0 && l.Tokenizer.AddBOS()
-			case "always", "never":
-				opt.BOS = bos == "always"
-			default:
-				return usageError{fmt.Errorf("--bos %q: choose auto, always or never", bos)}
-			}
-			var total sourcePerplexity
-			var out []sourcePerplexity
-			for _, path := range args {
-				r := sourcePerplexity{Source: filepath.Base(path)}
-				err := eachDocument(cmd.Context(), path, field, limit, func(text string) error {
-					p, err := eval.ScoreText(cmd.Context(), l.Engine, l.Tokenizer, text, opt)
-					r.Add(p)
-					return err
-				})
-				if err != nil {
-					return err
-				}
-				if r.Tokens == 0 {
-					return fmt.Errorf("%s: no token to score; is --field %s the text?", path, field)
-				}
-				total.Add(r.Perplexity)
-				out = append(out, r)
-			}
-			if len(out) > 1 {
-				total.Source = "total"
-				out = append(out, total)
-			}
-			for i := range out {
-				p := &out[i]
-				p.BitsPerByte, p.BitsPerCharacter, p.Exp = p.Perplexity.BitsPerByte(), p.Perplexity.BitsPerCharacter(), p.Value()
-			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), out)
-			}
-			w := cmd.OutOrStdout()
-			fmt.Fprintf(w, "%-28s %9s %10s %10s %9s %9s %11s\n", "source", "documents", "bytes", "tokens", "bits/byte", "bits/char", "perplexity")
-			for _, p := range out {
-				fmt.Fprintf(w, "%-28s %9d %10d %10d %9.4f %9.4f %11.4f\n", p.Source, p.Documents, p.Bytes, p.Tokens, p.BitsPerByte, p.BitsPerCharacter, p.Value())
-			}
-			return nil
-		},
+		RunE:    f.run,
 	}
 	f.register(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&field, "field", "text", "column or field that holds the text")
-	fl.IntVar(&opt.Window, "window", 0, "tokens per window (default: the context)")
-	fl.IntVar(&opt.Stride, "stride", 0, "tokens between windows (default: half a window)")
-	fl.StringVar(&bos, "bos", "auto", "begin-of-sequence token before each document: auto (as the tokenizer says), always, never")
-	fl.Int64Var(&limit, "max-bytes", 0, "stop after N bytes of each file (0: all)")
-	fl.BoolVar(&asJSON, "json", false, "print JSON")
+	fl.StringVar(&f.field, "field", "text", "column or field that holds the text")
+	fl.IntVar(&f.Window, "window", 0, "tokens per window (default: the context)")
+	fl.IntVar(&f.Stride, "stride", 0, "tokens between windows (default: half a window)")
+	fl.StringVar(&f.bos, "bos", "auto", "begin-of-sequence token before each document: auto (as the tokenizer says), always, never")
+	fl.Int64Var(&f.limit, "max-bytes", 0, "stop after N bytes of each file (0: all)")
+	fl.StringVarP(&f.out, "output", "o", "", "file for the artifact")
+	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+func (f *perplexityFlags) run(cmd *cobra.Command, args []string) error {
+	ctx, start := cmd.Context(), time.Now()
+	bos, err := parseBOS(f.bos, chat.BOSAuto)
+	if err != nil {
+		return err
+	}
+	l, err := f.open(ctx, cmd.ErrOrStderr(), 1)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	f.BOS = bos == chat.BOSAlways || bos == chat.BOSAuto && l.Tokenizer.BOS() >= 0 && l.Tokenizer.AddBOS()
+	var total sourcePerplexity
+	var out []sourcePerplexity
+	for i, path := range args {
+		r := sourcePerplexity{Source: filepath.Base(path)}
+		if slices.ContainsFunc(slices.Concat(args[:i], args[i+1:]), func(other string) bool { return filepath.Base(other) == r.Source }) {
+			r.Source = path
+		}
+		err := eachDocument(ctx, path, f.field, f.limit, func(text string) error {
+			p, err := eval.ScoreText(ctx, l.Engine, l.Tokenizer, text, f.PerplexityOptions)
+			r.Add(p)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if r.Tokens == 0 {
+			return fmt.Errorf("%s: no token to score; is --field %s the text?", path, f.field)
+		}
+		total.Add(r.Perplexity)
+		out = append(out, r)
+	}
+	if len(out) > 1 {
+		total.Source = "total"
+		out = append(out, total)
+	}
+	for i := range out {
+		p := &out[i]
+		p.BitsPerByte, p.BitsPerCharacter, p.Exp = p.Perplexity.BitsPerByte(), p.Perplexity.BitsPerCharacter(), p.Value()
+	}
+	if f.out != "" {
+		a, err := f.artifact(out, args, eval.IdentityOf(l, bos), l.Engine.Context())
+		if err != nil {
+			return err
+		}
+		a.Started, a.Seconds = start.UTC().Truncate(time.Second), time.Since(start).Seconds()
+		if err := a.WriteFile(f.out); err != nil {
+			return err
+		}
+	}
+	if f.asJSON {
+		return printJSON(cmd.OutOrStdout(), out)
+	}
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "%-28s %9s %10s %10s %9s %9s %11s\n", "source", "documents", "bytes", "tokens", "bits/byte", "bits/char", "perplexity")
+	for _, p := range out {
+		fmt.Fprintf(w, "%-28s %9d %10d %10d %9.4f %9.4f %11.4f\n", p.Source, p.Documents, p.Bytes, p.Tokens, p.BitsPerByte, p.BitsPerCharacter, p.Value())
+	}
+	return nil
+}
+
+// artifact makes the artifact of the rows, of which those after the last file are the total.
+func (f *perplexityFlags) artifact(out []sourcePerplexity, files []string, id eval.Identity, window int) (*eval.Artifact, error) {
+	a := eval.NewArtifact("perplexity", id, software())
+	a.TaskVersion, a.Complete = "1", f.limit == 0
+	window = cmp.Or(f.Window, window)
+	a.Config = map[string]any{"window": window, "stride": cmp.Or(f.Stride, max(1, window/2)), "bos": f.BOS, "field": f.field}
+	if f.limit > 0 {
+		a.Config["max_bytes"] = f.limit
+	}
+	for i, p := range out {
+		group := p.Source
+		if i >= len(files) {
+			group = ""
+		} else if err := a.AddInputFile("text", files[i], p.Documents); err != nil {
+			return nil, err
+		}
+		for _, m := range []struct {
+			name, unit string
+			v          float64
+			n          int
+		}{{"bits_per_byte", "bits", p.BitsPerByte, p.Bytes}, {"bits_per_character", "bits", p.BitsPerCharacter, p.Characters}, {"perplexity", "", p.Exp, p.Tokens}} {
+			a.Add(eval.Metric{Name: m.name, Group: group, Value: &m.v, N: m.n, Unit: m.unit, Lower: true})
+		}
+	}
+	if len(files) == 1 { // the one file is the whole
+		for _, m := range slices.Clone(a.Metrics) {
+			m.Group = ""
+			a.Add(m)
+		}
+	}
+	return a, nil
 }
 
 // readText reads a plain text: only its first limit bytes, if limit is not 0.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"leolm/card"
 	"leolm/catalog"
 	"leolm/checkpoint"
 	"leolm/converse"
@@ -18,6 +19,7 @@ import (
 	"leolm/eval/compare"
 	"leolm/eval/harness"
 	"leolm/eval/mtbench"
+	"leolm/eval/report"
 	"leolm/infer"
 	"leolm/internal/recipe"
 	"leolm/llama"
@@ -127,8 +129,22 @@ var hints = []func(error) []advice{
 	as(func(*harness.FewExamplesError) []advice {
 		return []advice{{"num-fewshot", "ask for fewer examples with --num-fewshot"}}
 	}),
+	is(card.ErrNoLicense,
+		advice{"license", "give the hub's id of it with --license"}),
+	as(func(*card.NoLicenseError) []advice {
+		return []advice{{"config", "name it under datasets in a file given with --config"}}
+	}),
+	as(func(*card.OtherModelError) []advice {
+		return []advice{{"config", "say whose it is under results, with of, in a file given with --config"}}
+	}),
+	as(func(*card.IncompleteError) []advice {
+		return []advice{{"", "leo eval goes on where it was, without a limit"}}
+	}),
 	as(func(*compare.VocabularyError) []advice {
 		return []advice{{"", "leo eval perplexity compares them in bits per byte"}}
+	}),
+	as(func(*report.NoResultsError) []advice {
+		return []advice{{"", "leo eval leaves one with --output"}}
 	}),
 	is(sample.ErrNoToken,
 		advice{"ban-token", "ban fewer tokens with --ban-token"},

@@ -93,6 +93,7 @@ func newRootCmd() *cobra.Command {
 		newGenerateCmd(),
 		newServeCmd(),
 		newEvalCmd(),
+		newCardCmd(),
 		newTrainCmd(),
 		newVersionCmd(),
 		newInspectCmd(), newConvertCmd(), newQuantizeCmd(), newPullCmd(),

@@ -13,6 +13,7 @@ import (
 
 	"leolm/eval"
 	"leolm/eval/mtbench"
+	"leolm/eval/report"
 	"leolm/internal/durable"
 	"leolm/open"
 )
@@ -329,14 +330,14 @@ their intervals, agreement of judges, what is wrong with answers.`,
 // writeMTBenchReport writes a page and a radar chart, each if it has a name.
 func writeMTBenchReport(results []*eval.Artifact, page, chart string) error {
 	if page != "" {
-		if err := durable.WriteTo(page, func(w io.Writer) error { return mtbench.WriteReport(w, results) }); err != nil {
+		if err := durable.WriteTo(page, func(w io.Writer) error { return report.WriteMTBench(w, results) }); err != nil {
 			return err
 		}
 	}
 	if chart == "" {
 		return nil
 	}
-	svg, err := mtbench.RadarSVG(results)
+	svg, err := report.RadarSVG(results)
 	if err != nil {
 		return err
 	}

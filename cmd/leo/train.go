@@ -48,7 +48,7 @@ SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command
 				return recipe.Print(cmd.OutOrStdout(), cfg)
 			}
 			if plan {
-				return showPlan(cmd.OutOrStdout(), cfg, asJSON)
+				return showPlan(cmd.Context(), cmd.OutOrStdout(), cfg, asJSON)
 			}
 			if export != "" {
 				return exportCheckpoint(cmd, cfg, from, export, force)
@@ -189,6 +189,11 @@ func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string, f
 
 func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool) error {
 	stderr := cmd.ErrOrStderr()
+	measured, err := loadEvaluation(cmd.Context(), cfg.Evaluate, false)
+	if err != nil {
+		return err
+	}
+	measured.printNotes(stderr)
 	dev, err := newDevice(threads)
 	if err != nil {
 		return err
@@ -204,7 +209,8 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 	log := &trainLog{w: stderr, cfg: cfg}
 	t, err := train.New(cfg, dev, train.Observer{
 		Step: log.step, Eval: log.eval,
-		Note: func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) },
+		Evaluate: func(ctx context.Context, m *train.Snapshot) error { return log.evaluate(ctx, measured, m) },
+		Note:     func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) },
 	})
 	if err != nil {
 		return err

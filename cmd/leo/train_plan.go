@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -33,8 +34,12 @@ type timing struct {
 }
 
 // showPlan prints the memory, time and disk that a recipe would take.
-func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
+func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, asJSON bool) error {
 	p, err := train.MakePlan(cfg)
+	if err != nil {
+		return err
+	}
+	measured, err := loadEvaluation(ctx, cfg.Evaluate, true)
 	if err != nil {
 		return err
 	}
@@ -48,7 +53,11 @@ func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
 	}
 	free, freeErr := durable.FreeSpace(cfg.Output)
 	if asJSON {
-		return printJSON(w, map[string]any{"plan": p, "times": times, "share_of_peak_assumed": assumedShare})
+		out := map[string]any{"plan": p, "times": times, "share_of_peak_assumed": assumedShare}
+		if cfg.Evaluate != nil {
+			out["evaluation"] = measured.plan(p, cfg)
+		}
+		return printJSON(w, out)
 	}
 	fmt.Fprintf(w, "%s\n", p.Name)
 	fmt.Fprintf(w, "parameters     %s, %s of them trained\n", count(p.Params), count(p.Trainable))
@@ -78,6 +87,9 @@ func showPlan(w io.Writer, cfg *train.Config, asJSON bool) error {
 		fmt.Fprintf(w, "%s%-32s %s%s\n", label, t.On, durationText(t.Seconds), fits)
 	}
 	fmt.Fprintf(w, "               at %.0f %% of the peak, batches full\n", 100*assumedShare)
+	if cfg.Evaluate != nil {
+		printEvaluationPlan(w, measured.plan(p, cfg), peak)
+	}
 	for _, a := range p.Assumed {
 		fmt.Fprintln(w, "assumed:", a)
 	}

@@ -216,12 +216,17 @@ func (d *Device) attend(q, k, v, out, lse *matrix, spec *device.AttentionSpec) {
 	// Jobs and the space of partial results.
 	d.attnJobs = d.attnJobs[:0]
 	group := spec.Heads / spec.KVHeads
-	space := 0
+	space, work := 0, 0 // work of all sequences, in pairs of queries and keys
+	for si := range spec.Seqs {
+		work += pairsOf(&spec.Seqs[si])
+	}
 	for si := range spec.Seqs {
 		s := &spec.Seqs[si]
 		splits := attn.Splits(s.Past + s.Len)
+		// A head of a long context would keep one worker busy while the others have finished.
+		large := 4*d.pool.Workers()*pairsOf(s) > work*spec.KVHeads
 		for h := range spec.KVHeads {
-			if len(spec.Seqs)*spec.KVHeads < 4*d.pool.Workers() && s.Len <= 8 && splits > 2*jobSplits {
+			if large && s.Len <= 8 && splits > 2*jobSplits {
 				part := s.Len * group * (2 + spec.HeadDim)
 				for sp := 0; sp < splits; sp += jobSplits {
 					d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, hi: s.Len, partial: space + sp*part, splitLo: sp, split: min(sp+jobSplits, splits)})
@@ -244,6 +249,9 @@ func (d *Device) attend(q, k, v, out, lse *matrix, spec *device.AttentionSpec) {
 	}
 	d.attn = attnTask{}
 }
+
+// pairsOf is how many pairs of queries and keys a sequence has, at most.
+func pairsOf(s *device.Sequence) int { return s.Len * (s.Past + s.Len) }
 
 // attnTask is attention as a task of the pool: the jobs, or putting their parts together.
 type attnTask struct {

@@ -34,6 +34,7 @@ func page(root string) (string, error) {
 	bare := train.DefaultConfig()
 	whole := train.DefaultConfig()
 	whole.LoRA, whole.DPO, whole.ORPO = &train.LoRAConfig{}, &train.DPOConfig{}, &train.ORPOConfig{}
+	whole.Evaluate = &train.EvaluateConfig{}
 	whole.KTO, whole.Distill = &train.KTOConfig{}, &train.DistillConfig{}
 	whole.Model.Shape, whole.Model.Generation = &train.Shape{}, &train.GenerationConfig{}
 	whole.Data.Train = []train.DataSet{{}}

@@ -100,7 +100,7 @@ func Results(task string, a, b []harness.Record) ([]Paired, error) {
 	}
 	var out []Paired
 	for name, values := range metrics {
-		p := pairedOf(task, name, values)
+		p := Values(task, name, values)
 		p.MissingA, p.MissingB = missingA, missingB
 		out = append(out, p)
 	}
@@ -108,8 +108,8 @@ func Results(task string, a, b []harness.Record) ([]Paired, error) {
 	return out, nil
 }
 
-// pairedOf compares the values of one metric.
-func pairedOf(task, name string, values [][2]float64) Paired {
+// Values compares two models by pairs of values, of the first and the second one, that belong together. There must be one.
+func Values(task, name string, values [][2]float64) Paired {
 	p := Paired{Task: task, Metric: name, N: len(values)}
 	onlyA, onlyB, binary := 0, 0, true
 	diffs := make([]float64, len(values))

@@ -73,6 +73,7 @@ type doc struct {
 	gold    int
 	id      string
 	header  string      // before the examples
+	fixed   string      // beginning of query that all documents share
 	more    []string    // further texts that are scored
 	truth   [2][]bool   // of TruthfulQA: which of choices and of more are true
 	row     harness.Row // where it came from
@@ -390,7 +391,7 @@ func (t *task) item(v Variant, d *doc, shots []*doc, i int) harness.Item {
 		b.WriteString(s.query + " " + s.choices[s.gold] + "\n\n")
 	}
 	b.WriteString(d.query)
-	it := harness.Item{Doc: i, Row: d.row.String(), Hash: d.row.Hash(), Gold: d.gold}
+	it := harness.Item{Doc: i, Row: d.row.String(), Hash: d.row.Hash(), Gold: d.gold, Question: d.query[len(d.fixed):], Choices: d.choices}
 	for _, c := range append(slices.Clone(d.choices), d.more...) {
 		it.Scores = append(it.Scores, eval.ScoreRequest{Context: b.String(), Continuation: " " + c})
 	}

@@ -119,7 +119,7 @@ var truthfulqa = task{
 	read: func(v Variant, row *harness.Row, _ string) (*doc, error) {
 		f := &fields{row: row}
 		d := &doc{
-			query:   truthfulExamples + "\n\nF: " + f.text("question_de") + "\nA:",
+			fixed: truthfulExamples + "\n\n", query: truthfulExamples + "\n\nF: " + f.text("question_de") + "\nA:",
 			choices: f.texts("mc1_targets_de", "choices"), more: f.texts("mc2_targets_de", "choices"),
 		}
 		d.truth[0] = f.truths(len(d.choices), "mc1_targets_de", "labels")

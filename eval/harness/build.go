@@ -357,6 +357,9 @@ func (b *builder) item(row *Row, i int) (*Item, error) {
 	if err != nil {
 		return nil, err
 	}
+	if it.Question, err = b.text.text(d); err != nil {
+		return nil, err
+	}
 	var choices []string
 	if b.choice != nil {
 		if choices, err = b.choice.choices(d); err != nil {

@@ -140,6 +140,7 @@ func (b *builder) multipleChoice(it *Item, context string, choices []string, wan
 		it.Gold = gold[0]
 	}
 	n := len(choices)
+	it.Choices = choices
 	it.Grade = func(o *Outcome) (Grade, error) {
 		all := o.LogProbs()
 		lls := all[:n]

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -28,6 +29,9 @@ type Record struct {
 	Gold     any                `json:"gold"`
 	Metrics  map[string]float64 `json:"metrics,omitempty"`
 	Error    string             `json:"error,omitempty"`
+	// Question and Choices are the document's texts, for people; results of older programs have none.
+	Question string   `json:"question,omitempty"`
+	Choices  []string `json:"choices,omitempty"`
 }
 
 // grade makes records and numbers of a task's outcomes.
@@ -36,7 +40,7 @@ func grade(t *Task, outcomes []Outcome) *Result {
 	values := map[string][]Value{}
 	for i := range t.Items {
 		it, o := &t.Items[i], &outcomes[i]
-		rec := Record{Doc: it.Doc, Row: it.Row, Hash: it.Hash, Asked: eval.HashOf(it.Scores, it.Rolling, it.Ask)[:32], Gold: it.Gold}
+		rec := Record{Doc: it.Doc, Row: it.Row, Hash: it.Hash, Asked: eval.HashOf(it.Scores, it.Rolling, it.Ask)[:32], Gold: it.Gold, Question: it.Question, Choices: it.Choices}
 		g, err := it.grade(o, &rec, &r.Counts)
 		if err != nil {
 			rec.Error = err.Error()
@@ -248,21 +252,32 @@ func WriteRecords(w io.Writer, rs []Record) error {
 
 // ReadRecords reads what WriteRecords wrote.
 func ReadRecords(path string) ([]Record, error) {
+	var out []Record
+	err := EachRecord(path, func(r *Record) error {
+		out = append(out, *r)
+		return nil
+	})
+	return out, err
+}
+
+// EachRecord reads what WriteRecords wrote, one record after the other, until each returns an error.
+func EachRecord(path string, each func(r *Record) error) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
-	var out []Record
-	for dec := json.NewDecoder(f); ; {
+	for dec, row := json.NewDecoder(f), 1; ; row++ {
 		var r Record
 		switch err := dec.Decode(&r); {
 		case err == io.EOF:
-			return out, nil
+			return nil
 		case err != nil:
-			return nil, &RecordsError{Path: path, Row: len(out) + 1, Err: err}
+			return &RecordsError{Path: path, Row: row, Err: err}
 		}
-		out = append(out, r)
+		if err := each(&r); err != nil {
+			return err
+		}
 	}
 }
 
@@ -274,7 +289,7 @@ type RecordsError struct {
 }
 
 func (e *RecordsError) Error() string {
-	return e.Path + ": no file of single results: " + e.Err.Error()
+	return fmt.Sprintf("%s: no file of single results: entry %d: %v", e.Path, e.Row, e.Err)
 }
 
 // Unwrap returns what is wrong.

@@ -38,8 +38,11 @@ type Item struct {
 	Scores  []eval.ScoreRequest
 	Rolling []string
 	Ask     *eval.Request
-	// Gold is what would be right, for people who read the records.
-	Gold any
+	// Gold is what would be right, for people who read the records. So are Question, the document without what stands before
+	// it, and the texts of the Choices among which Gold and Grade.Picked count.
+	Gold     any
+	Question string
+	Choices  []string
 	// Grade turns what the model said into metrics. It is called once, with a result for each request.
 	Grade func(o *Outcome) (Grade, error)
 }

@@ -1,10 +1,8 @@
 package mtbench
 
 import (
-	"bytes"
-	"encoding/xml"
 	"errors"
-	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -115,7 +113,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-func TestReportPage(t *testing.T) {
+func TestResultsAndTexts(t *testing.T) {
 	r := answered(t, "org/<modell>", "Das ist eine Antwort.", 12)
 	for _, name := range []string{"streng", "milde"} {
 		if _, err := r.Judge(t.Context(), judge(name), ownJudge(t), eval.Software{}, nil); err != nil {
@@ -130,28 +128,14 @@ func TestReportPage(t *testing.T) {
 	if err != nil || len(one) != 1 {
 		t.Fatal(len(one), err)
 	}
-	var page bytes.Buffer
-	if err := WriteReport(&page, results); err != nil {
-		t.Fatal(err)
+	texts, err := ReadTexts(t.Context(), filepath.Join(r.Dir, "streng", resultFile))
+	if err != nil || len(texts.Answers) == 0 || len(texts.Replies) != len(texts.Answers) || len(texts.Questions.Questions) != len(r.Set.Questions) {
+		t.Errorf("%+v, %v", texts, err)
 	}
-	for _, want := range []string{"org/&lt;modell&gt;, by streng", "milde, streng", "Agreement of judges", "Rating by category", "no number stands in brackets"} {
-		if !strings.Contains(page.String(), want) {
-			t.Errorf("the page lacks %q", want)
+	for p, text := range texts.Answers {
+		if text != r.answers[p].Text {
+			t.Errorf("%v: %q", p, text)
 		}
-	}
-	svg, err := RadarSVG(results)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for d := xml.NewDecoder(bytes.NewReader(svg)); ; {
-		if _, err := d.Token(); err == io.EOF {
-			break
-		} else if err != nil {
-			t.Fatalf("%v in %s", err, svg)
-		}
-	}
-	if bytes.Count(svg, []byte("<circle")) != 16 || !bytes.Contains(svg, []byte("humanities")) {
-		t.Errorf("%s", svg)
 	}
 	if _, err := Results(t.Context(), t.TempDir()); !errors.Is(err, ErrNotAnswered) {
 		t.Errorf("an empty folder: %v", err)

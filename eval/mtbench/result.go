@@ -270,6 +270,9 @@ func (r *Run) addMetrics(a *eval.Artifact, s *Scores, expected int) {
 // AnswersResult is the name of the artifact of the answers in a run's folder.
 const AnswersResult = answersArtifact
 
+// JudgedResult is the name of the artifact in the folder of a judge.
+const JudgedResult = resultFile
+
 // Results reads the results below a run's folder, one of each judge, or that of a judge's own folder. A run without a judge
 // has the result of its answers.
 func Results(ctx context.Context, dir string) ([]*eval.Artifact, error) {

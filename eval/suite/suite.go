@@ -271,7 +271,11 @@ func (p *prompt) item(row *harness.Row, i int, opt *Options) harness.Item {
 			req.Messages = append(req.Messages, chat.Message{Role: chat.User, Content: p.Prompt})
 		}
 	}
-	return harness.Item{Doc: i, Row: row.String(), Hash: row.Hash(), Ask: req, Gold: p.Expect.raw, Grade: p.grade}
+	question := p.Prompt
+	if n := len(p.Messages); n > 0 {
+		question = p.Messages[n-1].Content
+	}
+	return harness.Item{Doc: i, Row: row.String(), Hash: row.Hash(), Ask: req, Gold: p.Expect.raw, Question: question, Grade: p.grade}
 }
 
 // Passed is the metric of the prompts whose answers have all properties.

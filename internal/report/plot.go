@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"fmt"
-	"html/template"
 	"math"
 	"slices"
 	"strconv"
@@ -312,12 +311,12 @@ func (p Lines) render(b *bytes.Buffer) {
 
 func caption(b *bytes.Buffer, title string) {
 	if title != "" {
-		fmt.Fprintf(b, "<figcaption>%s</figcaption>", template.HTMLEscapeString(title))
+		fmt.Fprintf(b, "<figcaption>%s</figcaption>", esc(title))
 	}
 }
 
 func open(b *bytes.Buffer, title string, empty bool) {
-	fmt.Fprintf(b, `<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`, px(plotW), px(plotH), template.HTMLEscapeString(title))
+	fmt.Fprintf(b, `<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`, px(plotW), px(plotH), esc(title))
 	if empty {
 		fmt.Fprintf(b, `<text x="%s" y="%s" text-anchor="middle">no values yet</text>`, px(plotW/2), px(plotH/2))
 	}
@@ -335,11 +334,11 @@ func frame(b *bytes.Buffer, sx, sy scale, tx, ty []float64, xlabel, ylabel strin
 	}
 	fmt.Fprintf(b, `<line class="axis" x1="%s" x2="%s" y1="%s" y2="%s"/>`, px(marginL), px(plotW-marginR), px(bottom), px(bottom))
 	if xlabel != "" {
-		fmt.Fprintf(b, `<text x="%s" y="%s" text-anchor="middle">%s</text>`, px((marginL+plotW-marginR)/2), px(plotH-5), template.HTMLEscapeString(xlabel))
+		fmt.Fprintf(b, `<text x="%s" y="%s" text-anchor="middle">%s</text>`, px((marginL+plotW-marginR)/2), px(plotH-5), esc(xlabel))
 	}
 	if ylabel != "" {
 		y := (marginT + bottom) / 2
-		fmt.Fprintf(b, `<text transform="translate(12 %s) rotate(-90)" text-anchor="middle">%s</text>`, px(y), template.HTMLEscapeString(ylabel))
+		fmt.Fprintf(b, `<text transform="translate(12 %s) rotate(-90)" text-anchor="middle">%s</text>`, px(y), esc(ylabel))
 	}
 }
 
@@ -356,7 +355,7 @@ func key(b *bytes.Buffer, lines []Line) {
 	b.WriteString(`<div class="key">`)
 	for _, l := range lines {
 		if !l.Faint && l.Name != "" {
-			fmt.Fprintf(b, `<span><i style="background:var(--c%d)"></i>%s</span>`, l.Color%6, template.HTMLEscapeString(l.Name))
+			fmt.Fprintf(b, `<span><i style="background:var(--c%d)"></i>%s</span>`, l.Color%6, esc(l.Name))
 		}
 	}
 	b.WriteString("</div>")
@@ -401,7 +400,7 @@ func (p Bars) render(b *bytes.Buffer) {
 	}
 	b.WriteString("<figure>")
 	caption(b, p.Title)
-	fmt.Fprintf(b, `<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`, px(plotW), px(max(h, row)), template.HTMLEscapeString(p.Title))
+	fmt.Fprintf(b, `<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`, px(plotW), px(max(h, row)), esc(p.Title))
 	for i := range n {
 		y := row*float64(i) + 4
 		label := []rune(p.Labels[i])
@@ -413,9 +412,9 @@ func (p Bars) render(b *bytes.Buffer) {
 			w = v / top * (plotW - labelW - valueW)
 		}
 		mid := px(y + row/2 - 2)
-		fmt.Fprintf(b, `<text x="%s" y="%s" dy=".35em" text-anchor="end">%s</text>`, px(labelW-8), mid, template.HTMLEscapeString(string(label)))
-		fmt.Fprintf(b, `<rect x="%s" y="%s" width="%s" height="%s" rx="2" style="fill:var(--c0)"><title>%s: %s</title></rect>`, px(labelW), px(y+2), px(max(w, 1)), px(row-8), template.HTMLEscapeString(p.Labels[i]), template.HTMLEscapeString(format(p.Values[i])))
-		fmt.Fprintf(b, `<text x="%s" y="%s" dy=".35em">%s</text>`, px(labelW+max(w, 1)+6), mid, template.HTMLEscapeString(format(p.Values[i])))
+		fmt.Fprintf(b, `<text x="%s" y="%s" dy=".35em" text-anchor="end">%s</text>`, px(labelW-8), mid, esc(string(label)))
+		fmt.Fprintf(b, `<rect x="%s" y="%s" width="%s" height="%s" rx="2" style="fill:var(--c0)"><title>%s: %s</title></rect>`, px(labelW), px(y+2), px(max(w, 1)), px(row-8), esc(p.Labels[i]), esc(format(p.Values[i])))
+		fmt.Fprintf(b, `<text x="%s" y="%s" dy=".35em">%s</text>`, px(labelW+max(w, 1)+6), mid, esc(format(p.Values[i])))
 	}
 	b.WriteString("</svg></figure>\n")
 }

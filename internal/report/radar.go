@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"fmt"
-	"html/template"
 	"math"
 	"strings"
 )
@@ -62,7 +61,7 @@ func (r Radar) draw(b *bytes.Buffer) {
 		case x < radarW/2-10:
 			anchor = "end"
 		}
-		fmt.Fprintf(b, `<text x="%s" y="%s" dy=".35em" text-anchor="%s">%s</text>`, px(x), px(y), anchor, template.HTMLEscapeString(name))
+		fmt.Fprintf(b, `<text x="%s" y="%s" dy=".35em" text-anchor="%s">%s</text>`, px(x), px(y), anchor, esc(name))
 	}
 	for k, s := range r.Series {
 		var d strings.Builder
@@ -82,7 +81,7 @@ func (r Radar) draw(b *bytes.Buffer) {
 			pen = true
 			d.WriteString(c + px(x) + " " + px(y))
 			fmt.Fprintf(&dots, `<circle cx="%s" cy="%s" r="2.5" style="fill:var(--c%d)"><title>%s, %s: %s</title></circle>`,
-				px(x), px(y), k%6, template.HTMLEscapeString(s.Name), template.HTMLEscapeString(r.Axes[i]), Number(s.Values[i]))
+				px(x), px(y), k%6, esc(s.Name), esc(r.Axes[i]), Number(s.Values[i]))
 		}
 		if whole {
 			d.WriteString("Z")
@@ -92,9 +91,9 @@ func (r Radar) draw(b *bytes.Buffer) {
 }
 
 func (r Radar) render(b *bytes.Buffer) {
-	b.WriteString("<figure>")
+	b.WriteString(`<figure class="radar">`)
 	caption(b, r.Title)
-	fmt.Fprintf(b, `<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`, px(radarW), px(radarH), template.HTMLEscapeString(r.Title))
+	fmt.Fprintf(b, `<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`, px(radarW), px(radarH), esc(r.Title))
 	r.draw(b)
 	b.WriteString("</svg>")
 	lines := make([]Line, 0, len(r.Series))
@@ -112,14 +111,14 @@ func (r Radar) SVG() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s"><style>%s</style><rect width="100%%" height="100%%" fill="#fff"/>`,
 		px(radarW), px(height), svgStyle)
-	fmt.Fprintf(&b, `<text x="16" y="18" style="font-weight:600;fill:#1d2430">%s</text>`, template.HTMLEscapeString(r.Title))
+	fmt.Fprintf(&b, `<text x="16" y="18" style="font-weight:600;fill:#1d2430">%s</text>`, esc(r.Title))
 	fmt.Fprintf(&b, `<g transform="translate(0 %s)">`, px(top))
 	r.draw(&b)
 	b.WriteString("</g>")
 	for k, s := range r.Series {
 		y := top + radarH + row*float64(k)
 		fmt.Fprintf(&b, `<line x1="16" x2="34" y1="%s" y2="%s" style="stroke:var(--c%d);stroke-width:2"/><text x="40" y="%s">%s</text>`,
-			px(y-4), px(y-4), k%6, px(y), template.HTMLEscapeString(s.Name))
+			px(y-4), px(y-4), k%6, px(y), esc(s.Name))
 	}
 	b.WriteString("</svg>\n")
 	return b.Bytes()

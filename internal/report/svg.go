@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"fmt"
-	"html/template"
 )
 
 // The page's colors in its light theme: a picture embedded in another page can't use that page's styles.
@@ -23,7 +22,7 @@ func (p Lines) SVG() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s"><style>%s</style><rect width="100%%" height="100%%" fill="#fff"/>`,
 		px(plotW), px(plotH+top), svgStyle)
-	fmt.Fprintf(&b, `<text x="%s" y="18" style="font-weight:600;fill:#1d2430">%s</text>`, px(marginL), template.HTMLEscapeString(p.Title))
+	fmt.Fprintf(&b, `<text x="%s" y="18" style="font-weight:600;fill:#1d2430">%s</text>`, px(marginL), esc(p.Title))
 	fmt.Fprintf(&b, `<g transform="translate(0 %d)">%s</g>`, top, plot)
 	y := top + 22
 	for _, l := range p.Lines {
@@ -36,7 +35,7 @@ func (p Lines) SVG() []byte {
 		}
 		x := plotW - marginR - 150
 		fmt.Fprintf(&b, `<line%s x1="%s" x2="%s" y1="%d" y2="%d" style="stroke:var(--c%d);stroke-width:2"/><text x="%s" y="%d">%s</text>`,
-			dash, px(x), px(x+18), y-4, y-4, l.Color%6, px(x+24), y, template.HTMLEscapeString(l.Name))
+			dash, px(x), px(x+18), y-4, y-4, l.Color%6, px(x+24), y, esc(l.Name))
 		y += 16
 	}
 	b.WriteString("</svg>\n")

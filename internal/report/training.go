@@ -21,6 +21,8 @@ const (
 	ValidLoss       = "valid_loss"
 	ValidPrefix     = "valid/"
 	samplePrefix    = "sample/"
+	// EvalPrefix stands before a task and its metric: "eval/arc_de/acc_norm".
+	EvalPrefix = "eval/"
 )
 
 // Run writes the metrics of one run as JSONL and TensorBoard events.
@@ -107,6 +109,9 @@ func Training(title, lead string, facts [][2]string, rows []Row) *Page {
 	one(TokensPerSecond, "Tokens per second", true, false)
 	p := &Page{Title: title, Lead: lead, Facts: facts, Sections: []Section{{Blocks: plots}}}
 	p.Facts = append(slices.Clone(facts), summary(rows)...)
+	if s := benchmarks(rows, column); len(s.Blocks) > 0 {
+		p.Sections = append(p.Sections, s)
+	}
 	if other := others(rows, known); len(other) > 0 {
 		s := Section{Heading: "More measurements"}
 		for _, k := range other {
@@ -125,6 +130,46 @@ func Training(title, lead string, facts [][2]string, rows []Row) *Page {
 	return p
 }
 
+// benchmarks has a plot for each task that was measured during the run, and its last numbers.
+func benchmarks(rows []Row, column func(name string) (x, y []float64)) Section {
+	found := map[string]bool{}
+	for _, r := range rows {
+		for k := range r.Values {
+			if strings.HasPrefix(k, EvalPrefix) {
+				found[k] = true
+			}
+		}
+	}
+	s := Section{Heading: "Benchmarks", Text: "Measured during the run; the artifacts with standard errors and single results are in the folder evaluations."}
+	last := Table{
+		Caption: "First, highest, lowest and last numbers", RowHeads: true, Head: []string{"Task", "Metric", "First", "Highest", "Lowest", "Last", "Step"},
+		Numeric: []bool{false, false, true, true, true, true, true},
+	}
+	tasks := map[string]*Lines{}
+	for _, k := range slices.Sorted(maps.Keys(found)) {
+		name := strings.TrimPrefix(k, EvalPrefix)
+		at := max(strings.LastIndexByte(name, '/'), 0)
+		task, metric := name[:at], strings.TrimPrefix(name[at:], "/")
+		if tasks[task] == nil {
+			tasks[task] = &Lines{Title: task, XLabel: "step"}
+		}
+		x, y := column(k)
+		p := tasks[task]
+		p.Lines = append(p.Lines, Line{Name: metric, X: x, Y: y, Color: len(p.Lines)})
+		number := func(v float64) string { return fmt.Sprintf("%.4f", v) }
+		last.Rows = append(last.Rows, []string{
+			task, metric, number(y[0]), number(slices.Max(y)), number(slices.Min(y)), number(y[len(y)-1]), strconv.Itoa(int(x[len(x)-1])),
+		})
+	}
+	for _, task := range slices.Sorted(maps.Keys(tasks)) {
+		s.Blocks = append(s.Blocks, *tasks[task])
+	}
+	if len(last.Rows) > 0 {
+		s.Blocks = append(s.Blocks, last)
+	}
+	return s
+}
+
 // lines is one series; a noisy one is drawn faintly behind its running mean.
 func lines(x, y []float64, noisy bool) []Line {
 	if noisy {
@@ -137,7 +182,7 @@ func others(rows []Row, known map[string]bool) []string {
 	found := map[string]bool{}
 	for _, r := range rows {
 		for k := range r.Values {
-			if !known[k] && !strings.HasPrefix(k, ValidPrefix) {
+			if !known[k] && !strings.HasPrefix(k, ValidPrefix) && !strings.HasPrefix(k, EvalPrefix) {
 				found[k] = true
 			}
 		}

@@ -1,4 +1,4 @@
-package mtbench
+package report
 
 import (
 	"fmt"
@@ -9,35 +9,47 @@ import (
 	"strconv"
 
 	"leolm/eval"
-	"leolm/internal/report"
+	"leolm/eval/mtbench"
+	page "leolm/internal/report"
 )
 
-// Entry is a result with its details, for tables and pages.
-type Entry struct {
+// The tasks of MT-Bench: judged answers, and answers that nobody has judged.
+const (
+	mtbenchTask = "mtbench"
+	answersTask = "mtbench-answers"
+)
+
+// entry is a result of MT-Bench with its details.
+type entry struct {
 	*eval.Artifact
-	Details *Details
-	// Label tells it apart from the others: the model, and the judge where several judged.
-	Label string
+	details *mtbench.Details
+	// label tells it apart from the others: the model, and the judge where several judged.
+	label string
 }
 
-// Entries reads the details of results and labels them.
-func Entries(results []*eval.Artifact) ([]Entry, error) {
-	var list []Entry
+// entries reads the details of results and labels them with the names of their models.
+func entries(results []*eval.Artifact, name func(i int) string) ([]entry, error) {
+	var list []entry
 	judges := map[string]bool{}
-	for _, a := range results {
-		d, err := ReadDetails(a)
+	for i, a := range results {
+		d, err := mtbench.ReadDetails(a)
 		if err != nil {
 			return nil, err
 		}
 		judges[judgeOf(a)] = true
-		list = append(list, Entry{Artifact: a, Details: d, Label: a.Model.Name})
+		list = append(list, entry{Artifact: a, details: d, label: name(i)})
 	}
 	for i := range list {
 		if j := judgeOf(list[i].Artifact); len(judges) > 1 && j != "" {
-			list[i].Label += ", by " + j
+			list[i].label += ", by " + j
 		}
 	}
 	return list, nil
+}
+
+// names are those of the results' models.
+func names(results []*eval.Artifact) func(i int) string {
+	return func(i int) string { return results[i].Model.Name }
 }
 
 // judgeOf is the name a judge was given, or its own.
@@ -54,16 +66,16 @@ func judgeOf(a *eval.Artifact) string {
 }
 
 // categoriesOf are the categories of all entries, MT-Bench's first and in its order.
-func categoriesOf(list []Entry) []string {
+func categoriesOf(list []entry) []string {
 	var found []string
 	for _, e := range list {
-		for _, q := range e.Details.Quality {
+		for _, q := range e.details.Quality {
 			if !slices.Contains(found, q.Category) {
 				found = append(found, q.Category)
 			}
 		}
 	}
-	known := CategoryNames()
+	known := mtbench.CategoryNames()
 	slices.SortStableFunc(found, func(a, b string) int {
 		i, j := slices.Index(known, a), slices.Index(known, b)
 		if i < 0 {
@@ -78,13 +90,13 @@ func categoriesOf(list []Entry) []string {
 }
 
 // radar is the chart of the categories.
-func radar(list []Entry) report.Radar {
-	r := report.Radar{Title: "Rating by category", Axes: categoriesOf(list), Lo: 0, Hi: 10}
+func radar(list []entry) page.Radar {
+	r := page.Radar{Title: "Rating by category", Axes: categoriesOf(list), Lo: 0, Hi: 10}
 	for _, e := range list {
 		if _, ok := e.Metric("average", ""); !ok {
 			continue
 		}
-		s := report.RadarSeries{Name: e.Label}
+		s := page.RadarSeries{Name: e.label}
 		for _, c := range r.Axes {
 			v := math.NaN()
 			if m, ok := e.Metric("rating", c); ok && m.Value != nil {
@@ -97,9 +109,9 @@ func radar(list []Entry) report.Radar {
 	return r
 }
 
-// RadarSVG draws the ratings of several results by category, as a picture that stands alone.
+// RadarSVG draws the ratings of several results of MT-Bench by category, as a picture that stands alone.
 func RadarSVG(results []*eval.Artifact) ([]byte, error) {
-	list, err := Entries(results)
+	list, err := entries(results, names(results))
 	if err != nil {
 		return nil, err
 	}
@@ -119,13 +131,13 @@ func cellOf(m eval.Metric, ok bool) string {
 }
 
 // scoreTable has a column for each result.
-func scoreTable(list []Entry) report.Table {
-	t := report.Table{
-		Caption: "Means, in parentheses the interval that 95 % of 2000 draws of the questions fall into; the judge is taken as it is",
-		Head:    []string{""}, Numeric: []bool{false},
+func scoreTable(list []entry) page.Table {
+	t := page.Table{
+		Caption:  "Means, in parentheses the interval that 95 % of 2000 draws of the questions fall into; the judge is taken as it is",
+		RowHeads: true, Head: []string{"Part"}, Numeric: []bool{false},
 	}
 	for _, e := range list {
-		t.Head, t.Numeric = append(t.Head, e.Label), append(t.Numeric, true)
+		t.Head, t.Numeric = append(t.Head, e.label), append(t.Numeric, true)
 	}
 	row := func(label, name, group string) {
 		cells := []string{label}
@@ -149,14 +161,14 @@ func scoreTable(list []Entry) report.Table {
 }
 
 // qualityTable counts what is wrong with the answers of one result.
-func qualityTable(e Entry) report.Table {
-	t := report.Table{
-		Caption: e.Label,
+func qualityTable(e entry) page.Table {
+	t := page.Table{
+		Caption: e.label, RowHeads: true,
 		Head:    []string{"category", "answers", "failed", "empty", "not German", "cut off", "looping", "tokens each"},
 		Numeric: []bool{false, true, true, true, true, true, true, true},
 	}
-	var sum Quality
-	for _, q := range append(slices.Clone(e.Details.Quality), Quality{Category: "all"}) {
+	var sum mtbench.Quality
+	for _, q := range append(slices.Clone(e.details.Quality), mtbench.Quality{Category: "all"}) {
 		if q.Category == "all" {
 			sum.Category = "all"
 			q = sum
@@ -182,15 +194,15 @@ func qualityTable(e Entry) report.Table {
 	return t
 }
 
-// Agreements compares all judges that rated answers of the same model.
-func Agreements(list []Entry) []Agreement {
-	var out []Agreement
+// agreements compares all judges that rated answers of the same model.
+func agreements(list []entry) []mtbench.Agreement {
+	var out []mtbench.Agreement
 	for i, a := range list {
 		for _, b := range list[i+1:] {
 			if eval.HashOf(a.Model) != eval.HashOf(b.Model) || judgeOf(a.Artifact) == judgeOf(b.Artifact) {
 				continue
 			}
-			if g := Agree(judgeOf(a.Artifact), judgeOf(b.Artifact), a.Details.Ratings, b.Details.Ratings); g.N > 0 {
+			if g := mtbench.Agree(judgeOf(a.Artifact), judgeOf(b.Artifact), a.details.Ratings, b.details.Ratings); g.N > 0 {
 				out = append(out, g)
 			}
 		}
@@ -198,11 +210,12 @@ func Agreements(list []Entry) []Agreement {
 	return out
 }
 
-func agreementTable(list []Agreement) report.Table {
-	t := report.Table{
-		Caption: "Judges on the same answers; kappa is Cohen's, weighted by the square of the difference in the second column",
-		Head:    []string{"judges", "ratings", "means", "equal", "within 1", "kappa", "weighted kappa", "Spearman"},
-		Numeric: []bool{false, true, true, true, true, true, true, true},
+func agreementTable(list []mtbench.Agreement) page.Table {
+	t := page.Table{
+		Caption:  "Judges on the same answers; kappa is Cohen's, weighted by the square of the difference in the second column",
+		RowHeads: true,
+		Head:     []string{"judges", "ratings", "means", "equal", "within 1", "kappa", "weighted kappa", "Spearman"},
+		Numeric:  []bool{false, true, true, true, true, true, true, true},
 	}
 	number := func(v float64) string {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -220,9 +233,9 @@ func agreementTable(list []Agreement) report.Table {
 }
 
 // lostTable lists turns without a rating.
-func lostTable(e Entry) report.Table {
-	t := report.Table{Caption: e.Label, Head: []string{"question", "turn", "why it is in no mean"}}
-	for _, list := range [][]Failure{e.Details.Failed, e.Details.Dropped} {
+func lostTable(e entry) page.Table {
+	t := page.Table{Caption: e.label, Head: []string{"question", "turn", "why it is in no mean"}}
+	for _, list := range [][]mtbench.Failure{e.details.Failed, e.details.Dropped} {
 		for _, f := range list {
 			t.Rows = append(t.Rows, []string{f.Question, strconv.Itoa(f.Turn), f.Why})
 		}
@@ -231,8 +244,8 @@ func lostTable(e Entry) report.Table {
 }
 
 // runTable says what each result is of.
-func runTable(list []Entry) report.Table {
-	t := report.Table{Caption: "Runs", Head: []string{"model", "judge", "questions", "judge prompts", "complete"}}
+func runTable(list []entry) page.Table {
+	t := page.Table{Caption: "Runs of MT-Bench", RowHeads: true, Head: []string{"model", "judge", "questions", "judge prompts", "complete"}}
 	for _, e := range list {
 		row := []string{e.Model.String(), "–", "–", "–", "no"}
 		if j := judgeOf(e.Artifact); j != "" {
@@ -256,7 +269,7 @@ func runTable(list []Entry) report.Table {
 }
 
 // unlike says why numbers of different results must not be compared.
-func unlike(list []Entry) []string {
+func unlike(list []entry) []string {
 	var out []string
 	for _, role := range []string{"questions", "judge prompts"} {
 		seen := map[string]bool{}
@@ -274,45 +287,72 @@ func unlike(list []Entry) []string {
 	return out
 }
 
-// WriteReport writes a page that shows results side by side, readable without a network.
-func WriteReport(w io.Writer, results []*eval.Artifact) error {
-	list, err := Entries(results)
+// WriteMTBench writes a page of results of MT-Bench alone.
+func WriteMTBench(w io.Writer, results []*eval.Artifact) error {
+	list, err := entries(results, names(results))
 	if err != nil {
 		return err
 	}
-	p := &report.Page{
-		Title: "MT-Bench in German",
-		Lead:  "Questions of two turns in eight categories, rated from 1 to 10 by a judge that is a language model itself.",
+	p := &page.Page{
+		Title:    "MT-Bench in German",
+		Lead:     "Questions of two turns in eight categories, rated from 1 to 10 by a judge that is a language model itself.",
+		Sections: mtbenchSections(list, unlike(list)),
 	}
-	var warnings []string
-	scores := report.Section{Heading: "Scores"}
-	quality := report.Section{Heading: "Answers", Text: "What is wrong with answers on their face. Code is left out before the language is told, and texts of few letters have none."}
-	lost := report.Section{Heading: "Turns without a rating"}
-	if r := radar(list); len(r.Series) > 0 {
-		scores.Blocks = append(scores.Blocks, r, scoreTable(list))
-	}
+	return p.WriteHTML(w)
+}
+
+// mtbenchSections show results of MT-Bench: scores, the agreement of judges, what is wrong with answers.
+func mtbenchSections(list []entry, warnings []string) []page.Section {
+	scores := page.Section{Heading: "MT-Bench"}
+	quality := page.Section{Heading: "Answers in MT-Bench", Text: "What is wrong with answers on their face. Code is left out before the language is told, and texts of few letters have none."}
+	lost := page.Section{Heading: "Turns without a rating"}
 	shown := map[string]bool{} // several judges may have seen the same answers
 	for _, e := range list {
-		warnings = append(warnings, e.Details.Warning...)
-		if id := eval.HashOf(e.Model, e.Details.Quality); !shown[id] {
+		warnings = append(warnings, e.details.Warning...)
+		if id := eval.HashOf(e.Model, e.details.Quality); !shown[id] {
 			shown[id] = true
 			quality.Blocks = append(quality.Blocks, qualityTable(e))
 		}
 		if t := lostTable(e); len(t.Rows) > 0 {
-			lost.Blocks = append(lost.Blocks, t)
+			lost.Blocks = append(lost.Blocks, page.Folded{Summary: fmt.Sprintf("%s: %d turns", e.label, len(t.Rows)), Blocks: []page.Block{t}})
 		}
 	}
-	for _, warning := range slices.Compact(append(unlike(list), warnings...)) {
-		scores.Text += "Beware: " + warning + ". "
+	slices.Sort(warnings)
+	if warnings = slices.Compact(warnings); len(warnings) > 0 {
+		scores.Blocks = append(scores.Blocks, page.Notice{Title: "Beware", Items: warnings})
+	}
+	if r := radar(list); len(r.Series) > 0 {
+		scores.Blocks = append(scores.Blocks, r, scoreTable(list))
 	}
 	scores.Blocks = append(scores.Blocks, runTable(list))
-	p.Sections = append(p.Sections, scores)
-	if list := Agreements(list); len(list) > 0 {
-		p.Sections = append(p.Sections, report.Section{Heading: "Agreement of judges", Blocks: []report.Block{agreementTable(list)}})
+	out := []page.Section{scores}
+	if a := agreements(list); len(a) > 0 {
+		out = append(out, page.Section{Heading: "Agreement of judges", Blocks: []page.Block{agreementTable(a)}})
 	}
-	p.Sections = append(p.Sections, quality)
+	out = append(out, quality)
 	if len(lost.Blocks) > 0 {
-		p.Sections = append(p.Sections, lost)
+		out = append(out, lost)
 	}
-	return p.WriteHTML(w)
+	return out
+}
+
+// judged are the sections of MT-Bench.
+func (b *builder) judged() ([]page.Section, error) {
+	var results []*eval.Artifact
+	var labels []string
+	for _, t := range b.tasks {
+		for i, r := range t.results {
+			if r != nil && (r.Task == mtbenchTask || r.Task == answersTask) {
+				results, labels = append(results, r.Artifact), append(labels, b.columns[i].label)
+			}
+		}
+	}
+	if len(results) == 0 {
+		return nil, nil
+	}
+	list, err := entries(results, func(i int) string { return labels[i] })
+	if err != nil {
+		return nil, err
+	}
+	return mtbenchSections(list, unlike(list)), nil
 }
