@@ -30,6 +30,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"leolm/internal/kernel/vec"
 )
 
 // Order is the order of the filters and the temperature.
@@ -176,13 +178,7 @@ func (e *LogitsError) Error() string {
 // CheckLogits returns a [*LogitsError] if a logit is NaN or plus infinity.
 // Minus infinity is allowed: it forbids a token.
 func CheckLogits(logits []float32) error {
-	bad := 0
-	for _, v := range logits {
-		if !(v <= math.MaxFloat32) {
-			bad++
-		}
-	}
-	if bad == 0 {
+	if vec.FirstNonFinite(logits) < 0 {
 		return nil
 	}
 	e := &LogitsError{Rows: len(logits), First: -1}
@@ -198,6 +194,9 @@ func CheckLogits(logits []float32) error {
 		if e.First < 0 {
 			e.First = int32(i)
 		}
+	}
+	if e.First < 0 {
+		return nil // there is minus infinity only
 	}
 	return e
 }
@@ -463,13 +462,8 @@ func Mask(logits []float32, mask []uint64) {
 
 // argmax is the id of the largest logit, the smallest such id on a tie.
 func argmax(logits []float32) (int32, error) {
-	best, at := negInf, -1
-	for i, v := range logits {
-		if v > best {
-			best, at = v, i
-		}
-	}
-	if at < 0 {
+	at := vec.ArgMax(logits)
+	if at < 0 || logits[at] == negInf {
 		return 0, ErrNoToken
 	}
 	return int32(at), nil

@@ -109,26 +109,42 @@ func (b *Block) partialDirect(ml, acc []float32, q []float32, ld, pos, lo, hi in
 	n := min(Split, b.Pos+hi-pos)
 	pad := roundUp(n, 16)
 	sc := grow(&s.s, queryRows(b.Heads)*Split)
-	first, row, _ := b.piece(pos, n)
-	next := unsafe.Pointer(&first.V.bytes(row)[0])
+	// What is read after a piece arrives while it is worked on: the next piece, and behind the last keys the first values.
 	for at := 0; at < n; {
 		run, row, here := b.piece(pos+at, n-at)
+		next := b.values(pos, n)
+		if at+here < n {
+			next = b.keys(pos+at+here, n)
+		}
 		b.directScores(sc, pad, at, q, ld, m, &run.K, row, here, next, s)
 		at += here
 	}
 	b.mask(sc, pad, n, pos, lo, m)
 	b.softmax(ml, sc, pad, m)
-	next = nil // the first keys of the next split arrive while the last values are read
-	if pos+Split < b.Pos+b.N {
-		after, row, _ := b.piece(pos+Split, 1)
-		next = unsafe.Pointer(&after.K.bytes(row)[0])
-	}
 	for at := 0; at < n; {
 		run, row, here := b.piece(pos+at, n-at)
 		stride, _, _ := run.V.rowFormat(b.Dim)
+		var next unsafe.Pointer
+		switch {
+		case at+here < n:
+			next = b.values(pos+at+here, n)
+		case pos+Split < b.Pos+b.N:
+			next = b.keys(pos+Split, 1)
+		}
 		if !gemm.TileRows(acc, ld, sc[at:], pad, 1, run.V.Type, run.V.bytes(row), stride, m, b.Dim, here, at > 0, next) {
 			panic("attn: no direct kernel at this level")
 		}
 		at += here
 	}
+}
+
+// keys returns where the keys from position pos on lie, n of them at most; values the same for values.
+func (b *Block) keys(pos, n int) unsafe.Pointer {
+	r, row, _ := b.piece(pos, n)
+	return unsafe.Pointer(&r.K.bytes(row)[0])
+}
+
+func (b *Block) values(pos, n int) unsafe.Pointer {
+	r, row, _ := b.piece(pos, n)
+	return unsafe.Pointer(&r.V.bytes(row)[0])
 }
