@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -121,3 +122,6 @@ func (e *DisagreeError) Error() string {
 	}
 	return b.String()
 }
+
+// ErrNoMPI says that this build loads no libraries.
+var ErrNoMPI = errors.New("this program was built without MPI (tag nodl, or a system where Leo has none)")

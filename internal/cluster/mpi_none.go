@@ -2,15 +2,9 @@
 
 package cluster
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // openMPI is not part of this build.
 func openMPI(context.Context, World, Options) (*Comm, error) {
 	return nil, &LibraryError{Tried: []string{"libmpi"}, Errs: []error{ErrNoMPI}}
 }
-
-// ErrNoMPI says that this build loads no libraries.
-var ErrNoMPI = errors.New("this program was built without MPI (tag nodl, or a system where Leo has none)")
