@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"leolm/chat"
@@ -126,6 +127,9 @@ func (l *Local) Generate(ctx context.Context, reqs []Request, done func(i int, a
 					Text: res.Text, Finish: string(res.Finish), PromptTokens: res.Stats.PromptTokens, NewTokens: res.Stats.NewTokens,
 					Seconds: time.Since(start).Seconds(), Attempts: 1,
 				}
+				if reqs[same[k]].Standing {
+					a.Text = l.standing(a.Text, res.IDs)
+				}
 				results <- finished{same[k], a, err}
 			}()
 		}
@@ -146,6 +150,14 @@ func (l *Local) Generate(ctx context.Context, reqs []Request, done func(i int, a
 		}
 	}
 	return nil
+}
+
+// standing is the text of tokens that are decoded by themselves: see Request.
+func (l *Local) standing(text string, ids []int32) string {
+	if rest, ok := strings.CutPrefix(text, " "); ok && !strings.HasPrefix(l.m.Tokenizer.Decode(ids, true), " ") {
+		return rest
+	}
+	return text
 }
 
 // ownFault reports whether an error is about one request only, and others may fare better.

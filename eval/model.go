@@ -43,6 +43,10 @@ type Request struct {
 	// Messages are a conversation whose next turn is asked for. Without any, Prompt is continued as it stands.
 	Messages []chat.Message
 	Prompt   string
+	// Standing asks for the answer as its tokens are decoded by themselves, which with vocabularies of SentencePiece's kind
+	// leaves out the space before its first word: lm-evaluation-harness compares answers in this form. An endpoint does as
+	// it does.
+	Standing bool
 
 	Temperature  float64 // 0 is greedy
 	MaxNewTokens int     // 0: as many as the context holds

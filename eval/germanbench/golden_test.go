@@ -74,8 +74,10 @@ func check(t *testing.T, name string, r *harness.Result, want measured) {
 			if err := json.Unmarshal(want.Results[i], &answer); err != nil {
 				t.Fatal(err)
 			}
-			if rec.Answer == nil || *rec.Answer != answer {
-				t.Errorf("%s, document %d: %v, want %q", name, i, rec.Answer, answer)
+			if rec.Answer == nil {
+				t.Errorf("%s, document %d has no answer, want %q", name, i, answer)
+			} else if *rec.Answer != answer {
+				t.Errorf("%s, document %d: %q, want %q", name, i, *rec.Answer, answer)
 			}
 			continue
 		}

@@ -424,6 +424,6 @@ func (c *Config) find(name string) string {
 // ask makes the request of a document whose answer is generated.
 func (c *Config) ask(context string, i int) *eval.Request {
 	return &eval.Request{
-		ID: fmt.Sprintf("%s/%d", c.Task, i), Prompt: context, Temperature: c.Generation.Temperature, MaxNewTokens: c.Generation.MaxTokens, Stops: c.Generation.Until,
+		ID: fmt.Sprintf("%s/%d", c.Task, i), Prompt: context, Standing: true, Temperature: c.Generation.Temperature, MaxNewTokens: c.Generation.MaxTokens, Stops: c.Generation.Until,
 	}
 }

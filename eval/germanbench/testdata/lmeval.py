@@ -126,9 +126,15 @@ def main():
     for shots in SHOTS:
         manager = TaskManager(include_path=str(here), include_defaults=False)
         names = [t for t in TASKS if not shots or t not in ("texts", "last")]
-        lm = HFLM(pretrained=args.model, device="cpu", dtype="float32", batch_size=int(args.batch))
-        r = lm_eval.simple_evaluate(model=lm, tasks=names, num_fewshot=shots, bootstrap_iters=100, log_samples=True, task_manager=manager)
+        results = {}
+        # Whole texts begin with the prefix token, which is the tokenizer's first; with the tokenizer's own in front of them
+        # lm-eval 0.4.13 scores that one, too, behind a second one (EleutherAI/lm-evaluation-harness#3333).
+        for tasks, bos in ([t for t in names if t != "texts"], None), ([t for t in names if t == "texts"], False):
+            if tasks:
+                lm = HFLM(pretrained=args.model, device="cpu", dtype="float32", batch_size=int(args.batch), **({} if bos is None else {"add_bos_token": bos}))
+                results |= {t: lm_eval.simple_evaluate(model=lm, tasks=[t], num_fewshot=shots, bootstrap_iters=100, log_samples=True, task_manager=manager) for t in tasks}
         for name in names:
+            r = results[name]
             samples = r["samples"][name]
             seen, one = set(), []
             for s in samples:  # one for each filter
