@@ -97,7 +97,7 @@ func faults(text, root, goVersion string) []string {
 			if i.stage == last {
 				fail("RUN %s: the last stage has no shell", i.rest)
 			}
-			built = built || strings.Contains(i.rest, "CGO_ENABLED=0 go build -trimpath")
+			built = built || strings.Contains(i.rest, "CGO_ENABLED=0 go build -trimpath -tags=nodl ")
 		case (i.word == "ENTRYPOINT" || i.word == "CMD") && !strings.HasPrefix(i.rest, "["):
 			fail("%s %s: without a shell it is a JSON list", i.word, i.rest)
 		}
@@ -158,6 +158,7 @@ func TestContainerfile(t *testing.T) {
 		{`CMD ["/usr/bin/leo", "serve", "health"]`, "CMD curl localhost", "leo itself asks"},
 		{"ENV HOME", "RUN true\nENV HOME", "no shell"},
 		{"CGO_ENABLED=0 ", "", "no static program"},
+		{"-tags=nodl ", "", "no static program"},
 		{"VOLUME", "VOLUMES", "VOLUMES is not"},
 		{"\nCMD [\"serve\"]", "\nCMD [\"serve\"] \\", "goes on"},
 	} {

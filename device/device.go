@@ -328,6 +328,8 @@ type Device interface {
 	ReadGrad(w Weight, dst []float32)
 	WriteGrad(w Weight, src []float32)
 	ZeroGrad(ws ...Weight)
+	// DropGrad clears gradients and gives their memory back, until something is added to them again.
+	DropGrad(ws ...Weight)
 	// GradSquares returns Σg² over the gradient of w, summed in one order;
 	// it is NaN or infinite if an element is.
 	GradSquares(w Weight) float64

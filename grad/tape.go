@@ -18,6 +18,9 @@ type Tape struct {
 	grads map[uint64]*device.Tensor
 	// recompute makes Segment forget its inside.
 	recompute bool
+	// onSegment, if any, is told when the derivatives of a Segment's weights are complete.
+	onSegment func(i int)
+	segments  int
 	// heads are the LogProbs whose derivatives are not known yet.
 	heads []func()
 }
@@ -26,6 +29,7 @@ type Tape struct {
 // back passes it on. It owns dout.
 type node struct {
 	out   uint64
+	mark  func() // called when the derivatives of all that was recorded later are complete
 	saved []*device.Tensor
 	back  func(dout *device.Tensor)
 }
@@ -35,6 +39,10 @@ type node struct {
 func New(dev device.Device, recompute bool) *Tape {
 	return &Tape{dev: dev, recompute: recompute, needs: map[uint64]bool{}, grads: map[uint64]*device.Tensor{}}
 }
+
+// OnSegment asks f to be called in the backward pass, when the gradients of the weights that only segment i uses are
+// complete: those of the last segment first. Segments count from 0.
+func (t *Tape) OnSegment(f func(i int)) { t.onSegment = f }
 
 // record adds an operation whose result is out. saved are the tensors that back reads.
 func (t *Tape) record(out *device.Tensor, back func(dout *device.Tensor), saved ...*device.Tensor) {
@@ -87,6 +95,10 @@ func (t *Tape) play() {
 	for i := len(t.nodes) - 1; i >= 0; i-- {
 		n := t.nodes[i]
 		t.nodes[i] = node{}
+		if n.mark != nil {
+			n.mark()
+			continue
+		}
 		if d := t.grads[n.out]; d != nil {
 			delete(t.grads, n.out)
 			n.back(d)
@@ -347,6 +359,11 @@ func (t *Tape) LogProbs(hidden *device.Tensor, w device.Weight, targets []int32,
 
 // Segment implements device.Ops.
 func (t *Tape) Segment(x *device.Tensor, f func(ops device.Ops, x *device.Tensor) *device.Tensor) *device.Tensor {
+	if t.onSegment != nil {
+		i := t.segments
+		t.nodes = append(t.nodes, node{mark: func() { t.onSegment(i) }})
+		t.segments++
+	}
 	if !t.recompute {
 		return f(t, x)
 	}

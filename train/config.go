@@ -27,6 +27,7 @@ type Config struct {
 	Optimizer  OptimizerConfig  `yaml:"optimizer"`
 	Schedule   ScheduleConfig   `yaml:"schedule"`
 	Compute    ComputeConfig    `yaml:"compute"`
+	Parallel   ParallelConfig   `yaml:"parallel" json:"-"` // how several processes share a run; no part of identity
 	Eval       EvalConfig       `yaml:"eval"`
 	Evaluate   *EvaluateConfig  `yaml:"evaluate" json:",omitempty"`
 	Checkpoint CheckpointConfig `yaml:"checkpoint"`
@@ -185,6 +186,17 @@ type ComputeConfig struct {
 	NEFTune   float64 `yaml:"neftune"`   // noise amplitude alpha, 0 for none (Jain et al. 2023)
 }
 
+// ParallelConfig says how the ranks of a run, processes that a launcher starts together, share it.
+type ParallelConfig struct {
+	// Sharding is what each rank keeps for a part of the weights only: none (every rank is a replica), optimizer (moments
+	// and updates, ZeRO stage 1), or gradients (these and the sums of gradients, stage 2: they are added up after every
+	// micro-batch, layer by layer).
+	Sharding string `yaml:"sharding"`
+	// Parts is how many partial sums the gradient of a step consists of: a multiple of the ranks; 0 for one each, or one for
+	// each micro-batch with sharded gradients. Runs with the same number have the same bits, whatever the number of ranks.
+	Parts int `yaml:"parts"`
+}
+
 // EvalConfig measures on held-out data and looks at samples.
 type EvalConfig struct {
 	Every       int      `yaml:"every"`        // steps, 0 for only at the end
@@ -253,6 +265,7 @@ func DefaultConfig() Config {
 		Optimizer:  OptimizerConfig{Type: "adamw", Momentum: 0.95, Betas: []float64{0.9, 0.95}, Eps: 1e-8, Bits: 32},
 		Schedule:   ScheduleConfig{Type: "cosine", DecayRatio: 0.2},
 		Compute:    ComputeConfig{DType: "f32"},
+		Parallel:   ParallelConfig{Sharding: "none"},
 		Eval:       EvalConfig{MaxTokens: 64},
 		Checkpoint: CheckpointConfig{Keep: 2},
 		Faults:     FaultsConfig{Action: "stop"},
@@ -338,6 +351,10 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	}
 	no.unless("compute.dtype", c.Compute.DType, "f32", "bf16")
 	no.unless("export.dtype", c.Export.DType, "", "f32", "f16", "bf16")
+	no.unless("parallel.sharding", c.Parallel.Sharding, "none", "optimizer", "gradients")
+	no(c.Parallel.Sharding == "gradients" && c.Parallel.Parts > 0 && c.Batch.Micro > 0 && c.Parallel.Parts != c.Batch.Global/c.Batch.Micro,
+		"parallel.parts", "%d: with sharded gradients every micro-batch is a part, of which there are %d", c.Parallel.Parts, c.Batch.Global/max(c.Batch.Micro, 1))
+	no(c.Parallel.Parts < 0, "parallel.parts", "%d must not be negative", c.Parallel.Parts)
 	no.unless("faults.action", c.Faults.Action, "stop", "skip")
 }
 

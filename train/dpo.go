@@ -1,6 +1,9 @@
 package train
 
-import "math"
+import (
+	"context"
+	"math"
+)
 
 // dpo is direct preference optimization (Rafailov et al. 2023). The loss of a pair is -log σ(β·z) with
 // z = (log π(chosen) − log ref(chosen)) − (log π(rejected) − log ref(rejected)); that of a step is the mean over its pairs.
@@ -22,28 +25,29 @@ func openDPO(t *Trainer) (objective, error) {
 }
 
 // accumulate implements objective.
-func (o *dpo) accumulate(t *Trainer, st *Step) error {
-	o.learn(t, st, o.next(t, st))
-	return nil
+func (o *dpo) accumulate(ctx context.Context, t *Trainer, st *Step) error {
+	return o.learn(ctx, t, st, o.next(t, st))
 }
 
 // learn runs the pairs of a step forward and backward.
-func (o *dpo) learn(t *Trainer, st *Step, pairs []*pair) {
+func (o *dpo) learn(ctx context.Context, t *Trainer, st *Step, pairs []*pair) error {
 	beta, n := t.cfg.DPO.Beta, float64(len(pairs))
-	for at := 0; at < len(pairs); at += t.cfg.Batch.Micro {
-		t.fillPairs(st, pairs[at:min(at+t.cfg.Batch.Micro, len(pairs))])
+	countPairs(st, pairs)
+	return t.learn(ctx, st, len(pairs), func(m micro, loss *float64) error {
+		t.fillPairs(pairs[m.lo:m.hi])
 		ref := t.micro.sums(o.run(t))
-		t.differentiate(t.dropout(st.Step, at+1), func(values, grad []float32) {
+		t.differentiate(t.dropout(st.Step, m.lo+1), func(values, grad []float32) {
 			own := t.micro.sums(values)
 			for k := 0; k < len(own); k += 2 {
 				z := (own[k] - ref[k]) - (own[k+1] - ref[k+1])
-				st.Loss += softplus(-beta*z) / n
+				*loss += softplus(-beta*z) / n
 				d := beta / (1 + math.Exp(beta*z)) / n
 				t.micro.spread(grad, k, -d)
 				t.micro.spread(grad, k+1, d)
 			}
 		})
-	}
+		return nil
+	})
 }
 
 // softplus is log(1 + eˣ) without overflow.

@@ -12,7 +12,6 @@ import (
 	"leolm/dataset/loader"
 	"leolm/dataset/rows"
 	"leolm/dataset/shard"
-	"leolm/grad"
 	"leolm/llama"
 )
 
@@ -208,19 +207,26 @@ func openReference(t *Trainer) (r reference, err error) {
 }
 
 // fillPairs makes a micro-batch of pairs: window 2k is the chosen answer of pair k, 2k+1 the rejected one.
-func (t *Trainer) fillPairs(st *Step, pairs []*pair) {
+func (t *Trainer) fillPairs(pairs []*pair) {
 	ws := make([]loader.Window, 0, 2*len(pairs))
 	for _, p := range pairs {
 		ws = append(ws, p[0], p[1])
 	}
-	t.fillAnswers(st, ws)
+	t.micro.fill(ws, false)
 }
 
-// fillAnswers makes a micro-batch of answers and counts them in st.
-func (t *Trainer) fillAnswers(st *Step, ws []loader.Window) {
-	t.micro.fill(ws, false)
-	st.Tokens += len(t.micro.targets)
-	st.LossTokens += t.micro.loss
+// count adds a window to what a step has.
+func (st *Step) count(w *loader.Window) {
+	st.Tokens += w.Len()
+	st.LossTokens += w.Loss()
+}
+
+// countPairs counts both answers of all pairs.
+func countPairs(st *Step, pairs []*pair) {
+	for _, p := range pairs {
+		st.count(&p[0])
+		st.count(&p[1])
+	}
 }
 
 // differentiate runs the micro-batch through the trained model, once: f gets the log-probabilities of the targets whose weight
@@ -228,7 +234,7 @@ func (t *Trainer) fillAnswers(st *Step, ws []loader.Window) {
 func (t *Trainer) differentiate(dropout uint64, f func(values, grad []float32)) {
 	t.micro.batch.DropoutSeed, t.micro.batch.Noise = dropout, float32(t.cfg.Compute.NEFTune)
 	m := t.sub.model
-	tape := grad.New(t.dev, t.cfg.Compute.Recompute)
+	tape := t.newTape()
 	h := m.Forward(tape, &t.micro.batch)
 	lp := tape.LogProbs(h, m.Head, t.micro.targets, t.micro.weights, m.Vocab)
 	tape.Release(h)

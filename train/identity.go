@@ -18,7 +18,7 @@ import (
 func (c *Config) essence() Config {
 	k := *c
 	k.Output, k.Name = "", ""
-	k.Eval, k.Evaluate, k.Checkpoint, k.Export = EvalConfig{}, nil, CheckpointConfig{}, ExportConfig{}
+	k.Eval, k.Evaluate, k.Checkpoint, k.Export, k.Parallel = EvalConfig{}, nil, CheckpointConfig{}, ExportConfig{}, ParallelConfig{}
 	k.Model.Generation, k.Model.ChatTemplate = nil, ""
 	return k
 }

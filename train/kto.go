@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"encoding/binary"
 	"math"
 	"strings"
@@ -46,53 +47,59 @@ func openKTO(t *Trainer) (objective, error) {
 }
 
 // accumulate implements objective.
-func (o *kto) accumulate(t *Trainer, st *Step) error {
-	o.learn(t, st, o.next(t, st))
-	return nil
+func (o *kto) accumulate(ctx context.Context, t *Trainer, st *Step) error {
+	return o.learn(ctx, t, st, o.next(t, st))
 }
 
 // learn runs the answers of a step forward and backward.
-func (o *kto) learn(t *Trainer, st *Step, answers []*judged) {
+func (o *kto) learn(ctx context.Context, t *Trainer, st *Step, answers []*judged) error {
 	c, n := t.cfg.KTO, float64(len(answers))
-	kl := o.divergence(t, answers)
-	for at := 0; at < len(answers); at += t.cfg.Batch.Micro {
-		part := answers[at:min(at+t.cfg.Batch.Micro, len(answers))]
+	for _, a := range answers {
+		st.count(&a.window)
+	}
+	kl, err := o.divergence(ctx, t, answers)
+	if err != nil {
+		return err
+	}
+	return t.learn(ctx, st, len(answers), func(m micro, loss *float64) error {
+		part := answers[m.lo:m.hi]
 		ws := make([]loader.Window, len(part))
 		for i, a := range part {
 			ws[i] = a.window
 		}
-		t.fillAnswers(st, ws)
+		t.micro.fill(ws, false)
 		ref := t.micro.sums(o.run(t))
-		t.differentiate(t.dropout(st.Step, at+1), func(values, grad []float32) {
+		t.differentiate(t.dropout(st.Step, m.lo+1), func(values, grad []float32) {
 			for k, own := range t.micro.sums(values) {
 				weight, sign := *c.Desirable, 1.0
 				if !part[k].good {
 					weight, sign = *c.Undesirable, -1
 				}
 				p := 1 / (1 + math.Exp(-c.Beta*sign*(own-ref[k]-kl)))
-				st.Loss += weight * (1 - p) / n
+				*loss += weight * (1 - p) / n
 				t.micro.spread(grad, k, -weight*sign*c.Beta*p*(1-p)/n)
 			}
 		})
-	}
+		return nil
+	})
 }
 
 // divergence estimates how far the model is from its reference, by answers that were given to other prompts.
-func (o *kto) divergence(t *Trainer, answers []*judged) float64 {
-	var sum float64
-	for at := 0; at < len(answers); at += t.cfg.Batch.Micro {
+func (o *kto) divergence(ctx context.Context, t *Trainer, answers []*judged) (float64, error) {
+	sum, err := t.eachMicro(ctx, len(answers), func(m micro, sum *float64) error {
 		var ws []loader.Window
-		for i := at; i < min(at+t.cfg.Batch.Micro, len(answers)); i++ {
+		for i := m.lo; i < m.hi; i++ {
 			other := answers[(i+len(answers)-1)%len(answers)]
 			ws = append(ws, answers[i].answeredBy(other, t.cfg.Data.SequenceLength))
 		}
 		t.micro.fill(ws, false)
 		own, ref := t.micro.sums(t.logProbs(t.sub.model)), t.micro.sums(o.run(t))
 		for k := range own {
-			sum += own[k] - ref[k]
+			*sum += own[k] - ref[k]
 		}
-	}
-	return max(0, sum/float64(len(answers)))
+		return nil
+	}, rounds{})
+	return max(0, sum/float64(len(answers))), err
 }
 
 // answeredBy is the prompt of a with the answer of b, at most limit positions of it.

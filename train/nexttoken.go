@@ -1,6 +1,8 @@
 package train
 
 import (
+	"context"
+
 	"leolm/dataset/loader"
 	"leolm/device"
 	"leolm/grad"
@@ -47,42 +49,41 @@ func (o *nextToken) beside() []*llama.Model { return nil }
 func (o *nextToken) Close() error { return nil }
 
 // accumulate implements objective.
-func (o *nextToken) accumulate(t *Trainer, st *Step) error {
+func (o *nextToken) accumulate(ctx context.Context, t *Trainer, st *Step) error {
 	windows := o.batcher.Next()
 	windows = windows[:t.batchOf(st.Step)]
 	if t.obs.Batch != nil {
 		t.obs.Batch(st.Step, windows)
 	}
 	st.Epoch, st.Epochs = o.batcher.Position().Epoch, o.batcher.Epochs()
-	return o.learn(t, st, windows)
+	return o.learn(ctx, t, st, windows)
 }
 
 // learn runs the windows of a step forward and backward.
-func (o *nextToken) learn(t *Trainer, st *Step, windows []loader.Window) error {
+func (o *nextToken) learn(ctx context.Context, t *Trainer, st *Step, windows []loader.Window) error {
 	for i := range windows {
-		st.Tokens += windows[i].Len()
-		st.LossTokens += windows[i].Loss()
+		st.count(&windows[i])
 	}
 	if st.LossTokens == 0 {
 		return nil
 	}
-	micros := t.cfg.micros(len(windows))
-	for m := range micros {
-		t.micro.fill(windows[m*t.cfg.Batch.Micro:min((m+1)*t.cfg.Batch.Micro, len(windows))], t.cfg.Data.CrossDocument)
+	micros := t.ranks.micros(len(windows), t.cfg.Batch.Micro)
+	return t.learn(ctx, st, len(windows), func(m micro, loss *float64) error {
+		t.micro.fill(windows[m.lo:m.hi], t.cfg.Data.CrossDocument)
 		if t.micro.loss == 0 {
-			continue
+			return nil
 		}
 		if err := t.micro.check(t.sub.model.Config.VocabSize); err != nil {
 			return err
 		}
 		t.micro.scale(t.cfg.share(t.micro.loss, st.LossTokens, micros))
-		t.micro.batch.DropoutSeed, t.micro.batch.Noise = t.dropout(st.Step, m+1), float32(t.cfg.Compute.NEFTune)
+		t.micro.batch.DropoutSeed, t.micro.batch.Noise = t.dropout(st.Step, m.index+1), float32(t.cfg.Compute.NEFTune)
 		head := o.head(t)
-		tape := grad.New(t.dev, t.cfg.Compute.Recompute)
+		tape := t.newTape()
 		h := t.sub.model.Forward(tape, &t.micro.batch)
-		st.Loss += head(tape, h)
+		*loss += head(tape, h)
 		tape.Release(h)
 		tape.Backward(nil)
-	}
-	return nil
+		return nil
+	})
 }

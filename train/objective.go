@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"time"
 
@@ -14,9 +15,9 @@ import (
 type objective interface {
 	// windows counts the examples of an epoch.
 	windows(epoch int) int
-	// accumulate adds the gradients of step st.Step to what the weights hold and fills in the step's loss, epoch and
-	// counts. A step whose LossTokens stay 0 has no gradients.
-	accumulate(t *Trainer, st *Step) error
+	// accumulate adds the gradients of step st.Step, of all ranks, to what the weights hold and fills in the step's loss,
+	// epoch and counts. A step whose LossTokens stay 0 has no gradients.
+	accumulate(ctx context.Context, t *Trainer, st *Step) error
 	// position is where the examples of the next step begin, and seek goes there. Objectives whose examples follow from
 	// the number of the step have none.
 	position() loader.Position
@@ -127,18 +128,18 @@ func (c *Config) deriveObjective() {
 }
 
 // step takes one optimizer step.
-func (t *Trainer) step() (*Step, error) {
+func (t *Trainer) step(ctx context.Context) (*Step, error) {
 	start := time.Now()
 	n := t.opt.Step + 1
 	st := &Step{Step: n, Total: t.length.steps, LR: t.cfg.Schedule.LR(t.cfg.Optimizer.LR, n, t.length.steps)}
-	if err := t.objective.accumulate(t, st); err != nil {
+	if err := t.objective.accumulate(ctx, t, st); err != nil {
 		return nil, err
 	}
 	if st.LossTokens == 0 {
 		return st, t.skipEmpty(st, start)
 	}
 	t.empty = 0
-	if err := t.finishStep(st, start); err != nil {
+	if err := t.finishStep(ctx, st, start); err != nil {
 		return nil, err
 	}
 	return st, nil
@@ -164,9 +165,6 @@ func (c *Config) share(micro, total float64, micros int) float64 {
 	}
 	return 1 / total
 }
-
-// micros is the number of micro-batches that n examples make.
-func (c *Config) micros(n int) int { return (n + c.Batch.Micro - 1) / c.Batch.Micro }
 
 // dropout is the seed of a micro-batch, counted from 1, of a step.
 func (t *Trainer) dropout(step, micro int) uint64 {

@@ -42,7 +42,7 @@ func newTRLRun(t *testing.T, change func(*Config)) trlRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return trlRun{g, &Trainer{cfg: &cfg, dev: dev, sub: &subject{model: m}, opt: opt}}
+	return trlRun{g, &Trainer{cfg: &cfg, dev: dev, sub: &subject{model: m}, opt: opt, ranks: opt.ranks}}
 }
 
 // other is the model of another file on the same device.
@@ -86,30 +86,28 @@ func TestObjectivesEqualTRL(t *testing.T) {
 	beta := func(x float64) *float64 { return &x }
 	for name, c := range map[string]struct {
 		change func(*Config)
-		open   func(t *testing.T, r trlRun) func(st *Step)
+		open   func(t *testing.T, r trlRun) func(st *Step) error
 	}{
-		"dpo": {func(c *Config) { c.DPO = &DPOConfig{Beta: 0.3} }, func(t *testing.T, r trlRun) func(*Step) {
+		"dpo": {func(c *Config) { c.DPO = &DPOConfig{Beta: 0.3} }, func(t *testing.T, r trlRun) func(*Step) error {
 			o := &dpo{reference: reference{r.other(t, "reference")}}
-			return func(st *Step) { o.learn(r.t, st, r.pairs()) }
+			return func(st *Step) error { return o.learn(t.Context(), r.t, st, r.pairs()) }
 		}},
-		"orpo": {func(c *Config) { c.ORPO = &ORPOConfig{Beta: 0.4} }, func(t *testing.T, r trlRun) func(*Step) {
-			return func(st *Step) { new(orpo).learn(r.t, st, r.pairs()) }
+		"orpo": {func(c *Config) { c.ORPO = &ORPOConfig{Beta: 0.4} }, func(t *testing.T, r trlRun) func(*Step) error {
+			return func(st *Step) error { return new(orpo).learn(t.Context(), r.t, st, r.pairs()) }
 		}},
-		"kto": {func(c *Config) { c.KTO = &KTOConfig{Beta: 0.3, Undesirable: beta(1.5)} }, func(t *testing.T, r trlRun) func(*Step) {
+		"kto": {func(c *Config) { c.KTO = &KTOConfig{Beta: 0.3, Undesirable: beta(1.5)} }, func(t *testing.T, r trlRun) func(*Step) error {
 			o := &kto{reference: reference{r.other(t, "reference")}}
-			return func(st *Step) { o.learn(r.t, st, r.judged()) }
+			return func(st *Step) error { return o.learn(t.Context(), r.t, st, r.judged()) }
 		}},
-		"distill": {func(c *Config) { c.Distill = &DistillConfig{Alpha: beta(0.3), Temperature: 2} }, func(t *testing.T, r trlRun) func(*Step) {
+		"distill": {func(c *Config) { c.Distill = &DistillConfig{Alpha: beta(0.3), Temperature: 2} }, func(t *testing.T, r trlRun) func(*Step) error {
 			o := &distill{nextToken: &nextToken{}, teacher: r.other(t, "teacher"), vocab: r.t.sub.model.Vocab}
 			o.head = o.both
-			return func(st *Step) {
+			return func(st *Step) error {
 				var ws []loader.Window
 				for _, p := range r.pairs() {
 					ws = append(ws, p[0])
 				}
-				if err := o.learn(r.t, st, ws); err != nil {
-					t.Error(err)
-				}
+				return o.learn(t.Context(), r.t, st, ws)
 			}
 		}},
 	} {
@@ -120,7 +118,9 @@ func TestObjectivesEqualTRL(t *testing.T) {
 				learn := c.open(t, r)
 				for step, want := range r.values[name+".losses"] {
 					st := &Step{Step: step + 1}
-					learn(st)
+					if err := learn(st); err != nil {
+						t.Fatal(err)
+					}
 					// TRL narrows log-probabilities to float32, and steps grow apart.
 					if math.Abs(st.Loss-want) > 2e-5*math.Abs(want)+2e-5*float64(step) {
 						t.Errorf("%s, micro %d, step %d: loss %.8f, TRL %.8f", name, micro, step+1, st.Loss, want)

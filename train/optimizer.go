@@ -1,8 +1,11 @@
 package train
 
 import (
+	"context"
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 
 	"leolm/device"
@@ -13,13 +16,18 @@ import (
 type Optimizer struct {
 	dev    device.Device
 	cfg    OptimizerConfig
+	ranks  *ranks
 	Step   int // steps taken
 	params []optParam
+	layers [][]int // the parameters of each decoder block
+	others []int   // and those of none
 }
 
 type optParam struct {
 	llama.Param
-	m, v  device.OptimizerState // v is nil with Muon
+	owner int                   // the rank that updates it; negative: all do
+	m, v  device.OptimizerState // nil where another rank has them; v also with Muon
+	muon  bool
 	decay float64
 }
 
@@ -29,63 +37,189 @@ const smallest8Bit = 4096
 
 // NewOptimizer makes the state for params.
 func NewOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param) (*Optimizer, error) {
-	o := &Optimizer{dev: dev, cfg: cfg}
+	return newOptimizer(dev, cfg, params, &ranks{Comm: alone{}, parts: 1}, false)
+}
+
+// newOptimizer makes the state of those params that this rank updates: with sharded its share, whole tensors, else all.
+func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, r *ranks, sharded bool) (*Optimizer, error) {
+	o := &Optimizer{dev: dev, cfg: cfg, ranks: r}
 	for _, p := range params {
-		bits := cfg.Bits
-		if (p.Weight.Rows()-p.Weight.FrozenRows())*p.Weight.Cols() < smallest8Bit {
-			bits = 32
-		}
-		m, err := dev.NewOptimizerState(p.Weight, bits, true)
-		if err != nil {
-			return nil, err
-		}
 		vocabulary := strings.Contains(p.Name, "embed_tokens") || strings.Contains(p.Name, "lm_head")
-		op := optParam{Param: p, m: m, decay: cfg.WeightDecay}
-		if cfg.Type != "muon" || p.Vector || vocabulary {
-			if op.v, err = dev.NewOptimizerState(p.Weight, bits, false); err != nil {
-				return nil, err
-			}
-		}
+		op := optParam{Param: p, owner: -1, muon: cfg.Type == "muon" && !p.Vector && !vocabulary, decay: cfg.WeightDecay}
 		if !cfg.DecayAll && (p.Vector || vocabulary) {
 			op.decay = 0
 		}
 		o.params = append(o.params, op)
 	}
+	o.group()
+	if sharded && r.Size() > 1 {
+		o.share(r.Size())
+	}
+	for i := range o.params {
+		p := &o.params[i]
+		if !o.mine(p) {
+			continue
+		}
+		bits := cfg.Bits
+		if p.elements() < smallest8Bit {
+			bits = 32
+		}
+		var err error
+		if p.m, err = dev.NewOptimizerState(p.Weight, bits, true); err != nil {
+			return nil, err
+		}
+		if p.muon {
+			continue
+		}
+		if p.v, err = dev.NewOptimizerState(p.Weight, bits, false); err != nil {
+			return nil, err
+		}
+	}
 	return o, nil
+}
+
+// elements is how many values of the parameter are trained.
+func (p *optParam) elements() int {
+	return (p.Weight.Rows() - p.Weight.FrozenRows()) * p.Weight.Cols()
+}
+
+// group sorts the parameters by decoder block.
+func (o *Optimizer) group() {
+	for i, p := range o.params {
+		rest, ok := strings.CutPrefix(p.Name, "model.layers.")
+		number, _, _ := strings.Cut(rest, ".")
+		layer, err := strconv.Atoi(number)
+		if !ok || err != nil || layer < 0 {
+			o.others = append(o.others, i)
+			continue
+		}
+		for len(o.layers) <= layer {
+			o.layers = append(o.layers, nil)
+		}
+		o.layers[layer] = append(o.layers[layer], i)
+	}
+}
+
+// sharded reports whether ranks have moments that others have not.
+func (o *Optimizer) sharded() bool {
+	return slices.ContainsFunc(o.params, func(p optParam) bool { return p.owner >= 0 })
+}
+
+// mine reports whether this rank updates p.
+func (o *Optimizer) mine(p *optParam) bool { return p.owner < 0 || p.owner == o.ranks.Rank() }
+
+// share gives every parameter to one of n ranks.
+func (o *Optimizer) share(n int) {
+	sizes := make([]int, len(o.params))
+	for i := range sizes {
+		sizes[i] = o.params[i].elements()
+	}
+	for i, owner := range shares(sizes, n) {
+		o.params[i].owner = owner
+	}
+}
+
+// cuts says which of n values of parameter i each rank has: an equal share, or all the rank that updates it.
+func (o *Optimizer) cuts(i, n int) []int {
+	size, owner := o.ranks.Size(), o.params[i].owner
+	cuts := make([]int, size+1)
+	for r := range cuts {
+		switch {
+		case owner < 0:
+			cuts[r] = r * n / size
+		case r > owner:
+			cuts[r] = n
+		}
+	}
+	return cuts
 }
 
 // GradNorm returns the Euclidean norm of all gradients and, if it is not finite, the name of the first
 // tensor whose gradient is to blame.
 func (o *Optimizer) GradNorm() (norm float64, bad string) {
+	norm, bad, _ = o.gradNorm(context.Background()) // alone, nothing can fail
+	return norm, bad
+}
+
+// gradNorm is GradNorm over the gradients of all ranks.
+func (o *Optimizer) gradNorm(ctx context.Context) (norm float64, bad string, err error) {
+	squares := make([]float64, len(o.params))
+	for i := range o.params {
+		if p := &o.params[i]; o.mine(p) {
+			squares[i] = o.dev.GradSquares(p.Weight)
+		}
+	}
+	if o.sharded() {
+		all, err := o.ranks.numbers(ctx, squares)
+		if err != nil {
+			return 0, "", err
+		}
+		for i := range o.params {
+			squares[i] = all[o.params[i].owner][i]
+		}
+	}
 	var sum float64
-	for _, p := range o.params {
-		s := o.dev.GradSquares(p.Weight)
+	for i, s := range squares {
 		if bad == "" && (math.IsNaN(s) || math.IsInf(s, 0)) {
-			bad = p.Name
+			bad = o.params[i].Name
 		}
 		sum += s
 	}
-	return math.Sqrt(sum), bad
+	return math.Sqrt(sum), bad, nil
 }
 
 // Update takes one step with learning rate lr, clipping by norm (from GradNorm), and clears the gradients.
 func (o *Optimizer) Update(lr, norm float64) {
+	_ = o.update(context.Background(), lr, norm) // alone, nothing can fail
+}
+
+// update is Update, after which all ranks have the same weights.
+func (o *Optimizer) update(ctx context.Context, lr, norm float64) error {
 	o.Step++
 	scale := 1.0
 	if o.cfg.Clip > 0 {
 		// PyTorch's clip_grad_norm_: clip/(norm+1e-6), at most 1.
 		scale = math.Min(1, o.cfg.Clip/(norm+1e-6))
 	}
-	for _, p := range o.params {
-		if p.v == nil {
+	for i := range o.params {
+		p := &o.params[i]
+		switch {
+		case !o.mine(p):
+		case p.muon:
 			o.dev.Muon(p.Weight, p.m, device.Muon{LR: lr, Momentum: o.cfg.Momentum, WeightDecay: p.decay, GradScale: scale})
-			continue
+		default:
+			o.dev.AdamW(p.Weight, p.m, p.v, device.AdamW{
+				LR: lr, Beta1: o.cfg.Betas[0], Beta2: o.cfg.Betas[1], Eps: o.cfg.Eps, WeightDecay: p.decay, Step: o.Step, GradScale: scale,
+			})
 		}
-		o.dev.AdamW(p.Weight, p.m, p.v, device.AdamW{
-			LR: lr, Beta1: o.cfg.Betas[0], Beta2: o.cfg.Betas[1], Eps: o.cfg.Eps, WeightDecay: p.decay, Step: o.Step, GradScale: scale,
-		})
 	}
 	o.Zero()
+	return o.spread(ctx)
+}
+
+// spread gives all ranks the weights that each has updated.
+func (o *Optimizer) spread(ctx context.Context) error {
+	var values []float32
+	for i := range o.params {
+		p := &o.params[i]
+		if p.owner < 0 {
+			continue
+		}
+		values = sized(values, p.Weight.Rows()*p.Weight.Cols())
+		if o.mine(p) {
+			o.dev.ReadWeight(p.Weight, values)
+		}
+		if err := o.ranks.GatherParts(ctx, values, o.cuts(i, len(values))); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+		if o.mine(p) {
+			continue
+		}
+		if err := o.dev.WriteWeight(p.Weight, values); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+	}
+	return nil
 }
 
 // Zero clears the gradients.
@@ -99,7 +233,9 @@ func (o *Optimizer) Zero() {
 func (o *Optimizer) Bytes() int {
 	n := 0
 	for _, p := range o.params {
-		n += p.m.Bytes()
+		if p.m != nil {
+			n += p.m.Bytes()
+		}
 		if p.v != nil {
 			n += p.v.Bytes()
 		}
@@ -107,10 +243,14 @@ func (o *Optimizer) Bytes() int {
 	return n
 }
 
-// state lists the moments by name, for checkpoints.
+// state lists the moments that this rank has by name, for checkpoints.
 func (o *Optimizer) state(f func(name string, m device.OptimizerState) error) error {
-	for _, p := range o.params {
-		if p.v == nil {
+	for i := range o.params {
+		p := &o.params[i]
+		if !o.mine(p) {
+			continue
+		}
+		if p.muon {
 			if err := f("momentum_buffer."+p.Name, p.m); err != nil {
 				return fmt.Errorf("optimizer state of %s: %w", p.Name, err)
 			}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"math"
 	"slices"
 )
@@ -22,9 +23,8 @@ func openORPO(t *Trainer) (objective, error) {
 }
 
 // accumulate implements objective.
-func (o *orpo) accumulate(t *Trainer, st *Step) error {
-	o.learn(t, st, o.next(t, st))
-	return nil
+func (o *orpo) accumulate(ctx context.Context, t *Trainer, st *Step) error {
+	return o.learn(ctx, t, st, o.next(t, st))
 }
 
 // tokens is how many tokens of the chosen dialogue the cross-entropy counts: with data.loss "all" those of the prompt too,
@@ -37,16 +37,16 @@ func (o *orpo) tokens(t *Trainer, p *pair) float64 {
 }
 
 // learn runs the pairs of a step forward and backward.
-func (o *orpo) learn(t *Trainer, st *Step, pairs []*pair) {
+func (o *orpo) learn(ctx context.Context, t *Trainer, st *Step, pairs []*pair) error {
 	var total float64
 	for _, p := range pairs {
 		total += o.tokens(t, p)
 	}
-	micros := t.cfg.micros(len(pairs))
-	for m := range micros {
-		at := m * t.cfg.Batch.Micro
-		part := pairs[at:min(at+t.cfg.Batch.Micro, len(pairs))]
-		t.fillPairs(st, part)
+	micros := t.ranks.micros(len(pairs), t.cfg.Batch.Micro)
+	countPairs(st, pairs)
+	return t.learn(ctx, st, len(pairs), func(m micro, loss *float64) error {
+		part := pairs[m.lo:m.hi]
+		t.fillPairs(part)
 		var tokens float64
 		for _, p := range part {
 			tokens += o.tokens(t, p)
@@ -65,25 +65,26 @@ func (o *orpo) learn(t *Trainer, st *Step, pairs []*pair) {
 				}
 			}
 		}
-		t.differentiate(t.dropout(st.Step, at+1), func(values, grad []float32) {
+		t.differentiate(t.dropout(st.Step, m.lo+1), func(values, grad []float32) {
 			for k := range part {
 				lo, mid := t.micro.rows(2 * k)
 				_, hi := t.micro.rows(2*k + 1)
 				chosen, n := weightedMean(values[lo:mid], answers[lo:mid])
-				rejected, m := weightedMean(values[mid:hi], answers[mid:hi])
-				loss, dc, dr := oddsRatio(chosen, rejected)
-				st.Loss += beta * loss
+				rejected, nr := weightedMean(values[mid:hi], answers[mid:hi])
+				ratio, dc, dr := oddsRatio(chosen, rejected)
+				*loss += beta * ratio
 				for row := lo; row < mid; row++ {
 					nll := share * float64(t.micro.weights[row])
-					st.Loss -= nll * float64(values[row])
+					*loss -= nll * float64(values[row])
 					grad[row] = float32(beta*dc/n*float64(answers[row]) - nll)
 				}
 				for row := mid; row < hi; row++ {
-					grad[row] = float32(beta * dr / m * float64(answers[row]))
+					grad[row] = float32(beta * dr / nr * float64(answers[row]))
 				}
 			}
 		})
-	}
+		return nil
+	})
 }
 
 // oddsRatio returns -log σ(log odds(eᶜ) − log odds(eʳ)) for mean log-probabilities c and r, and its derivatives. They stay

@@ -34,7 +34,7 @@ func TestPlannedMemory(t *testing.T) {
 				}
 				defer tr.Close()
 				for range 2 {
-					if _, err := tr.step(); err != nil {
+					if _, err := tr.step(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -57,7 +57,7 @@ func TestTapeReleasesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	if _, err := tr.step(); err != nil {
+	if _, err := tr.step(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := dev.Memory().Tensors; n != 0 {
@@ -94,7 +94,7 @@ func TestPlannedMemoryOfFrozenWeights(t *testing.T) {
 			}
 			defer tr.Close()
 			for range 2 {
-				if _, err := tr.step(); err != nil {
+				if _, err := tr.step(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -154,7 +154,7 @@ func TestPlannedMemoryOfObjectives(t *testing.T) {
 			defer tr.Close()
 			var st *Step
 			for range 2 {
-				if st, err = tr.step(); err != nil {
+				if st, err = tr.step(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}

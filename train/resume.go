@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
@@ -19,31 +21,63 @@ import (
 	"leolm/tensor"
 )
 
-// resume goes on from the newest finished checkpoint that is whole.
-func (t *Trainer) resume() error {
-	done, err := committed(t.checkpoints())
-	if err != nil || len(done) == 0 {
-		return err
+// resume goes on from the newest finished checkpoint that is whole on all ranks, and returns the number of parts that the
+// gradients of the run before had: 0 if there was none.
+func (t *Trainer) resume(ctx context.Context) (parts int, err error) {
+	names, err := t.finished(ctx)
+	if err != nil || len(names) == 0 {
+		return 0, err
 	}
 	var failed []error
-	for _, d := range slices.Backward(done) {
-		dir := filepath.Join(t.checkpoints(), d.name)
-		err := t.read(dir)
+	for _, name := range slices.Backward(names) {
+		dir := filepath.Join(t.checkpoints(), name)
+		parts, err := t.read(dir)
+		// One that is damaged for one rank is damaged for all; one that is refused ends them all.
+		broken, other := t.ranks.any(ctx, damaged(err))
+		if other != nil {
+			return 0, errors.Join(err, other)
+		}
+		if !broken {
+			if err = t.ranks.failed(ctx, err); err == nil {
+				t.obs.note("resumed at step %d of %d", t.opt.Step, t.length.steps)
+				return max(parts, 1), nil
+			}
+			return 0, fmt.Errorf("resume from %s: %w", dir, err)
+		}
 		if err == nil {
-			t.obs.note("resumed at step %d of %d", t.opt.Step, t.length.steps)
-			return nil
+			err = errors.New("another rank cannot read it")
 		}
 		err = fmt.Errorf("resume from %s: %w", dir, err)
-		if !damaged(err) {
-			return err
-		}
 		failed = append(failed, err)
 		t.damaged = append(t.damaged, dir)
-		if len(failed) < len(done) {
+		if len(failed) < len(names) {
 			t.obs.note("%v; the checkpoint before it is tried", err)
 		}
 	}
-	return errors.Join(failed...)
+	return 0, errors.Join(failed...)
+}
+
+// finished lists the finished checkpoints as rank 0 sees them, oldest first.
+func (t *Trainer) finished(ctx context.Context) (names []string, err error) {
+	err = t.onFirst(func() error {
+		done, err := committed(t.checkpoints())
+		for _, d := range done {
+			names = append(names, d.name)
+		}
+		return err
+	})
+	if err := t.ranks.failed(ctx, err); err != nil {
+		return nil, err
+	}
+	mine, err := json.Marshal(names)
+	if err != nil {
+		return nil, err
+	}
+	all, err := t.ranks.Gather(ctx, mine)
+	if err != nil {
+		return nil, err
+	}
+	return names, json.Unmarshal(all[0], &names)
 }
 
 // damaged tells an error of a checkpoint's files from one of what they are asked for.
@@ -88,47 +122,29 @@ func readState(dir string) (s state, want sums, err error) {
 	return s, want, nil
 }
 
-func (t *Trainer) read(dir string) error {
+// read reads a checkpoint, and returns the number of parts that the gradients had.
+func (t *Trainer) read(dir string) (parts int, err error) {
 	s, want, err := readState(dir)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := t.cfg.sameRecipe(&s); err != nil {
-		return err
+		return 0, err
 	}
 	if err := t.sameData(&s); err != nil {
-		return err // before the number of steps, which follows from the data
+		return 0, err // before the number of steps, which follows from the data
 	}
 	if err := sameSteps(&s, t.length.steps); err != nil {
-		return err
+		return 0, err
 	}
 	if err := t.readWeights(filepath.Join(dir, weightsFile)); err != nil {
-		return err
+		return 0, err
 	}
-	path := filepath.Join(dir, optimizerFile)
-	f, err := checkpoint.OpenSafetensors(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	err = t.opt.state(func(name string, m device.OptimizerState) error {
-		v, ok := f.Tensor(name)
-		if !ok {
-			return &DamagedError{File: path, Tensor: name, Err: errors.New("it is missing")}
-		}
-		if err := want.check(path, v); err != nil {
-			return err
-		}
-		if err := m.Load(v.Data); err != nil {
-			return &DamagedError{File: path, Tensor: name, Err: err}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+	if err := t.readMoments(dir, want); err != nil {
+		return 0, err
 	}
 	if err := t.objective.seek(s.Position); err != nil {
-		return err
+		return 0, err
 	}
 	t.opt.Step, t.seen, t.mean, t.bad = s.Step, s.Seen, s.Mean, s.Bad
 	if s.Best != nil {
@@ -137,7 +153,47 @@ func (t *Trainer) read(dir string) error {
 	if s.Loss != nil {
 		t.loss = *s.Loss
 	}
-	return nil
+	return s.Parts, nil
+}
+
+// readMoments reads the moments that this rank has, whichever ranks wrote them.
+func (t *Trainer) readMoments(dir string, want sums) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var paths []string
+	for _, e := range entries {
+		if ok, _ := path.Match("optimizer*.safetensors", e.Name()); ok {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	if len(paths) == 0 {
+		paths = []string{filepath.Join(dir, optimizerFile)} // for the error
+	}
+	files := make([]*checkpoint.Safetensors, len(paths))
+	for i, path := range paths {
+		if files[i], err = checkpoint.OpenSafetensors(path); err != nil {
+			return err
+		}
+		defer files[i].Close()
+	}
+	return t.opt.state(func(name string, m device.OptimizerState) error {
+		for i, f := range files {
+			v, ok := f.Tensor(name)
+			if !ok {
+				continue
+			}
+			if err := want.check(paths[i], v); err != nil {
+				return err
+			}
+			if err := m.Load(v.Data); err != nil {
+				return &DamagedError{File: paths[i], Tensor: name, Err: err}
+			}
+			return nil
+		}
+		return &DamagedError{File: paths[0], Tensor: name, Err: errors.New("it is missing")}
+	})
 }
 
 func (t *Trainer) readWeights(path string) error {

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"leolm/dataset/loader"
@@ -118,6 +120,7 @@ func (e *FaultError) Error() string {
 type Trainer struct {
 	cfg       *Config
 	dev       device.Device
+	ranks     *ranks
 	sub       *subject
 	data      *feed
 	objective objective
@@ -134,6 +137,8 @@ type Trainer struct {
 	lastSaved time.Time
 	damaged   []string // checkpoints that could not be read
 	micro     microBatch
+	values    []float32   // a gradient on its way between ranks
+	onSegment func(i int) // told of layers whose gradients are complete, or nil
 	plan      Plan
 	// unmeasured is the first evaluation that failed.
 	unmeasured *EvaluationError
@@ -144,6 +149,54 @@ type Trainer struct {
 // New prepares a run: opens model and data, and resumes from the newest
 // checkpoint in the output folder if there is one of the same recipe.
 func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
+	return NewRank(context.Background(), cfg, dev, obs, alone{}, nil)
+}
+
+// NewRank is New for one of the processes that train together. All have the same recipe, and the same files at the same
+// paths; a difference between them, also in facts, such as the program's version, is a *RanksDifferError. Rank 0 writes
+// what is not each rank's own, and its Observer alone is told of steps.
+func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, comm Comm, facts map[string]string) (*Trainer, error) {
+	r := &ranks{Comm: comm, parts: comm.Size()}
+	t, err := newTrainer(ctx, cfg, dev, obs, r, facts)
+	if err = r.failed(ctx, err); err != nil {
+		if t != nil {
+			t.Close()
+		}
+		return nil, err
+	}
+	if err := t.join(ctx); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// join makes sure that all ranks have opened the same, and goes on from where an unfinished run stopped.
+func (t *Trainer) join(ctx context.Context) error {
+	facts := maps.Clone(t.dataIdentity())
+	facts["tokenizer"], facts["steps"] = t.sub.vocab.fingerprint, strconv.Itoa(t.length.steps)
+	if err := t.ranks.agree(ctx, facts); err != nil {
+		return err
+	}
+	before, err := t.resume(ctx)
+	if err != nil {
+		return err
+	}
+	t.ranks.parts = t.cfg.parts(t.ranks.Size(), before)
+	if err := checkParts(t.ranks.Size(), t.ranks.parts, t.cfg.Batch.Global); err != nil {
+		return err
+	}
+	if before > 0 && t.ranks.parts != before {
+		t.obs.note("the gradient of a step was the sum of %d parts and is now that of %d: the bits of the run are not those it would have had", before, t.ranks.parts)
+	}
+	return nil
+}
+
+// newTrainer opens what a run needs, all but its state.
+func newTrainer(ctx context.Context, cfg *Config, dev device.Device, obs Observer, r *ranks, facts map[string]string) (*Trainer, error) {
+	if err := cfg.agree(ctx, r, facts); err != nil {
+		return nil, err
+	}
 	compute, err := tensor.ParseDType(cfg.Compute.DType)
 	if err != nil {
 		return nil, err
@@ -154,38 +207,42 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if err := checkMemory(cfg); err != nil {
 		return nil, err
 	}
-	t := &Trainer{cfg: cfg, dev: dev, obs: obs, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now()}
+	t := &Trainer{cfg: cfg, dev: dev, obs: obs, ranks: r, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now()}
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return nil, fmt.Errorf("output: %w", err)
 	}
-	if t.data, err = openData(cfg); err != nil {
-		return nil, err
-	}
-	if t.sub, err = openModel(cfg, dev, t.data); err != nil {
+	if err := t.open(); err != nil {
 		t.Close()
 		return nil, err
+	}
+	return t, nil
+}
+
+// open opens model, data and objective, and plans the run.
+func (t *Trainer) open() (err error) {
+	cfg := t.cfg
+	if t.data, err = openData(cfg); err != nil {
+		return err
+	}
+	if t.sub, err = openModel(cfg, t.dev, t.data); err != nil {
+		return err
 	}
 	if err := t.checkExport(); err != nil {
-		t.Close()
-		return nil, err
+		return err
 	}
 	teacher, err := planTeacher(cfg, t.sub.vocab, new([]string))
 	if err != nil {
-		t.Close()
-		return nil, err
+		return err
 	}
 	if t.objective, err = openObjective(t); err != nil {
-		t.Close()
-		return nil, err
+		return err
 	}
-	if t.opt, err = NewOptimizer(dev, cfg.Optimizer, t.sub.params); err != nil {
-		t.Close()
-		return nil, err
+	if t.opt, err = newOptimizer(t.dev, cfg.Optimizer, t.sub.params, t.ranks, cfg.Parallel.Sharding != "none"); err != nil {
+		return err
 	}
 	t.length = cfg.length(t.objective.windows)
 	if t.length.steps < 1 {
-		t.Close()
-		return nil, fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
+		return fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)
 	}
 	for _, n := range slices.Concat(t.sub.notes(), cfg.cutNotes(t.data)) {
 		t.obs.note("%s", n)
@@ -198,11 +255,7 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	if free, err := durable.FreeSpace(cfg.Output); err == nil && free < t.plan.Disk {
 		t.obs.note("%s has %d MB free; checkpoints and model may take %d MB", cfg.Output, free/1e6, t.plan.Disk/1e6)
 	}
-	if err := t.resume(); err != nil {
-		t.Close()
-		return nil, err
-	}
-	return t, nil
+	return nil
 }
 
 // Close gives files back.
@@ -218,51 +271,50 @@ func (t *Trainer) Close() {
 	}
 }
 
-// Run trains until the schedule ends, ctx is cancelled (a checkpoint is written at the next step border), or a fault
-// stops it.
+// Run trains until the schedule ends, ctx is cancelled on one rank (a checkpoint is written at the next step border), or a
+// fault stops it.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	if t.cfg.Evaluate != nil && t.obs.Evaluate == nil {
 		return nil, errors.New("evaluate: this program measures no benchmarks while it trains")
 	}
-	if err := errors.Join(t.aside(), t.sweep()); err != nil {
+	together := context.WithoutCancel(ctx) // the ranks stop at the same place: see border
+	if err := t.ranks.failed(together, t.onFirst(t.tidy)); err != nil {
 		return nil, err
-	}
-	if t.opt.Step < t.length.steps { // of a run before this one
-		if err := os.Remove(filepath.Join(t.cfg.Output, RecordFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
 	}
 	if t.obs.Start != nil {
 		t.obs.Start(t.plan)
 	}
 	res := &Result{ValidLoss: math.NaN(), Loss: t.loss, Finished: t.opt.Step >= t.length.steps}
-	finish := func(err error) (*Result, error) {
-		res.Steps, res.PeakBytes = t.opt.Step, t.PeakBytes()
-		return res, err
-	}
+	err := t.train(ctx, together, res)
+	res.Steps, res.PeakBytes = t.opt.Step, t.PeakBytes()
+	return res, err
+}
+
+// train takes the steps that are left. Collectives run in together.
+func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 	if t.opt.Step == 0 && t.cfg.Model.Base != "" && t.cfg.Eval.Every > 0 {
 		// Where the base model stands, to compare with.
 		if _, _, err := t.evaluate(ctx); err != nil {
-			return finish(err)
+			return err
 		}
 	}
 	if t.measureNow() { // a run that was stopped while it measured this step goes on with that
-		t.measure(ctx)
+		t.measureFirst(ctx)
 	}
 	for t.opt.Step < t.length.steps {
-		st, err := t.step()
+		st, err := t.step(together)
 		if err != nil {
-			return finish(err)
+			return err
 		}
 		t.loss = st.Loss
 		res.Loss = st.Loss
-		if t.obs.Step != nil {
+		if t.obs.Step != nil && t.ranks.Rank() == 0 {
 			t.obs.Step(*st)
 		}
 		if every := t.cfg.Eval.Every; every > 0 && t.opt.Step%every == 0 && t.opt.Step < t.length.steps {
 			ev, stop, err := t.evaluate(ctx)
 			if err != nil && !errors.Is(err, context.Canceled) {
-				return finish(err)
+				return err
 			}
 			if err == nil {
 				res.ValidLoss = ev.Loss
@@ -273,40 +325,87 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 			}
 		}
 		if t.measureNow() {
-			t.measure(ctx)
+			t.measureFirst(ctx)
 		}
-		res.Interrupted = ctx.Err() != nil
-		if res.Interrupted || t.due() {
-			if err := t.Save(); err != nil {
-				return finish(err)
+		due, err := t.border(ctx, together, res)
+		if err != nil {
+			return err
+		}
+		if due {
+			if err := t.Save(together); err != nil {
+				return err
 			}
 		}
 		if res.Interrupted {
 			t.obs.note("interrupted at step %d of %d; run the same command again to go on", t.opt.Step, t.length.steps)
-			return finish(nil)
+			return nil
 		}
 	}
 	ev, _, err := t.evaluate(ctx)
 	if err != nil {
-		return finish(err)
+		return err
 	}
 	if len(ev.Sets) > 0 {
 		res.ValidLoss = ev.Loss
 	}
-	if err := t.Save(); err != nil {
-		return finish(err)
+	if err := t.Save(together); err != nil {
+		return err
 	}
-	if err := t.Export(); err != nil {
-		return finish(err)
+	if err := t.ranks.failed(together, t.onFirst(t.Export)); err != nil {
+		return err
 	}
-	if err := t.writeRecord(res); err != nil {
-		return finish(err)
+	if err := t.ranks.failed(together, t.onFirst(func() error { return t.writeRecord(res) })); err != nil {
+		return err
 	}
-	t.measure(ctx) // what was exported
-	if res.Interrupted = ctx.Err() != nil && t.cfg.Evaluate != nil; !res.Interrupted && t.unmeasured != nil {
-		return finish(t.unmeasured)
+	t.measureFirst(ctx) // what was exported
+	if t.cfg.Evaluate != nil {
+		if res.Interrupted, err = t.ranks.any(together, ctx.Err() != nil); err != nil || res.Interrupted {
+			return err
+		}
 	}
-	return finish(nil)
+	if t.unmeasured != nil {
+		return t.unmeasured
+	}
+	return nil
+}
+
+// border is what the ranks agree on between two steps: whether one of them was told to stop, and whether a checkpoint is
+// due, for which rank 0 has the clock.
+func (t *Trainer) border(ctx, together context.Context, res *Result) (save bool, err error) {
+	if res.Interrupted, err = t.ranks.any(together, ctx.Err() != nil); err != nil {
+		return false, err
+	}
+	due, err := t.ranks.any(together, t.ranks.Rank() == 0 && t.due())
+	return due || res.Interrupted, err
+}
+
+// tidy removes what earlier runs have left that this one would be mistaken for.
+func (t *Trainer) tidy() error {
+	if err := errors.Join(t.aside(), t.sweep()); err != nil {
+		return err
+	}
+	if t.opt.Step == t.length.steps {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(t.cfg.Output, RecordFile)); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// measureFirst measures on rank 0; the others wait for it at the next border.
+func (t *Trainer) measureFirst(ctx context.Context) {
+	if t.ranks.Rank() == 0 {
+		t.measure(ctx)
+	}
+}
+
+// onFirst calls f on rank 0.
+func (t *Trainer) onFirst(f func() error) error {
+	if t.ranks.Rank() != 0 {
+		return nil
+	}
+	return f()
 }
 
 // due reports whether the schedule asks for a checkpoint.
@@ -316,8 +415,11 @@ func (t *Trainer) due() bool {
 }
 
 // finishStep looks at the gradients, updates the weights and fills in what the step took.
-func (t *Trainer) finishStep(st *Step, start time.Time) error {
-	norm, bad := t.opt.GradNorm()
+func (t *Trainer) finishStep(ctx context.Context, st *Step, start time.Time) error {
+	norm, bad, err := t.opt.gradNorm(ctx)
+	if err != nil {
+		return err
+	}
 	st.GradNorm = norm
 	if err := t.check(st, bad); err != nil {
 		if t.cfg.Faults.Action != "skip" {
@@ -328,7 +430,9 @@ func (t *Trainer) finishStep(st *Step, start time.Time) error {
 		t.opt.Step++
 		st.Skipped = true
 	} else {
-		t.opt.Update(st.LR, norm)
+		if err := t.opt.update(ctx, st.LR, norm); err != nil {
+			return err
+		}
 		if t.mean == 0 {
 			t.mean = st.Loss
 		}

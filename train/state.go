@@ -1,10 +1,12 @@
 package train
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -24,7 +26,8 @@ import (
 )
 
 // A checkpoint is a folder step-NNNNNNNN with weights.safetensors (float32
-// values of what is trained; of new rows only those), optimizer.safetensors (AdamW's moments),
+// values of what is trained; of new rows only those), optimizer.safetensors (AdamW's moments;
+// of a sharded optimizer optimizer-RANK.safetensors from each rank),
 // state.json and, written last, the marker COMMIT, which holds the checksums of
 // all these. A folder without the marker is unfinished and never read.
 const (
@@ -54,20 +57,28 @@ type state struct {
 	Mean     float64           `json:"loss_mean"`
 	Best     *float64          `json:"best_valid_loss"`
 	Bad      int               `json:"evaluations_since_best"`
+	// Parts is how many sums the gradient of a step consisted of: none in checkpoints of runs in one process.
+	Parts int `json:"parts,omitempty"`
 }
 
 func (t *Trainer) checkpoints() string { return filepath.Join(t.cfg.Output, "checkpoints") }
 
-// Save writes a checkpoint of the current step and removes the ones that are no longer kept.
-func (t *Trainer) Save() error {
+// Save writes a checkpoint of the current step and removes the ones that are no longer kept. All ranks call it.
+func (t *Trainer) Save(ctx context.Context) error {
 	t.lastSaved = time.Now()
 	dir := filepath.Join(t.checkpoints(), fmt.Sprintf("%s%08d", stepPrefix, t.opt.Step))
-	if durable.Marked(dir, commitMarker) {
-		return nil
+	done, err := t.ranks.any(ctx, t.ranks.Rank() == 0 && durable.Marked(dir, commitMarker))
+	if err != nil || done {
+		return err
 	}
-	if err := t.write(dir); err != nil {
+	if err := t.write(ctx, dir); err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", t.opt.Step, err)
 	}
+	return t.ranks.failed(ctx, t.onFirst(t.removeOld))
+}
+
+// removeOld removes the checkpoints that are no longer kept.
+func (t *Trainer) removeOld() error {
 	done, err := committed(t.checkpoints())
 	if err != nil {
 		return err
@@ -117,17 +128,69 @@ func remove(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-func (t *Trainer) write(dir string) error {
-	if err := remove(dir); err != nil {
-		return err
-	}
-	if err := durable.MkdirAll(dir); err != nil {
+// write writes a checkpoint: each rank its moments, rank 0 all that is the same on every rank, and the marker when the
+// others are done.
+func (t *Trainer) write(ctx context.Context, dir string) error {
+	err := t.onFirst(func() error {
+		if err := remove(dir); err != nil {
+			return err
+		}
+		return durable.MkdirAll(dir)
+	})
+	if err := t.ranks.failed(ctx, err); err != nil {
 		return err
 	}
 	written := sums{Tensors: map[string]map[string]string{}}
-	if err := t.writeWeights(filepath.Join(dir, weightsFile), written); err != nil {
+	if err := t.ranks.failed(ctx, t.writeParts(dir, &written)); err != nil {
 		return err
 	}
+	mine, err := json.Marshal(written)
+	if err != nil {
+		return err
+	}
+	all, err := t.ranks.Gather(ctx, mine)
+	if err != nil {
+		return err
+	}
+	return t.ranks.failed(ctx, t.onFirst(func() error {
+		for rank, b := range all {
+			var theirs sums
+			if err := json.Unmarshal(b, &theirs); err != nil {
+				return fmt.Errorf("checksums of rank %d: %w", rank, err)
+			}
+			maps.Copy(written.Tensors, theirs.Tensors)
+		}
+		return mark(dir, written)
+	}))
+}
+
+// writeParts writes the files of this rank and adds their checksums.
+func (t *Trainer) writeParts(dir string, written *sums) error {
+	if t.opt.sharded() {
+		if err := t.writeMoments(filepath.Join(dir, fmt.Sprintf("optimizer-%05d.safetensors", t.ranks.Rank())), *written); err != nil {
+			return err
+		}
+	}
+	return t.onFirst(func() error {
+		if err := t.writeWeights(filepath.Join(dir, weightsFile), *written); err != nil {
+			return err
+		}
+		if !t.opt.sharded() {
+			if err := t.writeMoments(filepath.Join(dir, optimizerFile), *written); err != nil {
+				return err
+			}
+		}
+		b, err := t.stateNow()
+		if err != nil {
+			return err
+		}
+		written.State = hexSum(xxh3.Hash(b))
+		return durable.WriteFile(filepath.Join(dir, stateFile), b)
+	})
+}
+
+// writeMoments writes the moments that this rank has and adds their checksums.
+func (t *Trainer) writeMoments(path string, s sums) error {
 	var moments []checkpoint.Output
 	err := t.opt.state(func(name string, m device.OptimizerState) error {
 		moments = append(moments, checkpoint.Output{
@@ -144,15 +207,24 @@ func (t *Trainer) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	written.Tensors[optimizerFile] = map[string]string{}
-	if err := checkpoint.WriteSafetensors(filepath.Join(dir, optimizerFile), nil, sealed(moments, written.Tensors[optimizerFile])); err != nil {
-		return err
-	}
+	into := map[string]string{}
+	s.Tensors[filepath.Base(path)] = into
+	return checkpoint.WriteSafetensors(path, nil, sealed(moments, into))
+}
+
+// stateNow is state.json of the run as it stands.
+func (t *Trainer) stateNow() ([]byte, error) {
 	keys, err := recipe.Values(t.cfg.essence())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s := state{Recipe: t.cfg.identity(), Keys: keys, Tokenizer: t.sub.vocab.fingerprint, Data: t.dataIdentity(), Step: t.opt.Step, Total: t.length.steps, Position: t.objective.position(), Seen: t.seen, Mean: t.mean, Bad: t.bad}
+	s := state{
+		Recipe: t.cfg.identity(), Keys: keys, Tokenizer: t.sub.vocab.fingerprint, Data: t.dataIdentity(),
+		Step: t.opt.Step, Total: t.length.steps, Position: t.objective.position(), Seen: t.seen, Mean: t.mean, Bad: t.bad,
+	}
+	if t.ranks.parts > 1 {
+		s.Parts = t.ranks.parts
+	}
 	if !math.IsInf(t.best, 0) {
 		s.Best = &t.best
 	}
@@ -160,15 +232,7 @@ func (t *Trainer) write(dir string) error {
 		s.Loss = &t.loss
 	}
 	b, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return err
-	}
-	b = append(b, '\n')
-	if err := durable.WriteFile(filepath.Join(dir, stateFile), b); err != nil {
-		return err
-	}
-	written.State = hexSum(xxh3.Hash(b))
-	return mark(dir, written)
+	return append(b, '\n'), err
 }
 
 // writeWeights writes the trained values and adds their checksums.

@@ -21,10 +21,12 @@ import (
 	"leolm/eval/mtbench"
 	"leolm/eval/report"
 	"leolm/infer"
+	"leolm/internal/cluster"
 	"leolm/internal/recipe"
 	"leolm/llama"
 	"leolm/sample"
 	"leolm/serve"
+	"leolm/train"
 )
 
 // advice is one thing that helps against an error.
@@ -145,6 +147,17 @@ var hints = []func(error) []advice{
 	}),
 	as(func(*report.NoResultsError) []advice {
 		return []advice{{"", "leo eval leaves one with --output"}}
+	}),
+	as(func(*cluster.SizeError) []advice {
+		return []advice{{"", "LEO_MPI names the launcher's own library"}}
+	}),
+	as(func(*cluster.LibraryError) []advice {
+		return []advice{{"", "install one (Debian: openmpi-bin or mpich)"}, {"", "name its file with LEO_MPI"}}
+	}),
+	is(cluster.ErrNoMPI,
+		advice{"", "build Leo for Linux without the tag nodl: go build ./cmd/leo"}),
+	as(func(*train.PartsError) []advice {
+		return []advice{{"set", "choose other ranks"}, {"set", "set parallel.parts to a multiple of them with --set parallel.parts=N"}}
 	}),
 	is(sample.ErrNoToken,
 		advice{"ban-token", "ban fewer tokens with --ban-token"},

@@ -29,11 +29,14 @@ func newTrainCmd() *cobra.Command {
 	var plan, print, asJSON, force bool
 	var export, from string
 	var threads int
+	var among ranksPlanned
 	cmd := &cobra.Command{
 		Use:   "train RECIPE",
 		Short: "Train a model: continued pretraining, fine-tuning, LoRA",
 		Long: `Train what a YAML recipe describes. A run that was stopped (Ctrl-C, SIGTERM,
-SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command is given again.`,
+SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command is given again.
+
+Started by mpirun or srun, all processes train one model together: mpirun -n 4 leo train RECIPE.`,
 		Example: "  leo train recipes/mini-5min.yaml --set output=out/mini\n  leo train recipes/mini-5min.yaml --set output=out/mini --export out/so-far --checkpoint best",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,8 +50,14 @@ SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command
 			if print {
 				return recipe.Print(cmd.OutOrStdout(), cfg)
 			}
+			if among.ranks < 1 || !(among.bandwidth > 0) {
+				return usageError{errors.New("--ranks and --bandwidth must be positive")}
+			}
+			if cmd.Flags().Changed("ranks") && !plan {
+				return usageError{errors.New("--ranks is for --plan: how many ranks train, a launcher says, such as mpirun -n 4 leo train RECIPE")}
+			}
 			if plan {
-				return showPlan(cmd.Context(), cmd.OutOrStdout(), cfg, asJSON)
+				return showPlan(cmd.Context(), cmd.OutOrStdout(), cfg, among, asJSON)
 			}
 			if export != "" {
 				return exportCheckpoint(cmd, cfg, from, export, force)
@@ -62,6 +71,8 @@ SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command
 	fl := cmd.Flags()
 	fl.StringArrayVar(&sets, "set", nil, "override a key of the recipe, such as optimizer.lr=1e-4 (repeatable)")
 	fl.BoolVar(&plan, "plan", false, "print what the run takes (memory, time, disk), and do nothing")
+	fl.IntVar(&among.ranks, "ranks", 1, "with --plan: also what each of so many ranks takes")
+	fl.Float64Var(&among.bandwidth, "bandwidth", 12.5, "with --plan --ranks: GB/s that a rank sends and receives")
 	fl.BoolVar(&print, "print", false, "print the recipe with all defaults, and do nothing")
 	fl.StringVar(&export, "export", "", "write the model of a checkpoint into this folder and do nothing else; works while the run goes on")
 	fl.BoolVar(&force, "force", false, "with --export: replace the folder if it exists")
@@ -188,48 +199,52 @@ func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string, f
 }
 
 func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool) error {
-	stderr := cmd.ErrOrStderr()
+	r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	return r.leave(context.WithoutCancel(cmd.Context()), trainRank(cmd, cfg, r, threads, asJSON))
+}
+
+// trainRank is the part of one process in a run.
+func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads int, asJSON bool) error {
 	measured, err := loadEvaluation(cmd.Context(), cfg.Evaluate, false)
 	if err != nil {
 		return err
 	}
-	measured.printNotes(stderr)
-	dev, err := newDevice(threads)
+	measured.printNotes(r.log)
+	dev, err := newDevice(r.threads(threads))
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
-	unlock, err := durable.LockDir(cfg.Output)
-	if err != nil {
-		return fmt.Errorf("output: %w: two runs can't share a folder; wait for its end, or choose another output", err)
+	if err := r.keepLog(cfg.Output); err != nil {
+		return fmt.Errorf("output: %w", err)
 	}
-	defer unlock()
-	log := &trainLog{w: stderr, cfg: cfg}
-	t, err := train.New(cfg, dev, train.Observer{
+	if r.first() {
+		unlock, err := durable.LockDir(cfg.Output)
+		if err != nil {
+			return fmt.Errorf("output: %w: two runs can't share a folder; wait for its end, or choose another output", err)
+		}
+		defer unlock()
+	}
+	log := &trainLog{w: r.log, cfg: cfg}
+	t, err := train.NewRank(context.WithoutCancel(cmd.Context()), cfg, dev, train.Observer{
 		Step: log.step, Eval: log.eval,
 		Evaluate: func(ctx context.Context, m *train.Snapshot) error { return log.evaluate(ctx, measured, m) },
-		Note:     func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) },
-	})
+		Note:     func(format string, args ...any) { fmt.Fprintf(r.log, format+"\n", args...) },
+	}, r.comm, nil)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	p := t.Plan()
-	log.plan = p
-	resume := int64(-1)
-	if t.Step() > 0 {
-		resume = int64(t.Step())
-	}
-	if log.run, err = report.OpenRun(cfg.Output, resume); err != nil {
+	if err := log.begin(t, r, dev.Workers()); err != nil {
 		return err
 	}
-	defer log.run.Close()
-	fmt.Fprintf(stderr, "%s: %s parameters (%s trained), %d steps of up to %d tokens, %.3g FLOPs\n",
-		cfg.Name, count(p.Params), count(p.Trainable), p.Steps, p.TokensPerStep, p.FLOPs)
-	if p.FLOPs > longRun {
-		log.peak = measuredPeak(cfg, dev.Workers())
+	if log.run != nil {
+		defer log.run.Close()
 	}
 	ctx := cmd.Context()
 	if len(stopSignals) > 0 {
@@ -238,20 +253,48 @@ func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool
 		defer stop()
 	}
 	res, err := t.Run(ctx)
-	if log.page(); err == nil {
-		err = log.err
+	if log.run != nil {
+		if log.page(); err == nil {
+			err = log.err
+		}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if asJSON {
+	case !r.first():
+		return nil
+	case asJSON:
 		return printJSON(cmd.OutOrStdout(), res)
-	}
-	if res.Interrupted {
+	case res.Interrupted:
 		return errSilent
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; peak memory %s; %s\n", cfg.Name, outcome(res), bytesText(int64(res.PeakBytes)), written(cfg))
 	return err
+}
+
+// begin says what is about to be trained, and opens the metrics, on the rank that speaks for all.
+func (l *trainLog) begin(t *train.Trainer, r *rank, workers int) (err error) {
+	l.plan = t.Plan()
+	p := &l.plan
+	if r.first() {
+		resume := int64(-1)
+		if t.Step() > 0 {
+			resume = int64(t.Step())
+		}
+		if l.run, err = report.OpenRun(l.cfg.Output, resume); err != nil {
+			return err
+		}
+	}
+	among := ""
+	if n := r.comm.Size(); n > 1 {
+		among = fmt.Sprintf(", %d ranks of %d threads", n, workers)
+	}
+	fmt.Fprintf(l.w, "%s: %s parameters (%s trained), %d steps of up to %d tokens, %.3g FLOPs%s\n",
+		l.cfg.Name, count(p.Params), count(p.Trainable), p.Steps, p.TokensPerStep, p.FLOPs, among)
+	if p.FLOPs > longRun && r.first() {
+		l.peak = measuredPeak(l.cfg, workers) * float64(r.comm.Size())
+	}
+	return nil
 }
 
 // written describes where the results of a run are.

@@ -34,8 +34,12 @@ type timing struct {
 }
 
 // showPlan prints the memory, time and disk that a recipe would take.
-func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, asJSON bool) error {
+func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, among ranksPlanned, asJSON bool) error {
 	p, err := train.MakePlan(cfg)
+	if err != nil {
+		return err
+	}
+	ranks, err := p.ForRanks(among.ranks)
 	if err != nil {
 		return err
 	}
@@ -48,12 +52,19 @@ func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, asJSON bool) 
 	if peak > 0 {
 		times = append(times, timing{fmt.Sprintf("this machine (%.0f GFLOP/s)", peak), p.FLOPs / (assumedShare * peak * 1e9), true})
 	}
+	if among.ranks > 1 && peak > 0 {
+		compute := times[0].Seconds / float64(among.ranks)
+		times = append(times, timing{fmt.Sprintf("%d such machines, %.3g GB/s between them", among.ranks, among.bandwidth), compute + float64(p.Steps)*among.seconds(&ranks), true})
+	}
 	for _, g := range gpus {
 		times = append(times, timing{g.name, p.FLOPs / (assumedShare * g.peak), p.Memory.Total() <= g.memory})
 	}
 	free, freeErr := durable.FreeSpace(cfg.Output)
 	if asJSON {
 		out := map[string]any{"plan": p, "times": times, "share_of_peak_assumed": assumedShare}
+		if among.ranks > 1 {
+			out["ranks"] = ranks
+		}
 		if cfg.Evaluate != nil {
 			out["evaluation"] = measured.plan(p, cfg)
 		}
@@ -67,9 +78,11 @@ func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, asJSON bool) 
 	}
 	fmt.Fprintf(w, "steps          %d of up to %d tokens (%.4g tokens%s)\n", p.Steps, p.TokensPerStep, float64(p.Tokens), epochs)
 	fmt.Fprintf(w, "FLOPs          %.3g (%.3g per token)\n", p.FLOPs, p.FLOPsPerToken)
-	m := &p.Memory
-	fmt.Fprintf(w, "memory         %s: weights %s, gradients %s, optimizer %s, activations %s, workspace %s\n", bytesText(m.Total()),
-		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace))
+	fmt.Fprintf(w, "memory         %s\n", memoryText(&p.Memory))
+	if among.ranks > 1 {
+		fmt.Fprintf(w, "%-15s%s each, with sharding %s\n", fmt.Sprintf("%d ranks", among.ranks), memoryText(&ranks.Memory), ranks.Sharding)
+		fmt.Fprintf(w, "network        %s sent by each rank per step: %s at %.3g GB/s, if nothing overlaps\n", bytesText(ranks.Sent), durationText(among.seconds(&ranks)), among.bandwidth)
+	}
 	fmt.Fprintf(w, "disk           %s for checkpoints and the model", bytesText(p.Disk))
 	if freeErr == nil {
 		fmt.Fprintf(w, ", %s are free", bytesText(free))
@@ -97,6 +110,23 @@ func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, asJSON bool) 
 		fmt.Fprintln(w, "note:", n)
 	}
 	return nil
+}
+
+// ranksPlanned is what --plan is made for beside one machine.
+type ranksPlanned struct {
+	ranks     int
+	bandwidth float64 // of a rank's network in one direction, in GB/s
+}
+
+// seconds is how long a step's messages are on their way.
+func (c ranksPlanned) seconds(p *train.RankPlan) float64 {
+	return float64(p.Sent) / (c.bandwidth * 1e9)
+}
+
+// memoryText lists the parts of a run's memory.
+func memoryText(m *train.Memory) string {
+	return fmt.Sprintf("%s: weights %s, gradients %s, optimizer %s, activations %s, workspace %s", bytesText(m.Total()),
+		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace))
 }
 
 // durationText formats seconds for people.

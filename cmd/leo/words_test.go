@@ -15,7 +15,7 @@ import (
 )
 
 // callers are files below cmd with command lines that are no advice: they write scripts or run a program.
-var callers = []string{"dataset/corpus/emit.go", "internal/llamacpp/llamacpp.go"}
+var callers = []string{"card/provenance.go", "card/use.go", "dataset/corpus/emit.go", "internal/llamacpp/llamacpp.go"}
 
 // commandWords finds names of flags and, given the commands, calls of leo in a text.
 func commandWords(commands []string) *regexp.Regexp {

@@ -186,7 +186,7 @@ func (s *sources) clone(commit string) error {
 // build makes the program for a platform, and checks that it is what a release must be.
 func (s *sources) build(p platform, path string) (*debug.BuildInfo, error) {
 	_, err := s.command([]string{"GOOS=" + p.os, "GOARCH=" + p.arch},
-		"go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w", "-o", path, "./cmd/leo")
+		"go", "build", "-trimpath", "-tags=nodl", "-buildvcs=true", "-ldflags=-s -w", "-o", path, "./cmd/leo")
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func checkBuild(info *debug.BuildInfo, p platform, commit string) error {
 	}
 	var wrong []error
 	for key, want := range map[string]string{
-		"GOOS": p.os, "GOARCH": p.arch, "CGO_ENABLED": "0", "-trimpath": "true", "vcs.revision": commit, "vcs.modified": "false",
+		"GOOS": p.os, "GOARCH": p.arch, "CGO_ENABLED": "0", "-trimpath": "true", "-tags": "nodl", "vcs.revision": commit, "vcs.modified": "false",
 	} {
 		if got[key] != want {
 			wrong = append(wrong, fmt.Errorf("the build says %s=%q, want %q", key, got[key], want))

@@ -29,7 +29,7 @@ func built() *debug.BuildInfo {
 		},
 		Settings: []debug.BuildSetting{
 			{Key: "-trimpath", Value: "true"}, {Key: "CGO_ENABLED", Value: "0"}, {Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm64"},
-			{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "false"},
+			{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "false"}, {Key: "-tags", Value: "nodl"},
 		},
 	}
 }
@@ -95,6 +95,7 @@ func TestBillOfMaterials(t *testing.T) {
 		`vcs.revision="abcd"`:   func(b *debug.BuildInfo) { b.Settings[4].Value = "abcd" },
 		`CGO_ENABLED="1"`:       func(b *debug.BuildInfo) { b.Settings[1].Value = "1" },
 		`GOARCH="amd64"`:        func(b *debug.BuildInfo) { b.Settings[3].Value = "amd64" },
+		`-tags=""`:              func(b *debug.BuildInfo) { b.Settings = b.Settings[:6] },
 		`-trimpath=""`:          func(b *debug.BuildInfo) { b.Settings = b.Settings[1:] },
 		"the build has no vers": func(b *debug.BuildInfo) { b.Main.Version = "(devel)" },
 	} {

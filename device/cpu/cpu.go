@@ -29,8 +29,9 @@ type Device struct {
 
 	free32 map[int][][]float32 // by capacity
 	free16 map[int][][]uint16
-	live   int // bytes of tensors now
-	held   int // bytes of buffers in tensors and in the free lists
+	spare  map[int][][]float32 // cleared gradients that were dropped, by length
+	live   int                 // bytes of tensors now
+	held   int                 // bytes of buffers in tensors and in the free lists
 	// garbage is what was dropped from the free lists since the collector was last asked to take it.
 	garbage int
 	// Buffers that operations use inside: they grow and never shrink.
@@ -206,6 +207,9 @@ func (d *Device) Memory() device.Memory {
 	}
 	for _, s := range d.scratch {
 		n += 4 * cap(s)
+	}
+	for length, list := range d.spare {
+		n += 4 * length * len(list)
 	}
 	return device.Memory{Tensors: d.live, Arena: n}
 }

@@ -68,7 +68,8 @@ func (d *Device) DoRAGrad(base, low, lengths *device.Tensor, c *device.DoRA, dy 
 			vec.Scale(dl.f32[i*n:(i+1)*n], row, c.Scale)
 		}
 	})
-	if m := of(c.Magnitude); m.grad != nil {
+	if m := of(c.Magnitude); m.trains {
+		gain := d.gradient(m)
 		// Columns are split, so that every element sums over the rows in order.
 		d.columns(n, base.Rows, func(lo, hi int) {
 			for j := lo; j < hi; j++ {
@@ -76,7 +77,7 @@ func (d *Device) DoRAGrad(base, low, lengths *device.Tensor, c *device.DoRA, dy 
 				for at := j; at < len(g); at += n {
 					sum += float64(g[at]) * (float64(a[at]) + float64(c.Scale)*float64(b[at]))
 				}
-				m.grad[j] += float32(sum / float64(norms[j]))
+				gain[j] += float32(sum / float64(norms[j]))
 			}
 		})
 	}

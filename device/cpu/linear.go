@@ -332,7 +332,7 @@ func (d *Device) gradWeight(x, dy *matrix, c *weight) {
 		xf = d.values(x)
 	}
 	d.pack(&d.packed, c.cols, x.Rows, xf, x.h, x.Cols, 1)
-	d.multiplyFrom(c.frozen, c.grad, c.rows-c.frozen, dy, 1, dy.Cols, &d.packed, true)
+	d.multiplyFrom(c.frozen, d.gradient(c), c.rows-c.frozen, dy, 1, dy.Cols, &d.packed, true)
 }
 
 // own returns t for changing in place: t itself if the caller is its only holder, else a copy. It takes ownership of t.

@@ -85,7 +85,7 @@ func (d *Device) crossEntropy(hidden *matrix, c *weight, targets []int32, weight
 			}
 			d.free(dx)
 		}
-		if grads && c.grad != nil {
+		if grads && c.trains {
 			d.gradWeight(x, y, c)
 		}
 		d.free(x)

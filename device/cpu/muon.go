@@ -23,14 +23,14 @@ func (d *Device) Muon(w device.Weight, m device.OptimizerState, h device.Muon) {
 	rows, cols, n := c.rows, c.cols, len(c.vec)
 	x := d.alloc(rows, cols)
 	blocks := (n + momentBlock - 1) / momentBlock
-	state := m.(stateBlock)
+	state, grad := m.(stateBlock), d.gradient(c)
 	mu, scale := float32(h.Momentum), float32(h.GradScale)
 	squares := make([]float64, blocks)
 	d.pool.Run(blocks, func(worker, b int) {
 		lo, hi := b*momentBlock, min((b+1)*momentBlock, n)
 		buf := state.open(d.worker(worker, momentBlock), lo, hi)
 		var sum float64
-		for i, g := range c.grad[lo:hi] {
+		for i, g := range grad[lo:hi] {
 			g *= scale
 			buf[i] += (1 - mu) * (g - buf[i])
 			u := g + mu*(buf[i]-g)

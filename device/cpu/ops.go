@@ -33,7 +33,7 @@ func (d *Device) Embed(table device.Weight, ids []int32) *device.Tensor {
 // EmbedGrad implements device.Derivatives. Rows are added in the order of ids.
 func (d *Device) EmbedGrad(table device.Weight, ids []int32, dy *device.Tensor) {
 	w := of(table)
-	g, v := w.grad, d.values(mat(dy))
+	g, v := d.gradient(w), d.values(mat(dy))
 	// Columns are split, not rows, so that repeated ids need no lock and the order is fixed.
 	d.columns(w.cols, len(ids), func(lo, hi int) {
 		for i, id := range ids {
@@ -67,10 +67,11 @@ func (d *Device) RMSNormGrad(x *device.Tensor, gain device.Weight, eps float32, 
 			vec.RMSNormBackward(at, g[i*n:(i+1)*n], row, w.vec, inv.f32[i])
 		}
 	})
-	if w.grad != nil {
+	if w.trains {
+		gain := d.gradient(w)
 		// Columns are split, so that every element sums over the rows in order.
 		d.columns(n, x.Rows, func(lo, hi int) {
-			vec.RMSNormGainBackward(w.grad[lo:hi], g[lo:], v[lo:], n, inv.f32)
+			vec.RMSNormGainBackward(gain[lo:hi], g[lo:], v[lo:], n, inv.f32)
 		})
 	}
 	d.free(inv)
@@ -94,7 +95,7 @@ func (d *Device) AddBias(x *device.Tensor, b device.Weight) *device.Tensor {
 
 // AddBiasGrad implements device.Derivatives.
 func (d *Device) AddBiasGrad(b device.Weight, dy *device.Tensor) {
-	g, v, n := of(b).grad, d.values(mat(dy)), dy.Cols
+	g, v, n := d.gradient(of(b)), d.values(mat(dy)), dy.Cols
 	for i := range dy.Rows {
 		vec.Add(g, g, v[i*n:(i+1)*n])
 	}
@@ -361,13 +362,14 @@ func (d *Device) AdamW(w device.Weight, m, v device.OptimizerState, h device.Ada
 		WeightDecay: float32(h.WeightDecay), Step: h.Step, GradScale: float32(h.GradScale),
 	}
 	mm, vv := m.(stateBlock), v.(stateBlock)
-	x, n := c.trained(), len(c.grad)
+	x, g := c.trained(), d.gradient(c)
+	n := len(g)
 	blocks := (n + momentBlock - 1) / momentBlock
 	d.pool.Run(blocks, func(worker, b int) {
 		lo, hi := b*momentBlock, min((b+1)*momentBlock, n)
 		buf := d.worker(worker, 2*momentBlock)
 		m, v := mm.open(buf[:momentBlock], lo, hi), vv.open(buf[momentBlock:], lo, hi)
-		vec.AdamW(x[lo:hi], c.grad[lo:hi], m, v, nil, p)
+		vec.AdamW(x[lo:hi], g[lo:hi], m, v, nil, p)
 		mm.close(m, lo, hi)
 		vv.close(v, lo, hi)
 	})

@@ -21,19 +21,20 @@ type weight struct {
 	dt         tensor.DType
 
 	vec  []float32    // a vector, or the row-major values of a trainable weight
-	grad []float32    // row-major, from row frozen on; not nil for trainable weights
+	grad []float32    // row-major, from row frozen on; nil where nothing was added since it was made or dropped
 	f32  []float32    // gemm panels
 	bf16 []uint16     // gemm panels of bf16 pairs
 	f16  []uint16     // gemm panels
 	q    *qmat.Packed // quantized panels
 
+	trains bool
 	frozen int // leading rows of vec that no gradient reaches
 }
 
 func (w *weight) Rows() int           { return w.rows }
 func (w *weight) Cols() int           { return w.cols }
 func (w *weight) DType() tensor.DType { return w.dt }
-func (w *weight) Trainable() bool     { return w.grad != nil }
+func (w *weight) Trainable() bool     { return w.trains }
 func (w *weight) FrozenRows() int     { return w.frozen }
 
 // trained returns the values that the gradient belongs to.
@@ -192,7 +193,7 @@ func halves(f []float32) []uint16 {
 
 // NewParam implements device.Device.
 func (d *Device) NewParam(name string, rows, cols int) device.Weight {
-	return &weight{name: name, rows: rows, cols: cols, dt: tensor.F32, vec: largepage.Make[float32](rows * cols), grad: largepage.Make[float32](rows * cols)}
+	return &weight{name: name, rows: rows, cols: cols, dt: tensor.F32, vec: largepage.Make[float32](rows * cols), trains: true}
 }
 
 // row writes row i as float32.
@@ -257,17 +258,55 @@ func (d *Device) WriteWeight(w device.Weight, src []float32) error {
 // FreezeRows implements device.Device.
 func (d *Device) FreezeRows(w device.Weight, n int) {
 	c := of(w)
-	if c.grad == nil || n < 0 || n >= c.rows {
+	if !c.trains || n < 0 || n >= c.rows {
 		panic(fmt.Sprintf("device: %d rows of %s [%d, %d] cannot be frozen", n, c.name, c.rows, c.cols))
 	}
-	c.frozen, c.grad = n, largepage.Make[float32]((c.rows-n)*c.cols)
+	d.DropGrad(w)
+	c.frozen = n
+}
+
+// gradient returns what derivatives are added to.
+func (d *Device) gradient(c *weight) []float32 {
+	if c.grad != nil || !c.trains {
+		return c.grad
+	}
+	n := len(c.trained())
+	if list := d.spare[n]; len(list) > 0 {
+		c.grad, d.spare[n] = list[len(list)-1], list[:len(list)-1]
+	} else {
+		c.grad = largepage.Make[float32](n)
+	}
+	return c.grad
+}
+
+// DropGrad implements device.Device.
+func (d *Device) DropGrad(ws ...device.Weight) {
+	d.ZeroGrad(ws...)
+	for _, w := range ws {
+		c := of(w)
+		if c.grad == nil {
+			continue
+		}
+		if d.spare == nil {
+			d.spare = map[int][][]float32{}
+		}
+		d.spare[len(c.grad)] = append(d.spare[len(c.grad)], c.grad)
+		c.grad = nil
+	}
 }
 
 // ReadGrad implements device.Device.
-func (d *Device) ReadGrad(w device.Weight, dst []float32) { copy(dst, of(w).grad) }
+func (d *Device) ReadGrad(w device.Weight, dst []float32) {
+	c := of(w)
+	if c.grad == nil {
+		clear(dst[:len(c.trained())])
+		return
+	}
+	copy(dst, c.grad)
+}
 
 // WriteGrad implements device.Device.
-func (d *Device) WriteGrad(w device.Weight, src []float32) { copy(of(w).grad, src) }
+func (d *Device) WriteGrad(w device.Weight, src []float32) { copy(d.gradient(of(w)), src) }
 
 // ZeroGrad implements device.Device.
 func (d *Device) ZeroGrad(ws ...device.Weight) {

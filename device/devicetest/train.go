@@ -272,6 +272,17 @@ func weights(s *suite) {
 	if n := d.GradSquares(w); n != 0 {
 		s.Errorf("Σg² is %v after ZeroGrad", n)
 	}
+	d.WriteGrad(w, []float32{1, 2, 3})
+	d.DropGrad(w)
+	g := []float32{7, 7, 7}
+	d.ReadGrad(w, g)
+	if n := d.GradSquares(w); n != 0 || g[0] != 0 || g[2] != 0 || !w.Trainable() {
+		s.Errorf("after DropGrad the gradient is %v, its Σg² %v", g, n)
+	}
+	d.WriteGrad(w, []float32{1, 2, 2})
+	if n := d.GradSquares(w); n != 9 {
+		s.Errorf("Σg² is %v, want 9, after a gradient was dropped and made again", n)
+	}
 }
 
 func cache(s *suite) {

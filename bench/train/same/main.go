@@ -132,7 +132,7 @@ func (r *recorder) validation(cfg *train.Config) error {
 
 // saveFirst saves step-00000000 and copies the first weights to init.safetensors.
 func saveFirst(t *train.Trainer, cfg *train.Config, dir string) error {
-	if err := t.Save(); err != nil {
+	if err := t.Save(context.Background()); err != nil {
 		return err
 	}
 	b, err := os.ReadFile(filepath.Join(cfg.Output, "checkpoints", "step-00000000", "weights.safetensors"))

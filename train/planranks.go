@@ -1,0 +1,131 @@
+package train
+
+import (
+	"cmp"
+	"slices"
+)
+
+// RankPlan predicts what each of several ranks takes.
+type RankPlan struct {
+	Ranks    int    `json:"ranks"`
+	Parts    int    `json:"parts"` // of a step's gradient
+	Sharding string `json:"sharding"`
+	// Memory is that of the rank which takes most.
+	Memory Memory `json:"memory"`
+	// Sent is what a rank sends in a step, and receives, in bytes: gradients to the ranks that sum them up, sums or updated
+	// weights back.
+	Sent int64 `json:"bytes_sent_per_step"`
+}
+
+// stageBytes is what a group of ranks holds for data on their way (package cluster).
+const stageBytes = 14 << 20
+
+// ForRanks plans the same run for n ranks. The steps of a run stay what they are: each rank computes its part of their
+// sequences.
+func (p *Plan) ForRanks(n int) (RankPlan, error) {
+	c := p.config
+	parts := c.parts(n, 0)
+	if err := checkParts(n, parts, c.Batch.Global); err != nil {
+		return RankPlan{}, err
+	}
+	r := RankPlan{Ranks: n, Parts: parts, Sharding: c.Parallel.Sharding, Memory: p.Memory}
+	if n == 1 {
+		return r, nil
+	}
+	sizes := p.trainedSizes()
+	var largest int
+	for _, s := range sizes {
+		largest = max(largest, s)
+	}
+	share := p.Trainable / int64(n)
+	if c.Parallel.Sharding != "none" {
+		share = int64(largestShare(sizes, n))
+		r.Memory.Optimizer = int64(float64(p.Memory.Optimizer) * float64(share) / float64(max(p.Trainable, 1)))
+		r.Memory.Workspace += 4 * int64(largest) // a weight on its way
+	}
+	if c.Parallel.Sharding == "gradients" {
+		r.Memory.Gradients = 4 * (share + p.largestGroup())
+	}
+	r.Memory.Workspace += stageBytes + 4*int64(largest)
+	if parts > n {
+		r.Memory.Workspace += 8 * share
+	}
+	r.Sent = 4 * p.Trainable * int64(n-1) / int64(n) * int64(parts/n+1)
+	return r, nil
+}
+
+// trainedSizes are the elements of the trained tensors, as far as a plan knows them.
+func (p *Plan) trainedSizes() []int {
+	c, m := p.config, &p.shape
+	var sizes []int
+	for _, s := range m.TensorShapes() {
+		n, err := s.Shape.Elements()
+		if err != nil {
+			continue
+		}
+		if c.LoRA == nil && trains(c.Model.Train, s.Name) || len(c.Model.Train) > 0 && trains(c.Model.Train, s.Name) {
+			sizes = append(sizes, n)
+		}
+		if c.LoRA != nil && len(s.Shape) == 2 {
+			if module := s.Name[:max(0, len(s.Name)-len(".weight"))]; targets(c.LoRA.Targets, module) {
+				rank, _ := c.LoRA.of(module)
+				sizes = append(sizes, s.Shape[0]*rank, s.Shape[1]*rank)
+			}
+		}
+	}
+	return sizes
+}
+
+// largestGroup is the most trained parameters whose gradients exist at a time where they are dropped layer by layer: a
+// layer's, or those of no layer.
+func (p *Plan) largestGroup() int64 {
+	layers := int64(max(p.shape.Layers, 1))
+	vocabulary := int64(p.shape.VocabSize) * int64(p.shape.HiddenSize)
+	if !p.shape.TieEmbeddings {
+		vocabulary *= 2
+	}
+	if p.config.LoRA != nil && len(p.config.Model.Train) == 0 {
+		vocabulary = 0
+	}
+	vocabulary = min(vocabulary, p.Trainable)
+	return vocabulary + (p.Trainable-vocabulary)/layers // the head's are made first and stay until the end
+}
+
+// largestShare is the most elements that one of n ranks updates.
+func largestShare(sizes []int, n int) int {
+	most := 0
+	for _, load := range loads(sizes, shares(sizes, n), n) {
+		most = max(most, load)
+	}
+	return most
+}
+
+// shares gives every tensor to one of n ranks: the largest first, each to the rank that has least.
+func shares(sizes []int, n int) []int {
+	order := make([]int, len(sizes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
+	owner, load := make([]int, len(sizes)), make([]int, n)
+	for _, i := range order {
+		least := 0
+		for r := range load {
+			if load[r] < load[least] {
+				least = r
+			}
+		}
+		owner[i] = least
+		load[least] += sizes[i]
+	}
+	return owner
+}
+
+// loads adds up what each of n owners has.
+func loads(sizes, owner []int, n int) []int {
+	load := make([]int, n)
+	for i, s := range sizes {
+		load[owner[i]] += s
+	}
+	return load
+}

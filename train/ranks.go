@@ -1,0 +1,459 @@
+package train
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+
+	"leolm/device"
+	"leolm/grad"
+	"leolm/internal/recipe"
+)
+
+// Comm joins the processes that train together. Every rank calls the same methods in the same order; a method returns when
+// the others have called it, too. Package cluster has one over MPI.
+type Comm interface {
+	// Rank is the number of this process, from 0, and Size how many there are.
+	Rank() int
+	Size() int
+	// Gather gives every rank the values of all, by rank.
+	Gather(ctx context.Context, value []byte) ([][]byte, error)
+	// SumParts sums up src over all ranks in their order, and rounds once: dst gets the elements from parts[r] to before
+	// parts[r+1], r being this rank.
+	SumParts(ctx context.Context, dst, src []float32, parts []int) error
+	// AddParts adds those elements of all ranks to sum in float64, in the order of ranks. With fresh, the first rank's
+	// replace what sum holds.
+	AddParts(ctx context.Context, sum []float64, src []float32, parts []int, fresh bool) error
+	// GatherParts gives every rank the values from parts[r] to before parts[r+1] of every rank r.
+	GatherParts(ctx context.Context, values []float32, parts []int) error
+}
+
+// alone is the Comm of a run in one process.
+type alone struct{}
+
+func (alone) Rank() int { return 0 }
+func (alone) Size() int { return 1 }
+
+func (alone) Gather(_ context.Context, value []byte) ([][]byte, error) { return [][]byte{value}, nil }
+
+func (alone) SumParts(_ context.Context, dst, src []float32, _ []int) error {
+	copy(dst, src)
+	return nil
+}
+
+func (alone) AddParts(_ context.Context, sum []float64, src []float32, _ []int, fresh bool) error {
+	for i, v := range src {
+		if fresh {
+			sum[i] = float64(v)
+		} else {
+			sum[i] += float64(v)
+		}
+	}
+	return nil
+}
+
+func (alone) GatherParts(context.Context, []float32, []int) error { return nil }
+
+// RankError says that a rank failed, on all the others.
+type RankError struct {
+	Rank     int
+	Text     string
+	Canceled bool // it was told to stop
+}
+
+func (e *RankError) Error() string { return fmt.Sprintf("rank %d: %s", e.Rank, e.Text) }
+
+// Unwrap returns context.Canceled, where that was the reason.
+func (e *RankError) Unwrap() error {
+	if e.Canceled {
+		return context.Canceled
+	}
+	return nil
+}
+
+// RanksDifferError says that two ranks of a run disagree about what to do.
+type RanksDifferError struct {
+	What  string // a key of the recipe, "data …", "leo version", …
+	Ranks [2]int
+	Value [2]string
+}
+
+func (e *RanksDifferError) Error() string {
+	return fmt.Sprintf("%s: rank %d has %q, rank %d has %q", e.What, e.Ranks[0], e.Value[0], e.Ranks[1], e.Value[1])
+}
+
+// ranks is what a run knows of the processes that it consists of.
+//
+// The examples of a step are cut into parts. The gradient of a part is summed as by a run alone, in float32; those of all
+// parts are added in their order in float64 and rounded once. Part p belongs to rank p modulo the number of ranks.
+// Therefore the bits of a run depend on the number of parts, not on that of ranks; a run with one part is the run alone.
+type ranks struct {
+	Comm
+	parts int
+	sums  [][]float64 // by parameter, of the elements that this rank sums up, where a step has several rounds
+}
+
+// rounds is how many parts a rank computes one after another.
+func (r *ranks) rounds() int { return r.parts / r.Size() }
+
+// parts is the number of parts of a step on n ranks: what the recipe says, else what an unfinished run had, else one for
+// each rank, or for each micro-batch where gradients are sharded.
+func (c *Config) parts(n, before int) int {
+	switch {
+	case c.Parallel.Sharding == "gradients":
+		return c.Batch.Global / c.Batch.Micro
+	case c.Parallel.Parts > 0:
+		return c.Parallel.Parts
+	case before > 0 && before%n == 0:
+		return before
+	}
+	return n
+}
+
+// checkParts refuses parts that n ranks cannot share, and more than a batch has sequences.
+func checkParts(n, parts, batch int) error {
+	switch {
+	case parts%n != 0:
+		return &PartsError{Parts: parts, Ranks: n}
+	case parts > batch:
+		return &PartsError{Parts: parts, Ranks: n, Batch: batch}
+	}
+	return nil
+}
+
+// PartsError says that the parts of a step cannot be shared evenly, or, with a Batch, that they are more than its sequences.
+type PartsError struct{ Parts, Ranks, Batch int }
+
+func (e *PartsError) Error() string {
+	if e.Batch > 0 {
+		return fmt.Sprintf("batch.global: %d sequences cannot be cut into %d parts for %d ranks", e.Batch, e.Parts, e.Ranks)
+	}
+	return fmt.Sprintf("parallel.parts: %d parts of a step cannot be shared evenly by %d ranks", e.Parts, e.Ranks)
+}
+
+// agree makes sure that all ranks have the same recipe and facts.
+func (c *Config) agree(ctx context.Context, r *ranks, facts map[string]string) error {
+	all := maps.Clone(facts)
+	if all == nil {
+		all = map[string]string{}
+	}
+	keys, err := recipe.Values(c.essence())
+	if err != nil {
+		return err
+	}
+	maps.Copy(all, keys)
+	all["output"], all["parallel.sharding"], all["parallel.parts"] = c.Output, c.Parallel.Sharding, strconv.Itoa(c.Parallel.Parts)
+	return r.agree(ctx, all)
+}
+
+// exchange gives everybody the values of all ranks, unless one of them has failed.
+func (r *ranks) exchange(ctx context.Context, value float64, failed error) ([]float64, error) {
+	if r.Size() == 1 {
+		return []float64{value}, failed
+	}
+	mine := binary.LittleEndian.AppendUint64(nil, math.Float64bits(value))
+	if failed != nil {
+		why := byte('!')
+		if errors.Is(failed, context.Canceled) {
+			why = 'c'
+		}
+		mine = append(append(mine, why), failed.Error()...)
+	}
+	all, err := r.Gather(ctx, mine)
+	if err != nil {
+		return nil, errors.Join(failed, err)
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	out := make([]float64, len(all))
+	for rank, b := range all {
+		if len(b) < 8 {
+			return nil, fmt.Errorf("rank %d sent %d bytes", rank, len(b))
+		}
+		if len(b) > 8 {
+			return nil, &RankError{Rank: rank, Text: string(b[9:]), Canceled: b[8] == 'c'}
+		}
+		out[rank] = math.Float64frombits(binary.LittleEndian.Uint64(b))
+	}
+	return out, nil
+}
+
+// numbers gives everybody the values of all ranks.
+func (r *ranks) numbers(ctx context.Context, mine []float64) ([][]float64, error) {
+	b := make([]byte, 0, 8*len(mine))
+	for _, v := range mine {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
+	}
+	all, err := r.Gather(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]float64, len(all))
+	for rank, b := range all {
+		for ; len(b) >= 8; b = b[8:] {
+			out[rank] = append(out[rank], math.Float64frombits(binary.LittleEndian.Uint64(b)))
+		}
+		if len(out[rank]) != len(mine) {
+			return nil, fmt.Errorf("rank %d sent %d numbers, this one has %d", rank, len(out[rank]), len(mine))
+		}
+	}
+	return out, nil
+}
+
+// any reports whether a rank says yes.
+func (r *ranks) any(ctx context.Context, yes bool) (bool, error) {
+	v := 0.0
+	if yes {
+		v = 1
+	}
+	all, err := r.exchange(ctx, v, nil)
+	return slices.ContainsFunc(all, func(v float64) bool { return v != 0 }), err
+}
+
+// first is the value of rank 0.
+func (r *ranks) first(ctx context.Context, v float64) (float64, error) {
+	all, err := r.exchange(ctx, v, nil)
+	if err != nil {
+		return 0, err
+	}
+	return all[0], nil
+}
+
+// failed ends a stretch in which a rank may fail by itself, such as writing a file: all fail if one does.
+func (r *ranks) failed(ctx context.Context, err error) error {
+	_, err = r.exchange(ctx, 0, err)
+	return err
+}
+
+// agree fails with a *RanksDifferError unless all ranks have the same facts.
+func (r *ranks) agree(ctx context.Context, facts map[string]string) error {
+	if r.Size() == 1 {
+		return nil
+	}
+	b, err := json.Marshal(facts)
+	if err != nil {
+		return err
+	}
+	all, err := r.Gather(ctx, b)
+	if err != nil {
+		return err
+	}
+	var zero map[string]string
+	for rank, b := range all {
+		var theirs map[string]string
+		if err := json.Unmarshal(b, &theirs); err != nil {
+			return fmt.Errorf("rank %d: %w", rank, err)
+		}
+		if rank == 0 {
+			zero = theirs
+			continue
+		}
+		keys := maps.Clone(zero)
+		maps.Copy(keys, theirs)
+		for _, k := range slices.Sorted(maps.Keys(keys)) {
+			if zero[k] != theirs[k] {
+				return &RanksDifferError{What: k, Ranks: [2]int{0, rank}, Value: [2]string{zero[k], theirs[k]}}
+			}
+		}
+	}
+	return nil
+}
+
+// micro is a micro-batch of a step: examples lo to before hi. index counts those of all ranks from 0.
+type micro struct{ lo, hi, index int }
+
+// part returns the micro-batches of part p of n examples, of size at most.
+func (r *ranks) part(p, n, size int) []micro {
+	index := 0
+	for before := range p {
+		index += (r.bound(before+1, n) - r.bound(before, n) + size - 1) / size
+	}
+	var out []micro
+	for lo, hi := r.bound(p, n), r.bound(p+1, n); lo < hi; lo += size {
+		out = append(out, micro{lo, min(lo+size, hi), index + len(out)})
+	}
+	return out
+}
+
+// bound is the first example of part p of n examples.
+func (r *ranks) bound(p, n int) int { return p * n / r.parts }
+
+// micros counts the micro-batches that n examples make.
+func (r *ranks) micros(n, size int) int {
+	count := 0
+	for p := range r.parts {
+		count += len(r.part(p, n, size))
+	}
+	return count
+}
+
+// rounds are called after each part of a rank, if they are not nil: computed when it has computed its part, also if that
+// failed, and agreed when all ranks have computed theirs.
+type rounds struct{ computed, agreed func(round int) error }
+
+// eachMicro calls f for the micro-batches of this rank, out of n examples, and returns the sum of what all ranks have added
+// to sum: part by part, in their order.
+func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *float64) error, then rounds) (float64, error) {
+	r := t.ranks
+	total := 0.0
+	for round := range r.rounds() {
+		sum, err := 0.0, error(nil)
+		for _, m := range r.part(round*r.Size()+r.Rank(), n, t.cfg.Batch.Micro) {
+			if err = f(m, &sum); err != nil {
+				break
+			}
+		}
+		if then.computed != nil {
+			err = errors.Join(err, then.computed(round))
+		}
+		all, err := r.exchange(ctx, sum, err)
+		if err != nil {
+			return 0, err
+		}
+		for i, v := range all {
+			if round+i == 0 {
+				total = v // not 0 + v, which is not -0
+				continue
+			}
+			total += v
+		}
+		if then.agreed != nil {
+			if err := then.agreed(round); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return total, nil
+}
+
+// learn runs f, which adds gradients to the weights and losses to *loss, on the micro-batches of this rank, and adds up
+// gradients and losses of all.
+func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, loss *float64) error) (err error) {
+	then := rounds{agreed: func(round int) error { return t.addGradients(ctx, round) }}
+	if t.cfg.Parallel.Sharding == "gradients" && t.ranks.parts > 1 {
+		s := &shedding{t: t, ctx: ctx}
+		then = rounds{computed: s.rest}
+		t.onSegment = s.segment
+		defer func() { t.onSegment = nil }()
+	}
+	st.Loss, err = t.eachMicro(ctx, n, f, then)
+	return err
+}
+
+// newTape makes the tape of a micro-batch.
+func (t *Trainer) newTape() *grad.Tape {
+	tape := grad.New(t.dev, t.cfg.Compute.Recompute)
+	if t.onSegment != nil {
+		tape.OnSegment(t.onSegment)
+	}
+	return tape
+}
+
+// addGradients adds the gradients of the parts of a round. After the last one, the weights hold the sums: all of them, or
+// with a sharded optimizer those that this rank updates.
+func (t *Trainer) addGradients(ctx context.Context, round int) error {
+	if t.ranks.parts == 1 {
+		return nil
+	}
+	for i := range t.opt.params {
+		if err := t.addGradient(ctx, round, i, t.dev.ZeroGrad); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addGradient adds the gradients of parameter i. In the last round, the weight holds the sum where it is wanted; otherwise
+// its gradient is cleared.
+func (t *Trainer) addGradient(ctx context.Context, round, i int, clear func(...device.Weight)) error {
+	p := &t.opt.params[i]
+	t.values = sized(t.values, p.elements())
+	t.dev.ReadGrad(p.Weight, t.values)
+	clear(p.Weight)
+	if err := t.sumGradient(ctx, round, i, t.values); err != nil {
+		return fmt.Errorf("gradient of %s: %w", p.Name, err)
+	}
+	if round == t.ranks.rounds()-1 && t.opt.mine(p) {
+		t.dev.WriteGrad(p.Weight, t.values)
+	}
+	return nil
+}
+
+// sumGradient adds the gradients of parameter i, of which values are this rank's. In the last round, values become the sum
+// where it is wanted.
+func (t *Trainer) sumGradient(ctx context.Context, round, i int, values []float32) error {
+	r := t.ranks
+	cuts := t.opt.cuts(i, len(values))
+	mine := values[cuts[r.Rank()]:cuts[r.Rank()+1]]
+	if r.rounds() == 1 {
+		if err := r.SumParts(ctx, mine, values, cuts); err != nil {
+			return err
+		}
+	} else {
+		if r.sums == nil {
+			r.sums = make([][]float64, len(t.opt.params))
+		}
+		r.sums[i] = sized(r.sums[i], len(mine))
+		if err := r.AddParts(ctx, r.sums[i], values, cuts, round == 0); err != nil {
+			return err
+		}
+		for j, v := range r.sums[i] {
+			mine[j] = float32(v)
+		}
+	}
+	if round < r.rounds()-1 || t.opt.params[i].owner >= 0 {
+		return nil
+	}
+	return r.GatherParts(ctx, values, cuts)
+}
+
+// shedding adds up gradients while the backward pass of a micro-batch goes on, layer by layer, and drops them.
+type shedding struct {
+	t     *Trainer
+	ctx   context.Context
+	round int
+	next  int // of the trainer's layers, counted from the last one
+	err   error
+}
+
+// segment is told that the gradients of a layer are complete.
+func (s *shedding) segment(layer int) {
+	if n := len(s.t.opt.layers); s.next == n-1-layer {
+		s.add(s.t.opt.layers[layer])
+		s.next++
+	}
+}
+
+// rest adds what the backward pass has left, or everything where there was none: all ranks add the same in one order.
+func (s *shedding) rest(round int) error {
+	for n := len(s.t.opt.layers); s.next < n; s.next++ {
+		s.add(s.t.opt.layers[n-1-s.next])
+	}
+	s.add(s.t.opt.others)
+	err := s.err
+	*s = shedding{t: s.t, ctx: s.ctx, round: round + 1}
+	return err
+}
+
+func (s *shedding) add(params []int) {
+	for _, i := range params {
+		if s.err == nil {
+			s.err = s.t.addGradient(s.ctx, s.round, i, s.t.dev.DropGrad)
+		}
+	}
+}
+
+// sized returns n elements, in the memory of s if there is enough.
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
