@@ -123,11 +123,13 @@ func (b *bench) describe(ctx context.Context, r *result) {
 	}
 }
 
-// choose runs llama-server with each of its settings, those that were tried before left out, and puts the best first.
+// choose runs llama-server with each of its settings, those that were tried before left out, and puts the best first. A
+// single one is not tried.
 func (b *bench) choose(ctx context.Context, c *cell, r *result) error {
 	if b.peer == "" {
 		return nil
 	}
+	alone := len(c.slots)*len(b.flash)*len(b.batches) == 1
 	tried := map[settings]bool{}
 	for _, t := range r.Tried {
 		tried[t.Settings] = true
@@ -141,6 +143,10 @@ func (b *bench) choose(ctx context.Context, c *cell, r *result) error {
 				}
 				s := settings{slots, flash, n}
 				if tried[s] {
+					continue
+				}
+				if alone {
+					r.Tried = append(r.Tried, trial{Settings: s})
 					continue
 				}
 				v, err := b.once(ctx, c, peerName, s, 0)
