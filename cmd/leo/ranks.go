@@ -70,11 +70,11 @@ func (r *rank) keepLog(output string) error {
 // leave ends the cluster with the outcome of the run. An error that the others do not know ends them, too; one that all
 // have is shown by the rank whose it is.
 func (r *rank) leave(ctx context.Context, err error) error {
-	if r.comm.Size() == 1 {
-		return errors.Join(err, r.comm.Close(ctx))
-	}
-	if err == nil || errors.Is(err, errSilent) {
-		return errors.Join(err, r.comm.Close(ctx))
+	if r.comm.Size() == 1 || err == nil || errors.Is(err, errSilent) {
+		if closing := r.comm.Close(ctx); err == nil {
+			return closing
+		}
+		return err
 	}
 	r.log.only("%v\n", err)
 	var other *train.RankError
@@ -82,11 +82,11 @@ func (r *rank) leave(ctx context.Context, err error) error {
 	var parts *train.PartsError
 	switch {
 	case errors.As(err, &other), errors.As(err, &differ), errors.As(err, &parts):
-		closing := r.comm.Close(ctx)
+		_ = r.comm.Close(ctx) // the run has failed already
 		if !r.first() {
 			return errSilent
 		}
-		return errors.Join(err, closing)
+		return err
 	}
 	if e := r.comm.Close(ctx); e == nil {
 		return err // all ranks came to an end
