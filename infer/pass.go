@@ -30,13 +30,13 @@ func (s *Scheduler) pass() (fed, error) {
 		}
 	}
 	answers := b.n
-	budget := min(s.opt.MaxTokens-answers, s.pace.budget(answers))
 	var prompts []*Ticket
 	for _, t := range s.active {
 		if t.leader == nil && t.w.reading() {
 			prompts = append(prompts, t)
 		}
 	}
+	budget := min(s.opt.MaxTokens-answers, s.pace.budget(answers, len(prompts)))
 	if len(prompts) > 1 && budget > 1 {
 		b.add(prompts[0], (budget+1)/2)
 		slices.SortStableFunc(prompts[1:], func(x, y *Ticket) int { return cmp.Compare(x.w.remaining(), y.w.remaining()) })
@@ -292,8 +292,10 @@ const (
 	longestPass, minPass = time.Second, 64
 )
 
-// budget is the number of tokens of prompts in a pass with that many tokens of answers.
-func (p *pace) budget(answers int) int {
+// budget is the number of tokens that a pass reads of so many prompts, beside that many tokens of answers. One prompt, or a
+// few beside more answers, stretch a pass as they may; where most requests wait for their first token, answers wait in
+// proportion: small pieces cost everybody more.
+func (p *pace) budget(answers, prompts int) int {
 	switch {
 	case answers == 0 && p.alone == 0:
 		return 4 * unknownPiece
@@ -306,7 +308,11 @@ func (p *pace) budget(answers int) int {
 	if token == 0 {
 		return unknownPiece
 	}
-	return max(minPiece, int((p.stretch-1)*float64(p.quick)/float64(token)))
+	more := (p.stretch - 1) * float64(p.quick)
+	if many := 2 * float64(prompts) / float64(answers); prompts > 1 && many > 1 {
+		more = min(many*more, float64(longestPass))
+	}
+	return max(minPiece, int(more/float64(token)))
 }
 
 // took records how long a pass took.
