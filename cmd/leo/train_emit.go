@@ -24,19 +24,25 @@ type jobFlags struct {
 	time  string
 	leo   string
 	mpi   string
+	image string // of a container
+	claim string // a volume with the folder in which the training runs
+	mount string // where that is in a container; "" for the folder
 }
 
 // jobOnly are the flags that mean something with --emit only.
-var jobOnly = []string{"nodes", "cpus-per-rank", "time", "leo", "mpi"}
+var jobOnly = []string{"nodes", "cpus-per-rank", "time", "leo", "mpi", "image", "claim", "mount"}
 
 func (j *jobFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&j.kind, "emit", "", "print what starts this training with --ranks processes, and do nothing: slurm or mpirun (a script)")
+	fl.StringVar(&j.kind, "emit", "", "print what starts this training with --ranks processes, and do nothing: slurm or mpirun (a script), kubernetes (manifests)")
 	fl.IntVar(&j.nodes, "nodes", 0, "with --emit: machines (default: one for each rank)")
 	fl.IntVar(&j.cpus, "cpus-per-rank", 0, "with --emit: processors of a rank (default: whole machines, shared evenly by their ranks)")
 	fl.StringVar(&j.time, "time", "24:00:00", "with --emit slurm: limit, after which the job goes on from its checkpoint in the queue")
 	fl.StringVar(&j.leo, "leo", "leo", "with --emit: the program on the machines that train")
 	fl.StringVar(&j.mpi, "mpi", "openmpi", "with --emit: the MPI there, openmpi or mpich; for slurm also what srun --mpi=list has")
+	fl.StringVar(&j.image, "image", "", "with --emit kubernetes: container image with leo, Open MPI and sshd")
+	fl.StringVar(&j.claim, "claim", "leo", "with --emit kubernetes: persistent volume claim that holds this folder")
+	fl.StringVar(&j.mount, "mount", "", "with --emit kubernetes: where the claim is mounted (default: this folder)")
 }
 
 // check finds mistakes in flags that only --emit has, and flags that it has not.
@@ -55,8 +61,8 @@ func (j *jobFlags) check(cmd *cobra.Command) error {
 		}
 	}
 	switch {
-	case j.kind != "slurm" && j.kind != "mpirun":
-		return usageError{fmt.Errorf("--emit is %q, want slurm or mpirun", j.kind)}
+	case j.kind != "slurm" && j.kind != "mpirun" && j.kind != "kubernetes":
+		return usageError{fmt.Errorf("--emit is %q, want slurm, mpirun or kubernetes", j.kind)}
 	case j.nodes < 0 || j.cpus < 0:
 		return usageError{fmt.Errorf("--nodes is %d, --cpus-per-rank %d: want 0 or more", j.nodes, j.cpus)}
 	case !slurmTime.MatchString(j.time):
@@ -67,6 +73,27 @@ func (j *jobFlags) check(cmd *cobra.Command) error {
 		return usageError{fmt.Errorf("--mpi is %q, which only srun may know: want openmpi or mpich", j.mpi)}
 	case j.kind != "slurm" && cmd.Flags().Changed("time"):
 		return usageError{errors.New("--time is for --emit slurm: nothing else ends a job after a time")}
+	}
+	return j.checkContainers(cmd)
+}
+
+// checkContainers finds mistakes in what only containers have.
+func (j *jobFlags) checkContainers(cmd *cobra.Command) error {
+	if j.kind != "kubernetes" {
+		for _, name := range []string{"image", "claim", "mount"} {
+			if cmd.Flags().Changed(name) {
+				return usageError{fmt.Errorf("--%s is for --emit kubernetes", name)}
+			}
+		}
+		return nil
+	}
+	switch {
+	case j.image == "" || j.cpus == 0:
+		return usageError{errors.New("--emit kubernetes needs --image and --cpus-per-rank: a pod has no machine of its own")}
+	case j.mpi != "openmpi":
+		return usageError{fmt.Errorf("--mpi is %q: Kubeflow Trainer starts ranks by Open MPI only", j.mpi)}
+	case strings.ContainsFunc(j.image+j.claim+j.mount, unicode.IsControl):
+		return usageError{errors.New("--image, --claim or --mount has a control character")}
 	}
 	return nil
 }
@@ -114,6 +141,12 @@ func makeJob(cfg *train.Config, flags jobFlags, ranks int, command []string) (*j
 	if j.output, err = filepath.Abs(cfg.Output); err != nil {
 		return nil, err
 	}
+	if j.mount == "" {
+		j.mount = j.dir
+	}
+	if within, err := filepath.Rel(j.mount, j.dir); err != nil || within == ".." || strings.HasPrefix(within, "../") {
+		return nil, usageError{fmt.Errorf("--mount %s does not hold %s, where the training runs", j.mount, j.dir)}
+	}
 	for what, s := range map[string]string{"the folder": j.dir, "output": j.output, "name": j.name} {
 		if strings.ContainsFunc(s, unicode.IsControl) {
 			return nil, fmt.Errorf("%s: %q has a character that no job may have", what, s)
@@ -140,9 +173,14 @@ func emitJob(w io.Writer, cfg *train.Config, flags jobFlags, ranks int, command 
 	if err != nil {
 		return err
 	}
-	text := j.mpirun()
-	if flags.kind == "slurm" {
+	text := ""
+	switch flags.kind {
+	case "slurm":
 		text = j.slurm()
+	case "mpirun":
+		text = j.mpirun()
+	case "kubernetes":
+		text = j.kubernetes()
 	}
 	_, err = io.WriteString(w, text)
 	return err
@@ -166,7 +204,10 @@ func (j *job) slurm() string {
 		header("--cpus-per-task=%d", j.cpus)
 	} else {
 		header("--exclusive")
-		cpus = fmt.Sprintf("$((SLURM_CPUS_ON_NODE / %d))", j.perNode)
+		cpus = `"$SLURM_CPUS_ON_NODE"`
+		if j.perNode > 1 {
+			cpus = fmt.Sprintf("$((SLURM_CPUS_ON_NODE / %d))", j.perNode)
+		}
 	}
 	header("--mem=%dM", j.memory>>20)
 	header("--time=%s", j.time)

@@ -5,13 +5,17 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // emitted is the job that leo train --emit prints in a folder.
@@ -27,6 +31,9 @@ func emitted(t *testing.T, dir string, args ...string) string {
 	script := filepath.Join(dir, "job.sh")
 	if err := os.WriteFile(script, out.Bytes(), 0o777); err != nil {
 		t.Fatal(err)
+	}
+	if args[0] == "kubernetes" {
+		return out.String()
 	}
 	if out, err := exec.Command("sh", "-n", script).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s\n%s", err, out, script)
@@ -241,5 +248,84 @@ func TestEmittedJobGoesOn(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(dir, "job/model/model.safetensors"))
 	if err != nil || !bytes.HasPrefix(want, got) {
 		t.Errorf("another model than that of a run that was not stopped, %v", err)
+	}
+}
+
+// The manifests make one pod of each machine; the first runs the script for mpirun as it is emitted, but for the line that
+// says so. deploy/kubernetes/check reads them by Kubernetes' own types.
+func TestEmitKubernetesJob(t *testing.T) {
+	type container struct {
+		Name, Image string
+		Command     []string
+		Resources   struct{ Requests, Limits map[string]string }
+		Mounts      []struct {
+			Path string `yaml:"mountPath"`
+		} `yaml:"volumeMounts"`
+	}
+	type object struct {
+		Kind     string
+		Metadata struct{ Name string }
+		Spec     struct {
+			RuntimeRef struct{ Kind, Name string } `yaml:"runtimeRef"`
+			Trainer    struct {
+				Nodes int `yaml:"numNodes"`
+			}
+			Policy struct {
+				MPI struct {
+					Procs int `yaml:"numProcPerNode"`
+				}
+			} `yaml:"mlPolicy"`
+			Template struct {
+				Spec struct {
+					Jobs []struct {
+						Name     string
+						Template struct {
+							Spec struct {
+								Template struct {
+									Spec struct{ Containers []container }
+								}
+							}
+						}
+					} `yaml:"replicatedJobs"`
+				}
+			}
+		}
+	}
+	dir := smallRecipe(t)
+	options := []string{"mein rezept.yaml", "--ranks", "4", "--cpus-per-rank", "8", "--set", "name=7 Größe\"n: #1", "--set", "parallel.parts=4"}
+	for _, nodes := range []int{1, 2} {
+		more := append(options, "--nodes", strconv.Itoa(nodes))
+		script := emitted(t, dir, append([]string{"mpirun"}, more...)...)
+		text := emitted(t, dir, append(append([]string{"kubernetes"}, more...), "--image", "registry.example/leo:1", "--claim", "daten")...)
+		var found []object
+		for dec := yaml.NewDecoder(strings.NewReader(text)); ; {
+			var o object
+			if err := dec.Decode(&o); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatalf("%v in\n%s", err, text)
+			}
+			found = append(found, o)
+		}
+		if len(found) != 2 || found[0].Kind != "TrainingRuntime" || found[1].Kind != "TrainJob" {
+			t.Fatalf("%+v", found)
+		}
+		runtime, start := found[0], found[1]
+		if start.Spec.Trainer.Nodes != nodes || runtime.Spec.Policy.MPI.Procs != 4/nodes || start.Spec.RuntimeRef.Name != runtime.Metadata.Name || runtime.Metadata.Name != "gr--e-n---1" {
+			t.Errorf("%+v", found)
+		}
+		jobs := runtime.Spec.Template.Spec.Jobs
+		if len(jobs) != nodes || jobs[nodes-1].Name != "launcher" {
+			t.Fatalf("jobs %+v", jobs)
+		}
+		for _, job := range jobs {
+			c := job.Template.Spec.Template.Spec.Containers[0]
+			if c.Image != "registry.example/leo:1" || c.Resources.Requests["cpu"] != strconv.Itoa(32/nodes) || c.Resources.Limits["memory"] == "" || c.Mounts[0].Path != dir {
+				t.Errorf("container %+v", c)
+			}
+		}
+		if got := jobs[nodes-1].Template.Spec.Template.Spec.Containers[0].Command; len(got) != 3 || got[0] != "sh" || got[1] != "-c" || got[2] != script {
+			t.Errorf("the first pod runs\n%s\nwant\n%s", got, script)
+		}
 	}
 }
