@@ -22,6 +22,7 @@ type jobFlags struct {
 	nodes int    // 0: one for each rank
 	cpus  int    // of a rank; 0: its share of the node
 	time  string
+	grace int // seconds that a step and a checkpoint take
 	leo   string
 	mpi   string
 	image string // of a container
@@ -30,7 +31,7 @@ type jobFlags struct {
 }
 
 // jobOnly are the flags that mean something with --emit only.
-var jobOnly = []string{"nodes", "cpus-per-rank", "time", "leo", "mpi", "image", "claim", "mount"}
+var jobOnly = []string{"nodes", "cpus-per-rank", "time", "grace", "leo", "mpi", "image", "claim", "mount"}
 
 func (j *jobFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
@@ -38,6 +39,7 @@ func (j *jobFlags) add(cmd *cobra.Command) {
 	fl.IntVar(&j.nodes, "nodes", 0, "with --emit: machines (default: one for each rank)")
 	fl.IntVar(&j.cpus, "cpus-per-rank", 0, "with --emit: processors of a rank (default: whole machines, shared evenly by their ranks)")
 	fl.StringVar(&j.time, "time", "24:00:00", "with --emit slurm: limit, after which the job goes on from its checkpoint in the queue")
+	fl.IntVar(&j.grace, "grace", 300, "with --emit slurm or kubernetes: seconds that a step and a checkpoint take; so long before the limit ranks are told to stop")
 	fl.StringVar(&j.leo, "leo", "leo", "with --emit: the program on the machines that train")
 	fl.StringVar(&j.mpi, "mpi", "openmpi", "with --emit: the MPI there, openmpi or mpich; for slurm also what srun --mpi=list has")
 	fl.StringVar(&j.image, "image", "", "with --emit kubernetes: container image with leo, Open MPI and sshd")
@@ -67,6 +69,12 @@ func (j *jobFlags) check(cmd *cobra.Command) error {
 		return usageError{fmt.Errorf("--nodes is %d, --cpus-per-rank %d: want 0 or more", j.nodes, j.cpus)}
 	case !slurmTime.MatchString(j.time):
 		return usageError{fmt.Errorf("--time is %q, want hours:minutes:seconds or days-hours:minutes:seconds", j.time)}
+	case j.grace < 60 || j.grace > 65535: // what sbatch --signal takes
+		return usageError{fmt.Errorf("--grace is %d, want 60 to 65535 seconds", j.grace)}
+	case slurmSeconds(j.time) < 2*j.grace: // or it would be stopped as soon as it starts, again and again
+		return usageError{fmt.Errorf("--time %s is less than twice the %d seconds of --grace, which end it", j.time, j.grace)}
+	case j.kind == "mpirun" && cmd.Flags().Changed("grace"):
+		return usageError{errors.New("--grace is for --emit slurm and kubernetes: mpirun waits as long as it takes")}
 	case !slurmWord.MatchString(j.mpi):
 		return usageError{fmt.Errorf("--mpi is %q, want openmpi or mpich", j.mpi)}
 	case j.kind != "slurm" && j.mpi != "openmpi" && j.mpi != "mpich":
@@ -99,9 +107,29 @@ func (j *jobFlags) checkContainers(cmd *cobra.Command) error {
 }
 
 var (
-	slurmTime = regexp.MustCompile(`^([0-9]+-)?[0-9]+(:[0-5]?[0-9]){0,2}$`)
+	slurmTime = regexp.MustCompile(`^([0-9]{1,4}-)?[0-9]{1,6}(:[0-5]?[0-9]){0,2}$`)
 	slurmWord = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 )
+
+// slurmSeconds is how long a limit of Slurm's is: minutes, minutes:seconds or hours:minutes:seconds; after days first hours.
+func slurmSeconds(limit string) int {
+	days, rest, inDays := strings.Cut(limit, "-")
+	units := []int{60, 1}
+	if !inDays {
+		days, rest = "0", limit
+	}
+	parts := strings.Split(rest, ":")
+	if inDays || len(parts) == 3 {
+		units = []int{3600, 60, 1}
+	}
+	n, _ := strconv.Atoi(days) // all are numbers
+	seconds := n * 86400
+	for i, part := range parts {
+		n, _ := strconv.Atoi(part)
+		seconds += n * units[i]
+	}
+	return seconds
+}
 
 // job is a training as a scheduler sees it.
 type job struct {
@@ -211,7 +239,7 @@ func (j *job) slurm() string {
 	}
 	header("--mem=%dM", j.memory>>20)
 	header("--time=%s", j.time)
-	header("--signal=B:USR1@300 --requeue --open-mode=append")
+	header("--signal=B:USR1@%d --requeue --open-mode=append", j.grace)
 	logs := filepath.Join(j.output, "logs")
 	header("--output=%s", quoteShell(strings.ReplaceAll(logs, "%", "%%")+"/slurm-%j.log"))
 	mpi := j.mpi

@@ -17,7 +17,7 @@ func (j *job) kubernetes() string {
 	pod := func(indent string, command string) string {
 		text := fmt.Sprintf(`spec:
   restartPolicy: Never
-  terminationGracePeriodSeconds: 300
+  terminationGracePeriodSeconds: %d
   securityContext: {runAsUser: 1000, runAsGroup: 1000, fsGroup: 1000, runAsNonRoot: true}
   containers:
     - name: node
@@ -33,7 +33,7 @@ func (j *job) kubernetes() string {
       persistentVolumeClaim: {claimName: %s}
     - name: shm
       emptyDir: {medium: Memory}
-`, strconv.Quote(j.image), indented("      ", command), j.cpus*j.perNode, j.memory>>20, j.memory>>20, strconv.Quote(j.mount), strconv.Quote(j.claim))
+`, j.grace, strconv.Quote(j.image), indented("      ", command), j.cpus*j.perNode, j.memory>>20, j.memory>>20, strconv.Quote(j.mount), strconv.Quote(j.claim))
 		return indented(indent, text)
 	}
 	var b strings.Builder
