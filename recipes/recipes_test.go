@@ -14,7 +14,7 @@ import (
 // training lists the recipes of leo train; the others in these folders are for leo data.
 var training = []string{
 	"leo-7b-chat.yaml", "leo-13b-chat.yaml", "leo-7b-pretrain.yaml", "leo-7b-chat-lora.yaml", "leo-7b-chat-qlora.yaml",
-	"smollm2-german-lora.yaml", "mini-5min.yaml", "leo-mini/pretrain.yaml", "leo-mini/chat.yaml", "leo-mini/again.yaml",
+	"leo-7b-chat-nodes.yaml", "leo-13b-chat-nodes.yaml", "smollm2-german-lora.yaml", "mini-5min.yaml", "leo-mini/pretrain.yaml", "leo-mini/chat.yaml", "leo-mini/again.yaml",
 }
 
 // Every recipe loads without a complaint and opens with the command that runs it.
@@ -60,6 +60,37 @@ func TestPlansOfLargeRecipes(t *testing.T) {
 		}
 		if p.Memory.Total() < p.Params/2 || p.FLOPs <= 0 {
 			t.Errorf("%s: %+v", path, p)
+		}
+	}
+}
+
+// What the recipes for many machines say of themselves.
+func TestPlansForRanks(t *testing.T) {
+	for path, want := range map[string]struct {
+		ranks int
+		says  string
+	}{
+		"leo-7b-chat-nodes.yaml":  {8, "65.8 GiB of memory for each rank (108.6 GiB alone), 43.9 GiB sent"},
+		"leo-13b-chat-nodes.yaml": {16, "115.8 GiB of memory for each rank (205.4 GiB alone), 90.9 GiB sent"},
+	} {
+		c, err := train.Load(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := train.MakePlan(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := p.ForRanks(want.ranks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const gib = 1 << 30
+		says := fmt.Sprintf("%.1f GiB of memory for each rank (%.1f GiB alone), %.1f GiB sent",
+			float64(r.Memory.Total())/gib, float64(p.Memory.Total())/gib, float64(r.Sent)/gib)
+		text, err := os.ReadFile(path)
+		if err != nil || says != want.says || !strings.Contains(string(text), want.says) {
+			t.Errorf("%s: the plan is %q, want %q, which the recipe should say", path, says, want.says)
 		}
 	}
 }

@@ -412,7 +412,7 @@ func runnable(text string) (string, bool) {
 	if len(commands) == 1 && (len(commands[0]) < 3 || commands[0][1] == "serve" && commands[0][2] != "key") && commands[0][len(commands[0])-1] != "--print-config" && slices.Contains(commands[0], "serve") {
 		return text + " --print-config", true // TestServePages runs servers
 	}
-	if len(commands) == 1 && len(commands[0]) > 2 && commands[0][1] == "train" && !strings.Contains(text, "--plan") && !strings.Contains(text, "--print") {
+	if len(commands) == 1 && len(commands[0]) > 2 && commands[0][1] == "train" && !strings.Contains(text, "--plan") && !strings.Contains(text, "--print") && !strings.Contains(text, "--emit") {
 		// In front of a comment at the end of the line.
 		return strings.Replace(text, "leo train", "leo train --plan", 1), true
 	}

@@ -30,17 +30,22 @@ func newTrainCmd() *cobra.Command {
 	var export, from string
 	var threads int
 	var among ranksPlanned
+	var jobs jobFlags
 	cmd := &cobra.Command{
 		Use:   "train RECIPE",
 		Short: "Train a model: continued pretraining, fine-tuning, LoRA",
 		Long: `Train what a YAML recipe describes. A run that was stopped (Ctrl-C, SIGTERM,
 SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command is given again.
 
-Started by mpirun or srun, all processes train one model together: mpirun -n 4 leo train RECIPE.`,
+Started by mpirun or srun, all processes train one model together: mpirun -n 4 leo train RECIPE.
+--emit prints the script that starts them on a cluster.`,
 		Example: "  leo train recipes/mini-5min.yaml --set output=out/mini\n  leo train recipes/mini-5min.yaml --set output=out/mini --export out/so-far --checkpoint best",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkThreads("--threads", threads); err != nil {
+				return err
+			}
+			if err := jobs.check(cmd); err != nil {
 				return err
 			}
 			cfg, err := train.Load(args[0], sets)
@@ -53,8 +58,14 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 			if among.ranks < 1 || !(among.bandwidth > 0) {
 				return usageError{errors.New("--ranks and --bandwidth must be positive")}
 			}
+			if jobs.kind != "" {
+				if !cmd.Flags().Changed("ranks") {
+					among.ranks = max(1, jobs.nodes)
+				}
+				return emitJob(cmd.OutOrStdout(), cfg, jobs, among.ranks, rankCommand(jobs.leo, args[0], sets, threads))
+			}
 			if cmd.Flags().Changed("ranks") && !plan {
-				return usageError{errors.New("--ranks is for --plan: how many ranks train, a launcher says, such as mpirun -n 4 leo train RECIPE")}
+				return usageError{errors.New("--ranks is for --plan and --emit: how many ranks train, a launcher says, such as mpirun -n 4 leo train RECIPE")}
 			}
 			if plan {
 				return showPlan(cmd.Context(), cmd.OutOrStdout(), cfg, among, asJSON)
@@ -71,13 +82,14 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 	fl := cmd.Flags()
 	fl.StringArrayVar(&sets, "set", nil, "override a key of the recipe, such as optimizer.lr=1e-4 (repeatable)")
 	fl.BoolVar(&plan, "plan", false, "print what the run takes (memory, time, disk), and do nothing")
-	fl.IntVar(&among.ranks, "ranks", 1, "with --plan: also what each of so many ranks takes")
+	fl.IntVar(&among.ranks, "ranks", 1, "with --plan: also what each of so many ranks takes; with --emit: processes of the job")
 	fl.Float64Var(&among.bandwidth, "bandwidth", 12.5, "with --plan --ranks: GB/s that a rank sends and receives")
 	fl.BoolVar(&print, "print", false, "print the recipe with all defaults, and do nothing")
 	fl.StringVar(&export, "export", "", "write the model of a checkpoint into this folder and do nothing else; works while the run goes on")
 	fl.BoolVar(&force, "force", false, "with --export: replace the folder if it exists")
 	fl.StringVar(&from, "checkpoint", "", "with --export: best, or a name such as step-00000200 (default: the newest)")
 	fl.BoolVar(&asJSON, "json", false, "print the result as JSON")
+	jobs.add(cmd)
 	fl.IntVarP(&threads, "threads", "t", 0, "worker threads (default: the processors that this process may use)")
 	return cmd
 }

@@ -94,6 +94,68 @@ func TestTrainingUnderMPI(t *testing.T) {
 	})
 }
 
+// The script of --emit mpirun ends with a checkpoint on SIGTERM, for which mpirun itself leaves no time, and goes on from it.
+func TestTrainingUnderMPIByJob(t *testing.T) {
+	if os.Getenv("LEO_MPI_TESTS") == "" {
+		t.Skip("starts processes by mpirun: LEO_MPI_TESTS=1, or internal/cluster/mpi.sh, runs it")
+	}
+	dir := trainingFolder(t)
+	more := []string{"--set", "schedule.steps=400", "--set", "parallel.parts=2", "--set", "checkpoint.every=0"}
+	one, log := training(dir, "one", more...)
+	if err := one.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	for _, l := range launchers {
+		t.Run(l.name, func(t *testing.T) {
+			program, err := exec.LookPath(l.name)
+			if err != nil {
+				t.Skip(err)
+			}
+			bin := t.TempDir()
+			// MPICH's looks for its helpers beside the name that it was called by.
+			if err := os.WriteFile(filepath.Join(bin, "mpirun"), []byte("#!/bin/sh\nexec "+program+" \"$@\"\n"), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			output, mpi := filepath.Base(t.Name()), strings.TrimPrefix(l.name, "mpirun.")
+			emitted(t, dir, append([]string{"mpirun", "train.yaml", "--ranks", "2", "--nodes", "1", "--mpi", mpi, "--set", "output=" + output}, more...)...)
+			start := func() (*exec.Cmd, *bytes.Buffer) {
+				options := l.args
+				if mpi == "openmpi" {
+					options = []string{"--oversubscribe"}
+				}
+				cmd := exec.Command("sh", append([]string{"job.sh"}, options...)...)
+				cmd.Dir, cmd.Env = dir, append(append(os.Environ(), l.env...), "PATH="+bin+":"+os.Getenv("PATH"))
+				var log bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &log, &log
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				return cmd, &log
+			}
+			cmd, log := start()
+			for range 3000 {
+				if b, _ := os.ReadFile(filepath.Join(dir, output, "metrics.jsonl")); bytes.Count(b, []byte("\n")) > 20 {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err == nil || !strings.Contains(log.String(), "interrupted at step") {
+				t.Fatalf("%v\n%s", err, log)
+			}
+			cmd, log = start()
+			if err := cmd.Wait(); err != nil || !strings.Contains(log.String(), "resumed at step") {
+				t.Fatalf("%v\n%s", err, log)
+			}
+			if !bytes.Equal(modelOf(t, dir, output), modelOf(t, dir, "one")) {
+				t.Error("another model than that of an undisturbed run")
+			}
+		})
+	}
+}
+
 // Killed and told to stop at random, on changing numbers of ranks, a run ends in the model of an undisturbed one.
 // LEO_KILLS says how often.
 func TestTrainingUnderMPISurvivesKills(t *testing.T) {

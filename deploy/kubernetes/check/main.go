@@ -13,6 +13,7 @@ import (
 	"os"
 
 	apps "k8s.io/api/apps/v1"
+	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	policy "k8s.io/api/policy/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -70,13 +71,70 @@ type httpRoute struct {
 	} `json:"spec"`
 }
 
+// trainingRuntime has the fields of Kubeflow Trainer's, and of JobSet below it, that leo train --emit kubernetes uses.
+type trainingRuntime struct {
+	meta.TypeMeta   `json:",inline"`
+	meta.ObjectMeta `json:"metadata"`
+	Spec            struct {
+		MLPolicy struct {
+			NumNodes int32 `json:"numNodes"`
+			MPI      struct {
+				NumProcPerNode    int32  `json:"numProcPerNode"`
+				MPIImplementation string `json:"mpiImplementation"`
+				SSHAuthMountPath  string `json:"sshAuthMountPath"`
+				RunLauncherAsNode bool   `json:"runLauncherAsNode"`
+			} `json:"mpi"`
+		} `json:"mlPolicy"`
+		Template struct {
+			Spec struct {
+				Network struct {
+					PublishNotReadyAddresses bool `json:"publishNotReadyAddresses"`
+				} `json:"network"`
+				SuccessPolicy struct {
+					Operator             string   `json:"operator"`
+					TargetReplicatedJobs []string `json:"targetReplicatedJobs"`
+				} `json:"successPolicy"`
+				FailurePolicy struct {
+					MaxRestarts int32 `json:"maxRestarts"`
+				} `json:"failurePolicy"`
+				ReplicatedJobs []struct {
+					Name      string                `json:"name"`
+					Template  batch.JobTemplateSpec `json:"template"`
+					DependsOn []struct {
+						Name   string `json:"name"`
+						Status string `json:"status"`
+					} `json:"dependsOn"`
+				} `json:"replicatedJobs"`
+			} `json:"spec"`
+		} `json:"template"`
+	} `json:"spec"`
+}
+
+// trainJob is what starts one.
+type trainJob struct {
+	meta.TypeMeta   `json:",inline"`
+	meta.ObjectMeta `json:"metadata"`
+	Spec            struct {
+		RuntimeRef struct {
+			APIGroup string `json:"apiGroup"`
+			Kind     string `json:"kind"`
+			Name     string `json:"name"`
+		} `json:"runtimeRef"`
+		Trainer struct {
+			NumNodes int32 `json:"numNodes"`
+		} `json:"trainer"`
+	} `json:"spec"`
+}
+
 var kinds = map[string]func() any{
 	"v1 ConfigMap":                  func() any { return &core.ConfigMap{} },
 	"v1 Service":                    func() any { return &core.Service{} },
 	"apps/v1 Deployment":            func() any { return &apps.Deployment{} },
 	"policy/v1 PodDisruptionBudget": func() any { return &policy.PodDisruptionBudget{} },
-	"inference.networking.k8s.io/v1 InferencePool": func() any { return &inferencePool{} },
-	"gateway.networking.k8s.io/v1 HTTPRoute":       func() any { return &httpRoute{} },
+	"inference.networking.k8s.io/v1 InferencePool":  func() any { return &inferencePool{} },
+	"trainer.kubeflow.org/v1alpha1 TrainingRuntime": func() any { return &trainingRuntime{} },
+	"trainer.kubeflow.org/v1alpha1 TrainJob":        func() any { return &trainJob{} },
+	"gateway.networking.k8s.io/v1 HTTPRoute":        func() any { return &httpRoute{} },
 }
 
 func main() {
