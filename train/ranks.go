@@ -217,15 +217,6 @@ func (r *ranks) any(ctx context.Context, yes bool) (bool, error) {
 	return slices.ContainsFunc(all, func(v float64) bool { return v != 0 }), err
 }
 
-// first is the value of rank 0.
-func (r *ranks) first(ctx context.Context, v float64) (float64, error) {
-	all, err := r.exchange(ctx, v, nil)
-	if err != nil {
-		return 0, err
-	}
-	return all[0], nil
-}
-
 // failed ends a stretch in which a rank may fail by itself, such as writing a file: all fail if one does.
 func (r *ranks) failed(ctx context.Context, err error) error {
 	_, err = r.exchange(ctx, 0, err)
