@@ -128,7 +128,8 @@ func TestCells(t *testing.T) {
 		}
 		for _, l := range lines {
 			_, ok := v[l.value]
-			if l.cell == c.name && !ok {
+			together := l.value == "writing_tokens_per_second" // is there only if all answers were once written together
+			if l.cell == c.name && !ok && !together {
 				t.Errorf("%s: no %s in %v", c.name, l.value, v)
 			}
 		}
