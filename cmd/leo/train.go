@@ -273,12 +273,12 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads int, asJS
 	switch {
 	case err != nil:
 		return err
-	case !r.first():
-		return nil
-	case asJSON:
+	case asJSON && r.first():
 		return printJSON(cmd.OutOrStdout(), res)
 	case res.Interrupted:
-		return errSilent
+		return errSilent // on every rank: launchers take the status of any
+	case !r.first():
+		return nil
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; peak memory %s; %s\n", cfg.Name, outcome(res), bytesText(int64(res.PeakBytes)), written(cfg))
 	return err

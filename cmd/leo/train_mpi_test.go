@@ -142,7 +142,8 @@ func TestTrainingUnderMPIByJob(t *testing.T) {
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			if err := cmd.Wait(); err == nil || !strings.Contains(log.String(), "interrupted at step") {
+			// Hydra's status is now and then 0, though the ranks' is 1.
+			if err := cmd.Wait(); err == nil && mpi == "openmpi" || !strings.Contains(log.String(), "interrupted at step") {
 				t.Fatalf("%v\n%s", err, log)
 			}
 			cmd, log = start()

@@ -144,10 +144,18 @@ func TestMPIAbort(t *testing.T) {
 	eachMPI(t, func(t *testing.T, k *mpiKind) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		start := time.Now()
-		out, err := k.command(ctx, t, 3, "abort").CombinedOutput()
-		if err == nil || time.Since(start) > 10*time.Second || !bytes.Contains(out, []byte("has ended the run: no space left on device")) {
-			t.Errorf("after %v: %v\n%s", time.Since(start), err, out)
+		var out []byte
+		for range 5 { // a launcher may end the others before they have said it
+			start := time.Now()
+			var err error
+			out, err = k.command(ctx, t, 3, "abort").CombinedOutput()
+			if err == nil || time.Since(start) > 10*time.Second {
+				t.Fatalf("after %v: %v\n%s", time.Since(start), err, out)
+			}
+			if bytes.Contains(out, []byte("has ended the run: no space left on device")) {
+				return
+			}
 		}
+		t.Errorf("nobody said why in five runs:\n%s", out)
 	})
 }
