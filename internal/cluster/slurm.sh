@@ -11,8 +11,8 @@ if ! here && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
   policy=/usr/sbin/policy-rc.d
   [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && trap 'rm -f "$policy"' EXIT; }
   packages="slurm-wlm munge libpmix2 openmpi-bin"
-  apt-get install -qq -y --no-install-recommends $packages >/dev/null 2>&1 ||
-    { apt-get update -qq && apt-get install -qq -y --no-install-recommends $packages >/dev/null; }
+  install() { timeout 300 apt-get install -qq -y --no-install-recommends $packages >/dev/null 2>&1; }
+  install || { timeout 120 apt-get update -qq && install; } || echo "apt has not installed $packages"
 fi
 if ! here || [ "$(id -u)" != 0 ]; then
   echo "without Slurm: it needs root, and slurmctld, slurmd and munged (Debian: slurm-wlm, munge)"
