@@ -85,6 +85,8 @@ export const basics = [
       await w.button("„Wer war Bach?“ umbenennen").click();
       await page.getByLabel("Neuer Titel").fill("Musik");
       await page.getByLabel("Neuer Titel").press("Enter");
+      await page.getByRole("link", { name: "Musik" }).waitFor();
+      await page.waitForTimeout(500); // it is written behind the scenes
       await w.reload();
       await page.getByRole("link", { name: "Musik" }).hover();
       await w.button("„Musik“ löschen").click();

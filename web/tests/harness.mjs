@@ -24,6 +24,13 @@ export async function launch() {
   });
 }
 
+/** Waits until a condition holds, for two seconds at most: the browser lays out when it likes. */
+export async function until(condition, message) {
+  for (const end = Date.now() + 2000; !(await condition()); await new Promise((done) => setTimeout(done, 50))) {
+    check(Date.now() < end, message);
+  }
+}
+
 export function check(truth, what) {
   if (!truth) throw new Error(what);
 }

@@ -1,6 +1,6 @@
 // How the page looks and whom it shuts out: phones, dark rooms, screen readers.
 
-import { check, equal } from "./harness.mjs";
+import { check, equal, until } from "./harness.mjs";
 
 const phone = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 
@@ -32,7 +32,7 @@ export const looks = [
       const bottom = await w.input.evaluate((n) => n.getBoundingClientRect().bottom);
       check(bottom <= 780, "the input is below the screen");
       await page.setViewportSize({ width: 390, height: 420 });
-      check((await w.input.evaluate((n) => n.getBoundingClientRect().bottom)) <= 420, "the keyboard hides the input");
+      await until(async () => (await w.input.evaluate((n) => n.getBoundingClientRect().bottom)) <= 420, "the keyboard hides the input");
       await page.setViewportSize(phone.viewport);
 
       check(!(await page.getByRole("link", { name: "Was ist ein Vulkan?" }).isVisible()), "the list is open");
