@@ -237,7 +237,7 @@ func pages(t *testing.T) map[string]string {
 			return err
 		}
 		name := d.Name()
-		if d.IsDir() && path != "../.." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "out") {
+		if d.IsDir() && path != "../.." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "out" || name == "node_modules") {
 			return fs.SkipDir
 		}
 		if strings.HasSuffix(name, ".md") {
