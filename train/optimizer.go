@@ -21,6 +21,8 @@ type Optimizer struct {
 	params []optParam
 	layers [][]int // the parameters of each decoder block
 	others []int   // and those of none
+
+	values []float32 // a weight on its way between ranks
 }
 
 type optParam struct {
@@ -199,13 +201,13 @@ func (o *Optimizer) update(ctx context.Context, lr, norm float64) error {
 
 // spread gives all ranks the weights that each has updated.
 func (o *Optimizer) spread(ctx context.Context) error {
-	var values []float32
 	for i := range o.params {
 		p := &o.params[i]
 		if p.owner < 0 {
 			continue
 		}
-		values = sized(values, p.Weight.Rows()*p.Weight.Cols())
+		o.values = sized(o.values, p.Weight.Rows()*p.Weight.Cols())
+		values := o.values
 		if o.mine(p) {
 			o.dev.ReadWeight(p.Weight, values)
 		}

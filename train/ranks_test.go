@@ -190,6 +190,46 @@ func TestBitsDoNotDependOnRanks(t *testing.T) {
 	}
 }
 
+// Preferences, with a reference beside the model or its adapters, are learned by ranks with the bits of one.
+func TestObjectivesOnRanks(t *testing.T) {
+	for name, c := range map[string]struct {
+		rows   string
+		change func(c *Config, file string)
+	}{
+		"dpo":  {pairRows, func(c *Config, file string) { c.DPO = &DPOConfig{Pairs: file} }},
+		"orpo": {pairRows, func(c *Config, file string) { c.ORPO = &ORPOConfig{Pairs: file} }},
+		"kto":  {judgedRows, func(c *Config, file string) { c.KTO = &KTOConfig{Examples: file} }},
+		"kto lora": {judgedRows, func(c *Config, file string) {
+			c.KTO, c.LoRA = &KTOConfig{Examples: file}, &LoRAConfig{Rank: 4, Dropout: 0.1}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, file := workshopOf(t, c.rows)
+			cfg.Data.Train, cfg.Schedule.Steps = nil, 4
+			c.change(cfg, file)
+			cfg.derive()
+			want := ""
+			for _, run := range []struct {
+				size     int
+				sharding string
+			}{{1, "none"}, {2, "none"}, {2, "optimizer"}, {2, "gradients"}} {
+				own := *cfg
+				own.Output, own.Parallel.Sharding = fmt.Sprint(cfg.Output, run.size, run.sharding), run.sharding
+				if own.Parallel.Parts = 2; run.sharding == "gradients" {
+					own.Parallel.Parts = 0 // one for each micro-batch: two, too
+				}
+				got := outcomeOf(t, &own, runRanks(t, &own, run.size, 0))
+				if want == "" {
+					want = got
+				}
+				if got != want {
+					t.Errorf("%d ranks, sharding %s: other bits than one rank", run.size, run.sharding)
+				}
+			}
+		})
+	}
+}
+
 // A run goes on with another number of ranks and another sharding, with the bits of one that was not interrupted.
 func TestResumeOnOtherRanks(t *testing.T) {
 	cfg := workshop(t)

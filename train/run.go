@@ -372,11 +372,20 @@ func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 // border is what the ranks agree on between two steps: whether one of them was told to stop, and whether a checkpoint is
 // due, for which rank 0 has the clock.
 func (t *Trainer) border(ctx, together context.Context, res *Result) (save bool, err error) {
-	if res.Interrupted, err = t.ranks.any(together, ctx.Err() != nil); err != nil {
-		return false, err
+	const stopped, due = 1, 2
+	mine := 0.0
+	if ctx.Err() != nil {
+		mine += stopped
 	}
-	due, err := t.ranks.any(together, t.ranks.Rank() == 0 && t.due())
-	return due || res.Interrupted, err
+	if t.ranks.Rank() == 0 && t.due() {
+		mine += due
+	}
+	all, err := t.ranks.exchange(together, mine, nil)
+	for _, v := range all {
+		res.Interrupted = res.Interrupted || int(v)&stopped != 0
+		save = save || v != 0
+	}
+	return save, err
 }
 
 // tidy removes what earlier runs have left that this one would be mistaken for.
