@@ -58,13 +58,8 @@ func NewLocal(m *open.Model, opt LocalOptions) *Local {
 
 // NewRunning takes over the engine of m until Close.
 func NewRunning(m Running, opt LocalOptions) *Local {
-	cfg := m.Engine.Model().Config
 	ctx, stop := context.WithCancel(context.Background())
-	id := &m.Identity
-	id.Tokenizer = cmp.Or(id.Tokenizer, m.Tokenizer.Fingerprint())
-	id.Template = cmp.Or(id.Template, TemplateIdentity(m.Template))
-	id.Shape = cmp.Or(id.Shape, fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize))
-	id.Context, id.BOS = m.Engine.Context(), [...]string{"auto", "never", "always"}[opt.BOS]
+	m.Identity.complete(m.Engine, m.Tokenizer, m.Template, opt.BOS)
 	l := &Local{m: m, opt: opt, stop: stop, done: make(chan struct{})}
 	l.s = infer.NewScheduler(m.Engine, infer.SchedulerOptions{MaxSequences: opt.Together, Queue: math.MaxInt32})
 	go func() {
@@ -76,17 +71,21 @@ func NewRunning(m Running, opt LocalOptions) *Local {
 
 // IdentityOf is the identity of a model that runs here; bos is how plain prompts and scored texts begin.
 func IdentityOf(m *open.Model, bos chat.BOSPolicy) Identity {
-	cfg := m.Config()
-	id := Identity{
-		Name: m.Name, Kind: "local", Weights: m.Fingerprint(), Tokenizer: m.Tokenizer.Fingerprint(),
-		Template: TemplateIdentity(m.Template),
-		Shape:    fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize),
-		Context:  m.Engine.Context(), BOS: [...]string{"auto", "never", "always"}[bos],
-	}
+	id := Identity{Name: m.Name, Kind: "local", Weights: m.Fingerprint()}
+	id.complete(m.Engine, m.Tokenizer, m.Template, bos)
 	for _, a := range m.Adapters {
 		id.Adapters = append(id.Adapters, fmt.Sprintf("%s=%g", a.Path, a.Strength))
 	}
 	return id
+}
+
+// complete fills in what follows from the running model and from how texts begin, where nothing else is said.
+func (id *Identity) complete(e *infer.Engine, tok *tokenizer.Tokenizer, template *chat.Template, bos chat.BOSPolicy) {
+	cfg := e.Model().Config
+	id.Tokenizer = cmp.Or(id.Tokenizer, tok.Fingerprint())
+	id.Template = cmp.Or(id.Template, TemplateIdentity(template))
+	id.Shape = cmp.Or(id.Shape, fmt.Sprintf("%d layers of %d, vocabulary %d", cfg.Layers, cfg.HiddenSize, cfg.VocabSize))
+	id.Context, id.BOS = e.Context(), [...]string{"auto", "never", "always"}[bos]
 }
 
 // TemplateIdentity is a chat template's name with the beginning of the hash of its text.
