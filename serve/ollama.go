@@ -184,6 +184,9 @@ func (s *Server) ollamaChat(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if c.Tools = req.Tools; len(req.Messages) == 0 {
+		if _, err := newToolbox(c.Tools, toolChoice{}); err != nil {
+			return err
+		}
 		return s.ollamaLoad(w, r, &req.ollamaRequest, true)
 	}
 	for _, m := range req.Messages {

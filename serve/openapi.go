@@ -189,7 +189,11 @@ func schema(required string, props object) object {
 
 // reply is an object of an answer: nothing more is said of fields that are not in props.
 func reply(required string, props object) object {
-	return object{"type": "object", "properties": props, "required": strings.Fields(required)}
+	out := object{"type": "object", "properties": props}
+	if must := strings.Fields(required); len(must) > 0 {
+		out["required"] = must
+	}
+	return out
 }
 
 // orNull allows null beside what p allows.

@@ -47,7 +47,7 @@ func (s *Server) samplingFields(ids int64) object {
 		"model": s.modelField(), "n": wholeNumber(1, maxChoices), "min_tokens": wholeNumber(0, anyInt),
 		"temperature": number(0, 2), "top_p": number(0, 1), "top_k": wholeNumber(-1, anyInt), "min_p": number(0, 1), "typical_p": number(0, 1),
 		"repeat_penalty": number(0.01, 10), "repetition_penalty": number(0.01, 10), "repeat_last_n": wholeNumber(-1, anyInt),
-		"presence_penalty": number(-2, 2), "frequency_penalty": number(-2, 2), "seed": wholeNumber(-anyInt, anyInt),
+		"presence_penalty": number(-2, 2), "frequency_penalty": number(-2, 2), "seed": wholeNumber(math.MinInt64, anyInt),
 		"stop": anyOfSchemas(stop, stops), "stop_token_ids": listOf(wholeNumber(0, ids-1)),
 		"logit_bias": object{"type": "object", "additionalProperties": number(-100, 100), "propertyNames": object{"pattern": idKeys(ids)}},
 		"ignore_eos": boolean(), "cache_salt": text(), "stream": boolean(),
@@ -61,7 +61,7 @@ func formatSchema() object {
 	return anyOfSchemas(
 		reply("type", object{"type": object{"const": "text"}}),
 		reply("type", object{"type": object{"const": "json_object"}}),
-		reply("type json_schema", object{"type": object{"const": "json_schema"}, "json_schema": reply("schema", object{"name": text(), "schema": object{"type": "object"}})}),
+		reply("type json_schema", object{"type": object{"const": "json_schema"}, "json_schema": reply("", object{"name": text(), "schema": object{"type": "object"}})}),
 	)
 }
 
@@ -70,12 +70,12 @@ func toolSchemas() object {
 	function := schema("name", object{
 		"name": object{"type": "string", "pattern": "^[a-zA-Z0-9_.-]{1,64}$"}, "description": text(), "parameters": object{"type": "object"}, "strict": boolean(),
 	})
-	tools := listOf(reply("type function", object{"type": object{"const": "function"}, "function": function}))
+	tools := listOf(reply("function", object{"type": object{"const": "function"}, "function": function}))
 	tools["maxItems"] = maxTools
 	return object{
 		"tools": tools,
 		"tool_choice": anyOfSchemas(oneOf("none", "auto", "required"),
-			reply("type function", object{"type": object{"const": "function"}, "function": reply("name", object{"name": text()})})),
+			reply("function", object{"type": object{"const": "function"}, "function": reply("name", object{"name": text()})})),
 	}
 }
 
@@ -83,10 +83,10 @@ func toolSchemas() object {
 func messageSchema() object {
 	part := reply("type text", object{"type": object{"const": "text"}, "text": text()})
 	call := reply("function", object{
-		"id": orNull(text()), "type": object{"const": "function"}, "function": reply("name arguments", object{"name": object{"type": "string", "minLength": 1}, "arguments": described(text(), "JSON")}),
+		"id": orNull(text()), "type": object{"const": "function"}, "function": reply("name", object{"name": object{"type": "string", "minLength": 1}, "arguments": described(text(), "JSON")}),
 	})
-	return schema("role content", object{
-		"role": oneOf("system", "developer", "user", "assistant", "tool"), "content": orNull(anyOfSchemas(text(), listOf(part))),
+	return schema("role", object{
+		"role": oneOf("system", "developer", "user", "assistant", "tool"), "content": described(anyOfSchemas(text(), listOf(part)), "absent or null only beside calls of tools"),
 		"name": text(), "reasoning": text(), "reasoning_content": text(), "tool_calls": listOf(call), "tool_call_id": text(),
 	})
 }
@@ -138,7 +138,7 @@ func (s *Server) responseSchema() object {
 	callID := object{"type": "string", "minLength": 1}
 	item := anyOfSchemas(
 		reply("role content", object{"type": object{"const": "message"}, "role": oneOf("system", "developer", "user", "assistant"), "content": anyOfSchemas(text(), listOf(part))}),
-		reply("type call_id name arguments", object{"type": object{"const": "function_call"}, "call_id": callID, "name": callID, "arguments": described(text(), "JSON")}),
+		reply("type call_id name", object{"type": object{"const": "function_call"}, "call_id": callID, "name": callID, "arguments": described(text(), "JSON")}),
 		reply("type call_id output", object{"type": object{"const": "function_call_output"}, "call_id": callID, "output": anyOfSchemas(text(), listOf(part))}),
 		reply("type", object{"type": object{"const": "reasoning"}}),
 	)
@@ -160,7 +160,7 @@ func (s *Server) responseSchema() object {
 		"max_output_tokens": wholeNumber(1, anyInt), "temperature": number(0, 2), "top_p": number(0, 1), "top_logprobs": wholeNumber(0, maxTop),
 		"include": listOf(text()), "text": schema("", object{"format": format}),
 		"reasoning": schema("", object{"effort": oneOf(efforts...), "summary": text()}), "tools": tools,
-		"tool_choice":         anyOfSchemas(oneOf("none", "auto", "required"), reply("type name", object{"type": object{"const": "function"}, "name": text()})),
+		"tool_choice":         anyOfSchemas(oneOf("none", "auto", "required"), reply("name", object{"type": object{"const": "function"}, "name": text()})),
 		"parallel_tool_calls": boolean(), "metadata": object{"type": "object", "additionalProperties": text()}, "stream": boolean(),
 		"store": boolean(), "background": object{"type": "boolean", "const": false}, "previous_response_id": object{"type": "null"},
 	})
@@ -171,11 +171,10 @@ func (s *Server) ollamaSchemas(ids int64) object {
 	stop := object{"type": "string", "minLength": 1, "maxLength": maxStop}
 	stops := listOf(stop)
 	stops["maxItems"] = moreStops
-	const exact = 1 << 53 // beyond it, floats skip whole numbers
 	options := schema("", object{
-		"num_predict": wholeNumber(-exact, exact), "num_ctx": described(wholeNumber(-exact, exact), "ignored: requests don't load models anew"),
-		"temperature": number(0, 2), "top_k": wholeNumber(-1, exact), "top_p": number(0, 1), "min_p": number(0, 1), "typical_p": number(0, 1),
-		"seed": wholeNumber(-exact, exact), "stop": anyOfSchemas(stop, stops), "repeat_penalty": number(0.01, 10), "repeat_last_n": wholeNumber(-1, exact),
+		"num_predict": wholeNumber(math.MinInt64, anyInt), "num_ctx": described(wholeNumber(math.MinInt64, anyInt), "ignored: requests don't load models anew"),
+		"temperature": number(0, 2), "top_k": wholeNumber(-1, anyInt), "top_p": number(0, 1), "min_p": number(0, 1), "typical_p": number(0, 1),
+		"seed": wholeNumber(math.MinInt64, anyInt), "stop": anyOfSchemas(stop, stops), "repeat_penalty": number(0.01, 10), "repeat_last_n": wholeNumber(-1, anyInt),
 		"presence_penalty": number(-2, 2), "frequency_penalty": number(-2, 2),
 	})
 	keep := described(anyOfSchemas(object{"type": "number"}, object{"type": "string", "format": "go-duration"}), `seconds, or a duration such as "5m"; negative: forever; 0: unload`)
@@ -185,7 +184,7 @@ func (s *Server) ollamaSchemas(ids int64) object {
 		"logprobs": boolean(), "top_logprobs": described(wholeNumber(0, maxTop), "only with logprobs"),
 	}
 	noImages := object{"type": "array", "items": text(), "maxItems": 0}
-	call := reply("function", object{"id": text(), "function": reply("name arguments", object{"name": object{"type": "string", "minLength": 1}, "arguments": object{"type": "object"}})})
+	call := reply("function", object{"id": text(), "function": reply("name", object{"name": object{"type": "string", "minLength": 1}, "arguments": object{"type": "object"}})})
 	message := schema("role", object{
 		"role": oneOf("system", "user", "assistant", "tool"), "content": text(), "thinking": text(), "images": noImages, "tool_calls": listOf(call),
 		"tool_name": text(), "tool_call_id": text(),

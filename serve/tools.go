@@ -33,6 +33,14 @@ func (t *tool) UnmarshalJSON(data []byte) error {
 		return bad("tools", "a tool must have function.name")
 	}
 	t.raw = bytes.Clone(data)
+	if t.Type == "" {
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(data, &fields) != nil || fields["type"] != nil {
+			return bad("tools", `a tool's type must be "function"`)
+		}
+		// Templates show the description as it came; with its type, as other servers complete it.
+		t.raw = slices.Concat([]byte(`{"type":"function",`), bytes.TrimSpace(data)[1:])
+	}
 	return nil
 }
 

@@ -9,7 +9,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 CLIENTS=${CLIENTS:-${TMPDIR:-/tmp}/leo-clients}
 python=$CLIENTS/venv/bin/python
-export PYTHONDONTWRITEBYTECODE=1 TQDM_DISABLE=1 HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_VERBOSITY=error
+export PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0 TQDM_DISABLE=1 HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_VERBOSITY=error
 which=${*:-wire openai ollama langchain lm_eval schemathesis node overload}
 
 if ! cmp -s "$here/requirements.txt" "$CLIENTS/requirements.txt"; then
