@@ -36,7 +36,11 @@ func (s *Scheduler) pass() (fed, error) {
 			prompts = append(prompts, t)
 		}
 	}
-	budget := min(s.opt.MaxTokens-answers, s.pace.budget(answers, len(prompts)))
+	late := 0.0
+	for _, t := range prompts {
+		late = max(late, s.pace.late(time.Since(t.since), t.toRead))
+	}
+	budget := min(s.opt.MaxTokens-answers, s.pace.budget(answers, len(prompts), late))
 	if len(prompts) > 1 && budget > 1 {
 		b.add(prompts[0], (budget+1)/2)
 		slices.SortStableFunc(prompts[1:], func(x, y *Ticket) int { return cmp.Compare(x.w.remaining(), y.w.remaining()) })
@@ -292,10 +296,22 @@ const (
 	longestPass, minPass = time.Second, 64
 )
 
+// late is how long a prompt of so many tokens has been waiting, in times of what it takes beside answers when no other is
+// read.
+func (p *pace) late(waited time.Duration, tokens int) float64 {
+	if p.beside == 0 || tokens == 0 {
+		return 0
+	}
+	return float64(waited) / (float64(tokens) * float64(p.beside)) * (p.stretch - 1) / p.stretch
+}
+
+// tolerated is how late a prompt may be before answers wait for it longer.
+const tolerated = 1.5
+
 // budget is the number of tokens that a pass reads of so many prompts, beside that many tokens of answers. One prompt, or a
-// few beside more answers, stretch a pass as they may; where most requests wait for their first token, answers wait in
-// proportion: small pieces cost everybody more.
-func (p *pace) budget(answers, prompts int) int {
+// few beside more answers, stretch a pass as they may; where most requests wait for their first token, or one is late since
+// others were read before it, answers wait in proportion: small pieces cost everybody more.
+func (p *pace) budget(answers, prompts int, late float64) int {
 	switch {
 	case answers == 0 && p.alone == 0:
 		return 4 * unknownPiece
@@ -308,9 +324,15 @@ func (p *pace) budget(answers, prompts int) int {
 	if token == 0 {
 		return unknownPiece
 	}
-	more := (p.stretch - 1) * float64(p.quick)
-	if many := 2 * float64(prompts) / float64(answers); prompts > 1 && many > 1 {
-		more = min(many*more, float64(longestPass))
+	more, longer := (p.stretch-1)*float64(p.quick), 1.0
+	if many := 2 * float64(prompts) / float64(answers); prompts > 1 {
+		longer = max(longer, many)
+	}
+	if late > tolerated {
+		longer *= late
+	}
+	if longer > 1 {
+		more = min(longer*more, max(more, float64(longestPass)))
 	}
 	return max(minPiece, int(more/float64(token)))
 }

@@ -382,6 +382,7 @@ func (s *Scheduler) admit() {
 		if t.q != nil && t.q.res.Stats.QueueTime == 0 {
 			t.q.res.Stats.QueueTime = time.Since(t.q.start)
 		}
+		t.since, t.toRead = time.Now(), t.w.remaining()
 		s.active = append(s.active, t)
 	}
 	s.mu.Unlock()

@@ -3,6 +3,7 @@ package infer
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Ticket is one work of a Scheduler, waiting, running or finished.
@@ -15,6 +16,8 @@ type Ticket struct {
 	follow []*Ticket // the tickets that this one reads the prompt for
 	stop   func() bool
 	rouse  func()
+	since  time.Time // when it joined the batch, with toRead tokens to read
+	toRead int
 
 	mu     sync.Mutex
 	tokens []Token // generated but not yet taken by Next; at most a whole answer

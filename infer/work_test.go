@@ -228,44 +228,52 @@ func TestTenantsTakeTurns(t *testing.T) {
 func TestPaceBoundsPasses(t *testing.T) {
 	p := pace{stretch: 2.5}
 	for range 20 {
-		n := p.budget(0, 1)
+		n := p.budget(0, 1, 0)
 		p.took(fed{prompts: n}, time.Duration(n)*4*time.Millisecond)
 	}
-	if n := p.budget(0, 1); n != 250 {
+	if n := p.budget(0, 1, 0); n != 250 {
 		t.Errorf("pieces of %d tokens, of which each takes 4 ms, in a pass that should take a second", n)
 	}
-	if n := p.budget(4, 1); n != 0 {
+	if n := p.budget(4, 1, 0); n != 0 {
 		t.Errorf("%d tokens are read before a pass was measured", n)
 	}
 	p.took(fed{answers: 4}, 30*time.Millisecond)
-	if n := p.budget(4, 1); n != 5 {
+	if n := p.budget(4, 1, 0); n != 5 {
 		t.Errorf("%d tokens are read before a pass with both was measured", n)
 	}
 	for range 20 {
-		n := p.budget(4, 1)
+		n := p.budget(4, 1, 0)
 		p.took(fed{answers: 4, prompts: n}, 30*time.Millisecond+time.Duration(n)*4*time.Millisecond)
 	}
-	if n := p.budget(4, 1); n != 11 { // 1.5 × 30 ms hold 11 tokens of 4 ms
+	if n := p.budget(4, 1, 0); n != 11 { // 1.5 × 30 ms hold 11 tokens of 4 ms
 		t.Errorf("pieces of %d tokens", n)
 	}
 	p.took(fed{answers: 4}, 5*time.Millisecond)
-	if n := p.budget(4, 1); n != minPiece {
+	if n := p.budget(4, 1, 0); n != minPiece {
 		t.Errorf("pieces of %d tokens", n)
 	}
 	p.took(fed{answers: 32}, 130*time.Millisecond)
-	if n := p.budget(32, 1); n < 40 || n > 50 {
+	if n := p.budget(32, 1, 0); n < 40 || n > 50 {
 		t.Errorf("pieces of %d tokens beside 32 answers", n)
 	}
-	if one, two, many := p.budget(32, 1), p.budget(32, 2), p.budget(32, 32); two != one || many < 2*one-1 || many > 2*one+1 {
+	if one, two, many := p.budget(32, 1, 0), p.budget(32, 2, 0), p.budget(32, 32, 0); two != one || many < 2*one-1 || many > 2*one+1 {
 		t.Errorf("%d tokens of one prompt beside 32 answers, %d of two, %d of 32", one, two, many)
 	}
-	if n := p.budget(1, 31) * int(p.beside); n > int(longestPass) {
+	if n := p.budget(1, 31, 100) * int(p.beside); n > int(longestPass) {
 		t.Errorf("31 prompts make one answer wait for %v", time.Duration(n))
+	}
+	// A prompt that nobody is read before is never late; one that waited twice as long for others gets twice as much.
+	own := time.Duration(100 * float64(p.beside) * p.stretch / (p.stretch - 1))
+	if one := p.late(own, 100); one < 0.99 || one > 1.01 || p.budget(32, 1, one) != p.budget(32, 1, 0) {
+		t.Errorf("a prompt read without pause is %g late, and pieces have %d tokens", one, p.budget(32, 1, one))
+	}
+	if usual, late := p.budget(32, 1, 0), p.budget(32, 1, p.late(2*own, 100)); late < 2*usual-1 || late > 2*usual+1 {
+		t.Errorf("pieces of %d tokens, of a late prompt %d", usual, late)
 	}
 	for range measureAfter {
 		p.took(fed{answers: 32, prompts: 48}, 300*time.Millisecond)
 	}
-	if n := p.budget(32, 1); n != 0 {
+	if n := p.budget(32, 1, 0); n != 0 {
 		t.Error("a pass without prompts is never measured again")
 	}
 }
