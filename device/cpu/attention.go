@@ -3,6 +3,7 @@ package cpu
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"unsafe"
 
 	"leolm/device"
@@ -161,6 +162,7 @@ const (
 	jobQueries = 128
 	// In training there are jobs enough, and packed keys and values serve all queries of a job.
 	wideJobQueries = 512
+	minJobQueries  = 16
 	jobSplits      = 4
 )
 
@@ -225,6 +227,10 @@ func (d *Device) attend(q, k, v, out, lse *matrix, spec *device.AttentionSpec) {
 		splits := attn.Splits(s.Past + s.Len)
 		// A head of a long context would keep one worker busy while the others have finished.
 		large := 4*d.pool.Workers()*pairsOf(s) > work*spec.KVHeads
+		pieces := (s.Len + perJob - 1) / perJob
+		if large {
+			pieces = evenPieces(pieces, s.Len, spec.KVHeads, d.pool.Workers())
+		}
 		for h := range spec.KVHeads {
 			if large && s.Len <= 8 && splits > 2*jobSplits {
 				part := s.Len * group * (2 + spec.HeadDim)
@@ -235,8 +241,8 @@ func (d *Device) attend(q, k, v, out, lse *matrix, spec *device.AttentionSpec) {
 				continue
 			}
 			// Late queries see more keys: start with them, so that the last jobs are short.
-			for hi := s.Len; hi > 0; hi -= perJob {
-				d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, lo: max(hi-perJob, 0), hi: hi, partial: -1})
+			for n := pieces; n > 0; n-- {
+				d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, lo: s.Len * (n - 1) / pieces, hi: s.Len * n / pieces, partial: -1})
 			}
 		}
 	}
@@ -248,6 +254,20 @@ func (d *Device) attend(q, k, v, out, lse *matrix, spec *device.AttentionSpec) {
 		d.pool.Do(len(d.attnJobs), &d.attn)
 	}
 	d.attn = attnTask{}
+}
+
+// evenPieces is into how many pieces, n or a few more, the queries of each head are cut, so that workers finish together: three
+// heads in one piece keep two workers busy for two thirds of the time. Every piece widens the keys and values anew.
+func evenPieces(n, queries, heads, workers int) int {
+	const widening = 0.05 // of a piece's time, roughly, where pieces have jobQueries
+	best, least := n, math.Inf(1)
+	for p := n; p < n+workers && queries >= p*minJobQueries; p++ {
+		rounds := (p*heads + workers - 1) / workers
+		if cost := float64(rounds) / float64(p) * (1 + widening*float64(p*jobQueries)/float64(queries)); cost < least {
+			best, least = p, cost
+		}
+	}
+	return best
 }
 
 // pairsOf is how many pairs of queries and keys a sequence has, at most.
