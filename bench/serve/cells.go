@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,8 +18,8 @@ type cell struct {
 	slots    []int  // of llama-server, to choose from
 	context  int    // tokens of a slot
 	run      func(context.Context, *bench, *server, uint64) (sample, error)
-	// inside, if any, adds what Leo does without a server, measured behind each round.
-	inside func(context.Context, *bench) (sample, error)
+	// inside, if any, adds what Leo does without a server, measured behind each round in turn with the server.
+	inside func(context.Context, *bench, *server, uint64) (sample, error)
 }
 
 // sample has the values of one program in one round, by name.
@@ -276,8 +273,8 @@ func pauses(chunks [][]time.Time, from, to, end time.Time) sample {
 		"median_gap_over_usual": median(over), "long_first_token": to.Sub(from).Seconds()}
 }
 
-// streams is n answers behind prompts of equal length, whose rate is compared with decoding without a server: leo
-// bench, or what llama-server measures itself.
+// streams is n answers behind prompts of equal length, whose rate is compared with decoding without a server: inProcess,
+// or what llama-server measures itself.
 func streams(n int) func(context.Context, *bench, *server, uint64) (sample, error) {
 	return func(ctx context.Context, b *bench, s *server, seed uint64) (sample, error) {
 		answers, err := send(ctx, s, newGenerator(seed, b.words).together(n, shortest, shortest, alone))
@@ -297,29 +294,6 @@ func streams(n int) func(context.Context, *bench, *server, uint64) (sample, erro
 			v["over_inside"] = v["tokens_per_second"] / own[0]
 		}
 		return v, nil
-	}
-}
-
-// inProcess is decoding by leo bench, with the same lengths.
-func inProcess(n int) func(context.Context, *bench) (sample, error) {
-	return func(ctx context.Context, b *bench) (sample, error) {
-		args := []string{"bench", "--model", b.model, "--threads", strconv.Itoa(b.threads), "--json", "--runs", "1",
-			"--prompt", strconv.Itoa(shortest), "-n", strconv.Itoa(alone), "--sequences", strconv.Itoa(n)}
-		out, err := exec.CommandContext(ctx, b.leo, args...).Output()
-		if err != nil {
-			return nil, fmt.Errorf("leo bench: %w", err)
-		}
-		var r struct {
-			Rows []struct {
-				Decode struct {
-					Median float64 `json:"median"`
-				} `json:"decode_tokens_per_second"`
-			} `json:"rows"`
-		}
-		if err := json.Unmarshal(out, &r); err != nil || len(r.Rows) == 0 {
-			return nil, fmt.Errorf("leo bench printed %q: %w", out, err)
-		}
-		return sample{"inside_tokens_per_second": r.Rows[0].Decode.Median}, nil
 	}
 }
 

@@ -37,6 +37,8 @@ type bench struct {
 	leo, peer         string // programs; "" if not measured
 	leoArgs, peerArgs []string
 	model, out        string
+	inside            string // the model that decodes without a server: the same but in tests
+	turns             int    // of it and the server
 	threads, rounds   int
 	arrivals          int      // requests of the cell "arrivals"
 	rate              float64  // their rate per second; 0: a share of llama-server's capacity
@@ -48,7 +50,7 @@ type bench struct {
 }
 
 func main() {
-	b := bench{settle: 2 * time.Second}
+	b := bench{settle: 2 * time.Second, turns: 9}
 	var only, leoArgs, peerArgs, flash, batches string
 	flag.StringVar(&b.leo, "leo", "", "the program leo; nothing: llama-server alone")
 	flag.StringVar(&b.peer, "llama-server", "", "llama.cpp's llama-server; nothing: Leo alone")
@@ -65,6 +67,7 @@ func main() {
 	flag.DurationVar(&b.limit, "limit", 20*time.Minute, "time limit of one program in one round")
 	flag.StringVar(&only, "only", "", "measure only the cells that match this regular expression")
 	flag.Parse()
+	b.inside = b.model
 	b.leoArgs, b.peerArgs = strings.Fields(leoArgs), strings.Fields(peerArgs)
 	b.flash, b.batches = strings.Split(flash, ","), strings.Split(batches, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

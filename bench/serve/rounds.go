@@ -188,17 +188,15 @@ func (b *bench) once(ctx context.Context, c *cell, name string, s settings, seed
 		return nil, err
 	}
 	v, err := b.watched(ctx, c, program, seed)
+	if err == nil && name == leoName && c.inside != nil {
+		var own sample
+		if own, err = c.inside(ctx, b, program, seed); err == nil {
+			maps.Copy(v, own)
+		}
+	}
 	program.stop()
 	if err != nil {
 		return nil, fmt.Errorf("%w (%s says: %s)", err, name, lastLine(program.log.Name()))
-	}
-	if name == leoName && c.inside != nil {
-		own, err := c.inside(ctx, b)
-		if err != nil {
-			return nil, err
-		}
-		maps.Copy(v, own)
-		v["over_inside"] = v["tokens_per_second"] / own["inside_tokens_per_second"]
 	}
 	return v, nil
 }

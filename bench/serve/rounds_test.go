@@ -65,7 +65,7 @@ func pretend(args []string) {
 func testBench(t *testing.T) *bench {
 	t.Helper()
 	return &bench{leo: os.Args[0], peer: os.Args[0], model: "/models/tiny.gguf", out: t.TempDir(), flash: []string{"on", "off"}, batches: []string{"512", "2048"},
-		threads: 2, rounds: 2, arrivals: 4, rate: 50, limit: time.Minute, settle: time.Millisecond, words: []int32{1, 2, 3}, stops: []int32{2}}
+		threads: 2, rounds: 2, turns: 1, arrivals: 4, rate: 50, limit: time.Minute, settle: time.Millisecond, words: []int32{1, 2, 3}, stops: []int32{2}}
 }
 
 func find(name string) *cell {

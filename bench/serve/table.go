@@ -145,7 +145,7 @@ func table(name string, results map[string]*result) string {
 		busiest = max(busiest, statOf(r.Rounds, leoName, "others").high, statOf(r.Rounds, peerName, "others").high)
 	}
 	fmt.Fprintf(&t, "\nOther programs kept at most %.2f processors busy during a round.\n", busiest)
-	t.WriteString("\n(1) Leo: `leo bench` of the same lengths; llama-server: what it measures itself of one stream.\n")
+	t.WriteString("\n(1) Leo: the same passes without a server, in turn with it; llama-server: what it measures itself of one stream.\n")
 	t.WriteString("(2) Of pauses without a long prompt, at the same length of the streams: between those before and after it.\n")
 	return t.String()
 }
