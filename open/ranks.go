@@ -116,7 +116,7 @@ func (r *Ranks) lead(kind byte, model int, rest []byte, f func()) error {
 	return r.err
 }
 
-// End ends the other ranks' Follow. Models must be closed.
+// End ends the other ranks' Follow.
 func (r *Ranks) End() error { return r.lead(leadEnd, 0, nil, func() {}) }
 
 // Follow does this rank's part of what rank 0 does, until that ends. It returns an error where the ranks cannot go on;
