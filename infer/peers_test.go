@@ -100,7 +100,7 @@ func leadRank(ctx context.Context, comm *cluster.Comm, dir string, dt tensor.DTy
 	if err != nil {
 		return err
 	}
-	dev := split.New(inner, comm, layout)
+	dev := split.New(inner, cluster.Shared{Comm: comm}, layout)
 	m, err := llama.Load(ctx, dev, c, llama.LoadOptions{Convert: func(string, tensor.DType) tensor.DType { return dt }})
 	if err != nil {
 		return err

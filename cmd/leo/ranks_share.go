@@ -45,7 +45,7 @@ func byRanks(cmd *cobra.Command) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		ranks := open.NewRanks(r.comm, r.threads(0))
+		ranks := open.NewRanks(cluster.Shared{Comm: r.comm}, r.threads(0))
 		if r.first() {
 			cmd.SetContext(context.WithValue(cmd.Context(), ranksKey{}, ranks))
 			err = run(cmd, args)
