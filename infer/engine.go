@@ -28,6 +28,8 @@ type Engine struct {
 	rows   []int32 // wanted in the current step; never nil, which would mean all
 	logits []float32
 	gone   []*device.Tensor
+
+	followed followed // of an engine that follows another
 }
 
 // Options of an engine.
@@ -48,6 +50,8 @@ type Options struct {
 	Fingerprint string
 	// PrefillChunk is the most tokens in one forward pass (default 512).
 	PrefillChunk int
+	// Peers follow this engine, if they have other parts of its model.
+	Peers Peers
 }
 
 // NewEngine makes an engine for m on dev. A cache that would not fit into memory is a
@@ -67,20 +71,20 @@ func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) 
 	}
 	opt.Sessions = max(opt.Sessions, 1)
 	pageLen := cmp.Or(opt.PageLen, device.DefaultPageLen)
-	c := &m.Config
+	c, kvHeads := &m.Config, heldKVHeads(dev, m)
 	row, err := opt.CacheType.RowSize(c.HeadDim)
 	if err != nil {
 		return nil, fmt.Errorf("cache type %v with heads of %d elements: %w", opt.CacheType, c.HeadDim, err)
 	}
 	// In floats: absurd lengths overflow every integer type.
 	perSession := math.Ceil(float64(opt.Context) / float64(pageLen))
-	size := float64(opt.Sessions) * perSession * float64(pageLen) * float64(2*c.Layers*c.KVHeads*row)
+	size := float64(opt.Sessions) * perSession * float64(pageLen) * float64(2*c.Layers*kvHeads*row)
 	what := fmt.Sprintf("the keys and values of %d tokens", opt.Context)
 	if opt.Sessions > 1 {
 		what = fmt.Sprintf("the keys and values of %d sequences of %d tokens", opt.Sessions, opt.Context)
 	}
 	pages := float64(opt.Sessions) * perSession
-	if page := float64(pageLen) * float64(2*c.Layers*c.KVHeads*row); opt.CacheBytes > 0 {
+	if page := float64(pageLen) * float64(2*c.Layers*kvHeads*row); opt.CacheBytes > 0 {
 		pages = max(math.Floor(float64(opt.CacheBytes)/page), perSession)
 		size = pages * page
 		what = fmt.Sprintf("a cache of %.0f pages of %d tokens", pages, pageLen)
@@ -104,11 +108,19 @@ func (e *Engine) Context() int { return e.opt.Context }
 // CacheBytes is the memory that keys and values take now.
 func (e *Engine) CacheBytes() int { return e.cache.Bytes() }
 
-// TokenBytes is the memory of the keys and values of one token.
+// TokenBytes is the memory of the keys and values of one token, of those heads that this process has.
 func (e *Engine) TokenBytes() int {
 	c := &e.model.Config
 	row, _ := e.cache.DType().RowSize(c.HeadDim) // NewCache checked it
-	return c.Layers * 2 * c.KVHeads * row
+	return c.Layers * 2 * heldKVHeads(e.dev, e.model) * row
+}
+
+// heldKVHeads is how many heads of keys and values a device has in its caches.
+func heldKVHeads(dev device.Device, m *llama.Model) int {
+	if d, ok := dev.(interface{ HeldKVHeads(heads int) int }); ok {
+		return d.HeldKVHeads(m.Config.KVHeads)
+	}
+	return m.Config.KVHeads
 }
 
 // ContextError reports that a sequence does not fit into the context.
@@ -177,6 +189,9 @@ func (s *Session) Truncate(n int) {
 // FillSynthetic appends n tokens with made-up keys and values, for measuring the speed of a
 // long context: it does not depend on the contents.
 func (s *Session) FillSynthetic(n int) error {
+	if s.e.opt.Peers != nil {
+		return ErrShared
+	}
 	if err := s.grow(n); err != nil {
 		return err
 	}
@@ -206,8 +221,11 @@ func (s *Session) Fork() (*Session, error) {
 			f.Close()
 			return nil, err
 		}
-		s.e.cache.CopyPage(q, p, len(s.ids)-i*n)
 		f.pages = append(f.pages, q)
+		if err := s.e.copyPage(q, p, len(s.ids)-i*n); err != nil {
+			f.Close()
+			return nil, err
+		}
 	}
 	return f, nil
 }
@@ -307,7 +325,10 @@ func (e *Engine) hidden(feeds []Feed, wanted []int32) (*device.Tensor, error) {
 		}
 		b.IDs = append(b.IDs, f.IDs...)
 	}
-	h := e.model.Forward(e.dev, b)
+	h, err := e.forward()
+	if err != nil {
+		return nil, err
+	}
 	for _, f := range feeds {
 		f.Session.ids = append(f.Session.ids, f.IDs...)
 	}
@@ -322,9 +343,9 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	logits := e.head(h)
+	logits, err := e.head(h, nil)
 	e.release(h)
-	return logits, nil
+	return logits, err
 }
 
 // pass runs one forward pass over the feeds and returns the hidden states of the rows that they want, in their order.
@@ -351,8 +372,12 @@ func (e *Engine) release(t *device.Tensor) {
 	e.dev.Release(e.gone...)
 }
 
-// head computes the logits of the rows of h.
-func (e *Engine) head(h *device.Tensor) []float32 {
+// logitsOf computes the logits of some rows of h, all if rows is nil.
+func (e *Engine) logitsOf(h *device.Tensor, rows []int32) []float32 {
+	if rows != nil {
+		h = e.dev.Gather(h, rows)
+		defer e.release(h)
+	}
 	if h.Rows == 0 {
 		return nil
 	}
@@ -439,8 +464,11 @@ func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32,
 				targets[i], weights[i] = ids[at+i+1], 1
 			}
 		}
-		ce := e.dev.LinearCrossEntropy(h, e.model.Head, targets, weights, e.model.Vocab)
+		ce, err := e.scores(h, targets, weights)
 		e.dev.Release(h)
+		if err != nil {
+			return nil, err
+		}
 		for i, w := range weights {
 			if w != 0 {
 				out[at+i+1] = ce.LogProbs[i]

@@ -59,8 +59,9 @@ func (s *Scheduler) pass() (fed, error) {
 	if err != nil {
 		return n, err // an error of the device: those of single requests were handled above
 	}
-	b.hand(h)
-	return n, nil
+	err = b.hand(h)
+	s.e.release(h)
+	return n, err
 }
 
 // batch is what one pass feeds.
@@ -105,17 +106,21 @@ func (b *batch) add(t *Ticket, budget int) {
 // scoreRows is how many rows of logits exist at a time for scores.
 const scoreRows = 64
 
-// hand gives the works what they wanted of the hidden states h, and releases h.
-func (b *batch) hand(h *device.Tensor) {
+// hand gives the works what they wanted of the hidden states h.
+func (b *batch) hand(h *device.Tensor) error {
 	e := b.s.e
-	b.answers(h)
+	if err := b.answers(h); err != nil {
+		return err
+	}
 	for _, w := range b.works {
 		switch w.want {
 		case wantScores:
 			for row := 0; row < w.rows; row += scoreRows {
-				part := e.dev.Gather(h, span(w.row+row, min(scoreRows, w.rows-row)))
-				w.w.(scorer).scores(row, e.head(part), e.model.Vocab)
-				e.release(part)
+				logits, err := e.head(h, span(w.row+row, min(scoreRows, w.rows-row)))
+				if err != nil {
+					return err
+				}
+				w.w.(scorer).scores(row, logits, e.model.Vocab)
 			}
 			b.s.took(w.Ticket, w.w.took(w.n, nil, 0))
 		case wantHidden:
@@ -126,11 +131,11 @@ func (b *batch) hand(h *device.Tensor) {
 			b.s.took(w.Ticket, w.w.took(w.n, v, h.Cols))
 		}
 	}
-	e.release(h)
+	return nil
 }
 
 // answers computes the logits that works want all at once, together, and hands them over. Answers sample in parallel.
-func (b *batch) answers(h *device.Tensor) {
+func (b *batch) answers(h *device.Tensor) error {
 	e := b.s.e
 	var rows []int32
 	for _, w := range b.works {
@@ -139,13 +144,15 @@ func (b *batch) answers(h *device.Tensor) {
 		}
 	}
 	var logits []float32
-	switch {
-	case len(rows) == h.Rows:
-		logits = e.head(h)
-	case len(rows) > 0:
-		part := e.dev.Gather(h, rows)
-		logits = e.head(part)
-		e.release(part)
+	if len(rows) > 0 {
+		wanted := rows
+		if len(rows) == h.Rows {
+			wanted = nil
+		}
+		var err error
+		if logits, err = e.head(h, wanted); err != nil {
+			return err
+		}
 	}
 	vocab, at := e.model.Vocab, 0
 	parts := make([][]float32, len(b.works))
@@ -174,6 +181,7 @@ func (b *batch) answers(h *device.Tensor) {
 		}
 		b.s.took(w.Ticket, errs[i])
 	}
+	return nil
 }
 
 // took keeps the new pages of a ticket for others, lets it branch, and lets it leave if its work has ended.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -31,8 +32,14 @@ func (e *Engine) header(tokens int) sessionHeader {
 	}
 }
 
+// ErrShared is what saving and loading sessions returns where the engine has peers: it has a part of keys and values only.
+var ErrShared = errors.New("several processes share this model, and each has a part of its keys and values: sessions cannot be saved or loaded")
+
 // Save writes the session's tokens, keys and values.
 func (s *Session) Save(w io.Writer) error {
+	if s.e.opt.Peers != nil {
+		return ErrShared
+	}
 	bw := bufio.NewWriterSize(w, 1<<20)
 	head, err := json.Marshal(s.e.header(len(s.ids)))
 	if err != nil {
@@ -52,6 +59,9 @@ func (s *Session) Save(w io.Writer) error {
 
 // LoadSession reads a session that an engine of the same model, cache type and page length saved.
 func (e *Engine) LoadSession(r io.Reader) (*Session, error) {
+	if e.opt.Peers != nil {
+		return nil, ErrShared
+	}
 	br := bufio.NewReaderSize(r, 1<<20)
 	magic := make([]byte, len(sessionMagic)+4)
 	if _, err := io.ReadFull(br, magic); err != nil || string(magic[:len(sessionMagic)]) != sessionMagic {

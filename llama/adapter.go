@@ -30,11 +30,11 @@ func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64
 		if !ok {
 			return &TargetError{Adapter: a.Path, Target: t.Name}
 		}
-		wa, err := adapterWeight(dev, t.A)
+		wa, err := adapterWeight(dev, t.Name+".lora_A", t.A)
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.Path, err)
 		}
-		wb, err := adapterWeight(dev, t.B)
+		wb, err := adapterWeight(dev, t.Name+".lora_B", t.B)
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.Path, err)
 		}
@@ -66,6 +66,7 @@ func (m *Model) Bare() *Model {
 	return &n
 }
 
-func adapterWeight(dev device.Device, t *checkpoint.Tensor) (device.Weight, error) {
-	return dev.NewWeight(device.WeightSpec{Name: t.Name, DType: t.DType, Rows: t.Rows(), Cols: t.Cols(), Row: t.Row, Use: device.WeightUseMatmul})
+// adapterWeight makes a factor of a change, with a name that says of which matrix.
+func adapterWeight(dev device.Device, name string, t *checkpoint.Tensor) (device.Weight, error) {
+	return dev.NewWeight(device.WeightSpec{Name: name, DType: t.DType, Rows: t.Rows(), Cols: t.Cols(), Row: t.Row, Use: device.WeightUseMatmul})
 }

@@ -15,11 +15,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"leolm/catalog"
 	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/device/cpu"
+	"leolm/device/split"
 	"leolm/infer"
 	"leolm/internal/sysmem"
 	"leolm/llama"
@@ -40,6 +42,8 @@ type Options struct {
 	Threads int
 	// Device runs the model instead of a new CPU device with Threads workers.
 	Device device.Device
+	// Ranks share the model, if it is not this process's alone; each makes a device of its own.
+	Ranks *Ranks
 	// Convert, if set, returns the type that a matrix is stored as; Invalid keeps the stored type.
 	Convert func(name string, stored tensor.DType) tensor.DType
 
@@ -85,6 +89,10 @@ type Model struct {
 	Engine *infer.Engine
 
 	store *cpu.Store // nil if the weights are in plain memory
+
+	ranks  *Ranks // that share the model; nil: it is here alone
+	split  *split.Device
+	number int // of the model among theirs
 }
 
 // Open finds a model and makes it ready to run; "" is the embedded default. What a person should know about it is in
@@ -93,6 +101,9 @@ type Model struct {
 // Errors of what is missing or does not fit have types: [catalog.ErrNoModel], [*catalog.NotFoundError],
 // [*catalog.NoTokenizerError], [*catalog.TokenizerError], [*catalog.TemplateError], [*llama.TargetError].
 func Open(ctx context.Context, arg string, opt Options) (*Model, error) {
+	if opt.Ranks != nil {
+		return opt.Ranks.open(ctx, leadOpen, arg, 0, opt)
+	}
 	files, err := catalog.Open(arg, catalog.Options{Template: opt.Template, Tokenizer: opt.Tokenizer, Adapters: opt.Adapters})
 	if err != nil {
 		return nil, err
@@ -106,21 +117,41 @@ func Open(ctx context.Context, arg string, opt Options) (*Model, error) {
 
 func (m *Model) start(ctx context.Context, opt Options) error {
 	if m.Device == nil {
-		dev, err := cpu.New(cpu.Options{Threads: opt.Threads})
-		if err != nil {
+		if err := m.ranks.agree(m.newDevice(opt)); err != nil {
 			return err
 		}
-		m.Device = dev
-		m.openStore(dev, opt)
 	}
 	lm, err := Weights(ctx, m.Model, m.Device, llama.LoadOptions{Convert: opt.Convert, Progress: opt.Progress})
 	if err == nil && m.store != nil {
 		err = m.store.Finish()
 	}
-	if err != nil {
+	if err := m.ranks.agree(err); err != nil {
 		return err
 	}
 	return m.engine(lm, opt)
+}
+
+// newDevice makes the device that runs the model: of all of it, or of a rank's part.
+func (m *Model) newDevice(opt Options) error {
+	threads := opt.Threads
+	if threads == 0 && m.ranks != nil {
+		threads = m.ranks.threads
+	}
+	dev, err := cpu.New(cpu.Options{Threads: threads})
+	if err != nil {
+		return err
+	}
+	m.Device = dev
+	if m.ranks != nil {
+		layout, err := llama.Split(m.Config(), m.ranks.group.Size())
+		if err != nil {
+			return err
+		}
+		m.split = split.New(dev, m.ranks.group, layout)
+		m.Device = m.split
+	}
+	m.openStore(dev, opt)
+	return nil
 }
 
 // engine makes the engine that runs lm.
@@ -135,11 +166,18 @@ func (m *Model) engine(lm *llama.Model, opt Options) (err error) {
 	for {
 		sessions := opt.Sessions
 		if opt.Together > 0 {
-			sessions = sessionsFor(opt.Together, n, lm, opt.CacheType)
+			if sessions, err = m.ranks.least(m.sessionsFor(opt.Together, n, lm, opt.CacheType)); err != nil {
+				return err
+			}
 		}
-		m.Engine, err = infer.NewEngine(m.Device, lm, infer.Options{
+		how := infer.Options{
 			Context: n, CacheType: opt.CacheType, Sessions: sessions, CacheBytes: opt.CacheBytes, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
-		})
+		}
+		if m.ranks != nil && m.ranks.group.Rank() == 0 {
+			how.Peers = peers{m}
+		}
+		m.Engine, err = infer.NewEngine(m.Device, lm, how)
+		err = m.ranks.agree(err)
 		// A context that Options did not ask for may shrink until it fits.
 		var short *device.MemoryError
 		if opt.Context > 0 || !errors.As(err, &short) || n < 1024 {
@@ -151,14 +189,18 @@ func (m *Model) engine(lm *llama.Model, opt Options) (err error) {
 }
 
 // sessionsFor is for how many contexts of n tokens the cache should have room, at most wanted.
-func sessionsFor(wanted, n int, lm *llama.Model, cache tensor.DType) int {
+func (m *Model) sessionsFor(wanted, n int, lm *llama.Model, cache tensor.DType) int {
 	c := &lm.Config
 	row, err := cmp.Or(cache, tensor.F16).RowSize(c.HeadDim)
 	free, ok := sysmem.Available()
 	if err != nil || !ok {
 		return 1
 	}
-	one := max(int64(n)*int64(2*c.Layers*c.KVHeads*row), 1)
+	heads := c.KVHeads
+	if m.split != nil {
+		heads = m.split.HeldKVHeads(heads)
+	}
+	one := max(int64(n)*int64(2*c.Layers*heads*row), 1)
 	return int(min(max(free/4/one, 1), int64(wanted)))
 }
 
@@ -197,24 +239,32 @@ func Weights(ctx context.Context, m *catalog.Model, dev device.Device, opt llama
 
 // openStore opens the file of packed weights. Without one the start is slower, which is a note, not an error.
 func (m *Model) openStore(dev *cpu.Device, opt Options) {
-	size := m.Checkpoint.Size()
+	size, mark := m.Checkpoint.Size(), m.Fingerprint()
+	share := size
+	if m.ranks != nil {
+		share /= int64(m.ranks.group.Size())
+		mark += fmt.Sprintf("-%d-of-%d", m.ranks.group.Rank(), m.ranks.group.Size())
+	}
 	auto := opt.Packed == PackedAuto
 	if opt.Packed == "" || opt.Packed == PackedOff || auto && (size < packedFrom || len(m.Checkpoint.Files) == 0) || len(m.Adapters) > 0 || opt.Convert != nil {
 		return
 	}
 	paths := []string{opt.Packed}
+	part := strings.TrimPrefix(mark, m.Fingerprint()) // of one rank
 	if auto {
-		paths = []string{m.Checkpoint.Files[0] + ".leopack"}
+		paths = []string{m.Checkpoint.Files[0] + part + ".leopack"}
 		if dir, err := os.UserCacheDir(); err == nil {
-			paths = append(paths, filepath.Join(dir, "leo", m.Fingerprint()+".leopack"))
+			paths = append(paths, filepath.Join(dir, "leo", mark+".leopack"))
 		}
+	} else {
+		paths[0] += part
 	}
 	var err error
 	for _, path := range paths {
 		if err = os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			continue
 		}
-		if m.store, err = cpu.OpenStore(path, m.Fingerprint(), size); err == nil {
+		if m.store, err = cpu.OpenStore(path, mark, share); err == nil {
 			dev.UseStore(m.store)
 			if damage := m.store.Damage(); damage != nil {
 				m.note("%v; they are packed again.", damage)
@@ -240,21 +290,48 @@ func (m *Model) Adapt(ctx context.Context, arg string, opt Options) (*Model, err
 		return Open(ctx, arg, opt)
 	}
 	n := &Model{Model: files, Device: m.Device}
-	lm := m.Engine.Model().Bare()
-	for _, a := range files.Adapters {
-		if err = lm.Apply(n.Device, a.Adapter, a.Strength); err != nil {
-			return nil, errors.Join(err, n.Close())
+	if m.ranks != nil { // they open the files themselves
+		if err := n.Close(); err != nil {
+			return nil, err
 		}
+		return m.ranks.open(ctx, leadAdapt, arg, m.number, opt)
 	}
-	lm.Vocab = min(lm.Vocab, n.Tokenizer.Used())
-	if err := n.engine(lm, opt); err != nil {
+	if err := n.adapt(m, opt); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
 }
 
+// adapt runs the model of base with the adapters of m.
+func (m *Model) adapt(base *Model, opt Options) (err error) {
+	lm := base.Engine.Model().Bare()
+	for _, a := range m.Adapters {
+		if err == nil {
+			err = lm.Apply(m.Device, a.Adapter, a.Strength)
+		}
+	}
+	if err := m.ranks.agree(err); err != nil {
+		return err
+	}
+	lm.Vocab = min(lm.Vocab, m.Tokenizer.Used())
+	return m.engine(lm, opt)
+}
+
 // Close closes the model's files. The model must not be used afterward.
 func (m *Model) Close() error {
+	if m.ranks == nil {
+		return m.closeHere()
+	}
+	var err error
+	failed := m.ranks.lead(leadClose, m.number, nil, func() {
+		delete(m.ranks.models, m.number)
+		err = m.closeHere()
+	})
+	return errors.Join(failed, err)
+}
+
+// closeHere closes what this process has of the model.
+func (m *Model) closeHere() error {
 	if m.store != nil {
 		m.store.Close()
 	}

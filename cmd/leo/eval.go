@@ -27,7 +27,15 @@ func newEvalCmd() *cobra.Command {
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPerplexityCmd(), newImatrixCmd(), newMTBenchCmd(), newGermanBenchCmd(), newEvalTaskCmd(), newCompareCmd(), newSuiteCmd(), newEvalReportCmd())
+	for _, c := range []*cobra.Command{newPerplexityCmd(), newMTBenchCmd(), newGermanBenchCmd(), newEvalTaskCmd(), newCompareCmd(), newSuiteCmd()} {
+		for _, sub := range append(c.Commands(), c) {
+			if sub.RunE != nil {
+				byRanks(sub)
+			}
+		}
+		cmd.AddCommand(c)
+	}
+	cmd.AddCommand(newImatrixCmd(), newEvalReportCmd())
 	return cmd
 }
 

@@ -89,9 +89,9 @@ func newRootCmd() *cobra.Command {
 	root.SetVersionTemplate("{{version}}\n")
 	root.AddCommand(
 		newBenchCmd(),
-		newChatCmd(),
-		newGenerateCmd(),
-		newServeCmd(),
+		byRanks(newChatCmd()),
+		byRanks(newGenerateCmd()),
+		byRanks(newServeCmd()),
 		newEvalCmd(),
 		newCardCmd(),
 		newTrainCmd(),

@@ -73,7 +73,7 @@ func (f *modelFlags) openFor(ctx context.Context, stderr io.Writer, change func(
 	p := newLoadProgress(stderr, f.quiet)
 	opt := open.Options{
 		Template: f.template, Tokenizer: f.tokenizer, Adapters: adapters, Threads: f.threads,
-		Context: f.context, CacheType: cache, Packed: f.packed, Progress: p.update,
+		Context: f.context, CacheType: cache, Packed: f.packed, Progress: p.update, Ranks: ranksOf(ctx),
 	}
 	change(&opt)
 	m, err := open.Open(ctx, f.model, opt)

@@ -20,8 +20,9 @@ type rank struct {
 	log  *rankLog
 }
 
-// joinRanks joins the processes of the launcher: one rank, where there is none. What is odd is told to stderr.
-func joinRanks(ctx context.Context, stderr io.Writer) (*rank, error) {
+// joinRanks joins the processes of the launcher: one rank, where there is none. What is odd is told to stderr, and after
+// patience (0: a minute) who waits for whom.
+func joinRanks(ctx context.Context, stderr io.Writer, patience time.Duration) (*rank, error) {
 	world, err := cluster.Detect(os.Getenv)
 	if err != nil {
 		return nil, err
@@ -31,8 +32,9 @@ func joinRanks(ctx context.Context, stderr io.Writer) (*rank, error) {
 		r.log.prefix = ""
 	}
 	r.comm, err = cluster.Open(ctx, world, cluster.Options{
-		Note: func(format string, args ...any) { fmt.Fprintf(r.log, format+"\n", args...) },
-		Lost: func(err error) { fmt.Fprintf(stderr, "%s%v\n", r.log.prefix, err) },
+		Patience: patience,
+		Note:     func(format string, args ...any) { fmt.Fprintf(r.log, format+"\n", args...) },
+		Lost:     func(err error) { fmt.Fprintf(stderr, "%s%v\n", r.log.prefix, err) },
 	})
 	return r, err
 }

@@ -130,6 +130,9 @@ func (s *serveSettings) config(ctx context.Context, stderr io.Writer) (cfg serve
 	if cfg.Models, err = s.sources(); err != nil {
 		return cfg, nil, err
 	}
+	for i := range cfg.Models {
+		cfg.Models[i].Options.Ranks = ranksOf(ctx)
+	}
 	if cfg.MaxBody, err = parseBytes(s.MaxBody); err != nil {
 		return cfg, nil, err
 	}

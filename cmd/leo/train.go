@@ -211,7 +211,7 @@ func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string, f
 }
 
 func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool) error {
-	r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr())
+	r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr(), 0)
 	if err != nil {
 		return err
 	}

@@ -73,15 +73,20 @@ func AllGather[T Number](c *Comm, dst, src []T, parts Parts) *Work {
 			return err
 		}
 		copy(dst[from:to], src)
-		if c.size == 1 {
-			return nil
-		}
-		p, err := newPasses(c, partPieces(dst, parts))
-		if err != nil {
-			return err
-		}
-		return p.allGather(pieces(parts.longest(), p.n))
+		return collect(c, dst, parts)
 	})
+}
+
+// collect fills all with the parts of all ranks; that of this rank is in its place.
+func collect[T Number](c *Comm, all []T, parts Parts) error {
+	if c.size == 1 {
+		return nil
+	}
+	p, err := newPasses(c, partPieces(all, parts))
+	if err != nil {
+		return err
+	}
+	return p.allGather(pieces(parts.longest(), p.n))
 }
 
 // Broadcast fills the buffers of all ranks with the root's. They have the same length.

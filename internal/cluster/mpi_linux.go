@@ -260,7 +260,8 @@ func (m *mpiWorld) poll(awake, doze time.Duration, done func() (bool, error)) er
 		case waited < doze:
 			nap()
 		default:
-			time.Sleep(time.Millisecond)
+			// An idle server's ranks wait for hours.
+			time.Sleep(min(max(waited/200, time.Millisecond), 5*time.Millisecond))
 		}
 	}
 }

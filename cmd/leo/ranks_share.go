@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"leolm/internal/cluster"
+	"leolm/open"
+)
+
+// ranksKey finds the ranks that share this command's models in its context.
+type ranksKey struct{}
+
+// ranksOf returns the ranks that share models; nil where there is one process.
+func ranksOf(ctx context.Context) *open.Ranks {
+	r, _ := ctx.Value(ranksKey{}).(*open.Ranks)
+	return r
+}
+
+// A rank waits as long as rank 0 has nothing to do: for good, when a server is idle. A rank that was told to end waits so
+// long for rank 0, which was told too, to finish what it does.
+const (
+	idlePatience  = 10 * 365 * 24 * time.Hour
+	followerGrace = time.Minute
+)
+
+// byRanks lets a command that runs models run under a launcher: on rank 0 as if it were alone, with its models shared among
+// all ranks.
+func byRanks(cmd *cobra.Command) *cobra.Command {
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		world, err := cluster.Detect(os.Getenv)
+		// An Indexed Job of Kubernetes numbers processes that have nothing to do with each other.
+		if world.Launcher == "Kubernetes" || err == nil && world.Size == 1 {
+			return run(cmd, args)
+		}
+		if err != nil {
+			return err
+		}
+		r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr(), idlePatience)
+		if err != nil {
+			return err
+		}
+		ranks := open.NewRanks(cluster.Shared{Comm: r.comm}, r.threads(0))
+		if r.first() {
+			cmd.SetContext(context.WithValue(cmd.Context(), ranksKey{}, ranks))
+			err = run(cmd, args)
+			err = errors.Join(err, ranks.End())
+		} else {
+			err = r.follow(cmd.Context(), ranks)
+		}
+		return r.leave(context.WithoutCancel(cmd.Context()), err)
+	}
+	return cmd
+}
+
+// follow does this rank's part of what rank 0 does. A signal that ends the program is rank 0's to obey; if only this rank
+// got it, it ends all.
+func (r *rank) follow(ctx context.Context, ranks *open.Ranks) error {
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+		}
+		select {
+		case <-done:
+		case <-time.After(followerGrace):
+			r.comm.Abort(errors.New("it was told to end, and rank 0 goes on"))
+		}
+	}()
+	return ranks.Follow(context.WithoutCancel(ctx))
+}

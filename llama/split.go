@@ -1,0 +1,70 @@
+package llama
+
+import (
+	"fmt"
+	"strings"
+
+	"leolm/checkpoint"
+	"leolm/device/split"
+)
+
+// SplitError reports that a model cannot be shared among so many ranks.
+type SplitError struct {
+	Ranks, Heads, KVHeads int
+	Rows                  int // of its smallest matrix
+}
+
+func (e *SplitError) Error() string {
+	if e.Rows < e.Ranks {
+		return fmt.Sprintf("%d ranks cannot share matrices of %d rows", e.Ranks, e.Rows)
+	}
+	return fmt.Sprintf("%d ranks cannot share %d heads with %d heads of keys and values: it takes at most %d ranks, or a multiple that divides %d",
+		e.Ranks, e.Heads, e.KVHeads, e.KVHeads, e.Heads)
+}
+
+// splitUnit is in how many rows matrices are cut, where they are large enough: whole panels of every kernel.
+const splitUnit = 64
+
+// Split says how ranks share a model: heads of queries with their keys and values, features of the other projections, words
+// of embedding and LM head. The parts differ by one head, or by some rows. More ranks than heads of keys and values have
+// copies of these, if the heads of queries can be shared evenly; otherwise it is a *SplitError.
+func Split(cfg checkpoint.Config, ranks int) (split.Layout, error) {
+	small := min(cfg.HiddenSize, cfg.IntermediateSize, cfg.VocabSize)
+	copies := ranks > cfg.KVHeads
+	if ranks < 1 || small < ranks || copies && (ranks%cfg.KVHeads != 0 || cfg.Heads%ranks != 0) {
+		return split.Layout{}, &SplitError{Ranks: ranks, Heads: cfg.Heads, KVHeads: cfg.KVHeads, Rows: small}
+	}
+	keys := split.Even(cfg.KVHeads, ranks, 1)
+	queries := scaled(keys, cfg.Heads/max(cfg.KVHeads, 1))
+	if copies {
+		queries = split.Even(cfg.Heads, ranks, 1)
+		for r := range keys {
+			head := r * cfg.KVHeads / ranks
+			keys[r] = split.Span{From: head, To: head + 1}
+		}
+	}
+	rows := func(name string, n int) split.Cut {
+		name = strings.TrimSuffix(name, ".lora_B")
+		switch {
+		case strings.HasSuffix(name, ".lora_A"):
+			return nil // few rows, and the input of the next product
+		case strings.HasSuffix(name, ".q_proj.weight"):
+			return scaled(queries, cfg.HeadDim)
+		case strings.HasSuffix(name, ".k_proj.weight"), strings.HasSuffix(name, ".v_proj.weight"):
+			return scaled(keys, cfg.HeadDim)
+		case n < ranks*splitUnit:
+			return split.Even(n, ranks, 1)
+		}
+		return split.Even(n, ranks, splitUnit)
+	}
+	return split.Layout{Rows: rows, KVHeads: func(int) split.Cut { return keys }}, nil
+}
+
+// scaled is a cut of elements that are n each.
+func scaled(cut split.Cut, n int) split.Cut {
+	out := make(split.Cut, len(cut))
+	for r, s := range cut {
+		out[r] = split.Span{From: n * s.From, To: n * s.To}
+	}
+	return out
+}
