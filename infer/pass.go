@@ -224,7 +224,7 @@ func (s *Scheduler) room(t *Ticket, session *Session, n int, fed []fedWork) erro
 		if err == nil || !errors.As(err, &full) {
 			return err
 		}
-		if s.prefix.evict() {
+		if s.prefix.evict() || s.reclaim() {
 			continue
 		}
 		// The last to come is preempted: t, or one that holds pages and is not in this pass.
@@ -247,6 +247,19 @@ func (s *Scheduler) room(t *Ticket, session *Session, n int, fed []fedWork) erro
 	}
 }
 
+// reclaim takes the pages of the last waiting ticket that has any: it was given them by its leader.
+func (s *Scheduler) reclaim() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range slices.Backward(s.waiting) {
+		if slices.ContainsFunc(t.w.sessions(), func(s *Session) bool { return len(s.pages) > 0 }) {
+			t.w.preempt()
+			return true
+		}
+	}
+	return false
+}
+
 // preempt puts t back at the head of the queue.
 func (s *Scheduler) preempt(t *Ticket) {
 	t.w.preempt()
@@ -258,10 +271,13 @@ func (s *Scheduler) preempt(t *Ticket) {
 	s.waiting = append([]*Ticket{t}, s.waiting...)
 }
 
-// leave ends a ticket. Its followers must read the prompt themselves.
+// leave ends a ticket, which may be a follower that was not admitted yet. Its followers must read the prompt themselves.
 func (s *Scheduler) leave(t *Ticket, err error) {
 	s.stalled = false
 	s.active = slices.DeleteFunc(s.active, func(a *Ticket) bool { return a == t })
+	s.mu.Lock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(a *Ticket) bool { return a == t })
+	s.mu.Unlock()
 	for _, f := range t.follow {
 		f.leader = nil
 	}
