@@ -105,15 +105,15 @@ const scoreRows = 64
 func (b *batch) hand(h *device.Tensor) {
 	e := b.s.e
 	b.answers(h)
+	b.scores(h)
 	for _, w := range b.works {
 		switch w.want {
 		case wantScores:
-			for row := 0; row < w.rows; row += scoreRows {
-				part := e.dev.Gather(h, span(w.row+row, min(scoreRows, w.rows-row)))
-				w.w.(scorer).scores(row, e.head(part), e.model.Vocab)
-				e.release(part)
+			err := w.w.took(w.n, nil, 0)
+			if own, ok := w.w.(*scoring); ok && err == nil {
+				b.s.branch(w.Ticket, own)
 			}
-			b.s.took(w.Ticket, w.w.took(w.n, nil, 0))
+			b.s.took(w.Ticket, err)
 		case wantHidden:
 			part := e.dev.Gather(h, span(w.row, w.rows))
 			v := make([]float32, part.Rows*part.Cols)
@@ -123,6 +123,42 @@ func (b *batch) hand(h *device.Tensor) {
 		}
 	}
 	e.release(h)
+}
+
+// scores computes the logits of works that want scores, a few rows at a time, whosever they are, and hands them over.
+func (b *batch) scores(h *device.Tensor) {
+	e := b.s.e
+	type piece struct {
+		w           *fedWork
+		first, rows int // of the work's
+	}
+	var pieces []piece
+	var rows []int32
+	flush := func() {
+		if len(rows) == 0 {
+			return
+		}
+		part := e.dev.Gather(h, rows)
+		logits := e.head(part)
+		e.release(part)
+		for _, p := range pieces {
+			n := p.rows * e.model.Vocab
+			p.w.w.(scorer).scores(p.first, logits[:n], e.model.Vocab)
+			logits = logits[n:]
+		}
+		pieces, rows = pieces[:0], rows[:0]
+	}
+	for i := range b.works {
+		w := &b.works[i]
+		for at := 0; w.want == wantScores && at < w.rows; {
+			n := min(scoreRows-len(rows), w.rows-at)
+			pieces, rows = append(pieces, piece{w, at, n}), append(rows, span(w.row+at, n)...)
+			if at += n; len(rows) == scoreRows {
+				flush()
+			}
+		}
+	}
+	flush()
 }
 
 // answers computes the logits that works want all at once, together, and hands them over. Answers sample in parallel.
@@ -189,7 +225,7 @@ func (s *Scheduler) took(t *Ticket, err error) {
 func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
 	for _, f := range t.follow {
 		f.leader = nil
-		session, err := t.q.s.forkEvicting(s.prefix.evict)
+		session, err := t.q.s.forkEvicting(t.q.s.Len(), s.prefix.evict)
 		if err != nil {
 			// No room for another session now: the follower reads the prompt itself later.
 			continue
@@ -204,10 +240,35 @@ func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
 	t.follow = nil
 }
 
-// forkEvicting is Fork that makes room for itself with evict, while that can.
-func (s *Session) forkEvicting(evict func() bool) (*Session, error) {
+// branch lets the followers of t, which score other texts with the same beginning, continue from a fork of its session
+// once it has read that.
+func (s *Scheduler) branch(t *Ticket, w *scoring) {
+	shared := w.req.From
+	if len(t.follow) == 0 || w.at < shared {
+		return
+	}
+	for _, f := range t.follow {
+		f.leader = nil
+		own := f.w.(*scoring)
+		own.at = shared
+		if own.done() {
+			s.leave(f, nil)
+			continue
+		}
+		session, err := w.s.forkEvicting(shared, s.prefix.evict)
+		if err != nil {
+			own.at = 0 // no room for another session now: the follower reads the text itself later
+			continue
+		}
+		own.s = session
+	}
+	t.follow = nil
+}
+
+// forkEvicting is forkAt that makes room for itself with evict, while that can.
+func (s *Session) forkEvicting(n int, evict func() bool) (*Session, error) {
 	for {
-		f, err := s.Fork()
+		f, err := s.forkAt(n)
 		var full *device.CacheFullError
 		if err == nil || !errors.As(err, &full) || !evict() {
 			return f, err
