@@ -147,7 +147,7 @@ type endedError struct{ error }
 func (e *endedError) Unwrap() error { return e.error }
 
 // outcome is a result that knows its own failure.
-type outcome interface{ Answer | Score }
+type outcome interface{ Answer | Score | []Score }
 
 // each runs work for 0…n−1, some at a time, and hands the results on, one at a time. A failure of one item is a result that
 // work has put its error into; where the endpoint is gone, each returns the error.

@@ -228,23 +228,45 @@ func TestRollingWindows(t *testing.T) {
 	}
 }
 
+// What is scored from one place on behind one text is a group, unless that text is short.
+func TestGroupsOf(t *testing.T) {
+	long, short := slices.Repeat([]int32{5}, choiceTokens), []int32{5}
+	item := func(before []int32, from int, rest ...int32) scoreItem {
+		return scoreItem{ids: append(slices.Clone(before), rest...), from: from}
+	}
+	items := []scoreItem{
+		{}, item(short, 1, 7), item(short, 1, 8),
+		item(long, choiceTokens, 1), item(long, choiceTokens, 1, 2), item(long, choiceTokens, 2), item(long, choiceTokens+1, 2, 3),
+	}
+	for range mostChoices + 1 {
+		items = append(items, item(long, choiceTokens+1, 4, 4))
+	}
+	var sizes []int
+	for _, g := range groupsOf(items) {
+		sizes = append(sizes, len(g))
+	}
+	if want := []int{1, 1, 1, 3, 1, mostChoices, 1}; !slices.Equal(sizes, want) {
+		t.Errorf("groups of %v, want %v", sizes, want)
+	}
+}
+
 // Who waits for whom: always for the first with the longest common beginning.
 func TestLeaders(t *testing.T) {
-	text := func(parts ...int32) scoreItem { // every part stands for as many tokens as count as shared
+	text := func(parts ...int32) []scoreItem { // every part stands for as many tokens as count as shared
 		var ids []int32
 		for _, p := range parts {
 			ids = append(ids, slices.Repeat([]int32{p}, sharedTokens)...)
 		}
-		return scoreItem{ids: ids}
+		return []scoreItem{{ids: ids}}
 	}
-	items := []scoreItem{
+	groups := [][]scoreItem{
 		text(1, 1, 1), text(1, 1, 2), text(1, 1, 3), // a question with three choices
 		text(1, 2, 1), text(1, 2, 2), // another with the same shots
 		text(1, 2, 2, 1), text(1, 3),
-		text(2), text(2, 1), text(3), {ids: []int32{3, 3, 4}}, {},
+		text(2), text(2, 1), text(3), {{ids: []int32{3, 3, 4}}}, {{}},
 	}
 	want := []int{-1, 0, 0, 0, 3, 4, 0, -1, 7, -1, -1, -1}
-	if got := leaders(items); !slices.Equal(got, want) {
+	if got := leaders(groups); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

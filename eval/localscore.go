@@ -10,10 +10,13 @@ import (
 )
 
 const (
-	// scoresTogether is how many texts are scored at the same time.
+	// scoresTogether is how many texts, or groups of choices, are scored at the same time.
 	scoresTogether = 32
 	// sharedTokens is the length of a common beginning for which a text waits until another has read it: about a page.
 	sharedTokens = 32
+	// choiceTokens is the least number of tokens before the choices of a group: fewer are not worth sharing. A group has at
+	// most mostChoices.
+	choiceTokens, mostChoices = 8, 32
 )
 
 // scoreItem is a text to score, and what comes of it.
@@ -24,8 +27,8 @@ type scoreItem struct {
 	score Score
 }
 
-// Score implements Scorer. Texts with a common beginning are scored one after the other as far as they share it, so that
-// it is read once.
+// Score implements Scorer. What texts have in common is read once: the choices of one question branch from its end, and
+// questions that begin alike are scored one after the other as far as they do.
 func (l *Local) Score(ctx context.Context, reqs []ScoreRequest, done func(i int, s Score) error) error {
 	items := make([]scoreItem, len(reqs))
 	for i, r := range reqs {
@@ -38,44 +41,81 @@ func (l *Local) Score(ctx context.Context, reqs []ScoreRequest, done func(i int,
 
 // scoreAll scores items, which are sorted, several at a time.
 func (l *Local) scoreAll(ctx context.Context, items []scoreItem, done func(i int, s Score) error) error {
-	after := leaders(items)
-	finished := make([]chan struct{}, len(items))
+	groups := groupsOf(items)
+	after := leaders(groups)
+	finished := make([]chan struct{}, len(groups))
 	for i := range finished {
 		finished[i] = make(chan struct{})
 	}
-	return each(ctx, scoresTogether, len(items), func(ctx context.Context, k int) (Score, error) {
-		it := &items[k]
+	return each(ctx, scoresTogether, len(groups), func(ctx context.Context, k int) ([]Score, error) {
 		defer close(finished[k])
-		// Items are begun in order, so the one that is waited for has been begun.
+		// Groups are begun in order, so the one that is waited for has been begun.
 		if j := after[k]; j >= 0 {
 			select {
 			case <-finished[j]:
 			case <-ctx.Done():
-				return Score{}, ctx.Err()
+				return nil, ctx.Err()
 			}
 		}
-		if it.score.Err != nil {
-			return it.score, nil
+		g := groups[k]
+		err := l.logLikelihoods(ctx, g)
+		if err != nil && ownFault(err) && len(g) > 1 {
+			// One of them is at fault: which one is seen when they are scored one by one.
+			err = nil
+			for i := range g {
+				if g[i].score.Err = l.logLikelihoods(ctx, g[i:i+1]); g[i].score.Err != nil && !ownFault(g[i].score.Err) {
+					err = g[i].score.Err
+				}
+			}
 		}
-		err := l.logLikelihood(ctx, it)
 		if err != nil && !ownFault(err) {
-			return it.score, &endedError{err}
+			return nil, &endedError{err}
 		}
-		it.score.Err = err
-		return it.score, nil
-	}, func(k int, s Score) error { return done(items[k].i, s) })
+		scores := make([]Score, len(g))
+		for i := range g {
+			scores[i] = g[i].score
+			if err != nil {
+				scores[i].Err = err
+			}
+		}
+		return scores, nil
+	}, func(k int, scores []Score) error {
+		for i, s := range scores {
+			if err := done(groups[k][i].i, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-// leaders returns for each item the first of those before it that share the longest beginning with it, -1 if none shares
-// enough.
-func leaders(items []scoreItem) []int {
-	out := make([]int, len(items))
-	type run struct{ first, common int } // items from first on share so many tokens with the present one
-	var runs []run
+// groupsOf parts sorted items into runs that are equal up to where their scores begin: the choices of one question. An item
+// that cannot be scored is alone.
+func groupsOf(items []scoreItem) [][]scoreItem {
+	var groups [][]scoreItem
 	for k := range items {
+		if n := len(groups); n > 0 {
+			g, it := groups[n-1], &items[k]
+			if first := &g[0]; it.from == first.from && it.from >= choiceTokens && len(g) < mostChoices && slices.Equal(it.ids[:it.from], first.ids[:it.from]) {
+				groups[n-1] = items[k-len(g) : k+1]
+				continue
+			}
+		}
+		groups = append(groups, items[k:k+1])
+	}
+	return groups
+}
+
+// leaders returns for each group the first of those before it that share the longest beginning with it, -1 if none shares
+// enough.
+func leaders(groups [][]scoreItem) []int {
+	out := make([]int, len(groups))
+	type run struct{ first, common int } // groups from first on share so many tokens with the present one
+	var runs []run
+	for k := range groups {
 		common := 0
 		if k > 0 {
-			a, b := items[k-1].ids, items[k].ids
+			a, b := groups[k-1][0].ids, groups[k][0].ids
 			for common < min(len(a), len(b)) && a[common] == b[common] {
 				common++
 			}
@@ -144,13 +184,24 @@ func (l *Local) scored(r ScoreRequest) (ids []int32, from int, s Score) {
 	return ids, from, s
 }
 
-// logLikelihood scores an item: the sum of log p of ids[from:], and whether each of them was the most probable.
-func (l *Local) logLikelihood(ctx context.Context, it *scoreItem) error {
-	scores, err := l.s.Score(ctx, &infer.ScoreRequest{IDs: it.ids, From: it.from})
-	it.score.LogProb, it.score.Greedy = 0, true
-	for _, s := range scores {
-		it.score.LogProb += s.LogProb
-		it.score.Greedy = it.score.Greedy && s.Greedy
+// logLikelihoods scores the items of a group: for each the sum of log p of ids[from:], and whether each of these tokens was
+// the most probable.
+func (l *Local) logLikelihoods(ctx context.Context, g []scoreItem) error {
+	if g[0].score.Err != nil {
+		return nil // it is alone
+	}
+	reqs := make([]*infer.ScoreRequest, len(g))
+	for i, it := range g {
+		reqs[i] = &infer.ScoreRequest{IDs: it.ids, From: it.from}
+	}
+	all, err := l.s.Score(ctx, reqs...)
+	for i, scores := range all {
+		s := &g[i].score
+		s.LogProb, s.Greedy = 0, true
+		for _, x := range scores {
+			s.LogProb += x.LogProb
+			s.Greedy = s.Greedy && x.Greedy
+		}
 	}
 	return err
 }

@@ -140,7 +140,7 @@ func (w *beams) branch(evict func() bool) {
 			next[i].s = from
 			continue
 		}
-		fork, err := from.forkEvicting(evict)
+		fork, err := from.forkEvicting(from.Len(), evict)
 		if err != nil {
 			fork = &Session{e: from.e, root: from.root, key: from.root}
 		}

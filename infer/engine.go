@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"leolm/device"
 	"leolm/internal/sysmem"
@@ -207,22 +208,25 @@ func (s *Session) FillSynthetic(n int) error {
 func (s *Session) Close() { s.Truncate(0) }
 
 // Fork returns a session with the same tokens. Full pages are shared; a partly filled last one is copied.
-func (s *Session) Fork() (*Session, error) {
-	n := s.e.cache.PageLen()
-	f := &Session{e: s.e, ids: append([]int32(nil), s.ids...), root: s.root, key: s.root}
-	for i, p := range s.pages {
-		if (i+1)*n <= len(s.ids) {
-			s.e.cache.Retain(p)
-			f.pages = append(f.pages, p)
-			continue
-		}
-		q, err := s.e.cache.Alloc()
+func (s *Session) Fork() (*Session, error) { return s.forkAt(len(s.ids)) }
+
+// forkAt is Fork of the first n tokens.
+func (s *Session) forkAt(n int) (*Session, error) {
+	c := s.e.cache
+	f := &Session{e: s.e, ids: slices.Clone(s.ids[:n]), root: s.root, key: s.root}
+	full := n / c.PageLen()
+	for _, p := range s.pages[:full] {
+		c.Retain(p)
+		f.pages = append(f.pages, p)
+	}
+	if part := n - full*c.PageLen(); part > 0 {
+		p, err := c.Alloc()
 		if err != nil {
 			f.Close()
 			return nil, err
 		}
-		f.pages = append(f.pages, q)
-		if err := s.e.copyPage(q, p, len(s.ids)-i*n); err != nil {
+		f.pages = append(f.pages, p)
+		if err := s.e.copyPage(p, s.pages[full], part); err != nil {
 			f.Close()
 			return nil, err
 		}

@@ -112,17 +112,17 @@ func (b *batch) hand(h *device.Tensor) error {
 	if err := b.answers(h); err != nil {
 		return err
 	}
+	if err := b.scores(h); err != nil {
+		return err
+	}
 	for _, w := range b.works {
 		switch w.want {
 		case wantScores:
-			for row := 0; row < w.rows; row += scoreRows {
-				logits, err := e.head(h, span(w.row+row, min(scoreRows, w.rows-row)))
-				if err != nil {
-					return err
-				}
-				w.w.(scorer).scores(row, logits, e.model.Vocab)
+			err := w.w.took(w.n, nil, 0)
+			if own, ok := w.w.(*scoring); ok && err == nil {
+				b.s.branch(w.Ticket, own)
 			}
-			b.s.took(w.Ticket, w.w.took(w.n, nil, 0))
+			b.s.took(w.Ticket, err)
 		case wantHidden:
 			part := e.dev.Gather(h, span(w.row, w.rows))
 			v := make([]float32, part.Rows*part.Cols)
@@ -132,6 +132,46 @@ func (b *batch) hand(h *device.Tensor) error {
 		}
 	}
 	return nil
+}
+
+// scores computes the logits of works that want scores, a few rows at a time, whosever they are, and hands them over.
+func (b *batch) scores(h *device.Tensor) error {
+	e := b.s.e
+	type piece struct {
+		w           *fedWork
+		first, rows int // of the work's
+	}
+	var pieces []piece
+	var rows []int32
+	flush := func() error {
+		if len(rows) == 0 {
+			return nil
+		}
+		logits, err := e.head(h, rows)
+		if err != nil {
+			return err
+		}
+		for _, p := range pieces {
+			n := p.rows * e.model.Vocab
+			p.w.w.(scorer).scores(p.first, logits[:n], e.model.Vocab)
+			logits = logits[n:]
+		}
+		pieces, rows = pieces[:0], rows[:0]
+		return nil
+	}
+	for i := range b.works {
+		w := &b.works[i]
+		for at := 0; w.want == wantScores && at < w.rows; {
+			n := min(scoreRows-len(rows), w.rows-at)
+			pieces, rows = append(pieces, piece{w, at, n}), append(rows, span(w.row+at, n)...)
+			if at += n; len(rows) == scoreRows {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return flush()
 }
 
 // answers computes the logits that works want all at once, together, and hands them over. Answers sample in parallel.
@@ -201,7 +241,7 @@ func (s *Scheduler) took(t *Ticket, err error) {
 func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
 	for _, f := range t.follow {
 		f.leader = nil
-		session, err := t.q.s.forkEvicting(s.prefix.evict)
+		session, err := t.q.s.forkEvicting(t.q.s.Len(), s.prefix.evict)
 		if err != nil {
 			// No room for another session now: the follower reads the prompt itself later.
 			continue
@@ -216,10 +256,35 @@ func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
 	t.follow = nil
 }
 
-// forkEvicting is Fork that makes room for itself with evict, while that can.
-func (s *Session) forkEvicting(evict func() bool) (*Session, error) {
+// branch lets the followers of t, which score other texts with the same beginning, continue from a fork of its session
+// once it has read that.
+func (s *Scheduler) branch(t *Ticket, w *scoring) {
+	shared := w.req.From
+	if len(t.follow) == 0 || w.at < shared {
+		return
+	}
+	for _, f := range t.follow {
+		f.leader = nil
+		own := f.w.(*scoring)
+		own.at = shared
+		if own.done() {
+			s.leave(f, nil)
+			continue
+		}
+		session, err := w.s.forkEvicting(shared, s.prefix.evict)
+		if err != nil {
+			own.at = 0 // no room for another session now: the follower reads the text itself later
+			continue
+		}
+		own.s = session
+	}
+	t.follow = nil
+}
+
+// forkEvicting is forkAt that makes room for itself with evict, while that can.
+func (s *Session) forkEvicting(n int, evict func() bool) (*Session, error) {
 	for {
-		f, err := s.Fork()
+		f, err := s.forkAt(n)
 		var full *device.CacheFullError
 		if err == nil || !errors.As(err, &full) || !evict() {
 			return f, err
@@ -236,7 +301,7 @@ func (s *Scheduler) room(t *Ticket, session *Session, n int, fed []fedWork) erro
 		if err == nil || !errors.As(err, &full) {
 			return err
 		}
-		if s.prefix.evict() {
+		if s.prefix.evict() || s.reclaim() {
 			continue
 		}
 		// The last to come is preempted: t, or one that holds pages and is not in this pass.
@@ -259,6 +324,19 @@ func (s *Scheduler) room(t *Ticket, session *Session, n int, fed []fedWork) erro
 	}
 }
 
+// reclaim takes the pages of the last waiting ticket that has any: it was given them by its leader.
+func (s *Scheduler) reclaim() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range slices.Backward(s.waiting) {
+		if slices.ContainsFunc(t.w.sessions(), func(s *Session) bool { return len(s.pages) > 0 }) {
+			t.w.preempt()
+			return true
+		}
+	}
+	return false
+}
+
 // preempt puts t back at the head of the queue.
 func (s *Scheduler) preempt(t *Ticket) {
 	t.w.preempt()
@@ -270,10 +348,13 @@ func (s *Scheduler) preempt(t *Ticket) {
 	s.waiting = append([]*Ticket{t}, s.waiting...)
 }
 
-// leave ends a ticket. Its followers must read the prompt themselves.
+// leave ends a ticket, which may be a follower that was not admitted yet. Its followers must read the prompt themselves.
 func (s *Scheduler) leave(t *Ticket, err error) {
 	s.stalled = false
 	s.active = slices.DeleteFunc(s.active, func(a *Ticket) bool { return a == t })
+	s.mu.Lock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(a *Ticket) bool { return a == t })
+	s.mu.Unlock()
 	for _, f := range t.follow {
 		f.leader = nil
 	}

@@ -201,7 +201,7 @@ func scheduledNumbers(ctx context.Context, t *testing.T, e *Engine) (out []float
 	if err != nil {
 		t.Error(err)
 	}
-	for _, f := range found {
+	for _, f := range found[0] {
 		out = append(out, float32(f.LogProb))
 	}
 	beams, err := s.Beam(ctx, []int32{2, 7, 1}, sample.BeamParams{Beams: 3, LengthPenalty: 1, MaxNewTokens: 6})

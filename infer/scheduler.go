@@ -133,30 +133,66 @@ func (s *Scheduler) Submit(ctx context.Context, text func() Text, reqs ...*Reque
 	return ts, s.enqueue(ts...)
 }
 
-// Score returns how probable the tokens of a text are, one Score for each from r.From on. Its errors are those of Submit.
-func (s *Scheduler) Score(ctx context.Context, r *ScoreRequest) ([]Score, error) {
+// Score returns how probable the tokens of texts are, for each of them one Score for every token from From on. The texts are
+// equal before From, and what they share is read once: they are the choices of one question, say. Its errors are those of
+// Submit.
+func (s *Scheduler) Score(ctx context.Context, reqs ...*ScoreRequest) ([][]Score, error) {
+	ts := make([]*Ticket, 0, len(reqs))
+	works := make([]*scoring, 0, len(reqs))
+	for i, r := range reqs {
+		if err := s.checkScore(r); err != nil {
+			return nil, err
+		}
+		if first := reqs[0]; r.From != first.From || !slices.Equal(r.IDs[:r.From], first.IDs[:r.From]) || r.Tenant != first.Tenant || r.Salt != first.Salt {
+			return nil, fmt.Errorf("text %d begins in another way than the first", i)
+		}
+		w := &scoring{s: s.session(r.Tenant, r.Salt), req: r}
+		works = append(works, w)
+		if w.done() {
+			continue // the text ends where its scores would begin
+		}
+		t := s.ticket(ctx, r.Tenant)
+		t.w = w
+		if len(ts) > 0 {
+			t.leader = ts[0]
+			ts[0].follow = append(ts[0].follow, t)
+			leader := ts[0].w.(*scoring)
+			leader.choices = append(leader.choices, w)
+		}
+		ts = append(ts, t)
+	}
+	if len(ts) > 0 {
+		if err := s.enqueue(ts...); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	for _, t := range ts {
+		if e := t.wait(); err == nil {
+			err = e
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]Score, len(works))
+	for i, w := range works {
+		out[i] = w.found
+	}
+	return out, nil
+}
+
+func (s *Scheduler) checkScore(r *ScoreRequest) error {
 	if r.From < 1 || r.From > len(r.IDs) {
-		return nil, fmt.Errorf("scores from token %d on, in a text of %d", r.From, len(r.IDs))
+		return fmt.Errorf("scores from token %d on, in a text of %d", r.From, len(r.IDs))
 	}
 	if err := s.checkIDs(r.IDs); err != nil {
-		return nil, err
+		return err
 	}
 	if n := len(r.IDs) - 1; n > s.e.opt.Context {
-		return nil, &ContextError{Tokens: n, Limit: s.e.opt.Context}
+		return &ContextError{Tokens: n, Limit: s.e.opt.Context}
 	}
-	t := s.ticket(ctx, r.Tenant)
-	w := &scoring{s: s.session(r.Tenant, r.Salt), req: r}
-	if w.done() {
-		return nil, nil // the text is one token: nothing is asked
-	}
-	t.w = w
-	if err := s.enqueue(t); err != nil {
-		return nil, err
-	}
-	if err := t.wait(); err != nil {
-		return nil, err
-	}
-	return w.found, nil
+	return nil
 }
 
 // Embed returns the sentence embedding of a text: the hidden states after the final norm, averaged over the tokens and

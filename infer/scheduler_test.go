@@ -190,6 +190,30 @@ func TestSchedulerReadsASharedPromptOnce(t *testing.T) {
 	}
 }
 
+// A follower may end, or take pages, while it waits to be admitted: it ends once, and its pages are there for those that run.
+func TestWaitingFollowers(t *testing.T) {
+	for _, most := range []int{1, 30} {
+		e := schedulerEngine(t, 6)
+		r := &Request{Prompt: tokens(70, 3), MaxNewTokens: most, TopLogProbs: 0}
+		want := alone(t, e, r)
+		s, stop := start(t, e, SchedulerOptions{MaxSequences: 1})
+		ts, err := s.Submit(context.Background(), newPlain, r, r, r, r, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, ticket := range ts {
+			res, err := ticket.Result()
+			if err != nil || !slices.Equal(res.IDs, want.res.IDs) {
+				t.Errorf("at most %d tokens, answer %d: %v, alone %v (%v)", most, i, res.IDs, want.res.IDs, err)
+			}
+		}
+		stop()
+		if n := e.cache.PagesInUse(); n > 0 || len(ts[4].q.res.IDs) != len(want.res.IDs) {
+			t.Errorf("%d pages are in use, and %d tokens came", n, len(ts[4].q.res.IDs))
+		}
+	}
+}
+
 // What can't be written is an error of its own request: too long for the context, too large for the cache, ids without a
 // row, a full queue, a scheduler that has ended. The others go on.
 func TestSchedulerErrorsAreOfOneRequest(t *testing.T) {

@@ -65,10 +65,11 @@ type Score struct {
 
 // scoring is the work of a ScoreRequest.
 type scoring struct {
-	s     *Session
-	req   *ScoreRequest
-	at    int // tokens fed; the last one of the text need not be
-	found []Score
+	s       *Session
+	req     *ScoreRequest
+	at      int // tokens fed; the last one of the text need not be
+	found   []Score
+	choices []*scoring // of followers: their first token has its logits from the same row
 }
 
 func (w *scoring) sessions() []*Session   { return []*Session{w.s} }
@@ -99,15 +100,25 @@ func (w *scoring) scores(first int, logits []float32, vocab int) {
 	at := len(w.found)
 	w.found = append(w.found, make([]Score, rows)...)
 	parallel(rows, func(i int) {
-		target := w.req.IDs[w.at+first+i+1]
-		row := logits[i*vocab : (i+1)*vocab]
-		top, lp := sample.LogProbs(nil, row, target, max(w.req.Top, 1))
-		s := Score{LogProb: lp, Greedy: len(top) > 0 && top[0].ID == target}
-		if w.req.Top > 0 {
-			s.Top = top
+		row, token := logits[i*vocab:(i+1)*vocab], w.at+first+i+1
+		w.found[at+i] = w.req.score(token, row)
+		if token == w.req.From {
+			for _, c := range w.choices {
+				c.found = []Score{c.req.score(token, row)}
+			}
 		}
-		w.found[at+i] = s
 	})
+}
+
+// score is that of a token, after logits for its place.
+func (r *ScoreRequest) score(token int, logits []float32) Score {
+	target := r.IDs[token]
+	top, lp := sample.LogProbs(nil, logits, target, max(r.Top, 1))
+	s := Score{LogProb: lp, Greedy: len(top) > 0 && top[0].ID == target}
+	if r.Top > 0 {
+		s.Top = top
+	}
+	return s
 }
 
 func (w *scoring) took(n int, _ []float32, _ int) error {

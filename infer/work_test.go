@@ -71,7 +71,7 @@ func TestSchedulerScoresAndEmbedsAsAlone(t *testing.T) {
 				wg.Go(func() {
 					time.Sleep(delay)
 					got, err := s.Score(context.Background(), r)
-					if err != nil || !sameScores(got, want[i]) {
+					if err != nil || !sameScores(got[0], want[i]) {
 						t.Errorf("text %d: %v, alone %v (%v)", i, got, want[i], err)
 					}
 					if v, err := s.Embed(context.Background(), "", r.IDs); err != nil || !slices.Equal(v, vectors[i]) {
@@ -90,6 +90,68 @@ func TestSchedulerScoresAndEmbedsAsAlone(t *testing.T) {
 	}
 }
 
+// Choices that branch from one text, of one token or many, equal ones and an empty one among them, score as each does
+// alone, also when the cache has room for a few of them only or when some groups are canceled; and no page is lost.
+func TestSchedulerScoresChoicesAsAlone(t *testing.T) {
+	for _, c := range []struct{ pages, sequences int }{{7, 10}, {30, 3}, {200, 64}} {
+		t.Run(fmt.Sprintf("%d pages, %d sequences", c.pages, c.sequences), func(t *testing.T) {
+			e := schedulerEngine(t, c.pages)
+			rng := rand.New(rand.NewPCG(uint64(c.pages), 3))
+			var groups [][]*ScoreRequest
+			var want [][][]Score
+			for i := range 12 {
+				context := tokens(1+rng.IntN(100), uint64(i))
+				var g []*ScoreRequest
+				var w [][]Score
+				for k := range 1 + rng.IntN(5) {
+					r := &ScoreRequest{IDs: append(slices.Clone(context), tokens(rng.IntN(3)*rng.IntN(30)+min(k, 1), uint64(k/2))...), From: len(context), Top: k % 2}
+					g, w = append(g, r), append(w, scoresAlone(t, e, r))
+				}
+				groups, want = append(groups, g), append(want, w)
+			}
+			s, stop := start(t, e, SchedulerOptions{MaxSequences: c.sequences, MaxTokens: 40})
+			var wg sync.WaitGroup
+			for i, g := range groups {
+				wg.Go(func() {
+					got, err := s.Score(context.Background(), g...)
+					if err != nil || !slices.EqualFunc(got, want[i], sameScores) {
+						t.Errorf("group %d: %v, alone %v (%v)", i, got, want[i], err)
+					}
+				})
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*time.Millisecond)
+					defer cancel()
+					if _, err := s.Score(ctx, g...); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("group %d, canceled: %v", i, err)
+					}
+				})
+			}
+			wg.Wait()
+			stop()
+			if n := e.cache.PagesInUse(); n > 0 {
+				t.Errorf("%d pages are in use", n)
+			}
+		})
+	}
+	e := schedulerEngine(t, 20)
+	s, _ := start(t, e, SchedulerOptions{})
+	ids := tokens(60, 9)
+	var choices []*ScoreRequest
+	for i := range 4 {
+		choices = append(choices, &ScoreRequest{IDs: append(slices.Clone(ids), tokens(1+i, uint64(i))...), From: len(ids)})
+	}
+	if _, err := s.Score(context.Background(), choices...); err != nil {
+		t.Fatal(err)
+	}
+	if fed := s.Stats().BatchTokens; fed != 60+0+1+2+3 {
+		t.Errorf("a text of 60 tokens and choices of 1 to 4 took %d tokens", fed)
+	}
+	choices[1].From--
+	if _, err := s.Score(context.Background(), choices...); err == nil {
+		t.Error("choices of two texts")
+	}
+}
+
 // The logits of Score and the loss of Engine.Score are two ways to one number.
 func TestSchedulerScoresWhatEngineScores(t *testing.T) {
 	e := schedulerEngine(t, 20)
@@ -101,7 +163,11 @@ func TestSchedulerScoresWhatEngineScores(t *testing.T) {
 	}
 	session.Close()
 	s, _ := start(t, e, SchedulerOptions{})
-	got, err := s.Score(context.Background(), &ScoreRequest{IDs: ids, From: 1})
+	all, err := s.Score(context.Background(), &ScoreRequest{IDs: ids, From: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := all[0]
 	if err != nil || len(got) != len(ids)-1 {
 		t.Fatal(len(got), err)
 	}

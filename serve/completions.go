@@ -213,18 +213,19 @@ func (a *textAnswer) prepare() error {
 func (a *textAnswer) begin(ctx context.Context, build func() infer.Constraint) error {
 	for _, p := range a.parts {
 		if a.req.Echo && a.req.LogProbs != nil {
-			var err error
 			if a.limit == 0 {
 				if err := exchangeOf(ctx).reserve(len(p.ids), 0); err != nil {
 					return err
 				}
 				exchangeOf(ctx).reads(len(p.ids))
 			}
-			if p.scores, err = a.m.sched.Score(ctx, &infer.ScoreRequest{
+			scores, err := a.m.sched.Score(ctx, &infer.ScoreRequest{
 				IDs: p.ids, From: 1, Top: int(*a.req.LogProbs), Tenant: a.one.Tenant, Salt: a.one.Salt,
-			}); err != nil {
+			})
+			if err != nil {
 				return err
 			}
+			p.scores = scores[0]
 		}
 		if a.limit > 0 {
 			one := *a.one

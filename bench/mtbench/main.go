@@ -1,7 +1,8 @@
-// Command mtbench measures what the scheduler brings to MT-Bench's answers: the first turns of Leo's own 80 questions, all
-// handed over together, against one at a time, in turn, on the same machine.
+// Command mtbench measures what the scheduler brings to MT-Bench's answers: both turns of Leo's own 80 questions, as leo
+// eval mtbench asks them, many at a time against one at a time, in turn, on the same machine.
 //
 //	go run ./bench/mtbench -model leo-mini -tokens 128 -rounds 3
+//	go run ./bench/mtbench -model leo-mini -tokens 128 -rounds 1 -together 32 -profile cpu.out
 package main
 
 import (
@@ -9,10 +10,13 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"os"
+	"runtime/pprof"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
-	"leolm/chat"
 	"leolm/eval"
 	"leolm/eval/mtbench"
 	"leolm/open"
@@ -23,39 +27,62 @@ func main() {
 	tokens := flag.Int("tokens", 128, "most tokens of an answer")
 	rounds := flag.Int("rounds", 3, "measurements of each")
 	questions := flag.Int("questions", 80, "questions to ask")
+	together := flag.String("together", "1,32", "how many at a time; the last number is compared with the first")
+	profile := flag.String("profile", "", "file for a CPU profile")
 	flag.Parse()
-	if err := run(context.Background(), *model, *tokens, *rounds, *questions); err != nil {
+	if err := run(context.Background(), *model, *tokens, *rounds, *questions, strings.Split(*together, ","), *profile); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, model string, tokens, rounds, questions int) error {
-	set, err := mtbench.OwnQuestions()
-	if err != nil {
-		return err
+func run(ctx context.Context, model string, tokens, rounds, questions int, together []string, profile string) error {
+	if profile != "" {
+		f, err := os.Create(profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
-	var reqs []eval.Request
-	for _, q := range set.Head(questions).Questions {
-		reqs = append(reqs, eval.Request{Messages: []chat.Message{{Role: chat.User, Content: q.Turns[0]}}, MaxNewTokens: tokens})
-	}
-	rates := map[int][]float64{}
+	rates := make([][]float64, len(together))
 	for range rounds {
-		for _, together := range []int{1, 32} {
-			rate, err := measure(ctx, model, reqs, together)
+		for i, s := range together {
+			n, err := strconv.Atoi(s)
 			if err != nil {
 				return err
 			}
-			fmt.Printf("%2d at a time: %7.1f tokens/s\n", together, rate)
-			rates[together] = append(rates[together], rate)
+			rate, err := measure(ctx, model, tokens, questions, n)
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%2d at a time: %7.1f tokens/s\n", n, rate)
+			rates[i] = append(rates[i], rate)
 		}
 	}
-	one, many := median(rates[1]), median(rates[32])
+	one, many := median(rates[0]), median(rates[len(rates)-1])
 	fmt.Printf("median: %.1f and %.1f tokens/s, %.2f times\n", one, many, many/one)
 	return nil
 }
 
-// measure answers the requests and returns new tokens per second.
-func measure(ctx context.Context, model string, reqs []eval.Request, together int) (float64, error) {
+// measure answers the questions and returns new tokens per second.
+func measure(ctx context.Context, model string, tokens, questions, together int) (float64, error) {
+	set, err := mtbench.OwnQuestions()
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "mtbench")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	r, err := mtbench.OpenRun(ctx, dir, set)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
 	m, err := open.Open(ctx, model, open.Options{Together: together, PageLen: 64})
 	if err != nil {
 		return 0, err
@@ -65,10 +92,7 @@ func measure(ctx context.Context, model string, reqs []eval.Request, together in
 	defer l.Close()
 	n := 0
 	start := time.Now()
-	err = l.Generate(ctx, reqs, func(i int, a eval.Answer) error {
-		n += a.NewTokens
-		return a.Err
-	})
+	err = r.Answer(ctx, l, mtbench.AnswerOptions{MaxNewTokens: tokens, Limit: questions}, eval.Software{}, func(p mtbench.Progress) { n = p.NewTokens })
 	return float64(n) / time.Since(start).Seconds(), err
 }
 
