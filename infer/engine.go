@@ -12,14 +12,13 @@ import (
 	"math"
 
 	"leolm/device"
-	"leolm/internal/sysmem"
 	"leolm/llama"
 	"leolm/tensor"
 )
 
 // Engine runs one model. It is used by one goroutine at a time.
 type Engine struct {
-	dev   device.Device
+	dev   device.Runner
 	model *llama.Model
 	cache device.KVCache
 	opt   Options
@@ -52,7 +51,7 @@ type Options struct {
 
 // NewEngine makes an engine for m on dev. A cache that would not fit into memory is a
 // *device.MemoryError, although pages are allocated only when they are used.
-func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) {
+func NewEngine(dev device.Runner, m *llama.Model, opt Options) (*Engine, error) {
 	if opt.Context == 0 {
 		opt.Context = m.Config.MaxPositions
 	}
@@ -85,7 +84,7 @@ func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) 
 		size = pages * page
 		what = fmt.Sprintf("a cache of %.0f pages of %d tokens", pages, pageLen)
 	}
-	if err := sysmem.Need(what, size); err != nil {
+	if err := device.Need(dev, what, size); err != nil {
 		return nil, err
 	}
 	cache, err := dev.NewCache(device.CacheSpec{Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: opt.CacheType, Pages: int(pages), PageLen: pageLen})
@@ -322,9 +321,19 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	logits := e.head(h)
+	logits, err := e.head(h)
 	e.release(h)
-	return logits, nil
+	if err != nil {
+		undo(feeds)
+	}
+	return logits, err
+}
+
+// undo takes back the tokens of a pass that failed: their keys and values are worthless.
+func undo(feeds []Feed) {
+	for _, f := range feeds {
+		f.Session.Truncate(f.Session.Len() - len(f.IDs))
+	}
 }
 
 // pass runs one forward pass over the feeds and returns the hidden states of the rows that they want, in their order.
@@ -351,10 +360,10 @@ func (e *Engine) release(t *device.Tensor) {
 	e.dev.Release(e.gone...)
 }
 
-// head computes the logits of the rows of h.
-func (e *Engine) head(h *device.Tensor) []float32 {
+// head computes the logits of the rows of h. Its error is the device's, of any operation of the pass.
+func (e *Engine) head(h *device.Tensor) ([]float32, error) {
 	if h.Rows == 0 {
-		return nil
+		return nil, e.dev.Sync()
 	}
 	y := e.dev.Linear(h, e.model.Head)
 	n := y.Rows * y.Cols
@@ -364,6 +373,9 @@ func (e *Engine) head(h *device.Tensor) []float32 {
 	e.logits = e.logits[:n]
 	e.dev.Read(y, e.logits)
 	e.release(y)
+	if err := e.dev.Sync(); err != nil {
+		return nil, err
+	}
 	v := e.model.Vocab
 	if v < y.Cols {
 		// Columns from v on are padding: close the gaps.
@@ -371,7 +383,7 @@ func (e *Engine) head(h *device.Tensor) []float32 {
 			copy(e.logits[i*v:(i+1)*v], e.logits[i*y.Cols:])
 		}
 	}
-	return e.logits[:y.Rows*v]
+	return e.logits[:y.Rows*v], nil
 }
 
 // Prefill feeds ids in chunks and returns the logits after the last one.
@@ -428,7 +440,8 @@ func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32,
 			return nil, err
 		}
 		n := min(e.opt.PrefillChunk, len(ids)-at)
-		h, err := e.hidden([]Feed{{s, ids[at : at+n], WantNone}}, nil)
+		feed := []Feed{{s, ids[at : at+n], WantNone}}
+		h, err := e.hidden(feed, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -441,6 +454,10 @@ func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32,
 		}
 		ce := e.dev.LinearCrossEntropy(h, e.model.Head, targets, weights, e.model.Vocab)
 		e.dev.Release(h)
+		if err := e.dev.Sync(); err != nil {
+			undo(feed)
+			return nil, err
+		}
 		for i, w := range weights {
 			if w != 0 {
 				out[at+i+1] = ce.LogProbs[i]
@@ -476,6 +493,9 @@ func (e *Engine) Embed(ctx context.Context, ids []int32) ([]float32, error) {
 		v := make([]float32, h.Rows*h.Cols)
 		e.dev.Read(h, v)
 		e.dev.Release(h)
+		if err := e.dev.Sync(); err != nil {
+			return nil, err
+		}
 		for i, x := range v {
 			sum[i%len(sum)] += float64(x)
 		}

@@ -55,8 +55,7 @@ func (s *Scheduler) pass() (fed, error) {
 	if err != nil {
 		return n, err // an error of the device: those of single requests were handled above
 	}
-	b.hand(h)
-	return n, nil
+	return n, b.hand(h)
 }
 
 // batch is what one pass feeds.
@@ -101,17 +100,24 @@ func (b *batch) add(t *Ticket, budget int) {
 // scoreRows is how many rows of logits exist at a time for scores.
 const scoreRows = 64
 
-// hand gives the works what they wanted of the hidden states h, and releases h.
-func (b *batch) hand(h *device.Tensor) {
+// hand gives the works what they wanted of the hidden states h, and releases h. Its error is the device's.
+func (b *batch) hand(h *device.Tensor) error {
 	e := b.s.e
-	b.answers(h)
+	defer e.release(h)
+	if err := b.answers(h); err != nil {
+		return err
+	}
 	for _, w := range b.works {
 		switch w.want {
 		case wantScores:
 			for row := 0; row < w.rows; row += scoreRows {
 				part := e.dev.Gather(h, span(w.row+row, min(scoreRows, w.rows-row)))
-				w.w.(scorer).scores(row, e.head(part), e.model.Vocab)
+				logits, err := e.head(part)
 				e.release(part)
+				if err != nil {
+					return err
+				}
+				w.w.(scorer).scores(row, logits, e.model.Vocab)
 			}
 			b.s.took(w.Ticket, w.w.took(w.n, nil, 0))
 		case wantHidden:
@@ -119,14 +125,17 @@ func (b *batch) hand(h *device.Tensor) {
 			v := make([]float32, part.Rows*part.Cols)
 			e.dev.Read(part, v)
 			e.release(part)
+			if err := e.dev.Sync(); err != nil {
+				return err
+			}
 			b.s.took(w.Ticket, w.w.took(w.n, v, h.Cols))
 		}
 	}
-	e.release(h)
+	return nil
 }
 
 // answers computes the logits that works want all at once, together, and hands them over. Answers sample in parallel.
-func (b *batch) answers(h *device.Tensor) {
+func (b *batch) answers(h *device.Tensor) error {
 	e := b.s.e
 	var rows []int32
 	for _, w := range b.works {
@@ -135,13 +144,19 @@ func (b *batch) answers(h *device.Tensor) {
 		}
 	}
 	var logits []float32
+	var err error
 	switch {
 	case len(rows) == h.Rows:
-		logits = e.head(h)
+		logits, err = e.head(h)
 	case len(rows) > 0:
 		part := e.dev.Gather(h, rows)
-		logits = e.head(part)
+		logits, err = e.head(part)
 		e.release(part)
+	default:
+		err = e.dev.Sync()
+	}
+	if err != nil {
+		return err
 	}
 	vocab, at := e.model.Vocab, 0
 	parts := make([][]float32, len(b.works))
@@ -170,6 +185,7 @@ func (b *batch) answers(h *device.Tensor) {
 		}
 		b.s.took(w.Ticket, errs[i])
 	}
+	return nil
 }
 
 // took keeps the new pages of a ticket for others, lets it branch, and lets it leave if its work has ended.

@@ -21,7 +21,6 @@ import (
 	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/infer"
-	"leolm/internal/sysmem"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -39,7 +38,7 @@ type Options struct {
 	// Threads is the number of worker threads; 0 shares one pool with every other model of the process.
 	Threads int
 	// Device runs the model instead of a new CPU device with Threads workers.
-	Device device.Device
+	Device device.Runner
 	// Convert, if set, returns the type that a matrix is stored as; Invalid keeps the stored type.
 	Convert func(name string, stored tensor.DType) tensor.DType
 
@@ -81,7 +80,7 @@ const packedFrom = 256 << 20
 // Model is a model ready to run.
 type Model struct {
 	*catalog.Model
-	Device device.Device
+	Device device.Runner
 	Engine *infer.Engine
 
 	store *cpu.Store // nil if the weights are in plain memory
@@ -135,7 +134,7 @@ func (m *Model) engine(lm *llama.Model, opt Options) (err error) {
 	for {
 		sessions := opt.Sessions
 		if opt.Together > 0 {
-			sessions = sessionsFor(opt.Together, n, lm, opt.CacheType)
+			sessions = sessionsFor(m.Device, opt.Together, n, lm, opt.CacheType)
 		}
 		m.Engine, err = infer.NewEngine(m.Device, lm, infer.Options{
 			Context: n, CacheType: opt.CacheType, Sessions: sessions, CacheBytes: opt.CacheBytes, PageLen: opt.PageLen, Fingerprint: m.Fingerprint(),
@@ -151,10 +150,10 @@ func (m *Model) engine(lm *llama.Model, opt Options) (err error) {
 }
 
 // sessionsFor is for how many contexts of n tokens the cache should have room, at most wanted.
-func sessionsFor(wanted, n int, lm *llama.Model, cache tensor.DType) int {
+func sessionsFor(dev device.Runner, wanted, n int, lm *llama.Model, cache tensor.DType) int {
 	c := &lm.Config
 	row, err := cmp.Or(cache, tensor.F16).RowSize(c.HeadDim)
-	free, ok := sysmem.Available()
+	free, ok := dev.Available()
 	if err != nil || !ok {
 		return 1
 	}
@@ -168,7 +167,7 @@ func (m *Model) note(format string, args ...any) {
 
 // Weights loads the weights of m onto dev and applies its adapters. opt may change how the stored weights are loaded.
 // Logits cover the ids in use only: rows that merely pad the matrix were never trained.
-func Weights(ctx context.Context, m *catalog.Model, dev device.Device, opt llama.LoadOptions) (*llama.Model, error) {
+func Weights(ctx context.Context, m *catalog.Model, dev device.Runner, opt llama.LoadOptions) (*llama.Model, error) {
 	if !m.Checkpoint.HasWeights() {
 		return nil, fmt.Errorf("%s has a vocabulary but no weights", m.Name)
 	}
