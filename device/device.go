@@ -5,8 +5,8 @@
 // (package grad) or files (package checkpoint), and it imports no device: package
 // device/cpu is the first. Package device/devicetest says, as a test, what every device must do.
 //
-// Ops is what a forward pass is written against. A Device runs the operations;
-// grad.Tape implements the same interface by wrapping a device and recording.
+// Ops is what a forward pass is written against. A Runner runs the operations, and a Device is a Runner that has their
+// derivatives and the optimizers, too; grad.Tape implements Ops by wrapping a Device and recording.
 // Where numbers live and in which layout is the device's secret: what it keeps for a
 // value of this package is in the value's Impl, which nobody else reads.
 //
@@ -23,6 +23,7 @@ package device
 
 import (
 	"fmt"
+	"math"
 
 	"leolm/tensor"
 )
@@ -147,6 +148,19 @@ type MemoryError struct {
 	What      string  // "the keys and values of 8192 tokens"
 	Needed    float64 // bytes; a float because absurd sizes exceed every integer
 	Available int64   // bytes
+}
+
+// Need returns a *MemoryError if n bytes for what are more than dev has available. Where nobody says what is available,
+// the limit is a petabyte.
+func Need(dev Runner, what string, n float64) error {
+	available, ok := dev.Available()
+	if !ok {
+		available = math.MaxInt64 >> 13 // a petabyte
+	}
+	if n <= float64(available) {
+		return nil
+	}
+	return &MemoryError{What: what, Needed: n, Available: available}
 }
 
 func (e *MemoryError) Error() string {
@@ -308,18 +322,45 @@ type Muon struct {
 	GradScale                 float64 // multiplies the gradient first (clipping)
 }
 
-// Device runs operations and owns memory.
-type Device interface {
+// Runner is a device that runs models: it runs operations and owns memory.
+type Runner interface {
 	Ops
-	Derivatives
 	// Name says what runs, for reports.
 	Name() string
 	// NewWeight makes a frozen weight from stored values.
 	NewWeight(spec WeightSpec) (Weight, error)
+	// ReadWeight copies values as float32.
+	ReadWeight(w Weight, dst []float32)
+	// NewCache makes an empty pool of keys and values.
+	NewCache(spec CacheSpec) (KVCache, error)
+	// NewRope makes a rotary embedding from headDim/2 frequencies.
+	NewRope(headDim int, invFreq []float32) *Rope
+	// NewDoRA makes a decomposed change from its weights, which must fit each other.
+	NewDoRA(w, a, b, magnitude Weight, scale float32) *DoRA
+	// New makes an uninitialized tensor, FromSlice a copy of values.
+	New(rows, cols int) *Tensor
+	FromSlice(rows, cols int, values []float32) *Tensor
+	// Read waits for t and copies it to dst, which has Rows·Cols elements.
+	Read(t *Tensor, dst []float32)
+	// Sync waits for all operations so far and returns the first error of any since the last Sync. Operations themselves
+	// return none: a device may run them later. What was computed or read since an error is worthless.
+	Sync() error
+	// Retain adds a reference to t, to be given back by Release.
+	Retain(t *Tensor) *Tensor
+	// Memory reports the memory of tensors. ResetPeak gives back what no tensor uses.
+	Memory() Memory
+	ResetPeak()
+	// Available is how many bytes weights, tensors and caches can still take; false if nobody says.
+	Available() (int64, bool)
+}
+
+// Device is a Runner that trains as well.
+type Device interface {
+	Runner
+	Derivatives
 	// NewParam makes a trainable weight with float32 values, initially zero.
 	NewParam(name string, rows, cols int) Weight
-	// ReadWeight and WriteWeight copy values as float32; writing needs a trainable weight.
-	ReadWeight(w Weight, dst []float32)
+	// WriteWeight sets the values of a trainable weight.
 	WriteWeight(w Weight, src []float32) error
 	// FreezeRows keeps the first n rows of a trainable weight as they are. Its gradient is cleared; optimizer
 	// state must be made afterwards.
@@ -339,25 +380,16 @@ type Device interface {
 	Muon(w Weight, m OptimizerState, h Muon)
 	// NewOptimizerState makes room for one moment of every element of w that is trained: 32 or 8 bits per element.
 	NewOptimizerState(w Weight, bits int, signed bool) (OptimizerState, error)
-	// NewCache makes an empty pool of keys and values.
-	NewCache(spec CacheSpec) (KVCache, error)
-	// NewRope makes a rotary embedding from headDim/2 frequencies.
-	NewRope(headDim int, invFreq []float32) *Rope
-	// NewDoRA makes a decomposed change from its weights, which must fit each other.
-	NewDoRA(w, a, b, magnitude Weight, scale float32) *DoRA
-	// New makes an uninitialized tensor, FromSlice a copy of values.
-	New(rows, cols int) *Tensor
-	FromSlice(rows, cols int, values []float32) *Tensor
-	// Read waits for t and copies it to dst, which has Rows·Cols elements.
-	Read(t *Tensor, dst []float32)
-	// Retain adds a reference to t, to be given back by Release.
-	Retain(t *Tensor) *Tensor
 	// SetCompute chooses the type that products of trainable weights are computed in: F32 or BF16
 	// (bf16 operands, float32 sums).
 	SetCompute(dt tensor.DType) error
-	// Memory reports the memory of tensors. ResetPeak gives back what no tensor uses.
-	Memory() Memory
-	ResetPeak()
+}
+
+// NoTrainingError says that a device runs models but does not train them.
+type NoTrainingError struct{ Device string }
+
+func (e *NoTrainingError) Error() string {
+	return fmt.Sprintf("%s runs models, but does not train them", e.Device)
 }
 
 // Memory is what a device holds, in bytes, apart from weights, optimizer state and caches.

@@ -13,14 +13,13 @@ import (
 	"slices"
 
 	"leolm/device"
-	"leolm/internal/sysmem"
 	"leolm/llama"
 	"leolm/tensor"
 )
 
 // Engine runs one model. It is used by one goroutine at a time.
 type Engine struct {
-	dev   device.Device
+	dev   device.Runner
 	model *llama.Model
 	cache device.KVCache
 	opt   Options
@@ -57,7 +56,7 @@ type Options struct {
 
 // NewEngine makes an engine for m on dev. A cache that would not fit into memory is a
 // *device.MemoryError, although pages are allocated only when they are used.
-func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) {
+func NewEngine(dev device.Runner, m *llama.Model, opt Options) (*Engine, error) {
 	if opt.Context == 0 {
 		opt.Context = m.Config.MaxPositions
 	}
@@ -90,7 +89,7 @@ func NewEngine(dev device.Device, m *llama.Model, opt Options) (*Engine, error) 
 		size = pages * page
 		what = fmt.Sprintf("a cache of %.0f pages of %d tokens", pages, pageLen)
 	}
-	if err := sysmem.Need(what, size); err != nil {
+	if err := device.Need(dev, what, size); err != nil {
 		return nil, err
 	}
 	cache, err := dev.NewCache(device.CacheSpec{Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: opt.CacheType, Pages: int(pages), PageLen: pageLen})
@@ -117,7 +116,7 @@ func (e *Engine) TokenBytes() int {
 }
 
 // heldKVHeads is how many heads of keys and values a device has in its caches.
-func heldKVHeads(dev device.Device, m *llama.Model) int {
+func heldKVHeads(dev device.Runner, m *llama.Model) int {
 	if d, ok := dev.(interface{ HeldKVHeads(heads int) int }); ok {
 		return d.HeldKVHeads(m.Config.KVHeads)
 	}
@@ -349,7 +348,17 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 	}
 	logits, err := e.head(h, nil)
 	e.release(h)
+	if err != nil {
+		undo(feeds)
+	}
 	return logits, err
+}
+
+// undo takes back the tokens of a pass that failed: their keys and values are worthless.
+func undo(feeds []Feed) {
+	for _, f := range feeds {
+		f.Session.Truncate(f.Session.Len() - len(f.IDs))
+	}
 }
 
 // pass runs one forward pass over the feeds and returns the hidden states of the rows that they want, in their order.
@@ -376,14 +385,15 @@ func (e *Engine) release(t *device.Tensor) {
 	e.dev.Release(e.gone...)
 }
 
-// logitsOf computes the logits of some rows of h, all if rows is nil.
-func (e *Engine) logitsOf(h *device.Tensor, rows []int32) []float32 {
+// logitsOf computes the logits of some rows of h, all if rows is nil. Its error is the device's, of any operation of the
+// pass.
+func (e *Engine) logitsOf(h *device.Tensor, rows []int32) ([]float32, error) {
 	if rows != nil {
 		h = e.dev.Gather(h, rows)
 		defer e.release(h)
 	}
 	if h.Rows == 0 {
-		return nil
+		return nil, e.dev.Sync()
 	}
 	y := e.dev.Linear(h, e.model.Head)
 	n := y.Rows * y.Cols
@@ -393,6 +403,9 @@ func (e *Engine) logitsOf(h *device.Tensor, rows []int32) []float32 {
 	e.logits = e.logits[:n]
 	e.dev.Read(y, e.logits)
 	e.release(y)
+	if err := e.dev.Sync(); err != nil {
+		return nil, err
+	}
 	v := e.model.Vocab
 	if v < y.Cols {
 		// Columns from v on are padding: close the gaps.
@@ -400,7 +413,7 @@ func (e *Engine) logitsOf(h *device.Tensor, rows []int32) []float32 {
 			copy(e.logits[i*v:(i+1)*v], e.logits[i*y.Cols:])
 		}
 	}
-	return e.logits[:y.Rows*v]
+	return e.logits[:y.Rows*v], nil
 }
 
 // Prefill feeds ids in chunks and returns the logits after the last one.
@@ -457,7 +470,8 @@ func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32,
 			return nil, err
 		}
 		n := min(e.opt.PrefillChunk, len(ids)-at)
-		h, err := e.hidden([]Feed{{s, ids[at : at+n], WantNone}}, nil)
+		feed := []Feed{{s, ids[at : at+n], WantNone}}
+		h, err := e.hidden(feed, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -471,6 +485,7 @@ func (e *Engine) Score(ctx context.Context, s *Session, ids []int32) ([]float32,
 		ce, err := e.scores(h, targets, weights)
 		e.dev.Release(h)
 		if err != nil {
+			undo(feed)
 			return nil, err
 		}
 		for i, w := range weights {
@@ -508,6 +523,9 @@ func (e *Engine) Embed(ctx context.Context, ids []int32) ([]float32, error) {
 		v := make([]float32, h.Rows*h.Cols)
 		e.dev.Read(h, v)
 		e.dev.Release(h)
+		if err := e.dev.Sync(); err != nil {
+			return nil, err
+		}
 		for i, x := range v {
 			sum[i%len(sum)] += float64(x)
 		}

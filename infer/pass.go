@@ -128,6 +128,9 @@ func (b *batch) hand(h *device.Tensor) error {
 			v := make([]float32, part.Rows*part.Cols)
 			e.dev.Read(part, v)
 			e.release(part)
+			if err := e.dev.Sync(); err != nil {
+				return err
+			}
 			b.s.took(w.Ticket, w.w.took(w.n, v, h.Cols))
 		}
 	}
@@ -184,15 +187,18 @@ func (b *batch) answers(h *device.Tensor) error {
 		}
 	}
 	var logits []float32
+	var err error
 	if len(rows) > 0 {
 		wanted := rows
 		if len(rows) == h.Rows {
 			wanted = nil
 		}
-		var err error
-		if logits, err = e.head(h, wanted); err != nil {
-			return err
-		}
+		logits, err = e.head(h, wanted)
+	} else {
+		err = e.dev.Sync()
+	}
+	if err != nil {
+		return err
 	}
 	vocab, at := e.model.Vocab, 0
 	parts := make([][]float32, len(b.works))

@@ -101,7 +101,7 @@ func (e *Engine) forward() (*device.Tensor, error) {
 // head computes the logits of some rows of h, all if rows is nil, here and on the peers.
 func (e *Engine) head(h *device.Tensor, rows []int32) ([]float32, error) {
 	if e.opt.Peers == nil {
-		return e.logitsOf(h, rows), nil
+		return e.logitsOf(h, rows)
 	}
 	m := message{leadHead}
 	if rows == nil {
@@ -111,8 +111,9 @@ func (e *Engine) head(h *device.Tensor, rows []int32) ([]float32, error) {
 		m.list(rows)
 	}
 	var logits []float32
-	err := e.opt.Peers.Lead(m, func() { logits = e.logitsOf(h, rows) })
-	return logits, err
+	var own error
+	err := e.opt.Peers.Lead(m, func() { logits, own = e.logitsOf(h, rows) })
+	return logits, errors.Join(err, own)
 }
 
 // scores returns the log-probabilities of targets, of those with a weight, after the rows of h.
@@ -120,7 +121,7 @@ func (e *Engine) scores(h *device.Tensor, targets []int32, weights []float32) (c
 	score := func() { ce = e.dev.LinearCrossEntropy(h, e.model.Head, targets, weights, e.model.Vocab) }
 	if e.opt.Peers == nil {
 		score()
-		return ce, nil
+		return ce, e.dev.Sync()
 	}
 	m := message{leadScores}
 	m.list(targets)
@@ -132,7 +133,7 @@ func (e *Engine) scores(h *device.Tensor, targets []int32, weights []float32) (c
 	}
 	m.list(counted)
 	err = e.opt.Peers.Lead(m, score)
-	return ce, err
+	return ce, errors.Join(err, e.dev.Sync())
 }
 
 // copyPage copies the first n positions of a page, here and on the peers.
@@ -176,7 +177,7 @@ func (e *Engine) Follow(message []byte) error {
 			r.err = f.checkRows(rows)
 		}
 		if r.err == nil {
-			e.logitsOf(f.hidden, rows)
+			_, r.err = e.logitsOf(f.hidden, rows)
 		}
 	case leadScores:
 		targets, counted := r.list(nil), r.list(nil)
@@ -189,6 +190,7 @@ func (e *Engine) Follow(message []byte) error {
 		}
 		if r.err == nil {
 			e.dev.LinearCrossEntropy(f.hidden, e.model.Head, targets, weights, e.model.Vocab)
+			r.err = e.dev.Sync()
 		}
 	case leadCopy:
 		pages, n := r.list(nil), r.number()

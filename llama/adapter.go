@@ -19,7 +19,7 @@ func (e *TargetError) Error() string {
 // Apply adds a LoRA adapter to the model, with its effect multiplied by strength. Several add up. Whole weights that were
 // trained along with the adapter (a.Saved) replace stored ones and go into LoadOptions.Replace. An adapter of matrices
 // other than the layers' projections is a *TargetError.
-func (m *Model) Apply(dev device.Device, a *checkpoint.Adapter, strength float64) error {
+func (m *Model) Apply(dev device.Runner, a *checkpoint.Adapter, strength float64) error {
 	byName := map[string]*Linear{}
 	for _, l := range m.Linears() {
 		byName[l.Name+".weight"] = l
@@ -67,6 +67,6 @@ func (m *Model) Bare() *Model {
 }
 
 // adapterWeight makes a factor of a change, with a name that says of which matrix.
-func adapterWeight(dev device.Device, name string, t *checkpoint.Tensor) (device.Weight, error) {
+func adapterWeight(dev device.Runner, name string, t *checkpoint.Tensor) (device.Weight, error) {
 	return dev.NewWeight(device.WeightSpec{Name: name, DType: t.DType, Rows: t.Rows(), Cols: t.Cols(), Row: t.Row, Use: device.WeightUseMatmul})
 }

@@ -6,8 +6,8 @@ import (
 
 // Calibrate runs ids through the model as one sequence and passes every input row of every matrix to add, with the
 // matrix's canonical name: the data of an importance matrix.
-func (m *Model) Calibrate(dev device.Device, ids []int32, add func(name string, row []float32) error) error {
-	o := &observer{Device: dev, names: map[device.Weight]string{}, add: add}
+func (m *Model) Calibrate(dev device.Runner, ids []int32, add func(name string, row []float32) error) error {
+	o := &observer{Runner: dev, names: map[device.Weight]string{}, add: add}
 	for _, p := range m.Params() {
 		o.names[p.Weight] = p.Name
 	}
@@ -25,7 +25,7 @@ func (m *Model) Calibrate(dev device.Device, ids []int32, add func(name string, 
 
 // observer is a device that records the inputs of matrix products before it computes them.
 type observer struct {
-	device.Device
+	device.Runner
 	names map[device.Weight]string
 	add   func(name string, row []float32) error
 	buf   []float32
@@ -48,7 +48,7 @@ func (o *observer) see(x *device.Tensor, ws ...device.Weight) {
 // LinearGroup implements device.Ops.
 func (o *observer) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
 	o.see(x, ws...)
-	o.Device.LinearGroup(ys, x, ws...)
+	o.Runner.LinearGroup(ys, x, ws...)
 }
 
 // Segment implements device.Ops: f must get the observer, not the device below it.

@@ -47,7 +47,7 @@ type LoadOptions struct {
 type builder func(name string, rows, cols int, use device.WeightUse) (device.Weight, error)
 
 // Load loads the weights of c onto dev. Canceling ctx stops it between two weights.
-func Load(ctx context.Context, dev device.Device, c *checkpoint.Checkpoint, opt LoadOptions) (*Model, error) {
+func Load(ctx context.Context, dev device.Runner, c *checkpoint.Checkpoint, opt LoadOptions) (*Model, error) {
 	total, done := c.Size(), int64(0)
 	cfg, stored := c.Config, c.Config.VocabSize
 	if opt.Config != nil {
@@ -89,7 +89,7 @@ func Load(ctx context.Context, dev device.Device, c *checkpoint.Checkpoint, opt 
 }
 
 // loadOne makes one weight; rows beyond the stored ones are their mean.
-func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.WeightUse, opt LoadOptions) (device.Weight, error) {
+func loadOne(dev device.Runner, t *checkpoint.Tensor, rows int, use device.WeightUse, opt LoadOptions) (device.Weight, error) {
 	cols := t.Shape.Cols()
 	spec := device.WeightSpec{Name: t.Name, DType: t.DType, Rows: rows, Cols: cols, Row: t.Row, Use: use}
 	if opt.Train != nil && opt.Train(t.Name) {
@@ -97,8 +97,12 @@ func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.Weigh
 		if err != nil {
 			return nil, err
 		}
-		w := dev.NewParam(t.Name, rows, cols)
-		return w, dev.WriteWeight(w, withMeanRows(values, rows, cols))
+		trainer, err := trains(dev)
+		if err != nil {
+			return nil, err
+		}
+		w := trainer.NewParam(t.Name, rows, cols)
+		return w, trainer.WriteWeight(w, withMeanRows(values, rows, cols))
 	}
 	if rows > t.Rows() {
 		values, err := t.Float32()
@@ -107,9 +111,13 @@ func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.Weigh
 		}
 		values = withMeanRows(values, rows, cols)
 		if opt.NewRows {
-			w := dev.NewParam(t.Name, rows, cols)
-			dev.FreezeRows(w, t.Rows())
-			return w, dev.WriteWeight(w, values)
+			trainer, err := trains(dev)
+			if err != nil {
+				return nil, err
+			}
+			w := trainer.NewParam(t.Name, rows, cols)
+			trainer.FreezeRows(w, t.Rows())
+			return w, trainer.WriteWeight(w, values)
 		}
 		spec.DType, spec.Row = tensor.F32, func(i int) []byte { return bytesOf(values[i*cols : (i+1)*cols]) }
 		return dev.NewWeight(spec)
@@ -120,6 +128,14 @@ func loadOne(dev device.Device, t *checkpoint.Tensor, rows int, use device.Weigh
 		}
 	}
 	return dev.NewWeight(spec)
+}
+
+// trains returns dev as a device that trains, or a *device.NoTrainingError.
+func trains(dev device.Runner) (device.Device, error) {
+	if d, ok := dev.(device.Device); ok {
+		return d, nil
+	}
+	return nil, &device.NoTrainingError{Device: dev.Name()}
 }
 
 // withMeanRows appends the mean row of values [n, cols] until there are that many rows.
@@ -200,7 +216,7 @@ func initialize(values []float32, name string, use device.WeightUse, std float64
 }
 
 // build makes a model for dev and asks newWeight for every weight of cfg, by its canonical name.
-func build(dev device.Device, cfg checkpoint.Config, newWeight builder) (*Model, error) {
+func build(dev device.Runner, cfg checkpoint.Config, newWeight builder) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ type ropes struct {
 	long  func(length int) []float32
 }
 
-func newRopes(dev device.Device, c *checkpoint.Config) ropes {
+func newRopes(dev device.Runner, c *checkpoint.Config) ropes {
 	s := c.RopeScaling
 	r := ropes{short: dev.NewRope(c.HeadDim, frequencies(c))}
 	if s.AttentionFactor != 1 {

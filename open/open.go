@@ -23,7 +23,6 @@ import (
 	"leolm/device/cpu"
 	"leolm/device/split"
 	"leolm/infer"
-	"leolm/internal/sysmem"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -41,7 +40,7 @@ type Options struct {
 	// Threads is the number of worker threads; 0 shares one pool with every other model of the process.
 	Threads int
 	// Device runs the model instead of a new CPU device with Threads workers.
-	Device device.Device
+	Device device.Runner
 	// Ranks share the model, if it is not this process's alone; each makes a device of its own.
 	Ranks *Ranks
 	// Convert, if set, returns the type that a matrix is stored as; Invalid keeps the stored type.
@@ -85,7 +84,7 @@ const packedFrom = 256 << 20
 // Model is a model ready to run.
 type Model struct {
 	*catalog.Model
-	Device device.Device
+	Device device.Runner
 	Engine *infer.Engine
 
 	store *cpu.Store // nil if the weights are in plain memory
@@ -192,7 +191,7 @@ func (m *Model) engine(lm *llama.Model, opt Options) (err error) {
 func (m *Model) sessionsFor(wanted, n int, lm *llama.Model, cache tensor.DType) int {
 	c := &lm.Config
 	row, err := cmp.Or(cache, tensor.F16).RowSize(c.HeadDim)
-	free, ok := sysmem.Available()
+	free, ok := m.Device.Available()
 	if err != nil || !ok {
 		return 1
 	}
@@ -210,7 +209,7 @@ func (m *Model) note(format string, args ...any) {
 
 // Weights loads the weights of m onto dev and applies its adapters. opt may change how the stored weights are loaded.
 // Logits cover the ids in use only: rows that merely pad the matrix were never trained.
-func Weights(ctx context.Context, m *catalog.Model, dev device.Device, opt llama.LoadOptions) (*llama.Model, error) {
+func Weights(ctx context.Context, m *catalog.Model, dev device.Runner, opt llama.LoadOptions) (*llama.Model, error) {
 	if !m.Checkpoint.HasWeights() {
 		return nil, fmt.Errorf("%s has a vocabulary but no weights", m.Name)
 	}

@@ -16,6 +16,7 @@ import (
 	"leolm/internal/kernel/qmat"
 	"leolm/internal/largepage"
 	"leolm/internal/pool"
+	"leolm/internal/sysmem"
 	"leolm/tensor"
 )
 
@@ -213,6 +214,12 @@ func (d *Device) Memory() device.Memory {
 	}
 	return device.Memory{Tensors: d.live, Arena: n}
 }
+
+// Available implements device.Runner.
+func (d *Device) Available() (int64, bool) { return sysmem.Available() }
+
+// Sync implements device.Runner: operations have run when they return, and none can fail.
+func (d *Device) Sync() error { return nil }
 
 // ResetPeak implements device.Device.
 func (d *Device) ResetPeak() {

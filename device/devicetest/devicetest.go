@@ -1,5 +1,5 @@
 // Package devicetest is the compliance suite of devices: what any implementation of
-// device.Device must do, whatever it computes with. Operations are compared with
+// device.Runner and of device.Device must do, whatever it computes with. Operations are compared with
 // their definitions in float64, derivatives with differences of the operations
 // themselves, on odd shapes; besides numbers it tests what callers rely on: arguments may
 // be used again at once, rows do not depend on their neighbors, pages of a cache are
@@ -30,28 +30,53 @@ const exact = 1e-5
 // suite is one run: a device, with what the tests need.
 type suite struct {
 	*testing.T
-	dev device.Device
-	rng *rand.Rand
+	dev     device.Runner
+	trainer device.Device // dev, if it trains; nil if it does not
+	rng     *rand.Rand
 }
 
-// Run runs the suite. Each part gets a device of its own from newDevice.
-func Run(t *testing.T, newDevice func(t *testing.T) device.Device) {
-	for _, part := range []struct {
-		name string
-		run  func(s *suite)
-	}{
+// part is a part of the suite.
+type part struct {
+	name string
+	run  func(s *suite)
+}
+
+// inference are the parts for devices that run models; the rest is for those that train.
+var (
+	inference = []part{
 		{"Elementwise", elementwise}, {"Linear", linear}, {"Embed", embed}, {"Rope", rope}, {"Attention", attention},
 		{"CachedAttention", cachedAttention}, {"CrossEntropy", crossEntropy}, {"Random", random}, {"DoRA", dora},
 		{"Arguments", arguments}, {"Rows", rows}, {"Weights", weights}, {"Cache", cache}, {"Memory", memory},
-		{"Derivatives", derivatives}, {"Optimizers", optimizers},
-	} {
-		t.Run(part.name, func(t *testing.T) {
-			s := &suite{T: t, dev: newDevice(t), rng: rand.New(rand.NewPCG(1, 2))}
-			part.run(s)
-			if n := s.dev.Memory().Tensors; n != 0 && !t.Failed() {
-				t.Errorf("%d bytes of tensors were not given back", n)
-			}
+	}
+	training = []part{{"Derivatives", derivatives}, {"Gradients", gradients}, {"Optimizers", optimizers}}
+)
+
+// Run runs the suite for a device that trains. Each part gets a device of its own from newDevice.
+func Run(t *testing.T, newDevice func(t *testing.T) device.Device) {
+	for _, p := range slices.Concat(inference, training) {
+		t.Run(p.name, func(t *testing.T) {
+			d := newDevice(t)
+			p.on(t, &suite{dev: d, trainer: d})
 		})
+	}
+}
+
+// RunInference runs the parts of the suite that need no training.
+func RunInference(t *testing.T, newDevice func(t *testing.T) device.Runner) {
+	for _, p := range inference {
+		t.Run(p.name, func(t *testing.T) { p.on(t, &suite{dev: newDevice(t)}) })
+	}
+}
+
+// on runs the part.
+func (p part) on(t *testing.T, s *suite) {
+	s.T, s.rng = t, rand.New(rand.NewPCG(1, 2))
+	p.run(s)
+	if err := s.dev.Sync(); err != nil {
+		t.Error(err)
+	}
+	if n := s.dev.Memory().Tensors; n != 0 && !t.Failed() {
+		t.Errorf("%d bytes of tensors were not given back", n)
 	}
 }
 
@@ -104,11 +129,19 @@ func (s *suite) weight(dt tensor.DType, rows, cols int, use device.WeightUse, v 
 	return w, stored
 }
 
-// param makes a trainable weight.
+// param makes a trainable weight, or a frozen one in float32 where the device does not train.
 func (s *suite) param(rows, cols int, v []float32) device.Weight {
 	s.Helper()
-	w := s.dev.NewParam("w", rows, cols)
-	if err := s.dev.WriteWeight(w, v); err != nil {
+	if s.trainer == nil {
+		use := device.WeightUseMatmul | device.WeightUseEmbedding
+		if rows == 1 {
+			use = device.WeightUseVector
+		}
+		w, _ := s.weight(tensor.F32, rows, cols, use, v)
+		return w
+	}
+	w := s.trainer.NewParam("w", rows, cols)
+	if err := s.trainer.WriteWeight(w, v); err != nil {
 		s.Fatal(err)
 	}
 	return w

@@ -57,13 +57,13 @@ func (s *suite) smooth(n int) []float32 {
 // grad reads the gradient of w and clears it.
 func (s *suite) grad(w device.Weight) []float32 {
 	g := make([]float32, w.Rows()*w.Cols())
-	s.dev.ReadGrad(w, g)
-	s.dev.ZeroGrad(w)
+	s.trainer.ReadGrad(w, g)
+	s.trainer.ZeroGrad(w)
 	return g
 }
 
 func derivatives(s *suite) {
-	d := s.dev
+	d := s.trainer
 	const r, in, out = 5, 12, 9
 	xv, dyIn, dyOut := s.smooth(r*in), s.smooth(r*in), s.smooth(r*out)
 	wv, gv := s.smooth(out*in), s.smooth(in)
@@ -125,7 +125,7 @@ func derivatives(s *suite) {
 }
 
 func attentionGrad(s *suite) {
-	d := s.dev
+	d := s.trainer
 	const heads, kvHeads, dim, n = 4, 2, 8, 20
 	spec := &device.AttentionSpec{Heads: heads, KVHeads: kvHeads, HeadDim: dim, Scale: 0.35, Window: 9, Seqs: []device.Sequence{{Len: 13}, {Row: 13, Len: 7}}}
 	qv, kv, vv, dy := s.smooth(n*heads*dim), s.smooth(n*kvHeads*dim), s.smooth(n*kvHeads*dim), s.smooth(n*heads*dim)
@@ -141,7 +141,7 @@ func attentionGrad(s *suite) {
 }
 
 func crossEntropyGrad(s *suite) {
-	d := s.dev
+	d := s.trainer
 	const r, hidden, vocab, padded = 11, 16, 30, 32
 	hv, wv := s.smooth(r*hidden), s.smooth(padded*hidden)
 	targets, weights := make([]int32, r), make([]float32, r)
@@ -161,7 +161,7 @@ func crossEntropyGrad(s *suite) {
 // distillGrad: values against the formula, derivatives against values; the teacher has another width, and fewer or more
 // columns than the student.
 func distillGrad(s *suite) {
-	d := s.dev
+	d := s.trainer
 	const r, hidden, wide, vocab, padded = 9, 12, 20, 30, 32
 	for _, c := range []struct {
 		known, rows        int
@@ -220,7 +220,7 @@ func logSoftmax(x, w []float32, t float64) []float64 {
 }
 
 func doraGrad(s *suite) {
-	d := s.dev
+	d := s.trainer
 	const r, out, in, rank = 4, 6, 5, 2
 	basev, lowv, mv, dyv := s.smooth(r*out), s.smooth(r*out), s.smooth(out), s.smooth(r*out)
 	w, a, b := s.param(out, in, s.smooth(out*in)), s.param(rank, in, s.smooth(rank*in)), s.param(out, rank, s.smooth(out*rank))
@@ -247,7 +247,7 @@ func weights(s *suite) {
 		if w.Rows() != 5 || w.Cols() != 256 || w.DType() != dt || w.Trainable() || w.Bytes() == 0 {
 			s.Errorf("a frozen %v says %d×%d, %v, trainable %v, %d bytes", dt, w.Rows(), w.Cols(), w.DType(), w.Trainable(), w.Bytes())
 		}
-		if d.WriteWeight(w, got) == nil {
+		if s.trainer != nil && s.trainer.WriteWeight(w, got) == nil {
 			s.Errorf("a frozen weight of %v was written", dt)
 		}
 	}
@@ -255,6 +255,11 @@ func weights(s *suite) {
 	if _, err := d.NewWeight(short); err == nil {
 		s.Error("rows of the wrong length were taken")
 	}
+}
+
+// gradients: what trainable weights hold.
+func gradients(s *suite) {
+	d := s.trainer
 	w := s.param(4, 3, s.values(12))
 	if d.WriteWeight(w, make([]float32, 11)) == nil {
 		s.Error("eleven values were taken for twelve")
@@ -326,7 +331,7 @@ func cache(s *suite) {
 }
 
 func optimizers(s *suite) {
-	d := s.dev
+	d := s.trainer
 	const rows, cols = 3, 50
 	v, g := s.values(rows*cols), s.values(rows*cols)
 	h := device.AdamW{LR: 0.01, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, GradScale: 0.5}

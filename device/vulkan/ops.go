@@ -1,0 +1,318 @@
+package vulkan
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"leolm/device"
+	"leolm/internal/splitmix"
+	"leolm/internal/vulkan"
+)
+
+// The operations of elements.comp.
+const (
+	opAdd = iota
+	opSwiGLU
+	opMul
+	opBias
+	opGather
+	opDoRA
+)
+
+// elements runs an operation on n elements: b and index where it reads them.
+func (d *Device) elements(op uint32, a, b, y, index uint64, n, cols int, s float32) {
+	var p push
+	p.addrs(a, b, y, index)
+	p.words(n, cols)
+	p.float(s)
+	d.run(kernelKey{"elements", [2]uint32{op}}, &p, groups(n, 256), 1, false)
+}
+
+func sameShape(op string, x, y *device.Tensor) {
+	if x.Rows != y.Rows || x.Cols != y.Cols {
+		panic(fmt.Sprintf("device: %s of %v and %v", op, x, y))
+	}
+}
+
+// RMSNorm implements device.Ops.
+func (d *Device) RMSNorm(x *device.Tensor, gain device.Weight, eps float32) *device.Tensor {
+	g := of(gain)
+	if g.cols != x.Cols {
+		panic(fmt.Sprintf("device: RMSNorm of %v with %d gains", x, g.cols))
+	}
+	y := d.New(x.Rows, x.Cols)
+	for lo := 0; lo < x.Rows; lo += mostGroups {
+		at := uint64(4 * lo * x.Cols)
+		var p push
+		p.addrs(d.at(x)+at, g.buf.Addr, d.at(y)+at)
+		p.words(x.Cols)
+		p.float(eps)
+		d.run(kernelKey{shader: "rmsnorm"}, &p, min(x.Rows-lo, mostGroups), 1, lo > 0)
+	}
+	return y
+}
+
+// AddBias implements device.Ops.
+func (d *Device) AddBias(x *device.Tensor, b device.Weight) *device.Tensor {
+	w := of(b)
+	if w.cols != x.Cols {
+		panic(fmt.Sprintf("device: %d biases for %v", w.cols, x))
+	}
+	d.elements(opBias, d.at(x), w.buf.Addr, d.at(x), 0, x.Rows*x.Cols, x.Cols, 0)
+	return x
+}
+
+// SwiGLU implements device.Ops.
+func (d *Device) SwiGLU(gate, up *device.Tensor) *device.Tensor {
+	sameShape("SwiGLU", gate, up)
+	y := d.New(gate.Rows, gate.Cols)
+	d.elements(opSwiGLU, d.at(gate), d.at(up), d.at(y), 0, y.Rows*y.Cols, y.Cols, 0)
+	return y
+}
+
+// Add implements device.Ops.
+func (d *Device) Add(x, y *device.Tensor, s float32) *device.Tensor {
+	sameShape("the sum", x, y)
+	z := d.New(x.Rows, x.Cols)
+	d.elements(opAdd, d.at(x), d.at(y), d.at(z), 0, z.Rows*z.Cols, z.Cols, s)
+	return z
+}
+
+// Gather implements device.Ops.
+func (d *Device) Gather(x *device.Tensor, rows []int32) *device.Tensor {
+	for _, r := range rows {
+		if r < 0 || int(r) >= x.Rows {
+			panic(fmt.Sprintf("device: row %d of %v", r, x))
+		}
+	}
+	y := d.New(len(rows), x.Cols)
+	d.elements(opGather, d.at(x), 0, d.at(y), d.ints(rows), y.Rows*y.Cols, y.Cols, 0)
+	return y
+}
+
+// Dropout implements device.Ops. The mask is drawn by the processor, as package cpu draws it.
+func (d *Device) Dropout(x *device.Tensor, p float32, seed uint64) *device.Tensor {
+	limit, scale := uint64(float64(p)*(1<<32)), 1/(1-p)
+	mask := d.drawn(x, func(_ int, noise uint64) float32 {
+		if noise>>32 < limit {
+			return 0
+		}
+		return scale
+	}, seed)
+	y := d.New(x.Rows, x.Cols)
+	d.elements(opMul, d.at(x), d.at(mask), d.at(y), 0, y.Rows*y.Cols, y.Cols, 0)
+	d.Release(mask)
+	return y
+}
+
+// Noise implements device.Ops.
+func (d *Device) Noise(x *device.Tensor, scales []float32, seed uint64) *device.Tensor {
+	noise := d.drawn(x, func(row int, noise uint64) float32 { return scales[row] * (float32(int32(noise>>32)) / (1 << 31)) }, seed)
+	y := d.Add(x, noise, 1)
+	d.Release(noise)
+	return y
+}
+
+// drawn returns a tensor of x's shape: f of the random number of each place.
+func (d *Device) drawn(x *device.Tensor, f func(row int, noise uint64) float32, seed uint64) *device.Tensor {
+	v := make([]float32, x.Rows*x.Cols)
+	for i := range v {
+		v[i] = f(i/x.Cols, splitmix.Mix((seed+uint64(i))*splitmix.Gamma))
+	}
+	return d.FromSlice(x.Rows, x.Cols, v)
+}
+
+// rope is the GPU's part of a device.Rope: a table of cosines and sines of the positions so far.
+type rope struct {
+	buf       vulkan.Buffer
+	positions int
+}
+
+// ropeStart is how many positions the first table has.
+const ropeStart = 512
+
+// NewRope implements device.Runner.
+func (d *Device) NewRope(headDim int, invFreq []float32) *device.Rope {
+	if headDim < 2 || len(invFreq) != headDim/2 {
+		panic(fmt.Sprintf("device: %d frequencies for heads of %d", len(invFreq), headDim))
+	}
+	return &device.Rope{HeadDim: headDim, InvFreq: slices.Clone(invFreq), Impl: &rope{}}
+}
+
+// turns appends the cosines and then the sines of a position.
+func turns(table []float32, position int32, freqs []float32, scale float32) []float32 {
+	if scale == 0 {
+		scale = 1
+	}
+	n := len(table)
+	table = append(table, make([]float32, 2*len(freqs))...)
+	for i, f := range freqs {
+		// The angle is rounded to float32 first, as Hugging Face's tables are.
+		s, c := math.Sincos(float64(float32(position) * f))
+		table[n+i], table[n+len(freqs)+i] = float32(c)*scale, float32(s)*scale
+	}
+	return table
+}
+
+// Rope implements device.Ops.
+func (d *Device) Rope(x *device.Tensor, r *device.Rope, positions []int32) *device.Tensor {
+	own, ok := r.Impl.(*rope)
+	switch {
+	case !ok:
+		panic(fmt.Sprintf("device: a rotary embedding of another device (%T)", r.Impl))
+	case len(positions) != x.Rows || r.Rows != nil && len(r.Rows) != x.Rows:
+		panic(fmt.Sprintf("device: %d positions for %d rows", len(positions), x.Rows))
+	}
+	index := positions
+	var table uint64
+	if r.Rows != nil {
+		var values []float32
+		index = make([]int32, len(positions))
+		for i, p := range positions {
+			index[i], values = int32(i), turns(values, p, r.Rows[i], r.Scale)
+		}
+		table = d.floats(values)
+	} else {
+		table = d.ropeTable(own, r, positions)
+	}
+	var p push
+	p.addrs(d.at(x), table, d.ints(index))
+	p.words(x.Rows, x.Cols, r.HeadDim/2)
+	d.run(kernelKey{shader: "rope"}, &p, groups(x.Rows*x.Cols/2, 64), 1, false)
+	return x
+}
+
+// ropeTable returns a table that covers the positions.
+func (d *Device) ropeTable(own *rope, r *device.Rope, positions []int32) uint64 {
+	need := 1
+	for _, p := range positions {
+		need = max(need, int(p)+1)
+	}
+	if need <= own.positions {
+		return own.buf.Addr
+	}
+	total := max(need, 2*own.positions, ropeStart)
+	b, err := d.take(fmt.Sprintf("rotations of %d positions", total), 4*total*r.HeadDim)
+	if err != nil {
+		d.gpu.Fail(err)
+		return 0
+	}
+	table := make([]float32, 0, total*r.HeadDim)
+	for p := range total {
+		table = turns(table, int32(p), r.InvFreq, r.Scale)
+	}
+	d.upload(b, table)
+	d.drop(own.buf)
+	own.buf, own.positions = b, total
+	return b.Addr
+}
+
+// dora is the GPU's part of a device.DoRA: Magnitude[j]/‖(W + Scale·B·A) row j‖, once measured.
+type dora struct{ gains vulkan.Buffer }
+
+// NewDoRA implements device.Runner.
+func (d *Device) NewDoRA(w, a, b, magnitude device.Weight, scale float32) *device.DoRA {
+	out, in, rank := w.Rows(), w.Cols(), a.Rows()
+	if a.Cols() != in || b.Rows() != out || b.Cols() != rank || magnitude.Rows() != 1 || magnitude.Cols() != out {
+		panic(fmt.Sprintf("device: DoRA of a weight [%d, %d] with A [%d, %d], B [%d, %d] and magnitudes [%d, %d]",
+			out, in, rank, a.Cols(), b.Rows(), b.Cols(), magnitude.Rows(), magnitude.Cols()))
+	}
+	return &device.DoRA{W: w, A: a, B: b, Magnitude: magnitude, Scale: scale, Impl: &dora{}}
+}
+
+// DoRA implements device.Ops.
+func (d *Device) DoRA(base, low *device.Tensor, c *device.DoRA) *device.Tensor {
+	sameShape("DoRA", base, low)
+	own, ok := c.Impl.(*dora)
+	if !ok {
+		panic(fmt.Sprintf("device: a DoRA of another device (%T)", c.Impl))
+	}
+	if own.gains.Size == 0 {
+		d.measure(own, c)
+	}
+	y := d.New(base.Rows, base.Cols)
+	d.elements(opDoRA, d.at(base), d.at(low), d.at(y), own.gains.Addr, y.Rows*y.Cols, y.Cols, c.Scale)
+	return y
+}
+
+// measure computes the gains on the processor: weights are frozen, so that this happens once.
+func (d *Device) measure(own *dora, c *device.DoRA) {
+	out, in, rank := c.W.Rows(), c.W.Cols(), c.A.Rows()
+	w, a, b, gains := make([]float32, out*in), make([]float32, rank*in), make([]float32, out*rank), make([]float32, out)
+	d.ReadWeight(c.W, w)
+	d.ReadWeight(c.A, a)
+	d.ReadWeight(c.B, b)
+	d.ReadWeight(c.Magnitude, gains)
+	for j := range out {
+		var sum float64
+		for k := range in {
+			x := float64(w[j*in+k])
+			for l := range rank {
+				x += float64(c.Scale) * float64(b[j*rank+l]) * float64(a[l*in+k])
+			}
+			sum += x * x
+		}
+		gains[j] = float32(float64(gains[j]) / math.Sqrt(sum))
+	}
+	var err error
+	if own.gains, err = d.take("magnitudes of an adapter", 4*out); err != nil {
+		d.gpu.Fail(err)
+		return
+	}
+	d.upload(own.gains, gains)
+}
+
+// lossRows is how many rows of logits exist at a time.
+const lossRows = 256
+
+// LinearCrossEntropy implements device.Ops.
+func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int) device.CrossEntropy {
+	if len(targets) != hidden.Rows || weights != nil && len(weights) != hidden.Rows {
+		panic(fmt.Sprintf("device: %d targets for %v", len(targets), hidden))
+	}
+	if vocab == 0 {
+		vocab = w.Rows()
+	}
+	ce := device.CrossEntropy{LogProbs: make([]float32, hidden.Rows)}
+	var rows []int32
+	for i, t := range targets {
+		if weights != nil && weights[i] == 0 {
+			continue
+		}
+		if t < 0 || int(t) >= vocab {
+			panic(fmt.Sprintf("device: target %d of a vocabulary of %d", t, vocab))
+		}
+		rows = append(rows, int32(i))
+	}
+	if len(rows) == 0 {
+		return ce
+	}
+	found := d.New(1, len(rows))
+	for lo := 0; lo < len(rows); lo += lossRows {
+		part := rows[lo:min(lo+lossRows, len(rows))]
+		picked := make([]int32, len(part))
+		for i, r := range part {
+			picked[i] = targets[r]
+		}
+		x := d.Gather(hidden, part)
+		logits := d.Linear(x, w)
+		var p push
+		p.addrs(d.at(logits), d.ints(picked), d.at(found)+uint64(4*lo))
+		p.words(logits.Cols, vocab)
+		d.run(kernelKey{shader: "logprob"}, &p, len(part), 1, false)
+		d.Release(x, logits)
+	}
+	values := make([]float32, len(rows))
+	d.Read(found, values)
+	d.Release(found)
+	for i, r := range rows {
+		ce.LogProbs[r] = values[i]
+		weight := 1.0
+		if weights != nil {
+			weight = float64(weights[r])
+		}
+		ce.Loss -= weight * float64(values[i])
+	}
+	return ce
+}

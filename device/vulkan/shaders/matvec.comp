@@ -1,0 +1,44 @@
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "blocks.glsl"
+
+// x·wᵀ for one row x. A sum over K goes 32 by 32: the products of a block in turn; the sums of 16 blocks in turn, a group;
+// the sums of groups in turn. matmul.comp sums in the same order, so that both give the same bits.
+layout(local_size_x = 64) in;
+
+layout(push_constant, std430) uniform Push {
+  Floats x;
+  Halves w;
+  Floats y;
+  uint out_, cols, stride; // rows of w, and their stride in 16-bit words
+};
+
+const uint ROWS = 4, LANES = 16; // of a work group; lanes share a row
+
+shared float groups[ROWS][LANES];
+
+void main() {
+  uint local = gl_LocalInvocationID.x / LANES, lane = gl_LocalInvocationID.x % LANES;
+  uint row = gl_WorkGroupID.x * ROWS + local;
+  uint blocks = (cols + 31u) / 32u, count = (blocks + 15u) / 16u;
+  float total = 0.0;
+  for (uint first = 0u; first < count; first += LANES) {
+    float group = 0.0;
+    for (uint b = 16u * (first + lane); row < out_ && b < min(16u * (first + lane + 1u), blocks); b++) {
+      float sum = 0.0, v[16];
+      for (uint h = 2u * b; h < 2u * b + 2u; h++) {
+        decode(w, row * stride, h, cols, v);
+        for (uint i = 0u; i < 16u; i++) {
+          uint k = 16u * h + i;
+          sum = fma(v[i], k < cols ? x.v[k] : 0.0, sum);
+        }
+      }
+      group += sum;
+    }
+    groups[local][lane] = group;
+    barrier();
+    for (uint i = 0u; lane == 0u && i < min(LANES, count - first); i++) total += groups[local][i];
+    barrier();
+  }
+  if (lane == 0u && row < out_) y.v[row] = total;
+}

@@ -1,0 +1,247 @@
+// Package vulkan is the device that computes on a GPU, through Vulkan: weights stay in device memory as they are stored,
+// quantized ones too, and a pass is recorded as a whole and runs when a result is read. It runs models and does not
+// train them: it is a device.Runner. Memory, commands and drivers are package internal/vulkan's.
+//
+// Sums over the features of a row have one order that depends on their number only, so that a row has the same bits
+// alone and among others; attention works in tiles of 64 positions wherever chunks and pages end. Results are those of
+// float32 arithmetic on the stored weights: activations are not rounded to 8 bits as on the CPU.
+package vulkan
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"leolm/device"
+	"leolm/internal/vulkan"
+)
+
+// Device runs operations on a GPU. It is used by one goroutine at a time.
+type Device struct {
+	gpu     *vulkan.Device
+	kernels map[kernelKey]*vulkan.Kernel
+	owned   []vulkan.Buffer // weights, caches, tables: until Close
+	made    uint64          // IDs given so far
+	live    int             // bytes of tensors
+	peak    int
+}
+
+var _ device.Runner = (*Device)(nil)
+
+// Options choose a GPU.
+type Options struct {
+	// Index is the GPU, as GPUs counts them; Best is the first that is not the processor, else the first.
+	Index int
+	// Limit, if not 0, is how many bytes of its memory may be taken.
+	Limit int64
+}
+
+// Best is the Index of the GPU that Leo chooses.
+const Best = vulkan.Best
+
+// New opens a GPU. It fails with errors of internal/vulkan where there is no loader, no driver or no fit device.
+func New(opt Options) (*Device, error) {
+	return open(vulkan.Options{Index: opt.Index, Limit: opt.Limit})
+}
+
+func open(o vulkan.Options) (*Device, error) {
+	gpu, err := vulkan.Open(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Device{gpu: gpu, kernels: map[kernelKey]*vulkan.Kernel{}}, nil
+}
+
+// Close gives the GPU's memory back. Nothing that the device made may be used afterwards. It returns an error if tensors
+// were not released.
+func (d *Device) Close() error {
+	for _, b := range d.owned {
+		d.gpu.Free(b)
+	}
+	d.owned = nil
+	return d.gpu.Close()
+}
+
+// Name implements device.Runner.
+func (d *Device) Name() string {
+	i := d.gpu.Info()
+	return fmt.Sprintf("vulkan (%s, %v, %s)", i.Name, i.Kind, i.Driver)
+}
+
+// Processor reports whether the driver computes on the CPU, as lavapipe does.
+func (d *Device) Processor() bool { return d.gpu.Info().Kind == vulkan.Processor }
+
+// Available implements device.Runner.
+func (d *Device) Available() (int64, bool) { return d.gpu.Available(), true }
+
+// Memory implements device.Runner.
+func (d *Device) Memory() device.Memory { return device.Memory{Tensors: d.live, Arena: d.peak} }
+
+// ResetPeak implements device.Runner.
+func (d *Device) ResetPeak() {
+	d.peak = d.live
+	if err := d.gpu.Trim(); err != nil {
+		d.gpu.Fail(err)
+	}
+}
+
+// Sync implements device.Runner.
+func (d *Device) Sync() error { return d.gpu.Sync() }
+
+// take returns memory that lives until Close.
+func (d *Device) take(what string, n int) (vulkan.Buffer, error) {
+	b, err := d.gpu.Alloc(int64(n), vulkan.Local)
+	if err != nil {
+		return b, memoryError(what, err)
+	}
+	d.owned = append(d.owned, b)
+	return b, nil
+}
+
+// drop gives memory of take back.
+func (d *Device) drop(b vulkan.Buffer) {
+	for i := range d.owned {
+		if d.owned[i] == b {
+			d.owned = append(d.owned[:i], d.owned[i+1:]...)
+			break
+		}
+	}
+	d.gpu.Free(b)
+}
+
+// memoryError says what the memory was for.
+func memoryError(what string, err error) error {
+	var full *vulkan.MemoryError
+	if errors.As(err, &full) {
+		return &device.MemoryError{What: what, Needed: float64(full.Needed), Available: full.Available}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// matrix is a device.Tensor of the GPU.
+type matrix struct {
+	device.Tensor // what others hold; its Impl is this matrix
+
+	refs int
+	buf  vulkan.Buffer // none if there was no memory
+}
+
+func mat(t *device.Tensor) *matrix {
+	m, ok := t.Impl.(*matrix)
+	if !ok {
+		panic(fmt.Sprintf("device: a tensor %v of another device (%T)", t, t.Impl))
+	}
+	if m.refs <= 0 {
+		panic("device: use of a released tensor")
+	}
+	return m
+}
+
+// errFailed is what computing with results of a failed operation gives.
+var errFailed = errors.New("an operand was never computed: an operation before failed")
+
+// at is where the values of t are.
+func (d *Device) at(t *device.Tensor) uint64 {
+	m := mat(t)
+	if m.buf.Size == 0 {
+		d.gpu.Fail(errFailed)
+	}
+	return m.buf.Addr
+}
+
+// New implements device.Runner.
+func (d *Device) New(rows, cols int) *device.Tensor {
+	d.made++
+	m := &matrix{refs: 1}
+	m.Tensor = device.Tensor{Rows: rows, Cols: cols, ID: d.made, Impl: m}
+	var err error
+	if m.buf, err = d.gpu.Alloc(4*int64(rows)*int64(cols), vulkan.Local); err != nil {
+		d.gpu.Fail(memoryError(fmt.Sprintf("activations of %d tokens", rows), err))
+	}
+	d.live += int(m.buf.Size)
+	d.peak = max(d.peak, d.live)
+	return &m.Tensor
+}
+
+// FromSlice implements device.Runner.
+func (d *Device) FromSlice(rows, cols int, values []float32) *device.Tensor {
+	if len(values) != rows*cols {
+		panic(fmt.Sprintf("device: %d values for a tensor [%d, %d]", len(values), rows, cols))
+	}
+	t := d.New(rows, cols)
+	if m := mat(t); m.buf.Size > 0 {
+		d.upload(m.buf, values)
+	}
+	return t
+}
+
+// uploadPart is how many elements are staged at a time.
+const uploadPart = 1 << 20
+
+// upload copies values to the beginning of b.
+func (d *Device) upload(b vulkan.Buffer, values []float32) {
+	for at := 0; at < len(values); at += uploadPart {
+		part := values[at:min(at+uploadPart, len(values))]
+		d.gpu.Upload(b, 4*int64(at), 4*len(part), func(dst []byte) { putFloats(dst, part) })
+	}
+}
+
+func putFloats(dst []byte, values []float32) {
+	for i, v := range values {
+		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+	}
+}
+
+// Read implements device.Runner.
+func (d *Device) Read(t *device.Tensor, dst []float32) {
+	m := mat(t)
+	if m.buf.Size == 0 {
+		d.gpu.Fail(errFailed)
+	}
+	d.download(dst[:t.Rows*t.Cols], m.buf)
+}
+
+// download copies the beginning of b to dst. After an error, which Sync reports, dst is as it was.
+func (d *Device) download(dst []float32, b vulkan.Buffer) {
+	bytes := make([]byte, 4*len(dst))
+	if err := d.gpu.Download(bytes, b, 0); err != nil {
+		d.gpu.Fail(err)
+		return
+	}
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(bytes[4*i:]))
+	}
+}
+
+// Retain implements device.Runner.
+func (d *Device) Retain(t *device.Tensor) *device.Tensor {
+	mat(t).refs++
+	return t
+}
+
+// Release implements device.Ops. Commands that were recorded still find the values: what gets the memory next is recorded
+// after them.
+func (d *Device) Release(ts ...*device.Tensor) {
+	for _, t := range ts {
+		if t == nil {
+			continue
+		}
+		m, ok := t.Impl.(*matrix)
+		if !ok {
+			panic(fmt.Sprintf("device: a tensor %v of another device (%T)", t, t.Impl))
+		}
+		if m.refs--; m.refs < 0 {
+			panic("device: tensor released twice")
+		}
+		if m.refs == 0 {
+			d.live -= int(m.buf.Size)
+			d.gpu.Free(m.buf)
+		}
+	}
+}
+
+// Segment implements device.Ops: there is nothing to forget.
+func (d *Device) Segment(x *device.Tensor, f func(ops device.Ops, x *device.Tensor) *device.Tensor) *device.Tensor {
+	return f(d, x)
+}

@@ -1,0 +1,183 @@
+package vulkan
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"leolm/device"
+	"leolm/internal/vulkan"
+	"leolm/tensor"
+	"leolm/tensor/quant"
+)
+
+// types are the stored types that shaders decode, with their numbers in blocks.glsl.
+var types = map[tensor.DType]uint32{
+	tensor.F32: 0, tensor.F16: 1, tensor.BF16: 2, tensor.Q4_0: 3, tensor.Q4_1: 4, tensor.Q5_0: 5, tensor.Q5_1: 6, tensor.Q8_0: 7,
+	tensor.Q2_K: 8, tensor.Q3_K: 9, tensor.Q4_K: 10, tensor.Q5_K: 11, tensor.Q6_K: 12, tensor.IQ4_NL: 13, tensor.NF4: 14,
+}
+
+// weight is a device.Weight of the GPU: rows as they are stored. Vectors, and what is stored in float64, are float32.
+type weight struct {
+	name       string
+	rows, cols int
+	dt         tensor.DType
+	kind       uint32 // among types
+	stride     int    // of rows, in 16-bit words
+	buf        vulkan.Buffer
+}
+
+func (w *weight) Rows() int           { return w.rows }
+func (w *weight) Cols() int           { return w.cols }
+func (w *weight) DType() tensor.DType { return w.dt }
+func (w *weight) Bytes() int          { return 2 * w.stride * w.rows }
+func (w *weight) Trainable() bool     { return false }
+func (w *weight) FrozenRows() int     { return 0 }
+
+func of(w device.Weight) *weight {
+	c, ok := w.(*weight)
+	if !ok {
+		panic(fmt.Sprintf("device: weight of type %T belongs to another device", w))
+	}
+	return c
+}
+
+// NewWeight implements device.Runner. Rows are copied as they are stored, while earlier ones are on their way.
+func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
+	rowBytes, err := s.DType.RowSize(s.Cols)
+	if err != nil {
+		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
+	}
+	if s.Rows < 1 || s.Cols < 1 {
+		return nil, fmt.Errorf("weight %s: empty shape [%d, %d]", s.Name, s.Rows, s.Cols)
+	}
+	for _, i := range []int{0, s.Rows - 1} {
+		if n := len(s.Row(i)); n != rowBytes {
+			return nil, fmt.Errorf("weight %s: row %d has %d bytes, want %d for %d elements of %v", s.Name, i, n, rowBytes, s.Cols, s.DType)
+		}
+	}
+	w := &weight{name: s.Name, rows: s.Rows, cols: s.Cols, dt: s.DType, stride: rowBytes / 2}
+	wide := s.Use&device.WeightUseVector != 0 || s.DType == tensor.F64
+	if wide {
+		w.kind, w.stride = types[tensor.F32], 2*s.Cols
+	} else if kind, ok := types[s.DType]; ok {
+		w.kind = kind
+	} else {
+		return nil, fmt.Errorf("weight %s: products with %v are not supported", s.Name, s.DType)
+	}
+	if wide && !quant.Supported(s.DType) {
+		return nil, fmt.Errorf("weight %s: %v is not a type of numbers", s.Name, s.DType)
+	}
+	if s.Rows > math.MaxUint32/w.stride {
+		return nil, fmt.Errorf("weight %s: [%d, %d] of %v are more than 8 GiB", s.Name, s.Rows, s.Cols, s.DType)
+	}
+	if w.buf, err = d.take("weight "+s.Name, w.Bytes()); err != nil {
+		return nil, err
+	}
+	if err := d.fill(w, s, wide); err != nil {
+		d.drop(w.buf)
+		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
+	}
+	return w, nil
+}
+
+// fill copies the rows of s to the device, a few at a time.
+func (d *Device) fill(w *weight, s device.WeightSpec, wide bool) error {
+	row := 2 * w.stride
+	many := max(1, 4*uploadPart/row)
+	values := make([]float32, 0)
+	if wide {
+		values = make([]float32, s.Cols)
+	}
+	var errs []error
+	for lo := 0; lo < s.Rows; lo += many {
+		hi := min(lo+many, s.Rows)
+		d.gpu.Upload(w.buf, int64(lo*row), (hi-lo)*row, func(dst []byte) {
+			for i := lo; i < hi; i++ {
+				at := dst[(i-lo)*row : (i-lo+1)*row]
+				if !wide {
+					if n := copy(at, s.Row(i)); n != row {
+						errs = append(errs, fmt.Errorf("row %d has %d bytes, want %d", i, n, row))
+					}
+					continue
+				}
+				if err := quant.Dequantize(values, s.DType, s.Row(i)); err != nil {
+					errs = append(errs, err)
+				}
+				putFloats(at, values)
+			}
+		})
+		if len(errs) > 0 {
+			return errors.Join(errs...)
+		}
+	}
+	return nil
+}
+
+// ReadWeight implements device.Runner.
+func (d *Device) ReadWeight(w device.Weight, dst []float32) {
+	c := of(w)
+	many := max(1, uploadPart/c.cols)
+	for lo := 0; lo < c.rows; lo += many {
+		hi := min(lo+many, c.rows)
+		ids := make([]int32, hi-lo)
+		for i := range ids {
+			ids[i] = int32(lo + i)
+		}
+		t := d.Embed(c, ids)
+		d.Read(t, dst[lo*c.cols:hi*c.cols])
+		d.Release(t)
+	}
+}
+
+// Embed implements device.Ops.
+func (d *Device) Embed(table device.Weight, ids []int32) *device.Tensor {
+	w, y := of(table), d.New(len(ids), table.Cols())
+	for _, id := range ids {
+		if id < 0 || int(id) >= w.rows {
+			panic(fmt.Sprintf("device: row %d of an embedding of %d", id, w.rows))
+		}
+	}
+	var p push
+	p.addrs(w.buf.Addr, d.ints(ids), d.at(y))
+	p.words(len(ids), w.cols, w.stride)
+	d.run(kernelKey{"embed", [2]uint32{w.kind}}, &p, groups(len(ids)*((w.cols+15)/16), 64), 1, false)
+	return y
+}
+
+// Linear implements device.Ops.
+func (d *Device) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
+	return d.linear(x, of(w), false)
+}
+
+// LinearGroup implements device.Ops: the products may run at one time.
+func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
+	for i, w := range ws {
+		ys[i] = d.linear(x, of(w), i > 0)
+	}
+}
+
+// linear returns x·wᵀ. An independent product has the input of the command before it.
+func (d *Device) linear(x *device.Tensor, w *weight, independent bool) *device.Tensor {
+	if x.Cols != w.cols {
+		panic(fmt.Sprintf("device: %v times %s [%d, %d]ᵀ", x, w.name, w.rows, w.cols))
+	}
+	y := d.New(x.Rows, w.rows)
+	var p push
+	p.addrs(d.at(x), w.buf.Addr, d.at(y))
+	p.words(w.rows, w.cols, w.stride, x.Rows)
+	if x.Rows == 1 {
+		d.run(kernelKey{"matvec", [2]uint32{w.kind}}, &p, (w.rows+3)/4, 1, independent)
+		return y
+	}
+	tall := uint32(4)
+	switch {
+	case x.Rows <= 8:
+		tall = 1
+	case x.Rows <= 16:
+		tall = 2
+	}
+	tile := 8 * int(tall)
+	d.run(kernelKey{"matmul", [2]uint32{w.kind, tall}}, &p, (w.rows+63)/64, (x.Rows+tile-1)/tile, independent)
+	return y
+}
