@@ -11,9 +11,9 @@ import (
 // Peers are the engines of other processes that have other parts of the same model, on a device that computes with them
 // (package device/split). One engine leads: it has the sessions, and tells the others what it does; they Follow.
 type Peers interface {
-	// Lead tells the peers what this engine does, and does it here, by calling f. It fails if they could not be told, or if
-	// something went wrong between them since; what f computed is then worth nothing.
-	Lead(message []byte, f func()) error
+	// Lead tells the peers what this engine does with so many tokens, and does it here, by calling f. It fails if they could
+	// not be told, or if something went wrong between them since; what f computed is then worth nothing.
+	Lead(message []byte, tokens int, f func()) error
 }
 
 // What an engine leads in. A message is the kind, and then numbers and lists of numbers.
@@ -90,7 +90,7 @@ func (e *Engine) forward() (*device.Tensor, error) {
 		m.list(b.Wanted)
 	}
 	var h *device.Tensor
-	err := e.opt.Peers.Lead(m, func() { h = e.model.Forward(e.dev, b) })
+	err := e.opt.Peers.Lead(m, len(b.IDs), func() { h = e.model.Forward(e.dev, b) })
 	if err != nil {
 		e.dev.Release(h)
 		return nil, err
@@ -103,16 +103,17 @@ func (e *Engine) head(h *device.Tensor, rows []int32) ([]float32, error) {
 	if e.opt.Peers == nil {
 		return e.logitsOf(h, rows)
 	}
-	m := message{leadHead}
+	m, tokens := message{leadHead}, h.Rows
 	if rows == nil {
 		m.number(0)
 	} else {
+		tokens = len(rows)
 		m.number(1)
 		m.list(rows)
 	}
 	var logits []float32
 	var own error
-	err := e.opt.Peers.Lead(m, func() { logits, own = e.logitsOf(h, rows) })
+	err := e.opt.Peers.Lead(m, tokens, func() { logits, own = e.logitsOf(h, rows) })
 	return logits, errors.Join(err, own)
 }
 
@@ -132,7 +133,7 @@ func (e *Engine) scores(h *device.Tensor, targets []int32, weights []float32) (c
 		}
 	}
 	m.list(counted)
-	err = e.opt.Peers.Lead(m, score)
+	err = e.opt.Peers.Lead(m, len(targets), score)
 	return ce, errors.Join(err, e.dev.Sync())
 }
 
@@ -145,7 +146,7 @@ func (e *Engine) copyPage(dst, src int32, n int) error {
 	m := message{leadCopy}
 	m.list([]int32{dst, src})
 	m.number(n)
-	return e.opt.Peers.Lead(m, func() { e.cache.CopyPage(dst, src, n) })
+	return e.opt.Peers.Lead(m, 1, func() { e.cache.CopyPage(dst, src, n) })
 }
 
 // followed is what an engine that follows another keeps.

@@ -56,7 +56,7 @@ type peers struct {
 	dev   *split.Device
 }
 
-func (p peers) Lead(message []byte, f func()) error {
+func (p peers) Lead(message []byte, _ int, f func()) error {
 	if _, err := p.group.Share(context.Background(), 0, message); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func leadRank(ctx context.Context, comm *cluster.Comm, dir string, dt tensor.DTy
 	if err != nil {
 		return err
 	}
-	dev := split.New(inner, cluster.Shared{Comm: comm}, layout)
+	dev := split.New(inner, cluster.NewShared(comm), layout)
 	m, err := llama.Load(ctx, dev, c, llama.LoadOptions{Convert: func(string, tensor.DType) tensor.DType { return dt }})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"leolm/catalog"
 	"leolm/device"
 	"leolm/device/split"
+	"leolm/internal/mapped"
 	"leolm/tensor"
 )
 
@@ -20,6 +21,10 @@ type Group interface {
 	// Share gives the root's value to all ranks, Gather the values of all ranks to all.
 	Share(ctx context.Context, root int, value []byte) ([]byte, error)
 	Gather(ctx context.Context, value []byte) ([][]byte, error)
+	// Do runs f where GatherParts is fastest, and returns its error. f does nothing else with the group, and not for long.
+	Do(f func() error) error
+	// Abort ends all ranks.
+	Abort(err error)
 }
 
 // Ranks are processes that share models: each has a part of their weights, and of their keys and values. Rank 0 opens and
@@ -45,6 +50,7 @@ const (
 	leadOpen  = iota + 1 // an order
 	leadAdapt            // an order
 	leadStep             // a message of its engine
+	leadQuick            // one that takes no longer than a few tokens
 	leadClose
 	leadEnd
 )
@@ -112,8 +118,33 @@ func (r *Ranks) lead(kind byte, model int, rest []byte, f func()) error {
 	if _, r.err = r.group.Share(context.Background(), 0, message); r.err != nil {
 		return r.err
 	}
-	f()
+	if kind != leadQuick && kind != leadStep {
+		f()
+		return r.err
+	}
+	r.err = r.compute(kind, r.models[model], func() error { f(); return nil })
 	return r.err
+}
+
+// compute runs f, a step of a model that gathers what the ranks compute. If this rank cannot go on, the others would wait
+// for its part: it ends all.
+func (r *Ranks) compute(kind byte, m *Model, f func() error) error {
+	whole := func() error {
+		if err := mapped.Guard(f); err != nil {
+			return err
+		}
+		return m.split.Err()
+	}
+	var err error
+	if kind == leadQuick {
+		err = r.group.Do(whole)
+	} else {
+		err = whole()
+	}
+	if err != nil {
+		r.group.Abort(err)
+	}
+	return err
 }
 
 // End ends the other ranks' Follow.
@@ -159,11 +190,8 @@ func (r *Ranks) follow(ctx context.Context, kind byte, number int, rest []byte) 
 		return fmt.Errorf("rank 0 uses model %d, which is not open here", number)
 	}
 	switch kind {
-	case leadStep:
-		if err := m.Engine.Follow(rest); err != nil {
-			return err
-		}
-		return m.split.Err()
+	case leadStep, leadQuick:
+		return r.compute(kind, m, func() error { return m.Engine.Follow(rest) })
 	case leadClose:
 		delete(r.models, number)
 		return m.closeHere()
@@ -342,10 +370,15 @@ func (r *Ranks) conversions(m *catalog.Model, choose func(name string, stored te
 // peers are the engines of a model on the other ranks.
 type peers struct{ m *Model }
 
+// quickTokens is how many tokens a model computes at most as fast as it reads its weights. A pass of more may take longer
+// than a rank may be silent.
+const quickTokens = 16
+
 // Lead implements infer.Peers.
-func (p peers) Lead(message []byte, f func()) error {
-	if err := p.m.ranks.lead(leadStep, p.m.number, message, f); err != nil {
-		return err
+func (p peers) Lead(message []byte, tokens int, f func()) error {
+	kind := byte(leadStep)
+	if tokens <= quickTokens {
+		kind = leadQuick
 	}
-	return p.m.split.Err()
+	return p.m.ranks.lead(kind, p.m.number, message, f)
 }

@@ -32,7 +32,7 @@ func sharing(t *testing.T, size int, use func(r *Ranks)) {
 	}
 	var all sync.WaitGroup
 	for rank, comm := range comms {
-		r := NewRanks(cluster.Shared{Comm: comm}, 1)
+		r := NewRanks(cluster.NewShared(comm), 1)
 		all.Go(func() {
 			var err error
 			if rank > 0 {

@@ -45,13 +45,17 @@ func byRanks(cmd *cobra.Command) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		ranks := open.NewRanks(cluster.Shared{Comm: r.comm}, r.threads(0))
+		ranks := open.NewRanks(cluster.NewShared(r.comm), r.threads(0))
 		if r.first() {
 			cmd.SetContext(context.WithValue(cmd.Context(), ranksKey{}, ranks))
 			err = run(cmd, args)
-			err = errors.Join(err, ranks.End())
-		} else {
-			err = r.follow(cmd.Context(), ranks)
+			if end := ranks.End(); end != nil { // the others wait for something that does not come
+				r.comm.Abort(end)
+				return errors.Join(err, end)
+			}
+		} else if err = r.follow(cmd.Context(), ranks); err != nil {
+			r.comm.Abort(err)
+			return err
 		}
 		return r.leave(context.WithoutCancel(cmd.Context()), err)
 	}

@@ -16,42 +16,52 @@ import (
 	"time"
 )
 
-// launchers are those of the MPIs that tests try, with what keeps them on this machine.
-var launchers = []struct {
+// launcher is an MPI's.
+type launcher struct {
 	name string
 	args []string
 	env  []string
-}{
+}
+
+// command runs leo with args on n ranks. What they say is in log.
+func (l launcher) command(dir string, n int, args ...string) (cmd *exec.Cmd, log *bytes.Buffer) {
+	cmd = exec.Command(l.name, append(append(append([]string{}, l.args...), "-n", strconv.Itoa(n), "leo"), args...)...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), l.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	log = new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = log, log
+	return cmd, log
+}
+
+// launchers are those of the MPIs that tests try, with what keeps them on this machine.
+var launchers = []launcher{
 	{"mpirun.openmpi", []string{"--oversubscribe", "--bind-to", "none"}, []string{"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
 		"OMPI_MCA_oob_tcp_if_include=lo", "OMPI_MCA_btl_tcp_if_include=lo", "OMPI_MCA_btl_base_warn_component_unused=0"}},
 	{"mpirun.mpich", []string{"-iface", "lo"}, nil},
 }
 
-// eachLauncher runs f with every MPI that is here: start makes the command of a training on n ranks.
-func eachLauncher(t *testing.T, dir string, f func(t *testing.T, start func(n int, output string, more ...string) (*exec.Cmd, *bytes.Buffer))) {
+// eachLauncher runs f with every MPI that is here.
+func eachLauncher(t *testing.T, f func(t *testing.T, l launcher)) {
 	if os.Getenv("LEO_MPI_TESTS") == "" {
 		t.Skip("starts processes by mpirun: LEO_MPI_TESTS=1, or internal/cluster/mpi.sh, runs it")
-	}
-	leo, err := exec.LookPath("leo")
-	if err != nil {
-		t.Fatal(err)
 	}
 	for _, l := range launchers {
 		t.Run(l.name, func(t *testing.T) {
 			if _, err := exec.LookPath(l.name); err != nil {
 				t.Skip(err)
 			}
-			f(t, func(n int, output string, more ...string) (*exec.Cmd, *bytes.Buffer) {
-				args := append(append([]string{}, l.args...), "-n", strconv.Itoa(n), leo, "train", "train.yaml", "--set", "output="+output)
-				cmd := exec.Command(l.name, append(args, more...)...)
-				cmd.Dir, cmd.Env = dir, append(os.Environ(), l.env...)
-				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-				var log bytes.Buffer
-				cmd.Stdout, cmd.Stderr = &log, &log
-				return cmd, &log
-			})
+			f(t, l)
 		})
 	}
+}
+
+// eachTraining runs f with every MPI that is here: start makes the command of a training on n ranks.
+func eachTraining(t *testing.T, dir string, f func(t *testing.T, start func(n int, output string, more ...string) (*exec.Cmd, *bytes.Buffer))) {
+	eachLauncher(t, func(t *testing.T, l launcher) {
+		f(t, func(n int, output string, more ...string) (*exec.Cmd, *bytes.Buffer) {
+			return l.command(dir, n, append([]string{"train", "train.yaml", "--set", "output=" + output}, more...)...)
+		})
+	})
 }
 
 func modelOf(t *testing.T, dir, output string) []byte {
@@ -73,7 +83,7 @@ func TestTrainingUnderMPI(t *testing.T) {
 			t.Fatalf("%v\n%s", err, log)
 		}
 	}
-	eachLauncher(t, dir, func(t *testing.T, start func(int, string, ...string) (*exec.Cmd, *bytes.Buffer)) {
+	eachTraining(t, dir, func(t *testing.T, start func(int, string, ...string) (*exec.Cmd, *bytes.Buffer)) {
 		for _, sharding := range []string{"none", "optimizer", "gradients"} {
 			out := filepath.Base(t.Name()) + sharding
 			cmd, log := start(2, out, "--set", "parallel.sharding="+sharding)
@@ -173,7 +183,7 @@ func TestTrainingUnderMPISurvivesKills(t *testing.T) {
 			t.Fatalf("%v\n%s", err, log)
 		}
 	}
-	eachLauncher(t, dir, func(t *testing.T, start func(int, string, ...string) (*exec.Cmd, *bytes.Buffer)) {
+	eachTraining(t, dir, func(t *testing.T, start func(int, string, ...string) (*exec.Cmd, *bytes.Buffer)) {
 		out := filepath.Base(t.Name())
 		rng := rand.New(rand.NewPCG(1, uint64(len(out))))
 		for i := range times {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests of internal/cluster and leo train with processes as ranks, under every MPI of this machine that has an mpirun of its own name
+# Tests of internal/cluster, leo train and commands that share models with processes as ranks, under every MPI of this machine that has an mpirun of its own name
 # (Debian: openmpi-bin, mpich). Installs nothing; exits with 2 if there is none.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,4 +16,4 @@ done
 # Without cgo, as Leo is built.
 export LEO_MPI_TESTS=1 CGO_ENABLED=0
 go test -count=1 -run '^TestMPI' -v ./internal/cluster | grep -v '^=== '
-go test -count=1 -run '^TestTrainingUnderMPI' -v ./cmd/leo | grep -v '^=== '
+go test -count=1 -run '^Test(Training|Shared.*)UnderMPI' -v ./cmd/leo | grep -v '^=== '
