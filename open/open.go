@@ -20,6 +20,7 @@ import (
 	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/device/cpu"
+	"leolm/device/vulkan"
 	"leolm/infer"
 	"leolm/llama"
 	"leolm/tensor"
@@ -37,7 +38,11 @@ type Options struct {
 
 	// Threads is the number of worker threads; 0 shares one pool with every other model of the process.
 	Threads int
-	// Device runs the model instead of a new CPU device with Threads workers.
+	// On says where the model runs: OnCPU (also ""), OnGPU, with a number or without, or OnAuto.
+	On string
+	// GPUMemory, if not 0, is how many bytes of a GPU's memory may be taken.
+	GPUMemory int64
+	// Device runs the model instead of a new one.
 	Device device.Runner
 	// Convert, if set, returns the type that a matrix is stored as; Invalid keeps the stored type.
 	Convert func(name string, stored tensor.DType) tensor.DType
@@ -83,7 +88,8 @@ type Model struct {
 	Device device.Runner
 	Engine *infer.Engine
 
-	store *cpu.Store // nil if the weights are in plain memory
+	store *cpu.Store     // nil if the weights are in plain memory
+	gpu   *vulkan.Device // Device, if Open made it and it is to be closed
 }
 
 // Open finds a model and makes it ready to run; "" is the embedded default. What a person should know about it is in
@@ -105,12 +111,9 @@ func Open(ctx context.Context, arg string, opt Options) (*Model, error) {
 
 func (m *Model) start(ctx context.Context, opt Options) error {
 	if m.Device == nil {
-		dev, err := cpu.New(cpu.Options{Threads: opt.Threads})
-		if err != nil {
+		if err := m.choose(opt); err != nil {
 			return err
 		}
-		m.Device = dev
-		m.openStore(dev, opt)
 	}
 	lm, err := Weights(ctx, m.Model, m.Device, llama.LoadOptions{Convert: opt.Convert, Progress: opt.Progress})
 	if err == nil && m.store != nil {
@@ -257,5 +260,5 @@ func (m *Model) Close() error {
 	if m.store != nil {
 		m.store.Close()
 	}
-	return m.Model.Close()
+	return errors.Join(m.closeDevice(), m.Model.Close())
 }
