@@ -22,6 +22,7 @@ import (
 	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/device/split"
+	"leolm/device/vulkan"
 	"leolm/infer"
 	"leolm/llama"
 	"leolm/tensor"
@@ -39,7 +40,11 @@ type Options struct {
 
 	// Threads is the number of worker threads; 0 shares one pool with every other model of the process.
 	Threads int
-	// Device runs the model instead of a new CPU device with Threads workers.
+	// On says where the model runs: OnCPU (also ""), OnGPU, with a number or without, or OnAuto.
+	On string
+	// GPUMemory, if not 0, is how many bytes of a GPU's memory may be taken.
+	GPUMemory int64
+	// Device runs the model instead of a new one.
 	Device device.Runner
 	// Ranks share the model, if it is not this process's alone; each makes a device of its own.
 	Ranks *Ranks
@@ -87,7 +92,8 @@ type Model struct {
 	Device device.Runner
 	Engine *infer.Engine
 
-	store *cpu.Store // nil if the weights are in plain memory
+	store *cpu.Store     // nil if the weights are in plain memory
+	gpu   *vulkan.Device // Device, if Open made it and it is to be closed
 
 	ranks  *Ranks // that share the model; nil: it is here alone
 	split  *split.Device
@@ -116,7 +122,7 @@ func Open(ctx context.Context, arg string, opt Options) (*Model, error) {
 
 func (m *Model) start(ctx context.Context, opt Options) error {
 	if m.Device == nil {
-		if err := m.ranks.agree(m.newDevice(opt)); err != nil {
+		if err := m.ranks.agree(m.choose(opt)); err != nil {
 			return err
 		}
 	}
@@ -128,29 +134,6 @@ func (m *Model) start(ctx context.Context, opt Options) error {
 		return err
 	}
 	return m.engine(lm, opt)
-}
-
-// newDevice makes the device that runs the model: of all of it, or of a rank's part.
-func (m *Model) newDevice(opt Options) error {
-	threads := opt.Threads
-	if threads == 0 && m.ranks != nil {
-		threads = m.ranks.threads
-	}
-	dev, err := cpu.New(cpu.Options{Threads: threads})
-	if err != nil {
-		return err
-	}
-	m.Device = dev
-	if m.ranks != nil {
-		layout, err := llama.Split(m.Config(), m.ranks.group.Size())
-		if err != nil {
-			return err
-		}
-		m.split = split.New(dev, m.ranks.group, layout)
-		m.Device = m.split
-	}
-	m.openStore(dev, opt)
-	return nil
 }
 
 // engine makes the engine that runs lm.
@@ -334,5 +317,5 @@ func (m *Model) closeHere() error {
 	if m.store != nil {
 		m.store.Close()
 	}
-	return m.Model.Close()
+	return errors.Join(m.closeDevice(), m.Model.Close())
 }

@@ -23,6 +23,7 @@ import (
 	"leolm/infer"
 	"leolm/internal/cluster"
 	"leolm/internal/recipe"
+	"leolm/internal/vulkan"
 	"leolm/llama"
 	"leolm/sample"
 	"leolm/serve"
@@ -156,6 +157,25 @@ var hints = []func(error) []advice{
 	}),
 	is(cluster.ErrNoMPI,
 		advice{"", "build Leo for Linux without the tag nodl: go build ./cmd/leo"}),
+	is(vulkan.ErrNotBuilt,
+		advice{"", "build Leo for Linux without the tags novulkan and nodl: go build ./cmd/leo"}),
+	as(func(*vulkan.LibraryError) []advice {
+		return []advice{{"", "install Vulkan's loader and the driver of the GPU (Debian: libvulkan1, and mesa-vulkan-drivers or nvidia-vulkan-icd)"},
+			{"device", "run on the processor with --device cpu"}}
+	}),
+	as(func(e *vulkan.NoDeviceError) []advice {
+		if e.Found > 0 {
+			return []advice{{"", "leo version --devices lists them"}}
+		}
+		return []advice{{"", "install the driver of the GPU (Debian: mesa-vulkan-drivers or nvidia-vulkan-icd; NVIDIA's in a container: NVIDIA_DRIVER_CAPABILITIES=all)"},
+			{"device", "run on the processor with --device cpu"}}
+	}),
+	as(func(*vulkan.FeatureError) []advice {
+		return []advice{{"device", "run on the processor with --device cpu"}}
+	}),
+	as(func(*vulkan.LostError) []advice {
+		return []advice{{"", "start again; if it comes back, a newer driver may help"}, {"device", "run on the processor with --device cpu"}}
+	}),
 	as(func(*train.PartsError) []advice {
 		return []advice{{"set", "choose other ranks"}, {"set", "set parallel.parts to a multiple of them with --set parallel.parts=N"}}
 	}),
