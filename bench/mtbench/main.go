@@ -47,14 +47,18 @@ func run(ctx context.Context, model string, tokens, rounds, questions int, toget
 		}
 		defer pprof.StopCPUProfile()
 	}
-	rates := make([][]float64, len(together))
+	var sizes []int
+	for _, s := range together {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return err
+		}
+		sizes = append(sizes, n)
+	}
+	rates := make([][]float64, len(sizes))
 	for range rounds {
-		for i, s := range together {
-			n, err := strconv.Atoi(s)
-			if err != nil {
-				return err
-			}
-			rate, err := measure(ctx, model, tokens, questions, n)
+		for i, n := range sizes {
+			rate, err := measure(ctx, model, tokens, questions, n, slices.Max(sizes))
 			if err != nil {
 				return err
 			}
@@ -67,8 +71,9 @@ func run(ctx context.Context, model string, tokens, rounds, questions int, toget
 	return nil
 }
 
-// measure answers the questions and returns new tokens per second.
-func measure(ctx context.Context, model string, tokens, questions, together int) (float64, error) {
+// measure answers the questions and returns new tokens per second. The cache is that of the largest number together, so that
+// second turns find their first ones in it.
+func measure(ctx context.Context, model string, tokens, questions, together, most int) (float64, error) {
 	set, err := mtbench.OwnQuestions()
 	if err != nil {
 		return 0, err
@@ -83,7 +88,7 @@ func measure(ctx context.Context, model string, tokens, questions, together int)
 		return 0, err
 	}
 	defer r.Close()
-	m, err := open.Open(ctx, model, open.Options{Together: together, PageLen: 64})
+	m, err := open.Open(ctx, model, open.Options{Together: most, PageLen: 64})
 	if err != nil {
 		return 0, err
 	}

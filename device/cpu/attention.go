@@ -155,6 +155,7 @@ type attnJob struct {
 	lo, hi         int // queries
 	partial        int // index into partials, -1 for a whole job
 	splitLo, split int
+	store          bool // the queries' keys and values first
 }
 
 // Queries per job: many enough to share widened keys, few enough to balance the causal triangle.
@@ -208,9 +209,6 @@ func (d *Device) attend(q, k, v, out, lse *matrix, spec *device.AttentionSpec) {
 		}
 	}
 	cache, _ := spec.Cache.(*pages)
-	if cache != nil {
-		d.storeKV(cache, in.k, in.v, spec)
-	}
 	perJob := jobQueries
 	if in.qh != nil && len(spec.Seqs)*spec.KVHeads >= 8*d.pool.Workers() {
 		perJob = wideJobQueries
@@ -227,12 +225,18 @@ func (d *Device) attend(q, k, v, out, lse *matrix, spec *device.AttentionSpec) {
 		splits := attn.Splits(s.Past + s.Len)
 		// A head of a long context would keep one worker busy while the others have finished.
 		large := 4*d.pool.Workers()*pairsOf(s) > work*spec.KVHeads
+		inSplits := large && s.Len <= 8 && splits > 2*jobSplits
 		pieces := (s.Len + perJob - 1) / perJob
 		if large {
 			pieces = evenPieces(pieces, s.Len, spec.KVHeads, d.pool.Workers())
 		}
+		// A job that alone attends over a head of its sequence stores the new rows of that head, too.
+		alone := cache != nil && !inSplits && pieces == 1
+		if cache != nil && !alone {
+			d.storeKV(cache, in.k, in.v, spec, si)
+		}
 		for h := range spec.KVHeads {
-			if large && s.Len <= 8 && splits > 2*jobSplits {
+			if inSplits {
 				part := s.Len * group * (2 + spec.HeadDim)
 				for sp := 0; sp < splits; sp += jobSplits {
 					d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, hi: s.Len, partial: space + sp*part, splitLo: sp, split: min(sp+jobSplits, splits)})
@@ -242,7 +246,7 @@ func (d *Device) attend(q, k, v, out, lse *matrix, spec *device.AttentionSpec) {
 			}
 			// Late queries see more keys: start with them, so that the last jobs are short.
 			for n := pieces; n > 0; n-- {
-				d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, lo: s.Len * (n - 1) / pieces, hi: s.Len * n / pieces, partial: -1})
+				d.attnJobs = append(d.attnJobs, attnJob{seq: si, head: h, lo: s.Len * (n - 1) / pieces, hi: s.Len * n / pieces, partial: -1, store: alone})
 			}
 		}
 	}
@@ -289,6 +293,9 @@ func (t *attnTask) Do(worker, i int) {
 	j := &d.attnJobs[i]
 	if t.combine && (j.partial < 0 || j.splitLo != 0) {
 		return
+	}
+	if j.store {
+		t.cache.storeRows(t.in.k, t.in.v, t.spec, j.seq, j.lo, j.hi, j.head, j.head+1)
 	}
 	w := &d.attnWorkers[worker]
 	b := d.block(w, j, &t.in, t.cache, t.spec)
@@ -382,29 +389,28 @@ func outputOf(out, lse *matrix, j *attnJob, spec *device.AttentionSpec) attn.Out
 	return o
 }
 
-// storeKV writes the new keys and values into the cache.
-func (d *Device) storeKV(c *pages, k, v []float32, spec *device.AttentionSpec) {
-	for i := range spec.Seqs {
-		if n := spec.Seqs[i].Len; d.chunks(n, 2*spec.KVHeads*spec.HeadDim) <= 1 { // as in decoding
-			c.storeRows(k, v, spec, i, 0, n)
-		} else {
-			d.storeMany(c, k, v, spec, i)
-		}
+// storeKV writes the new keys and values of sequence i into the cache.
+func (d *Device) storeKV(c *pages, k, v []float32, spec *device.AttentionSpec, i int) {
+	n, width := spec.Seqs[i].Len, 2*spec.KVHeads*spec.HeadDim
+	if d.chunks(n, width) <= 1 { // without memory for a closure
+		c.storeRows(k, v, spec, i, 0, n, 0, spec.KVHeads)
+		return
 	}
+	d.storeMany(c, k, v, spec, i)
 }
 
 func (d *Device) storeMany(c *pages, k, v []float32, spec *device.AttentionSpec, i int) {
-	d.rows(spec.Seqs[i].Len, 2*spec.KVHeads*spec.HeadDim, func(lo, hi int) { c.storeRows(k, v, spec, i, lo, hi) })
+	d.rows(spec.Seqs[i].Len, 2*spec.KVHeads*spec.HeadDim, func(lo, hi int) { c.storeRows(k, v, spec, i, lo, hi, 0, spec.KVHeads) })
 }
 
-// storeRows writes rows [lo, hi) of sequence n.
-func (c *pages) storeRows(k, v []float32, spec *device.AttentionSpec, n, lo, hi int) {
+// storeRows writes rows [lo, hi) of heads [h0, h1) of sequence n.
+func (c *pages) storeRows(k, v []float32, spec *device.AttentionSpec, n, lo, hi, h0, h1 int) {
 	s := &spec.Seqs[n]
 	dim, width := spec.HeadDim, spec.KVHeads*spec.HeadDim
 	for i := lo; i < hi; i++ {
 		pos := s.Past + i
 		page, at := s.Pages[pos/c.pageLen], pos%c.pageLen
-		for h := range spec.KVHeads {
+		for h := h0; h < h1; h++ {
 			x := (s.Row+i)*width + h*dim
 			c.store(c.head(page, spec.Layer, 0, h), at, k[x:x+dim])
 			c.store(c.head(page, spec.Layer, 1, h), at, v[x:x+dim])

@@ -14,6 +14,11 @@ func scoresF32x1(a *byte)
 //go:noescape
 func scoresF32x2(a *byte)
 
+// scoresF32x3 multiplies 3 queries with groups of 32 keys (type direct).
+//
+//go:noescape
+func scoresF32x3(a *byte)
+
 // scoresF32x4 multiplies 4 queries with groups of 32 keys (type direct).
 //
 //go:noescape
@@ -28,6 +33,11 @@ func scoresBF16x1(a *byte)
 //
 //go:noescape
 func scoresBF16x2(a *byte)
+
+// scoresBF16x3 multiplies 3 queries with groups of 32 keys (type direct).
+//
+//go:noescape
+func scoresBF16x3(a *byte)
 
 // scoresBF16x4 multiplies 4 queries with groups of 32 keys (type direct).
 //
@@ -44,6 +54,11 @@ func scoresF16x1(a *byte)
 //go:noescape
 func scoresF16x2(a *byte)
 
+// scoresF16x3 multiplies 3 queries with groups of 32 keys (type direct).
+//
+//go:noescape
+func scoresF16x3(a *byte)
+
 // scoresF16x4 multiplies 4 queries with groups of 32 keys (type direct).
 //
 //go:noescape
@@ -58,6 +73,11 @@ func scoresQ8x1(a *byte)
 //
 //go:noescape
 func scoresQ8x2(a *byte)
+
+// scoresQ8x3 multiplies 3 queries with groups of 32 keys (type direct).
+//
+//go:noescape
+func scoresQ8x3(a *byte)
 
 // scoresQ8x4 multiplies 4 queries with groups of 32 keys (type direct).
 //

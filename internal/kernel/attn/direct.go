@@ -18,7 +18,7 @@ const directRows = gemm.MaxRowsTile
 // group is the number of keys that a scores kernel takes at once.
 const group = 32
 
-// direct is one call of a scores kernel: the products of 1, 2 or 4 queries
+// direct is one call of a scores kernel: the products of 1 to 4 queries
 // with `groups` groups of 32 keys. Distances are in bytes. The kernel changes
 // dst and groups.
 type direct struct {
@@ -72,13 +72,7 @@ func (b *Block) directScores(dst []float32, pad, col int, q []float32, ldq, m in
 	whole := n / group
 	tail := n % group
 	for i := 0; i < m; {
-		step := 1
-		switch {
-		case m-i >= 4:
-			step = 4
-		case m-i >= 2:
-			step = 2
-		}
+		step := min(m-i, 4)
 		d := direct{dst: unsafe.Pointer(&dst[i*pad+col]), ldd: pad * 4, q: unsafe.Pointer(&q[i*ldq]), ldq: ldq * 4, k: unsafe.Pointer(&src[0]), stride: stride, steps: b.Dim / dims, groups: whole, next: next}
 		if whole > 0 {
 			scoreKernel(keys.Type, step, &d)

@@ -11,7 +11,7 @@ import (
 
 func hasDirect() bool { return cpu.Has(cpu.AVX512) }
 
-// scoreKernel runs the kernel for m = 1, 2 or 4 queries.
+// scoreKernel runs the kernel for m = 1 to 4 queries.
 func scoreKernel(ty tensor.DType, m int, d *direct) {
 	a := (*byte)(unsafe.Pointer(d))
 	switch ty {
@@ -21,6 +21,8 @@ func scoreKernel(ty tensor.DType, m int, d *direct) {
 			scoresF32x1(a)
 		case 2:
 			scoresF32x2(a)
+		case 3:
+			scoresF32x3(a)
 		default:
 			scoresF32x4(a)
 		}
@@ -30,6 +32,8 @@ func scoreKernel(ty tensor.DType, m int, d *direct) {
 			scoresBF16x1(a)
 		case 2:
 			scoresBF16x2(a)
+		case 3:
+			scoresBF16x3(a)
 		default:
 			scoresBF16x4(a)
 		}
@@ -39,6 +43,8 @@ func scoreKernel(ty tensor.DType, m int, d *direct) {
 			scoresF16x1(a)
 		case 2:
 			scoresF16x2(a)
+		case 3:
+			scoresF16x3(a)
 		default:
 			scoresF16x4(a)
 		}
@@ -48,6 +54,8 @@ func scoreKernel(ty tensor.DType, m int, d *direct) {
 			scoresQ8x1(a)
 		case 2:
 			scoresQ8x2(a)
+		case 3:
+			scoresQ8x3(a)
 		default:
 			scoresQ8x4(a)
 		}

@@ -1,7 +1,7 @@
 // Command _asm generates the amd64 kernels of package attn. Run it through go
 // generate in the parent folder.
 //
-// A kernel computes q·k of one, two or four queries with groups of 32 keys
+// A kernel computes q·k of one to four queries with groups of 32 keys
 // whose rows lie in the cache's own type: 8 words of 16 rows are transposed in
 // registers, widened exactly, and multiplied with broadcast queries, so
 // that lanes are keys and every score is one chain over the dimensions, in
@@ -187,7 +187,7 @@ func fill(v uint32) VecVirtual {
 func field(base GPVirtual, off int) Mem { return Mem{Base: base, Disp: off} }
 
 func emit(f format) {
-	for _, m := range []int{1, 2, 4} {
+	for m := 1; m <= 4; m++ {
 		k := &kernel{format: f, m: m}
 		TEXT(fmt.Sprintf("scores%sx%d", f.name, m), NOSPLIT, "func(a *byte)")
 		Pragma("noescape")
