@@ -156,6 +156,9 @@ var hints = []func(error) []advice{
 	}),
 	is(cluster.ErrNoMPI,
 		advice{"", "build Leo for Linux without the tag nodl: go build ./cmd/leo"}),
+	as(func(*llama.SplitError) []advice {
+		return []advice{{"", "start other ranks with mpirun -n N"}}
+	}),
 	as(func(*train.PartsError) []advice {
 		return []advice{{"set", "choose other ranks"}, {"set", "set parallel.parts to a multiple of them with --set parallel.parts=N"}}
 	}),
