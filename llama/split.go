@@ -18,8 +18,11 @@ func (e *SplitError) Error() string {
 	if e.Rows < e.Ranks {
 		return fmt.Sprintf("%d ranks cannot share matrices of %d rows", e.Ranks, e.Rows)
 	}
-	return fmt.Sprintf("%d ranks cannot share %d heads with %d heads of keys and values: it takes at most %d ranks, or a multiple that divides %d",
-		e.Ranks, e.Heads, e.KVHeads, e.KVHeads, e.Heads)
+	s := fmt.Sprintf("%d ranks cannot share %d heads with %d heads of keys and values: it takes at most %d ranks", e.Ranks, e.Heads, e.KVHeads, e.KVHeads)
+	if e.Heads > e.KVHeads {
+		s += fmt.Sprintf(", or a multiple that divides %d", e.Heads)
+	}
+	return s
 }
 
 // splitUnit is in how many rows matrices are cut, where they are large enough: whole panels of every kernel.

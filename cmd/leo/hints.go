@@ -25,6 +25,7 @@ import (
 	"leolm/internal/recipe"
 	"leolm/internal/vulkan"
 	"leolm/llama"
+	"leolm/open"
 	"leolm/sample"
 	"leolm/serve"
 	"leolm/train"
@@ -175,6 +176,11 @@ var hints = []func(error) []advice{
 	}),
 	as(func(*vulkan.LostError) []advice {
 		return []advice{{"", "start again; if it comes back, a newer driver may help"}, {"device", "run on the processor with --device cpu"}}
+	}),
+	is(open.ErrRanksOnGPU,
+		advice{"device", "run them with --device cpu"}),
+	as(func(*llama.SplitError) []advice {
+		return []advice{{"", "start other ranks with mpirun -n N"}}
 	}),
 	as(func(*train.PartsError) []advice {
 		return []advice{{"set", "choose other ranks"}, {"set", "set parallel.parts to a multiple of them with --set parallel.parts=N"}}

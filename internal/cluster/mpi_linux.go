@@ -261,7 +261,7 @@ func (m *mpiWorld) poll(awake, doze time.Duration, done func() (bool, error)) er
 			nap()
 		default:
 			// An idle server's ranks wait for hours.
-			time.Sleep(min(max(waited/200, time.Millisecond), 5*time.Millisecond))
+			time.Sleep(min(max(waited/200, time.Millisecond), 10*time.Millisecond))
 		}
 	}
 }
