@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -97,10 +98,10 @@ func (t *Trainer) average(n int) error {
 	done = done[max(0, len(done)-n):]
 	sums := make([][]float64, len(t.sub.params))
 	for _, d := range done {
-		if err := t.readWeights(filepath.Join(t.checkpoints(), d.name, weightsFile)); err != nil {
+		if err := t.readWeights(filepath.Join(t.checkpoints(), d.name)); err != nil {
 			return err
 		}
-		for i, p := range t.sub.params {
+		for i, p := range t.ownParams() {
 			v := make([]float32, p.Weight.Rows()*p.Weight.Cols())
 			t.dev.ReadWeight(p.Weight, v)
 			if sums[i] == nil {
@@ -111,7 +112,7 @@ func (t *Trainer) average(n int) error {
 			}
 		}
 	}
-	for i, p := range t.sub.params {
+	for i, p := range t.ownParams() {
 		v := make([]float32, len(sums[i]))
 		for j, x := range sums[i] {
 			v[j] = float32(x / float64(len(done)))
@@ -122,6 +123,20 @@ func (t *Trainer) average(n int) error {
 	}
 	t.obs.note("the exported weights are the mean of the last %d checkpoints", len(done))
 	return nil
+}
+
+// exportTogether writes the model of the run that has finished, on rank 0. Where each rank has its share of the weights, they
+// average them and help it to the others'.
+func (t *Trainer) exportTogether(ctx context.Context) error {
+	var err error
+	if n := t.cfg.Checkpoint.Average; t.pool != nil && n > 1 {
+		err = t.average(n)
+		t.pool.changed()
+		if err = t.ranks.failed(ctx, err); err != nil {
+			return err
+		}
+	}
+	return t.ranks.failed(ctx, t.settle(t.onFirst(t.Export)))
 }
 
 // Export writes the finished run's model into the output folder: see export.
@@ -142,7 +157,7 @@ func (t *Trainer) ExportCheckpoint(name, dir string) error {
 	if !durable.Marked(from, commitMarker) {
 		return fmt.Errorf("%s is no finished checkpoint", from)
 	}
-	if err := t.readWeights(filepath.Join(from, weightsFile)); err != nil {
+	if err := t.readWeights(from); err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
 	return t.export(dir, filepath.Join(dir, "adapter"))
@@ -227,7 +242,7 @@ func (s *subject) fromGGUF() bool { return s.base != nil && s.base.Checkpoint.GG
 // files. Adapters are written as a PEFT folder, and with lora.merge the merged
 // model too; a base that was a GGUF file gets a GGUF file beside the folder.
 func (t *Trainer) export(dir, adapter string) error {
-	if n := t.cfg.Checkpoint.Average; n > 1 {
+	if n := t.cfg.Checkpoint.Average; n > 1 && t.pool == nil {
 		if err := t.average(n); err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"leolm/device"
@@ -17,7 +16,8 @@ type Optimizer struct {
 	dev    device.Device
 	cfg    OptimizerConfig
 	ranks  *ranks
-	Step   int // steps taken
+	pool   *pooled // of weights, where ranks have those of their shares only; else nil
+	Step   int     // steps taken
 	params []optParam
 	layers [][]int // the parameters of each decoder block
 	others []int   // and those of none
@@ -54,7 +54,12 @@ func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, 
 		o.params = append(o.params, op)
 	}
 	o.group()
-	if sharded && r.Size() > 1 {
+	if p, ok := dev.(*pooled); ok {
+		o.pool = p
+		for i := range o.params {
+			o.params[i].owner = p.of[o.params[i].Weight].owner
+		}
+	} else if sharded && r.Size() > 1 {
 		o.share(r.Size())
 	}
 	for i := range o.params {
@@ -88,10 +93,8 @@ func (p *optParam) elements() int {
 // group sorts the parameters by decoder block.
 func (o *Optimizer) group() {
 	for i, p := range o.params {
-		rest, ok := strings.CutPrefix(p.Name, "model.layers.")
-		number, _, _ := strings.Cut(rest, ".")
-		layer, err := strconv.Atoi(number)
-		if !ok || err != nil || layer < 0 {
+		layer, ok := blockOf(p.Name)
+		if !ok {
 			o.others = append(o.others, i)
 			continue
 		}
@@ -116,7 +119,7 @@ func (o *Optimizer) share(n int) {
 	for i := range sizes {
 		sizes[i] = o.params[i].elements()
 	}
-	for i, owner := range shares(sizes, n) {
+	for i, owner := range shares(sizes, make([]int, n)) {
 		o.params[i].owner = owner
 	}
 }
@@ -201,6 +204,10 @@ func (o *Optimizer) update(ctx context.Context, lr, norm float64) error {
 
 // spread gives all ranks the weights that each has updated.
 func (o *Optimizer) spread(ctx context.Context) error {
+	if o.pool != nil {
+		o.pool.changed() // they are gathered where they are needed
+		return nil
+	}
 	for i := range o.params {
 		p := &o.params[i]
 		if p.owner < 0 {

@@ -3,6 +3,9 @@ package train
 import (
 	"cmp"
 	"slices"
+	"strings"
+
+	"leolm/checkpoint"
 )
 
 // RankPlan predicts what each of several ranks takes.
@@ -94,20 +97,21 @@ func (p *Plan) largestGroup() int64 {
 // largestShare is the most elements that one of n ranks updates.
 func largestShare(sizes []int, n int) int {
 	most := 0
-	for _, load := range loads(sizes, shares(sizes, n), n) {
+	for _, load := range loads(sizes, shares(sizes, make([]int, n)), n) {
 		most = max(most, load)
 	}
 	return most
 }
 
-// shares gives every tensor to one of n ranks: the largest first, each to the rank that has least.
-func shares(sizes []int, n int) []int {
+// shares gives every tensor to one of the ranks: the largest first, each to the rank that has least. load is what they have
+// already, and is added to.
+func shares(sizes, load []int) []int {
 	order := make([]int, len(sizes))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
-	owner, load := make([]int, len(sizes)), make([]int, n)
+	owner := make([]int, len(sizes))
 	for _, i := range order {
 		least := 0
 		for r := range load {
@@ -128,4 +132,38 @@ func loads(sizes, owner []int, n int) []int {
 		load[owner[i]] += s
 	}
 	return load
+}
+
+// burdens are what the tensors of a model cost the rank that has them, in bytes: values, and of those that are trained
+// gradient and moments. beside says that none is; stored are the rows of the vocabulary before it grew.
+func (c *Config) burdens(m *checkpoint.Config, stored int, beside bool) (names []string, bytes []int) {
+	perFrozen := c.perFrozen()
+	if beside {
+		perFrozen = 2
+	}
+	for _, s := range m.TensorShapes() {
+		n, err := s.Shape.Elements()
+		if err != nil {
+			continue
+		}
+		matrix := len(s.Shape) == 2
+		vocabulary := matrix && (strings.Contains(s.Name, "embed_tokens") || strings.Contains(s.Name, "lm_head"))
+		moments := 8
+		switch {
+		case c.Optimizer.Bits == 8 && n >= smallest8Bit:
+			moments = 2
+		case c.Optimizer.Type == "muon" && matrix && !vocabulary:
+			moments = 4
+		}
+		cost := int(perFrozen * float64(n))
+		switch {
+		case beside:
+		case c.LoRA == nil && trains(c.Model.Train, s.Name), len(c.Model.Train) > 0 && trains(c.Model.Train, s.Name):
+			cost = (8 + moments) * n
+		case vocabulary && slices.Contains(c.Model.Train, newRows) && m.VocabSize > stored:
+			cost = 4*n + (4+moments)*(m.VocabSize-stored)*m.HiddenSize
+		}
+		names, bytes = append(names, s.Name), append(bytes, cost)
+	}
+	return names, bytes
 }

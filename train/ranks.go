@@ -32,6 +32,8 @@ type Comm interface {
 	AddParts(ctx context.Context, sum []float64, src []float32, parts []int, fresh bool) error
 	// GatherParts gives every rank the values from parts[r] to before parts[r+1] of every rank r.
 	GatherParts(ctx context.Context, values []float32, parts []int) error
+	// GatherLists gives every rank the bytes of lists[r] of every rank r. They have the same lengths everywhere.
+	GatherLists(ctx context.Context, lists [][][]byte) error
 }
 
 // alone is the Comm of a run in one process.
@@ -59,6 +61,8 @@ func (alone) AddParts(_ context.Context, sum []float64, src []float32, _ []int, 
 }
 
 func (alone) GatherParts(context.Context, []float32, []int) error { return nil }
+
+func (alone) GatherLists(context.Context, [][][]byte) error { return nil }
 
 // RankError says that a rank failed, on all the others.
 type RankError struct {
@@ -106,7 +110,7 @@ func (r *ranks) rounds() int { return r.parts / r.Size() }
 // each rank, or for each micro-batch where gradients are sharded.
 func (c *Config) parts(n, before int) int {
 	switch {
-	case c.Parallel.Sharding == "gradients":
+	case c.Parallel.shardsGradients():
 		return c.Batch.Global / c.Batch.Micro
 	case c.Parallel.Parts > 0:
 		return c.Parallel.Parts
@@ -301,6 +305,7 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *flo
 				break
 			}
 		}
+		err = t.settle(err)
 		if then.computed != nil {
 			err = errors.Join(err, then.computed(round))
 		}
@@ -328,10 +333,13 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *flo
 // gradients and losses of all.
 func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, loss *float64) error) (err error) {
 	then := rounds{agreed: func(round int) error { return t.addGradients(ctx, round) }}
-	if t.cfg.Parallel.Sharding == "gradients" && t.ranks.parts > 1 {
+	if t.cfg.Parallel.shardsGradients() && t.ranks.parts > 1 {
 		s := &shedding{t: t, ctx: ctx}
 		then = rounds{computed: s.rest}
 		t.onSegment = s.segment
+		if t.pool != nil {
+			t.pool.reduce, t.onSegment = s.segment, func(layer int) { t.pool.ask(wish{reduced, layer}) }
+		}
 		defer func() { t.onSegment = nil }()
 	}
 	st.Loss, err = t.eachMicro(ctx, n, f, then)

@@ -3,6 +3,7 @@ package train
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -91,8 +92,7 @@ func outcomeOf(t *testing.T, cfg *Config, steps []Step) string {
 	for _, s := range steps {
 		fmt.Fprintf(&b, "%d %v %v %v %d\n", s.Step, s.Loss, s.GradNorm, s.LossTokens, s.TokensSeen)
 	}
-	b.Write(weightsOf(t, cfg))
-	b.WriteString(momentsOf(t, cfg))
+	b.WriteString(stateOf(t, cfg))
 	for _, dir := range []string{"model", "adapter"} {
 		root := filepath.Join(cfg.Output, dir)
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -110,8 +110,8 @@ func outcomeOf(t *testing.T, cfg *Config, steps []Step) string {
 	return b.String()
 }
 
-// momentsOf reads the moments of the last checkpoint, whichever ranks wrote them.
-func momentsOf(t *testing.T, cfg *Config) string {
+// stateOf reads weights and moments of the last checkpoint, whichever ranks wrote them.
+func stateOf(t *testing.T, cfg *Config) string {
 	t.Helper()
 	one := *cfg
 	one.Parallel = ParallelConfig{Sharding: "none"}
@@ -121,6 +121,14 @@ func momentsOf(t *testing.T, cfg *Config) string {
 	}
 	defer tr.Close()
 	var b bytes.Buffer
+	for _, p := range tr.sub.params {
+		values := make([]float32, p.Weight.Rows()*p.Weight.Cols())
+		tr.dev.ReadWeight(p.Weight, values)
+		b.WriteString(p.Name)
+		if err := binary.Write(&b, binary.LittleEndian, values); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := tr.opt.state(func(name string, m device.OptimizerState) error {
 		data := make([]byte, m.Bytes())
 		m.Save(data)
@@ -178,11 +186,14 @@ func TestBitsDoNotDependOnRanks(t *testing.T) {
 			replicas := at("replicas", micros, "none")
 			want = outcomeOf(t, replicas, runRanks(t, replicas, 2, 0))
 			for _, size := range []int{1, 2, 4} {
-				if micros%size == 0 {
-					c := at(fmt.Sprint(size, "gradients"), 0, "gradients")
+				for _, sharding := range []string{"gradients", "parameters"} {
+					if micros%size > 0 {
+						continue
+					}
+					c := at(fmt.Sprint(size, sharding), 0, sharding)
 					c.Compute.Recompute = size == 2
 					if got := outcomeOf(t, c, runRanks(t, c, size, 0)); got != want {
-						t.Errorf("%d ranks, sharding gradients: other bits than replicas", size)
+						t.Errorf("%d ranks, sharding %s: other bits than replicas", size, sharding)
 					}
 				}
 			}
@@ -212,10 +223,10 @@ func TestObjectivesOnRanks(t *testing.T) {
 			for _, run := range []struct {
 				size     int
 				sharding string
-			}{{1, "none"}, {2, "none"}, {2, "optimizer"}, {2, "gradients"}} {
+			}{{1, "none"}, {2, "none"}, {2, "optimizer"}, {2, "gradients"}, {2, "parameters"}} {
 				own := *cfg
 				own.Output, own.Parallel.Sharding = fmt.Sprint(cfg.Output, run.size, run.sharding), run.sharding
-				if own.Parallel.Parts = 2; run.sharding == "gradients" {
+				if own.Parallel.Parts = 2; own.Parallel.shardsGradients() {
 					own.Parallel.Parts = 0 // one for each micro-batch: two, too
 				}
 				got := outcomeOf(t, &own, runRanks(t, &own, run.size, 0))
