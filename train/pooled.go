@@ -27,6 +27,7 @@ type pooled struct {
 	groups []*group
 	of     map[device.Weight]*lent
 	made   maker
+	opened bool // all weights have been made
 	wanted []*group         // by the operation that is about to run
 	spare  map[int][][]byte // memory that others' values had, by size
 	lent   int              // bytes of others' values that this rank has, spare memory included

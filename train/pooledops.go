@@ -23,7 +23,8 @@ func (p *pooled) NewParam(name string, rows, cols int) device.Weight {
 func (p *pooled) ReadWeight(w device.Weight, dst []float32) {
 	p.one.Lock()
 	defer p.one.Unlock()
-	if l := p.of[w]; l == nil || !p.mine(l) {
+	// While models are opened, all ranks read the same; later the owner writes checkpoints by itself.
+	if l := p.of[w]; l == nil || !p.mine(l) || !p.opened {
 		p.need(w)
 	}
 	p.Device.ReadWeight(w, dst)

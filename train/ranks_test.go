@@ -43,12 +43,18 @@ func together(t *testing.T, size int, f func(c *cluster.Comm) error) []error {
 // that step.
 func runRanks(t *testing.T, cfg *Config, size, stopAt int) []Step {
 	t.Helper()
+	return runRanksWith(t, cfg, size, stopAt, nil)
+}
+
+// runRanksWith is runRanks for recipes that measure.
+func runRanksWith(t *testing.T, cfg *Config, size, stopAt int, evaluate func(ctx context.Context, m *Snapshot) error) []Step {
+	t.Helper()
 	var steps []Step
 	errs := together(t, size, func(c *cluster.Comm) error {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		own := *cfg
-		tr, err := NewRank(ctx, &own, newCPU(t, tensor.F32), Observer{Step: func(s Step) { steps = append(steps, s) }}, c, nil)
+		tr, err := NewRank(ctx, &own, newCPU(t, tensor.F32), Observer{Step: func(s Step) { steps = append(steps, s) }, Evaluate: evaluate}, c, nil)
 		if err != nil {
 			return err
 		}
@@ -253,7 +259,7 @@ func TestResumeOnOtherRanks(t *testing.T) {
 	for i, next := range []struct {
 		size, stop int
 		sharding   string
-	}{{2, 6, "none"}, {1, 8, "optimizer"}, {2, 10, "optimizer"}, {4, 0, "none"}} {
+	}{{2, 5, "none"}, {2, 6, "parameters"}, {1, 8, "optimizer"}, {4, 9, "parameters"}, {2, 10, "optimizer"}, {1, 11, "parameters"}, {4, 0, "none"}} {
 		cfg.Parallel.Sharding = next.sharding
 		more := runRanks(t, cfg, next.size, next.stop)
 		if len(more) == 0 || more[0].Step != steps[len(steps)-1].Step+1 {
@@ -310,23 +316,26 @@ func other(t *testing.T, c *Config) DataSet {
 // One rank that fails fails all, with its name.
 func TestOneRankFails(t *testing.T) {
 	cfg := workshop(t)
-	errs := together(t, 2, func(c *cluster.Comm) error {
-		own := *cfg
-		tr, err := NewRank(t.Context(), &own, newCPU(t, tensor.F32), Observer{}, c, nil)
-		if err != nil {
+	for _, sharding := range []string{"optimizer", "parameters"} {
+		cfg.Parallel.Sharding = sharding
+		errs := together(t, 2, func(c *cluster.Comm) error {
+			own := *cfg
+			tr, err := NewRank(t.Context(), &own, newCPU(t, tensor.F32), Observer{}, c, nil)
+			if err != nil {
+				return err
+			}
+			defer tr.Close()
+			if c.Rank() == 1 {
+				tr.sub.model.Config.VocabSize = 5 // the ids of its batches have no row
+			}
+			_, err = tr.Run(t.Context())
 			return err
+		})
+		var mismatch *MismatchError
+		var rank *RankError
+		if !errors.As(errs[1], &mismatch) || !errors.As(errs[0], &rank) || rank.Rank != 1 {
+			t.Errorf("sharding %s: %v, %v", sharding, errs[0], errs[1])
 		}
-		defer tr.Close()
-		if c.Rank() == 1 {
-			tr.sub.model.Config.VocabSize = 5 // the ids of its batches have no row
-		}
-		_, err = tr.Run(t.Context())
-		return err
-	})
-	var mismatch *MismatchError
-	var rank *RankError
-	if !errors.As(errs[1], &mismatch) || !errors.As(errs[0], &rank) || rank.Rank != 1 {
-		t.Errorf("%v, %v", errs[0], errs[1])
 	}
 }
 

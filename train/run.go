@@ -172,6 +172,7 @@ func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, 
 	t, err := newTrainer(cfg, dev, obs, r)
 	if pool != nil {
 		err = errors.Join(err, pool.serve())
+		pool.opened = true
 	}
 	if err = r.failed(ctx, err); err != nil {
 		if t != nil {
