@@ -3,9 +3,6 @@ package train
 import (
 	"cmp"
 	"slices"
-	"strings"
-
-	"leolm/checkpoint"
 )
 
 // RankPlan predicts what each of several ranks takes.
@@ -18,6 +15,9 @@ type RankPlan struct {
 	// Sent is what a rank sends in a step, and receives, in bytes: gradients to the ranks that sum them up, sums or updated
 	// weights back.
 	Sent int64 `json:"bytes_sent_per_step"`
+	// Gathered is how much of Sent are values of weights on their way to ranks that compute with them: of sharded
+	// parameters.
+	Gathered int64 `json:"bytes_gathered_per_step,omitempty"`
 }
 
 // stageBytes is what a group of ranks holds for data on their way (package cluster).
@@ -33,6 +33,10 @@ func (p *Plan) ForRanks(n int) (RankPlan, error) {
 	}
 	r := RankPlan{Ranks: n, Parts: parts, Sharding: c.Parallel.Sharding, Memory: p.Memory}
 	if n == 1 {
+		return r, nil
+	}
+	if c.Parallel.shardsParameters() {
+		p.pool(&r)
 		return r, nil
 	}
 	sizes := p.trainedSizes()
@@ -132,38 +136,4 @@ func loads(sizes, owner []int, n int) []int {
 		load[owner[i]] += s
 	}
 	return load
-}
-
-// burdens are what the tensors of a model cost the rank that has them, in bytes: values, and of those that are trained
-// gradient and moments. beside says that none is; stored are the rows of the vocabulary before it grew.
-func (c *Config) burdens(m *checkpoint.Config, stored int, beside bool) (names []string, bytes []int) {
-	perFrozen := c.perFrozen()
-	if beside {
-		perFrozen = 2
-	}
-	for _, s := range m.TensorShapes() {
-		n, err := s.Shape.Elements()
-		if err != nil {
-			continue
-		}
-		matrix := len(s.Shape) == 2
-		vocabulary := matrix && (strings.Contains(s.Name, "embed_tokens") || strings.Contains(s.Name, "lm_head"))
-		moments := 8
-		switch {
-		case c.Optimizer.Bits == 8 && n >= smallest8Bit:
-			moments = 2
-		case c.Optimizer.Type == "muon" && matrix && !vocabulary:
-			moments = 4
-		}
-		cost := int(perFrozen * float64(n))
-		switch {
-		case beside:
-		case c.LoRA == nil && trains(c.Model.Train, s.Name), len(c.Model.Train) > 0 && trains(c.Model.Train, s.Name):
-			cost = (8 + moments) * n
-		case vocabulary && slices.Contains(c.Model.Train, newRows) && m.VocabSize > stored:
-			cost = 4*n + (4+moments)*(m.VocabSize-stored)*m.HiddenSize
-		}
-		names, bytes = append(names, s.Name), append(bytes, cost)
-	}
-	return names, bytes
 }

@@ -27,7 +27,7 @@ type pooled struct {
 	groups []*group
 	of     map[device.Weight]*lent
 	made   maker
-	opened bool // all weights have been made
+	opened bool             // all weights have been made
 	wanted []*group         // by the operation that is about to run
 	spare  map[int][][]byte // memory that others' values had, by size
 	lent   int              // bytes of others' values that this rank has, spare memory included
@@ -89,10 +89,10 @@ func announce(dev device.Device, c *Config, m *checkpoint.Config, stored int, be
 	if !ok {
 		return
 	}
-	names, bytes := c.burdens(m, stored, beside)
+	list := c.burdens(m, stored, beside)
 	p.made.owners, p.made.groups, p.made.tied = map[string]int{}, map[int]*group{}, m.TieEmbeddings
-	for i, owner := range shares(bytes, p.made.load) {
-		p.made.owners[names[i]] = owner
+	for i, owner := range shares(totals(list), p.made.load) {
+		p.made.owners[list[i].name] = owner
 	}
 }
 
@@ -101,20 +101,9 @@ func (p *pooled) add(name string, w device.Weight, burden int) {
 	m := &p.made
 	owner, known := m.owners[name]
 	if !known { // an adapter
-		for r := range m.load {
-			if m.load[r] < m.load[owner] {
-				owner = r
-			}
-		}
-		m.load[owner] += burden
+		owner = shares([]int{burden}, m.load)[0]
 	}
-	key, inBlock := blockOf(name)
-	if !inBlock {
-		key = embedding
-		if !m.tied && (strings.HasPrefix(name, "lm_head.") || strings.HasPrefix(name, "model.norm.")) {
-			key = head
-		}
-	}
+	key := groupOf(name, m.tied)
 	g := m.groups[key]
 	if g != nil && g.held {
 		p.drop(g)
@@ -143,6 +132,17 @@ func blockOf(name string) (int, bool) {
 	number, _, _ := strings.Cut(rest, ".")
 	n, err := strconv.Atoi(number)
 	return n, ok && err == nil && n >= 0
+}
+
+// groupOf is the group of a weight by its name: a decoder block, or one of those below. The last norm goes with the head.
+func groupOf(name string, tied bool) int {
+	if n, ok := blockOf(name); ok {
+		return n
+	}
+	if !tied && (strings.HasPrefix(name, "lm_head.") || strings.HasPrefix(name, "model.norm.")) {
+		return head
+	}
+	return embedding
 }
 
 // need makes sure that the values of all these weights are here.

@@ -19,6 +19,7 @@ import (
 func TestRecipesOnRanks(t *testing.T) {
 	base := workshop(t)
 	base.Model.Shape.HiddenSize, base.Model.Shape.HeadDim, base.Model.Shape.IntermediateSize, base.Schedule.Steps = 64, 32, 128, 4
+	base.Batch.Micro = 2
 	runAll(t, base, 0)
 	adapted := func(change func(l *LoRAConfig)) func(c *Config) {
 		return func(c *Config) {
@@ -42,7 +43,7 @@ func TestRecipesOnRanks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := *base
-			cfg.Output, cfg.Model = filepath.Join(t.TempDir(), "out"), ModelConfig{Base: filepath.Join(base.Output, "model")}
+			cfg.Output, cfg.Model = filepath.Join(t.TempDir(), "out"), onBase(base)
 			cfg.Compute.Recompute = name == "dora"
 			change(&cfg)
 			cfg.derive()
@@ -52,7 +53,7 @@ func TestRecipesOnRanks(t *testing.T) {
 	for name, tied := range map[string]bool{"new rows": false, "new rows, tied": true} {
 		t.Run(name, func(t *testing.T) {
 			cfg, _ := grown(t, tied)
-			cfg.Schedule.Steps = 4
+			cfg.Schedule.Steps, cfg.Batch.Micro = 4, 2
 			sameOnRanks(t, cfg)
 		})
 	}
@@ -214,3 +215,90 @@ func TestPoolingNeedsASharer(t *testing.T) {
 		}
 	}
 }
+
+// counted is a Comm that counts the bytes of weights on their way.
+type counted struct {
+	*cluster.Comm
+	gathered int
+}
+
+func (c *counted) GatherLists(ctx context.Context, lists [][][]byte) error {
+	for _, list := range lists {
+		for _, b := range list {
+			c.gathered += len(b)
+		}
+	}
+	return c.Comm.GatherLists(ctx, lists)
+}
+
+// The plan of ranks that pool their memory is what they hold and send.
+func TestPlanForPooledRanks(t *testing.T) {
+	base := workshop(t)
+	base.Model.Shape.HiddenSize, base.Model.Shape.HeadDim, base.Model.Shape.IntermediateSize, base.Schedule.Steps = 64, 32, 128, 4
+	base.Export.DType = "bf16" // which plans take for granted
+	runAll(t, base, 0)
+	const size = 2
+	for name, change := range map[string]func(c *Config){
+		"whole":   func(c *Config) {},
+		"untied":  func(c *Config) { c.Model.Shape.TieEmbeddings = false },
+		"muon":    func(c *Config) { c.Optimizer.Type = "muon" },
+		"8 bits":  func(c *Config) { c.Optimizer.Bits = 8 },
+		"qlora":   func(c *Config) { c.Model, c.LoRA = onBase(base), &LoRAConfig{Rank: 4, BaseType: "q8_0"} },
+		"distill": func(c *Config) { c.Model = onBase(base); c.Distill = &DistillConfig{Teacher: c.Model.Base} },
+	} {
+		cfg := *base
+		shape := *base.Model.Shape
+		cfg.Model.Shape, cfg.Output, cfg.Data.Valid, cfg.Checkpoint.Every = &shape, filepath.Join(t.TempDir(), "out"), nil, 0
+		cfg.Batch.Micro, cfg.Parallel.Sharding = 2, "parameters"
+		change(&cfg)
+		cfg.derive()
+		plan, err := MakePlan(&cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := plan.ForRanks(size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var weights, moments, lent, gathered [size]int
+		for r, err := range together(t, size, func(c *cluster.Comm) error {
+			own, comm, r := cfg, &counted{Comm: c}, c.Rank()
+			tr, err := NewRank(t.Context(), &own, newCPU(t, tensor.F32), Observer{}, comm, nil)
+			if err != nil {
+				return err
+			}
+			defer tr.Close()
+			before := comm.gathered
+			if _, err := tr.step(t.Context()); err != nil {
+				return err
+			}
+			gathered[r], moments[r], lent[r] = comm.gathered-before, tr.opt.Bytes(), tr.pool.lent
+			for w, l := range tr.pool.of {
+				if tr.pool.mine(l) {
+					weights[r] += tr.pool.sharer.StoredBytes(w)
+				}
+			}
+			return nil
+		}) {
+			if err != nil {
+				t.Fatalf("%s: rank %d: %v", name, r, err)
+			}
+		}
+		near := func(what string, planned int64, held int) {
+			if float64(planned) < 0.95*float64(held) || float64(planned) > 1.05*float64(held) {
+				t.Errorf("%s: %s are planned as %d bytes and are %d", name, what, planned, held)
+			}
+		}
+		most := 0
+		if weights[1]+moments[1] > weights[0]+moments[0] {
+			most = 1
+		}
+		near("weights and moments", p.Memory.Weights+p.Memory.Optimizer, weights[most]+moments[most])
+		near("gathered values", 2*p.Gathered, gathered[0]) // half of them are sent by a rank
+		if rest := p.Memory.Workspace - plan.Memory.Workspace - stageBytes; rest < int64(lent[most]) {
+			t.Errorf("%s: %d bytes of others' values are held, more than the %d planned for all that is on its way", name, lent[most], rest)
+		}
+	}
+}
+
+func onBase(base *Config) ModelConfig { return ModelConfig{Base: filepath.Join(base.Output, "model")} }
