@@ -21,16 +21,29 @@ import (
 type deviceRows struct {
 	dev    device.Device
 	w      device.Weight
-	once   sync.Once
-	values []float32
+	turn   *turn
+	values []float32 // the turn's
+}
+
+// turn lets one of several weights have a copy at a time: writers read one after another.
+type turn struct {
+	mu   sync.Mutex
+	last *deviceRows
 }
 
 func (r *deviceRows) ReadRow(dst []float32, row int) error {
-	r.once.Do(func() {
+	r.turn.mu.Lock()
+	if r.values == nil {
+		if r.turn.last != nil {
+			r.turn.last.values = nil
+		}
 		r.values = make([]float32, r.w.Rows()*r.w.Cols())
 		r.dev.ReadWeight(r.w, r.values)
-	})
-	copy(dst, r.values[row*r.w.Cols():(row+1)*r.w.Cols()])
+		r.turn.last = r
+	}
+	values := r.values
+	r.turn.mu.Unlock()
+	copy(dst, values[row*r.w.Cols():(row+1)*r.w.Cols()])
 	return nil
 }
 
@@ -39,13 +52,13 @@ func (r *deviceRows) ReadRow(dst []float32, row int) error {
 type mergedRows struct {
 	deviceRows
 	adapters []*llama.Adapter
-	low      []deviceRows // A and B of each adapter
+	low      []*deviceRows // A and B of each adapter, read beside it
 }
 
-func newMergedRows(dev device.Device, l *llama.Linear) *mergedRows {
-	r := &mergedRows{deviceRows: deviceRows{dev: dev, w: l.W}, adapters: l.Adapters}
+func newMergedRows(dev device.Device, l *llama.Linear, base *turn) *mergedRows {
+	r := &mergedRows{deviceRows: deviceRows{dev: dev, w: l.W, turn: base}, adapters: l.Adapters}
 	for _, a := range l.Adapters {
-		r.low = append(r.low, deviceRows{dev: dev, w: a.A}, deviceRows{dev: dev, w: a.B})
+		r.low = append(r.low, &deviceRows{dev: dev, w: a.A, turn: new(turn)}, &deviceRows{dev: dev, w: a.B, turn: new(turn)})
 	}
 	return r
 }
@@ -285,18 +298,19 @@ func (t *Trainer) sources() []checkpoint.Source {
 		linears[l.Name+".weight"] = l
 	}
 	var sources []checkpoint.Source
+	var one turn
 	for _, p := range t.sub.model.Params() {
-		src := t.source(p)
+		src := t.source(p, &one)
 		if l := linears[p.Name]; l != nil && len(l.Adapters) > 0 {
-			src.From = newMergedRows(t.dev, l)
+			src.From = newMergedRows(t.dev, l, &one)
 		}
 		sources = append(sources, src)
 	}
 	return sources
 }
 
-func (t *Trainer) source(p llama.Param) checkpoint.Source {
-	s := checkpoint.Source{Name: p.Name, Shape: tensor.Shape{p.Weight.Rows(), p.Weight.Cols()}, From: &deviceRows{dev: t.dev, w: p.Weight}}
+func (t *Trainer) source(p llama.Param, one *turn) checkpoint.Source {
+	s := checkpoint.Source{Name: p.Name, Shape: tensor.Shape{p.Weight.Rows(), p.Weight.Cols()}, From: &deviceRows{dev: t.dev, w: p.Weight, turn: one}}
 	if p.Vector {
 		s.Shape = tensor.Shape{p.Weight.Cols()}
 	}
@@ -306,13 +320,14 @@ func (t *Trainer) source(p llama.Param) checkpoint.Source {
 // exportAdapter writes the adapters as PEFT has them.
 func (t *Trainer) exportAdapter(dir string) error {
 	var targets []checkpoint.LoRAWeights
+	var one turn
 	for _, l := range t.sub.model.Linears() {
 		for _, a := range l.Adapters {
 			w := checkpoint.LoRAWeights{
-				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A}, B: &deviceRows{dev: t.dev, w: a.B}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
+				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A, turn: &one}, B: &deviceRows{dev: t.dev, w: a.B, turn: &one}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
 			}
 			if a.DoRA != nil {
-				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude}
+				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude, turn: &one}
 			}
 			targets = append(targets, w)
 		}
@@ -328,10 +343,10 @@ func (t *Trainer) exportAdapter(dir string) error {
 		if !p.Weight.Trainable() && !rows {
 			continue
 		}
-		opt.Saved = append(opt.Saved, t.source(p))
+		opt.Saved = append(opt.Saved, t.source(p, &one))
 		if t.sub.cfg.TieEmbeddings && p.Weight == t.sub.model.Embed {
 			// PEFT gives a saved embedding a copy of its own, and the LM head stays what it was: say both.
-			head := t.source(p)
+			head := t.source(p, &one)
 			head.Name = "lm_head.weight"
 			opt.Saved = append(opt.Saved, head)
 		}

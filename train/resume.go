@@ -249,7 +249,8 @@ func (t *Trainer) readWeights(dir string) error {
 		if err := want.check(path, v); err != nil {
 			return err
 		}
-		values := make([]float32, n)
+		t.values = sized(t.values, n)
+		values := t.values
 		if frozen > 0 {
 			t.dev.ReadWeight(p.Weight, values)
 		}

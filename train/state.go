@@ -182,11 +182,12 @@ func (t *Trainer) writeParts(dir string, written *sums) error {
 // writeMoments writes the moments that this rank has and adds their checksums.
 func (t *Trainer) writeMoments(path string, s sums) error {
 	var moments []checkpoint.Output
+	var b []byte // one moment at a time
 	err := t.opt.state(func(name string, m device.OptimizerState) error {
 		moments = append(moments, checkpoint.Output{
 			Name: name, DType: tensor.U8, Shape: tensor.Shape{m.Bytes()},
 			Write: func(w io.Writer) error {
-				b := make([]byte, m.Bytes())
+				b = sized(b, m.Bytes())
 				m.Save(b)
 				_, err := w.Write(b)
 				return err
@@ -257,15 +258,19 @@ func (t *Trainer) writeWeights(dir string, s *sums) error {
 			shape = tensor.Shape{cols}
 		}
 		ts = append(ts, checkpoint.Output{Name: p.Name, DType: tensor.F32, Shape: shape, Write: func(w io.Writer) error {
-			values := make([]float32, rows*cols)
-			t.dev.ReadWeight(p.Weight, values)
-			values = values[frozen*cols:]
-			b := make([]byte, 0, 4*len(values))
-			for _, v := range values {
-				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+			t.values = sized(t.values, rows*cols)
+			t.dev.ReadWeight(p.Weight, t.values)
+			b := make([]byte, 0, 1<<16)
+			for part := range slices.Chunk(t.values[frozen*cols:], cap(b)/4) {
+				b = b[:0]
+				for _, v := range part {
+					b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+				}
+				if _, err := w.Write(b); err != nil {
+					return err
+				}
 			}
-			_, err := w.Write(b)
-			return err
+			return nil
 		}})
 	}
 	into := map[string]string{}
