@@ -196,6 +196,10 @@ type ParallelConfig struct {
 	// Parts is how many partial sums the gradient of a step consists of: a multiple of the ranks; 0 for one each, or one for
 	// each micro-batch with sharded gradients. Runs with the same number have the same bits, whatever the number of ranks.
 	Parts int `yaml:"parts"`
+	// Overlap is when gradients are added up beside the backward pass, a layer's as soon as they are complete: auto (if there
+	// are more processors than worker threads), always, or never. It takes memory for a layer's gradients, and changes no
+	// bit; with sharded parameters, it does nothing.
+	Overlap string `yaml:"overlap"`
 }
 
 // shardsGradients reports whether a rank has the gradients of its share only.
@@ -274,7 +278,7 @@ func DefaultConfig() Config {
 		Optimizer:  OptimizerConfig{Type: "adamw", Momentum: 0.95, Betas: []float64{0.9, 0.95}, Eps: 1e-8, Bits: 32},
 		Schedule:   ScheduleConfig{Type: "cosine", DecayRatio: 0.2},
 		Compute:    ComputeConfig{DType: "f32"},
-		Parallel:   ParallelConfig{Sharding: "none"},
+		Parallel:   ParallelConfig{Sharding: "none", Overlap: "auto"},
 		Eval:       EvalConfig{MaxTokens: 64},
 		Checkpoint: CheckpointConfig{Keep: 2},
 		Faults:     FaultsConfig{Action: "stop"},
@@ -364,6 +368,7 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	no(c.Parallel.shardsGradients() && c.Parallel.Parts > 0 && c.Batch.Micro > 0 && c.Parallel.Parts != c.Batch.Global/c.Batch.Micro,
 		"parallel.parts", "%d: with sharded gradients every micro-batch is a part, of which there are %d", c.Parallel.Parts, c.Batch.Global/max(c.Batch.Micro, 1))
 	no(c.Parallel.Parts < 0, "parallel.parts", "%d must not be negative", c.Parallel.Parts)
+	no.unless("parallel.overlap", c.Parallel.Overlap, "", "auto", "always", "never")
 	no.unless("faults.action", c.Faults.Action, "stop", "skip")
 }
 

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -22,7 +23,10 @@ type Optimizer struct {
 	layers [][]int // the parameters of each decoder block
 	others []int   // and those of none
 
-	values []float32 // a weight on its way between ranks
+	values []float32 // weights on their way between ranks
+	// What passes between ranks together: gradients by decoder block, others' gradients, weights.
+	blockBundles                [][]*bundle
+	otherBundles, weightBundles []*bundle
 }
 
 type optParam struct {
@@ -124,21 +128,6 @@ func (o *Optimizer) share(n int) {
 	}
 }
 
-// cuts says which of n values of parameter i each rank has: an equal share, or all the rank that updates it.
-func (o *Optimizer) cuts(i, n int) []int {
-	size, owner := o.ranks.Size(), o.params[i].owner
-	cuts := make([]int, size+1)
-	for r := range cuts {
-		switch {
-		case owner < 0:
-			cuts[r] = r * n / size
-		case r > owner:
-			cuts[r] = n
-		}
-	}
-	return cuts
-}
-
 // GradNorm returns the Euclidean norm of all gradients and, if it is not finite, the name of the first
 // tensor whose gradient is to blame.
 func (o *Optimizer) GradNorm() (norm float64, bad string) {
@@ -208,24 +197,34 @@ func (o *Optimizer) spread(ctx context.Context) error {
 		o.pool.changed() // they are gathered where they are needed
 		return nil
 	}
-	for i := range o.params {
-		p := &o.params[i]
-		if p.owner < 0 {
-			continue
+	if !o.sharded() {
+		return nil
+	}
+	if o.weightBundles == nil {
+		all := make([]int, len(o.params))
+		for i := range all {
+			all[i] = i
 		}
-		o.values = sized(o.values, p.Weight.Rows()*p.Weight.Cols())
-		values := o.values
-		if o.mine(p) {
-			o.dev.ReadWeight(p.Weight, values)
+		o.weightBundles = o.bundled(all, func(p *optParam) int { return p.Weight.Rows() * p.Weight.Cols() })
+	}
+	for _, b := range o.weightBundles {
+		o.values = sized(o.values, b.total)
+		b.each(o.values, func(i int, values []float32) {
+			if p := &o.params[i]; o.mine(p) {
+				o.dev.ReadWeight(p.Weight, values)
+			}
+		})
+		if err := o.ranks.GatherParts(ctx, o.values, b.cuts); err != nil {
+			return fmt.Errorf("%s: %w", o.params[b.params[0]].Name, err)
 		}
-		if err := o.ranks.GatherParts(ctx, values, o.cuts(i, len(values))); err != nil {
-			return fmt.Errorf("%s: %w", p.Name, err)
-		}
-		if o.mine(p) {
-			continue
-		}
-		if err := o.dev.WriteWeight(p.Weight, values); err != nil {
-			return fmt.Errorf("%s: %w", p.Name, err)
+		var failed error
+		b.each(o.values, func(i int, values []float32) {
+			if p := &o.params[i]; !o.mine(p) {
+				failed = errors.Join(failed, o.dev.WriteWeight(p.Weight, values))
+			}
+		})
+		if failed != nil {
+			return failed
 		}
 	}
 	return nil

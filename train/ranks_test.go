@@ -179,6 +179,7 @@ func TestBitsDoNotDependOnRanks(t *testing.T) {
 			for _, size := range []int{1, 2, 4} {
 				for _, sharding := range []string{"none", "optimizer"} {
 					c := at(fmt.Sprint(size, sharding), 4, sharding)
+					c.Parallel.Overlap = map[int]string{2: "always", 4: "never"}[size]
 					got := outcomeOf(t, c, runRanks(t, c, size, 0))
 					if want == "" {
 						want = got
@@ -198,6 +199,7 @@ func TestBitsDoNotDependOnRanks(t *testing.T) {
 					}
 					c := at(fmt.Sprint(size, sharding), 0, sharding)
 					c.Compute.Recompute = size == 2
+					c.Parallel.Overlap = map[int]string{2: "always", 4: "never"}[size]
 					if got := outcomeOf(t, c, runRanks(t, c, size, 0)); got != want {
 						t.Errorf("%d ranks, sharding %s: other bits than replicas", size, sharding)
 					}

@@ -139,7 +139,9 @@ type Trainer struct {
 	damaged   []string // checkpoints that could not be read
 	micro     microBatch
 	values    []float32   // a gradient on its way between ranks
+	beside    [][]float32 // and those that are while the backward pass goes on
 	onSegment func(i int) // told of layers whose gradients are complete, or nil
+	lastMicro bool        // of this rank's part
 	plan      Plan
 	// unmeasured is the first evaluation that failed.
 	unmeasured *EvaluationError
