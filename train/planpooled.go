@@ -173,7 +173,7 @@ func (p *Plan) pool(r *RankPlan) {
 	for size, count := range s.others[most] {
 		m.Workspace += int64(size) * int64(count)
 	}
-	m.Workspace += stageBytes + 4*int64(slices.Max(append(p.trainedSizes(), 0)))
+	m.Workspace += processBytes + stageBytes + 8*int64(slices.Max(append(p.trainedSizes(), 0))) // as in ForRanks
 	if r.Parts > n {
 		m.Workspace += 2 * int64(s.gradients[most]) // sums in float64
 	}
