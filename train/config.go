@@ -189,13 +189,26 @@ type ComputeConfig struct {
 // ParallelConfig says how the ranks of a run, processes that a launcher starts together, share it.
 type ParallelConfig struct {
 	// Sharding is what each rank keeps for a part of the weights only: none (every rank is a replica), optimizer (moments
-	// and updates, ZeRO stage 1), or gradients (these and the sums of gradients, stage 2: they are added up after every
-	// micro-batch, layer by layer).
+	// and updates, ZeRO stage 1), gradients (these and the sums of gradients, stage 2: they are added up after every
+	// micro-batch, layer by layer), or parameters (these and the values of weights, stage 3: those of a layer are gathered
+	// where it computes, and dropped after).
 	Sharding string `yaml:"sharding"`
 	// Parts is how many partial sums the gradient of a step consists of: a multiple of the ranks; 0 for one each, or one for
 	// each micro-batch with sharded gradients. Runs with the same number have the same bits, whatever the number of ranks.
 	Parts int `yaml:"parts"`
+	// Overlap is when gradients are added up beside the backward pass, a layer's as soon as they are complete: auto (if there
+	// are more processors than worker threads), always, or never. It takes memory for a layer's gradients, and changes no
+	// bit; with sharded parameters, it does nothing.
+	Overlap string `yaml:"overlap"`
 }
+
+// shardsGradients reports whether a rank has the gradients of its share only.
+func (p *ParallelConfig) shardsGradients() bool {
+	return p.Sharding == "gradients" || p.shardsParameters()
+}
+
+// shardsParameters reports whether a rank has the weights of its share only.
+func (p *ParallelConfig) shardsParameters() bool { return p.Sharding == "parameters" }
 
 // EvalConfig measures on held-out data and looks at samples.
 type EvalConfig struct {
@@ -265,7 +278,7 @@ func DefaultConfig() Config {
 		Optimizer:  OptimizerConfig{Type: "adamw", Momentum: 0.95, Betas: []float64{0.9, 0.95}, Eps: 1e-8, Bits: 32},
 		Schedule:   ScheduleConfig{Type: "cosine", DecayRatio: 0.2},
 		Compute:    ComputeConfig{DType: "f32"},
-		Parallel:   ParallelConfig{Sharding: "none"},
+		Parallel:   ParallelConfig{Sharding: "none", Overlap: "auto"},
 		Eval:       EvalConfig{MaxTokens: 64},
 		Checkpoint: CheckpointConfig{Keep: 2},
 		Faults:     FaultsConfig{Action: "stop"},
@@ -351,10 +364,11 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	}
 	no.unless("compute.dtype", c.Compute.DType, "f32", "bf16")
 	no.unless("export.dtype", c.Export.DType, "", "f32", "f16", "bf16")
-	no.unless("parallel.sharding", c.Parallel.Sharding, "none", "optimizer", "gradients")
-	no(c.Parallel.Sharding == "gradients" && c.Parallel.Parts > 0 && c.Batch.Micro > 0 && c.Parallel.Parts != c.Batch.Global/c.Batch.Micro,
+	no.unless("parallel.sharding", c.Parallel.Sharding, "none", "optimizer", "gradients", "parameters")
+	no(c.Parallel.shardsGradients() && c.Parallel.Parts > 0 && c.Batch.Micro > 0 && c.Parallel.Parts != c.Batch.Global/c.Batch.Micro,
 		"parallel.parts", "%d: with sharded gradients every micro-batch is a part, of which there are %d", c.Parallel.Parts, c.Batch.Global/max(c.Batch.Micro, 1))
 	no(c.Parallel.Parts < 0, "parallel.parts", "%d must not be negative", c.Parallel.Parts)
+	no.unless("parallel.overlap", c.Parallel.Overlap, "", "auto", "always", "never")
 	no.unless("faults.action", c.Faults.Action, "stop", "skip")
 }
 

@@ -34,6 +34,8 @@ func openDistill(t *Trainer) (objective, error) {
 		return nil, errors.Join(err, files.Close())
 	}
 	o := &distill{nextToken: next, files: files}
+	taught := files.Checkpoint.Config
+	announce(t.dev, t.cfg, &taught, taught.VocabSize, true)
 	if o.teacher, err = open.Weights(context.Background(), files, t.dev, llama.LoadOptions{}); err != nil {
 		return nil, errors.Join(fmt.Errorf("distill.teacher: %w", err), files.Close())
 	}

@@ -35,7 +35,7 @@ func (t *Trainer) evaluate(ctx context.Context) (*Eval, bool, error) {
 		}
 	}
 	if ev.Best && t.opt.Step < t.length.steps && t.cfg.Checkpoint.Every > 0 {
-		if err := t.ranks.failed(together, t.onFirst(t.saveBest)); err != nil {
+		if err := t.saveBest(together); err != nil {
 			return nil, false, err
 		}
 	}
@@ -62,7 +62,7 @@ func (t *Trainer) validate(ctx, together context.Context, ev *Eval) (weight floa
 			batches = min(batches, t.cfg.Eval.Batches)
 		}
 		found, err := t.losses(ctx, v, &loss, batches)
-		if err = t.ranks.failed(together, err); err != nil {
+		if err = t.ranks.failed(together, t.settle(err)); err != nil {
 			return 0, err
 		}
 		all, err := t.ranks.numbers(together, found)
@@ -118,7 +118,7 @@ func (t *Trainer) losses(ctx context.Context, v validSet, loss *loader.LossWeigh
 // allSamples lets each rank continue its share of the prompts, and gives all of them to all ranks.
 func (t *Trainer) allSamples(ctx, together context.Context) ([]Sample, error) {
 	mine, err := t.samples(ctx)
-	if err = t.ranks.failed(together, err); err != nil {
+	if err = t.ranks.failed(together, t.settle(err)); err != nil {
 		return nil, err
 	}
 	if t.ranks.Size() == 1 || len(mine) == 0 {

@@ -202,6 +202,9 @@ func openReference(t *Trainer) (r reference, err error) {
 	if s.base == nil {
 		return r, errors.New("preference training needs model.base")
 	}
+	grown := s.base.Checkpoint.Config
+	grown.VocabSize = max(grown.VocabSize, s.vocab.rows)
+	announce(t.dev, t.cfg, &grown, grown.VocabSize, true)
 	r.model, err = llama.Load(context.Background(), t.dev, s.base.Checkpoint, llama.LoadOptions{VocabSize: s.vocab.rows})
 	return r, err
 }

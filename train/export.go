@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -20,16 +21,29 @@ import (
 type deviceRows struct {
 	dev    device.Device
 	w      device.Weight
-	once   sync.Once
-	values []float32
+	turn   *turn
+	values []float32 // the turn's
+}
+
+// turn lets one of several weights have a copy at a time: writers read one after another.
+type turn struct {
+	mu   sync.Mutex
+	last *deviceRows
 }
 
 func (r *deviceRows) ReadRow(dst []float32, row int) error {
-	r.once.Do(func() {
+	r.turn.mu.Lock()
+	if r.values == nil {
+		if r.turn.last != nil {
+			r.turn.last.values = nil
+		}
 		r.values = make([]float32, r.w.Rows()*r.w.Cols())
 		r.dev.ReadWeight(r.w, r.values)
-	})
-	copy(dst, r.values[row*r.w.Cols():(row+1)*r.w.Cols()])
+		r.turn.last = r
+	}
+	values := r.values
+	r.turn.mu.Unlock()
+	copy(dst, values[row*r.w.Cols():(row+1)*r.w.Cols()])
 	return nil
 }
 
@@ -38,13 +52,13 @@ func (r *deviceRows) ReadRow(dst []float32, row int) error {
 type mergedRows struct {
 	deviceRows
 	adapters []*llama.Adapter
-	low      []deviceRows // A and B of each adapter
+	low      []*deviceRows // A and B of each adapter, read beside it
 }
 
-func newMergedRows(dev device.Device, l *llama.Linear) *mergedRows {
-	r := &mergedRows{deviceRows: deviceRows{dev: dev, w: l.W}, adapters: l.Adapters}
+func newMergedRows(dev device.Device, l *llama.Linear, base *turn) *mergedRows {
+	r := &mergedRows{deviceRows: deviceRows{dev: dev, w: l.W, turn: base}, adapters: l.Adapters}
 	for _, a := range l.Adapters {
-		r.low = append(r.low, deviceRows{dev: dev, w: a.A}, deviceRows{dev: dev, w: a.B})
+		r.low = append(r.low, &deviceRows{dev: dev, w: a.A, turn: new(turn)}, &deviceRows{dev: dev, w: a.B, turn: new(turn)})
 	}
 	return r
 }
@@ -97,10 +111,10 @@ func (t *Trainer) average(n int) error {
 	done = done[max(0, len(done)-n):]
 	sums := make([][]float64, len(t.sub.params))
 	for _, d := range done {
-		if err := t.readWeights(filepath.Join(t.checkpoints(), d.name, weightsFile)); err != nil {
+		if err := t.readWeights(filepath.Join(t.checkpoints(), d.name)); err != nil {
 			return err
 		}
-		for i, p := range t.sub.params {
+		for i, p := range t.ownParams() {
 			v := make([]float32, p.Weight.Rows()*p.Weight.Cols())
 			t.dev.ReadWeight(p.Weight, v)
 			if sums[i] == nil {
@@ -111,7 +125,7 @@ func (t *Trainer) average(n int) error {
 			}
 		}
 	}
-	for i, p := range t.sub.params {
+	for i, p := range t.ownParams() {
 		v := make([]float32, len(sums[i]))
 		for j, x := range sums[i] {
 			v[j] = float32(x / float64(len(done)))
@@ -122,6 +136,20 @@ func (t *Trainer) average(n int) error {
 	}
 	t.obs.note("the exported weights are the mean of the last %d checkpoints", len(done))
 	return nil
+}
+
+// exportTogether writes the model of the run that has finished, on rank 0. Where each rank has its share of the weights, they
+// average them and help it to the others'.
+func (t *Trainer) exportTogether(ctx context.Context) error {
+	var err error
+	if n := t.cfg.Checkpoint.Average; t.pool != nil && n > 1 {
+		err = t.average(n)
+		t.pool.changed()
+		if err = t.ranks.failed(ctx, err); err != nil {
+			return err
+		}
+	}
+	return t.ranks.failed(ctx, t.settle(t.onFirst(t.Export)))
 }
 
 // Export writes the finished run's model into the output folder: see export.
@@ -142,7 +170,7 @@ func (t *Trainer) ExportCheckpoint(name, dir string) error {
 	if !durable.Marked(from, commitMarker) {
 		return fmt.Errorf("%s is no finished checkpoint", from)
 	}
-	if err := t.readWeights(filepath.Join(from, weightsFile)); err != nil {
+	if err := t.readWeights(from); err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
 	return t.export(dir, filepath.Join(dir, "adapter"))
@@ -227,7 +255,7 @@ func (s *subject) fromGGUF() bool { return s.base != nil && s.base.Checkpoint.GG
 // files. Adapters are written as a PEFT folder, and with lora.merge the merged
 // model too; a base that was a GGUF file gets a GGUF file beside the folder.
 func (t *Trainer) export(dir, adapter string) error {
-	if n := t.cfg.Checkpoint.Average; n > 1 {
+	if n := t.cfg.Checkpoint.Average; n > 1 && t.pool == nil {
 		if err := t.average(n); err != nil {
 			return err
 		}
@@ -270,18 +298,19 @@ func (t *Trainer) sources() []checkpoint.Source {
 		linears[l.Name+".weight"] = l
 	}
 	var sources []checkpoint.Source
+	var one turn
 	for _, p := range t.sub.model.Params() {
-		src := t.source(p)
+		src := t.source(p, &one)
 		if l := linears[p.Name]; l != nil && len(l.Adapters) > 0 {
-			src.From = newMergedRows(t.dev, l)
+			src.From = newMergedRows(t.dev, l, &one)
 		}
 		sources = append(sources, src)
 	}
 	return sources
 }
 
-func (t *Trainer) source(p llama.Param) checkpoint.Source {
-	s := checkpoint.Source{Name: p.Name, Shape: tensor.Shape{p.Weight.Rows(), p.Weight.Cols()}, From: &deviceRows{dev: t.dev, w: p.Weight}}
+func (t *Trainer) source(p llama.Param, one *turn) checkpoint.Source {
+	s := checkpoint.Source{Name: p.Name, Shape: tensor.Shape{p.Weight.Rows(), p.Weight.Cols()}, From: &deviceRows{dev: t.dev, w: p.Weight, turn: one}}
 	if p.Vector {
 		s.Shape = tensor.Shape{p.Weight.Cols()}
 	}
@@ -291,13 +320,14 @@ func (t *Trainer) source(p llama.Param) checkpoint.Source {
 // exportAdapter writes the adapters as PEFT has them.
 func (t *Trainer) exportAdapter(dir string) error {
 	var targets []checkpoint.LoRAWeights
+	var one turn
 	for _, l := range t.sub.model.Linears() {
 		for _, a := range l.Adapters {
 			w := checkpoint.LoRAWeights{
-				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A}, B: &deviceRows{dev: t.dev, w: a.B}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
+				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A, turn: &one}, B: &deviceRows{dev: t.dev, w: a.B, turn: &one}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
 			}
 			if a.DoRA != nil {
-				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude}
+				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude, turn: &one}
 			}
 			targets = append(targets, w)
 		}
@@ -313,10 +343,10 @@ func (t *Trainer) exportAdapter(dir string) error {
 		if !p.Weight.Trainable() && !rows {
 			continue
 		}
-		opt.Saved = append(opt.Saved, t.source(p))
+		opt.Saved = append(opt.Saved, t.source(p, &one))
 		if t.sub.cfg.TieEmbeddings && p.Weight == t.sub.model.Embed {
 			// PEFT gives a saved embedding a copy of its own, and the LM head stays what it was: say both.
-			head := t.source(p)
+			head := t.source(p, &one)
 			head.Name = "lm_head.weight"
 			opt.Saved = append(opt.Saved, head)
 		}

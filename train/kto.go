@@ -98,7 +98,7 @@ func (o *kto) divergence(ctx context.Context, t *Trainer, answers []*judged) (fl
 			*sum += own[k] - ref[k]
 		}
 		return nil
-	}, rounds{})
+	}, nil)
 	return max(0, sum/float64(len(answers))), err
 }
 

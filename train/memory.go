@@ -7,9 +7,9 @@ import (
 	"leolm/internal/sysmem"
 )
 
-// checkMemory refuses a run that does not fit into memory with a *device.MemoryError,
+// checkMemory refuses a run on so many ranks that does not fit into memory with a *device.MemoryError,
 // before anything of it is allocated.
-func checkMemory(c *Config) error {
+func checkMemory(c *Config, ranks int) error {
 	var assumed []string
 	m, _, err := planModel(c, nil, &assumed) // without data: the shape alone
 	if err != nil {
@@ -21,9 +21,12 @@ func checkMemory(c *Config) error {
 	// First a part of it in floats: absurd sizes exceed the integers of a plan.
 	h, q, kv := float64(m.HiddenSize), float64(m.Heads)*float64(m.HeadDim), float64(m.KVHeads)*float64(m.HeadDim)
 	layer := 2*h*q + 2*h*kv + 3*h*float64(m.IntermediateSize)
+	weights := float64(m.Layers)*layer + h*float64(m.VocabSize) // half a byte each at least, and the norms
+	if c.Parallel.shardsParameters() {
+		weights /= float64(ranks)
+	}
 	tokens := float64(c.Batch.Micro) * float64(c.demand().sequences) * float64(c.Data.SequenceLength)
-	least := float64(m.Layers)*layer + h*float64(m.VocabSize) + // half a byte a weight at least, and the norms
-		4*tokens*(float64(m.Layers)*h+float64(m.IntermediateSize))
+	least := weights + 4*tokens*(float64(m.Layers)*h+float64(m.IntermediateSize))
 	if l := c.LoRA; l != nil {
 		rank := l.Rank
 		for _, r := range l.RankPattern {
@@ -39,5 +42,9 @@ func checkMemory(c *Config) error {
 		return nil // it is opened later
 	}
 	p := makePlan(c, m, stored, runLength{steps: 1}, teacher)
-	return sysmem.Need(what, float64(p.Memory.Total()))
+	each, err := p.ForRanks(ranks)
+	if err != nil {
+		return nil // join says that these ranks cannot share it
+	}
+	return sysmem.Need(what, float64(each.Memory.Total()))
 }

@@ -57,6 +57,7 @@ func openModel(c *Config, dev device.Device, data *feed) (*subject, error) {
 		s.stops = s.vocab.stops(nil)
 		s.cfg.BOS = int(s.vocab.tok.BOS())
 		s.special()
+		announce(dev, c, &s.cfg, s.cfg.VocabSize, false)
 		if s.model, err = llama.New(dev, s.cfg, m.Shape.InitStd, c.Seed); err != nil {
 			return nil, err
 		}
@@ -96,6 +97,9 @@ func openModel(c *Config, dev device.Device, data *feed) (*subject, error) {
 		}
 		opt.Convert = func(name string, stored tensor.DType) tensor.DType { return to }
 	}
+	grown := s.base.Checkpoint.Config
+	grown.VocabSize = max(stored, s.vocab.rows)
+	announce(dev, c, &grown, stored, false)
 	if s.model, err = llama.Load(context.Background(), dev, s.base.Checkpoint, opt); err != nil {
 		s.Close()
 		return nil, err

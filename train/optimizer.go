@@ -2,10 +2,10 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"leolm/device"
@@ -17,12 +17,16 @@ type Optimizer struct {
 	dev    device.Device
 	cfg    OptimizerConfig
 	ranks  *ranks
-	Step   int // steps taken
+	pool   *pooled // of weights, where ranks have those of their shares only; else nil
+	Step   int     // steps taken
 	params []optParam
 	layers [][]int // the parameters of each decoder block
 	others []int   // and those of none
 
-	values []float32 // a weight on its way between ranks
+	values []float32 // weights on their way between ranks
+	// What passes between ranks together: gradients by decoder block, others' gradients, weights.
+	blockBundles                [][]*bundle
+	otherBundles, weightBundles []*bundle
 }
 
 type optParam struct {
@@ -54,7 +58,12 @@ func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, 
 		o.params = append(o.params, op)
 	}
 	o.group()
-	if sharded && r.Size() > 1 {
+	if p, ok := dev.(*pooled); ok {
+		o.pool = p
+		for i := range o.params {
+			o.params[i].owner = p.of[o.params[i].Weight].owner
+		}
+	} else if sharded && r.Size() > 1 {
 		o.share(r.Size())
 	}
 	for i := range o.params {
@@ -88,10 +97,8 @@ func (p *optParam) elements() int {
 // group sorts the parameters by decoder block.
 func (o *Optimizer) group() {
 	for i, p := range o.params {
-		rest, ok := strings.CutPrefix(p.Name, "model.layers.")
-		number, _, _ := strings.Cut(rest, ".")
-		layer, err := strconv.Atoi(number)
-		if !ok || err != nil || layer < 0 {
+		layer, ok := blockOf(p.Name)
+		if !ok {
 			o.others = append(o.others, i)
 			continue
 		}
@@ -116,24 +123,9 @@ func (o *Optimizer) share(n int) {
 	for i := range sizes {
 		sizes[i] = o.params[i].elements()
 	}
-	for i, owner := range shares(sizes, n) {
+	for i, owner := range shares(sizes, make([]int, n)) {
 		o.params[i].owner = owner
 	}
-}
-
-// cuts says which of n values of parameter i each rank has: an equal share, or all the rank that updates it.
-func (o *Optimizer) cuts(i, n int) []int {
-	size, owner := o.ranks.Size(), o.params[i].owner
-	cuts := make([]int, size+1)
-	for r := range cuts {
-		switch {
-		case owner < 0:
-			cuts[r] = r * n / size
-		case r > owner:
-			cuts[r] = n
-		}
-	}
-	return cuts
 }
 
 // GradNorm returns the Euclidean norm of all gradients and, if it is not finite, the name of the first
@@ -201,24 +193,38 @@ func (o *Optimizer) update(ctx context.Context, lr, norm float64) error {
 
 // spread gives all ranks the weights that each has updated.
 func (o *Optimizer) spread(ctx context.Context) error {
-	for i := range o.params {
-		p := &o.params[i]
-		if p.owner < 0 {
-			continue
+	if o.pool != nil {
+		o.pool.changed() // they are gathered where they are needed
+		return nil
+	}
+	if !o.sharded() {
+		return nil
+	}
+	if o.weightBundles == nil {
+		all := make([]int, len(o.params))
+		for i := range all {
+			all[i] = i
 		}
-		o.values = sized(o.values, p.Weight.Rows()*p.Weight.Cols())
-		values := o.values
-		if o.mine(p) {
-			o.dev.ReadWeight(p.Weight, values)
+		o.weightBundles = o.bundled(all, func(p *optParam) int { return p.Weight.Rows() * p.Weight.Cols() })
+	}
+	for _, b := range o.weightBundles {
+		o.values = sized(o.values, b.total)
+		b.each(o.values, func(i int, values []float32) {
+			if p := &o.params[i]; o.mine(p) {
+				o.dev.ReadWeight(p.Weight, values)
+			}
+		})
+		if err := o.ranks.GatherParts(ctx, o.values, b.cuts); err != nil {
+			return fmt.Errorf("%s: %w", o.params[b.params[0]].Name, err)
 		}
-		if err := o.ranks.GatherParts(ctx, values, o.cuts(i, len(values))); err != nil {
-			return fmt.Errorf("%s: %w", p.Name, err)
-		}
-		if o.mine(p) {
-			continue
-		}
-		if err := o.dev.WriteWeight(p.Weight, values); err != nil {
-			return fmt.Errorf("%s: %w", p.Name, err)
+		var failed error
+		b.each(o.values, func(i int, values []float32) {
+			if p := &o.params[i]; !o.mine(p) {
+				failed = errors.Join(failed, o.dev.WriteWeight(p.Weight, values))
+			}
+		})
+		if failed != nil {
+			return failed
 		}
 	}
 	return nil

@@ -35,8 +35,10 @@ type Plan struct {
 	// Notes say what becomes of the vocabulary, of samples that are too long, and of what the output folder holds.
 	Notes []string `json:"notes,omitempty"`
 
-	config *Config
-	shape  checkpoint.Config
+	config  *Config
+	shape   checkpoint.Config
+	stored  int                // rows of the vocabulary before it grew
+	teacher *checkpoint.Config // of the model that is distilled, or nil
 }
 
 // known are the shapes of published models, for plans of recipes whose base is not on this machine: a base is one
@@ -192,7 +194,7 @@ func adapterParams(l *LoRAConfig, c *checkpoint.Config) int64 {
 // makePlan plans for the shape m, whose vocabulary had stored rows before it grew. teacher is the shape of the model that
 // is distilled, or nil.
 func makePlan(c *Config, m checkpoint.Config, stored int, l runLength, teacher *checkpoint.Config) Plan {
-	p := Plan{Name: c.Name, Params: m.Parameters(), Steps: l.steps, Epochs: l.epochs, config: c, shape: m}
+	p := Plan{Name: c.Name, Params: m.Parameters(), Steps: l.steps, Epochs: l.epochs, config: c, shape: m, stored: stored, teacher: teacher}
 	p.Context, p.CacheToken = cmp.Or(c.Model.MaxPositions, m.MaxPositions), CacheToken(&m)
 	p.Trainable = p.Params
 	if c.LoRA != nil || len(c.Model.Train) > 0 {

@@ -62,19 +62,24 @@ func newMemoryEstimate(c *Config, m *checkpoint.Config, stored int, p *Plan, tea
 		frozen:    p.Params - p.Trainable,
 		newRows:   slices.Contains(c.Model.Train, newRows) && m.VocabSize > stored,
 		wholeHead: trains(c.Model.Train, "lm_head.weight") || m.TieEmbeddings && trains(c.Model.Train, "model.embed_tokens.weight"),
-		perFrozen: 2, // as published: 16 bits
+		perFrozen: c.perFrozen(),
 		t:         c.Batch.Micro * d.sequences * c.Data.SequenceLength,
 		h:         m.HiddenSize, q: m.Heads * m.HeadDim, kv: m.KVHeads * m.HeadDim, f: m.IntermediateSize, v: m.VocabSize,
 	}
 	if c.LoRA != nil && len(c.Model.Train) == 0 {
 		e.wholeHead = false
 	}
+	return e
+}
+
+// perFrozen is the size of a frozen parameter in bytes.
+func (c *Config) perFrozen() float64 {
 	if c.LoRA != nil && c.LoRA.BaseType != "" {
 		if d, err := tensor.ParseDType(c.LoRA.BaseType); err == nil {
-			e.perFrozen = float64(d.BlockSize()) / float64(d.BlockLen())
+			return float64(d.BlockSize()) / float64(d.BlockLen())
 		}
 	}
-	return e
+	return 2 // as published: 16 bits
 }
 
 // vocabulary is the number of parameters of all vocabulary matrices of so many rows.

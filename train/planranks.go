@@ -15,10 +15,17 @@ type RankPlan struct {
 	// Sent is what a rank sends in a step, and receives, in bytes: gradients to the ranks that sum them up, sums or updated
 	// weights back.
 	Sent int64 `json:"bytes_sent_per_step"`
+	// Gathered is how much of Sent are values of weights on their way to ranks that compute with them: of sharded
+	// parameters.
+	Gathered int64 `json:"bytes_gathered_per_step,omitempty"`
 }
 
-// stageBytes is what a group of ranks holds for data on their way (package cluster).
-const stageBytes = 14 << 20
+// stageBytes is what a group of ranks holds for data on their way (package cluster), processBytes what a process with an MPI
+// library takes before it does anything.
+const (
+	stageBytes   = 14 << 20
+	processBytes = 48 << 20
+)
 
 // ForRanks plans the same run for n ranks. The steps of a run stay what they are: each rank computes its part of their
 // sequences.
@@ -30,6 +37,10 @@ func (p *Plan) ForRanks(n int) (RankPlan, error) {
 	}
 	r := RankPlan{Ranks: n, Parts: parts, Sharding: c.Parallel.Sharding, Memory: p.Memory}
 	if n == 1 {
+		return r, nil
+	}
+	if c.Parallel.shardsParameters() {
+		p.pool(&r)
 		return r, nil
 	}
 	sizes := p.trainedSizes()
@@ -46,7 +57,10 @@ func (p *Plan) ForRanks(n int) (RankPlan, error) {
 	if c.Parallel.Sharding == "gradients" {
 		r.Memory.Gradients = 4 * (share + p.largestGroup())
 	}
-	r.Memory.Workspace += stageBytes + 4*int64(largest)
+	r.Memory.Workspace += processBytes + stageBytes + 8*int64(largest) // a gradient on its way, and a copy that is written
+	if c.Parallel.Overlap == "always" {
+		r.Memory.Workspace += 4 * p.blockParams()
+	}
 	if parts > n {
 		r.Memory.Workspace += 8 * share
 	}
@@ -79,7 +93,16 @@ func (p *Plan) trainedSizes() []int {
 // largestGroup is the most trained parameters whose gradients exist at a time where they are dropped layer by layer: a
 // layer's, or those of no layer.
 func (p *Plan) largestGroup() int64 {
-	layers := int64(max(p.shape.Layers, 1))
+	return p.vocabularyParams() + p.blockParams() // the head's are made first and stay until the end
+}
+
+// blockParams are the trained parameters of a decoder block.
+func (p *Plan) blockParams() int64 {
+	return (p.Trainable - p.vocabularyParams()) / int64(max(p.shape.Layers, 1))
+}
+
+// vocabularyParams are those of embedding and head.
+func (p *Plan) vocabularyParams() int64 {
 	vocabulary := int64(p.shape.VocabSize) * int64(p.shape.HiddenSize)
 	if !p.shape.TieEmbeddings {
 		vocabulary *= 2
@@ -87,27 +110,27 @@ func (p *Plan) largestGroup() int64 {
 	if p.config.LoRA != nil && len(p.config.Model.Train) == 0 {
 		vocabulary = 0
 	}
-	vocabulary = min(vocabulary, p.Trainable)
-	return vocabulary + (p.Trainable-vocabulary)/layers // the head's are made first and stay until the end
+	return min(vocabulary, p.Trainable)
 }
 
 // largestShare is the most elements that one of n ranks updates.
 func largestShare(sizes []int, n int) int {
 	most := 0
-	for _, load := range loads(sizes, shares(sizes, n), n) {
+	for _, load := range loads(sizes, shares(sizes, make([]int, n)), n) {
 		most = max(most, load)
 	}
 	return most
 }
 
-// shares gives every tensor to one of n ranks: the largest first, each to the rank that has least.
-func shares(sizes []int, n int) []int {
+// shares gives every tensor to one of the ranks: the largest first, each to the rank that has least. load is what they have
+// already, and is added to.
+func shares(sizes, load []int) []int {
 	order := make([]int, len(sizes))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
-	owner, load := make([]int, len(sizes)), make([]int, n)
+	owner := make([]int, len(sizes))
 	for _, i := range order {
 		least := 0
 		for r := range load {

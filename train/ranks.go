@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 
-	"leolm/device"
 	"leolm/grad"
 	"leolm/internal/recipe"
 )
@@ -32,6 +31,8 @@ type Comm interface {
 	AddParts(ctx context.Context, sum []float64, src []float32, parts []int, fresh bool) error
 	// GatherParts gives every rank the values from parts[r] to before parts[r+1] of every rank r.
 	GatherParts(ctx context.Context, values []float32, parts []int) error
+	// GatherLists gives every rank the bytes of lists[r] of every rank r. They have the same lengths everywhere.
+	GatherLists(ctx context.Context, lists [][][]byte) error
 }
 
 // alone is the Comm of a run in one process.
@@ -59,6 +60,8 @@ func (alone) AddParts(_ context.Context, sum []float64, src []float32, _ []int, 
 }
 
 func (alone) GatherParts(context.Context, []float32, []int) error { return nil }
+
+func (alone) GatherLists(context.Context, [][][]byte) error { return nil }
 
 // RankError says that a rank failed, on all the others.
 type RankError struct {
@@ -96,7 +99,6 @@ func (e *RanksDifferError) Error() string {
 type ranks struct {
 	Comm
 	parts int
-	sums  [][]float64 // by parameter, of the elements that this rank sums up, where a step has several rounds
 }
 
 // rounds is how many parts a rank computes one after another.
@@ -106,7 +108,7 @@ func (r *ranks) rounds() int { return r.parts / r.Size() }
 // each rank, or for each micro-batch where gradients are sharded.
 func (c *Config) parts(n, before int) int {
 	switch {
-	case c.Parallel.Sharding == "gradients":
+	case c.Parallel.shardsGradients():
 		return c.Batch.Global / c.Batch.Micro
 	case c.Parallel.Parts > 0:
 		return c.Parallel.Parts
@@ -285,9 +287,8 @@ func (r *ranks) micros(n, size int) int {
 	return count
 }
 
-// rounds are called after each part of a rank, if they are not nil: computed when it has computed its part, also if that
-// failed, and agreed when all ranks have computed theirs.
-type rounds struct{ computed, agreed func(round int) error }
+// rounds is called after each part of a rank, if it is not nil, also if that failed.
+type rounds func(round int) error
 
 // eachMicro calls f for the micro-batches of this rank, out of n examples, and returns the sum of what all ranks have added
 // to sum: part by part, in their order.
@@ -296,13 +297,16 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *flo
 	total := 0.0
 	for round := range r.rounds() {
 		sum, err := 0.0, error(nil)
-		for _, m := range r.part(round*r.Size()+r.Rank(), n, t.cfg.Batch.Micro) {
+		part := r.part(round*r.Size()+r.Rank(), n, t.cfg.Batch.Micro)
+		for i, m := range part {
+			t.lastMicro = i == len(part)-1
 			if err = f(m, &sum); err != nil {
 				break
 			}
 		}
-		if then.computed != nil {
-			err = errors.Join(err, then.computed(round))
+		err = t.settle(err)
+		if then != nil {
+			err = errors.Join(err, then(round))
 		}
 		all, err := r.exchange(ctx, sum, err)
 		if err != nil {
@@ -315,130 +319,17 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *flo
 			}
 			total += v
 		}
-		if then.agreed != nil {
-			if err := then.agreed(round); err != nil {
-				return 0, err
-			}
-		}
 	}
 	return total, nil
-}
-
-// learn runs f, which adds gradients to the weights and losses to *loss, on the micro-batches of this rank, and adds up
-// gradients and losses of all.
-func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, loss *float64) error) (err error) {
-	then := rounds{agreed: func(round int) error { return t.addGradients(ctx, round) }}
-	if t.cfg.Parallel.Sharding == "gradients" && t.ranks.parts > 1 {
-		s := &shedding{t: t, ctx: ctx}
-		then = rounds{computed: s.rest}
-		t.onSegment = s.segment
-		defer func() { t.onSegment = nil }()
-	}
-	st.Loss, err = t.eachMicro(ctx, n, f, then)
-	return err
 }
 
 // newTape makes the tape of a micro-batch.
 func (t *Trainer) newTape() *grad.Tape {
 	tape := grad.New(t.dev, t.cfg.Compute.Recompute)
-	if t.onSegment != nil {
+	if t.onSegment != nil && t.lastMicro {
 		tape.OnSegment(t.onSegment)
 	}
 	return tape
-}
-
-// addGradients adds the gradients of the parts of a round. After the last one, the weights hold the sums: all of them, or
-// with a sharded optimizer those that this rank updates.
-func (t *Trainer) addGradients(ctx context.Context, round int) error {
-	if t.ranks.parts == 1 {
-		return nil
-	}
-	for i := range t.opt.params {
-		if err := t.addGradient(ctx, round, i, t.dev.ZeroGrad); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// addGradient adds the gradients of parameter i. In the last round, the weight holds the sum where it is wanted; otherwise
-// its gradient is cleared.
-func (t *Trainer) addGradient(ctx context.Context, round, i int, clear func(...device.Weight)) error {
-	p := &t.opt.params[i]
-	t.values = sized(t.values, p.elements())
-	t.dev.ReadGrad(p.Weight, t.values)
-	clear(p.Weight)
-	if err := t.sumGradient(ctx, round, i, t.values); err != nil {
-		return fmt.Errorf("gradient of %s: %w", p.Name, err)
-	}
-	if round == t.ranks.rounds()-1 && t.opt.mine(p) {
-		t.dev.WriteGrad(p.Weight, t.values)
-	}
-	return nil
-}
-
-// sumGradient adds the gradients of parameter i, of which values are this rank's. In the last round, values become the sum
-// where it is wanted.
-func (t *Trainer) sumGradient(ctx context.Context, round, i int, values []float32) error {
-	r := t.ranks
-	cuts := t.opt.cuts(i, len(values))
-	mine := values[cuts[r.Rank()]:cuts[r.Rank()+1]]
-	if r.rounds() == 1 {
-		if err := r.SumParts(ctx, mine, values, cuts); err != nil {
-			return err
-		}
-	} else {
-		if r.sums == nil {
-			r.sums = make([][]float64, len(t.opt.params))
-		}
-		r.sums[i] = sized(r.sums[i], len(mine))
-		if err := r.AddParts(ctx, r.sums[i], values, cuts, round == 0); err != nil {
-			return err
-		}
-		for j, v := range r.sums[i] {
-			mine[j] = float32(v)
-		}
-	}
-	if round < r.rounds()-1 || t.opt.params[i].owner >= 0 {
-		return nil
-	}
-	return r.GatherParts(ctx, values, cuts)
-}
-
-// shedding adds up gradients while the backward pass of a micro-batch goes on, layer by layer, and drops them.
-type shedding struct {
-	t     *Trainer
-	ctx   context.Context
-	round int
-	next  int // of the trainer's layers, counted from the last one
-	err   error
-}
-
-// segment is told that the gradients of a layer are complete.
-func (s *shedding) segment(layer int) {
-	if n := len(s.t.opt.layers); s.next == n-1-layer {
-		s.add(s.t.opt.layers[layer])
-		s.next++
-	}
-}
-
-// rest adds what the backward pass has left, or everything where there was none: all ranks add the same in one order.
-func (s *shedding) rest(round int) error {
-	for n := len(s.t.opt.layers); s.next < n; s.next++ {
-		s.add(s.t.opt.layers[n-1-s.next])
-	}
-	s.add(s.t.opt.others)
-	err := s.err
-	*s = shedding{t: s.t, ctx: s.ctx, round: round + 1}
-	return err
-}
-
-func (s *shedding) add(params []int) {
-	for _, i := range params {
-		if s.err == nil {
-			s.err = s.t.addGradient(s.ctx, s.round, i, s.t.dev.DropGrad)
-		}
-	}
 }
 
 // sized returns n elements, in the memory of s if there is enough.

@@ -3,6 +3,7 @@ package train
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,12 +43,18 @@ func together(t *testing.T, size int, f func(c *cluster.Comm) error) []error {
 // that step.
 func runRanks(t *testing.T, cfg *Config, size, stopAt int) []Step {
 	t.Helper()
+	return runRanksWith(t, cfg, size, stopAt, nil)
+}
+
+// runRanksWith is runRanks for recipes that measure.
+func runRanksWith(t *testing.T, cfg *Config, size, stopAt int, evaluate func(ctx context.Context, m *Snapshot) error) []Step {
+	t.Helper()
 	var steps []Step
 	errs := together(t, size, func(c *cluster.Comm) error {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		own := *cfg
-		tr, err := NewRank(ctx, &own, newCPU(t, tensor.F32), Observer{Step: func(s Step) { steps = append(steps, s) }}, c, nil)
+		tr, err := NewRank(ctx, &own, newCPU(t, tensor.F32), Observer{Step: func(s Step) { steps = append(steps, s) }, Evaluate: evaluate}, c, nil)
 		if err != nil {
 			return err
 		}
@@ -91,8 +98,7 @@ func outcomeOf(t *testing.T, cfg *Config, steps []Step) string {
 	for _, s := range steps {
 		fmt.Fprintf(&b, "%d %v %v %v %d\n", s.Step, s.Loss, s.GradNorm, s.LossTokens, s.TokensSeen)
 	}
-	b.Write(weightsOf(t, cfg))
-	b.WriteString(momentsOf(t, cfg))
+	b.WriteString(stateOf(t, cfg))
 	for _, dir := range []string{"model", "adapter"} {
 		root := filepath.Join(cfg.Output, dir)
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -110,8 +116,8 @@ func outcomeOf(t *testing.T, cfg *Config, steps []Step) string {
 	return b.String()
 }
 
-// momentsOf reads the moments of the last checkpoint, whichever ranks wrote them.
-func momentsOf(t *testing.T, cfg *Config) string {
+// stateOf reads weights and moments of the last checkpoint, whichever ranks wrote them.
+func stateOf(t *testing.T, cfg *Config) string {
 	t.Helper()
 	one := *cfg
 	one.Parallel = ParallelConfig{Sharding: "none"}
@@ -121,6 +127,14 @@ func momentsOf(t *testing.T, cfg *Config) string {
 	}
 	defer tr.Close()
 	var b bytes.Buffer
+	for _, p := range tr.sub.params {
+		values := make([]float32, p.Weight.Rows()*p.Weight.Cols())
+		tr.dev.ReadWeight(p.Weight, values)
+		b.WriteString(p.Name)
+		if err := binary.Write(&b, binary.LittleEndian, values); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := tr.opt.state(func(name string, m device.OptimizerState) error {
 		data := make([]byte, m.Bytes())
 		m.Save(data)
@@ -165,6 +179,7 @@ func TestBitsDoNotDependOnRanks(t *testing.T) {
 			for _, size := range []int{1, 2, 4} {
 				for _, sharding := range []string{"none", "optimizer"} {
 					c := at(fmt.Sprint(size, sharding), 4, sharding)
+					c.Parallel.Overlap = map[int]string{2: "always", 4: "never"}[size]
 					got := outcomeOf(t, c, runRanks(t, c, size, 0))
 					if want == "" {
 						want = got
@@ -178,11 +193,15 @@ func TestBitsDoNotDependOnRanks(t *testing.T) {
 			replicas := at("replicas", micros, "none")
 			want = outcomeOf(t, replicas, runRanks(t, replicas, 2, 0))
 			for _, size := range []int{1, 2, 4} {
-				if micros%size == 0 {
-					c := at(fmt.Sprint(size, "gradients"), 0, "gradients")
+				for _, sharding := range []string{"gradients", "parameters"} {
+					if micros%size > 0 {
+						continue
+					}
+					c := at(fmt.Sprint(size, sharding), 0, sharding)
 					c.Compute.Recompute = size == 2
+					c.Parallel.Overlap = map[int]string{2: "always", 4: "never"}[size]
 					if got := outcomeOf(t, c, runRanks(t, c, size, 0)); got != want {
-						t.Errorf("%d ranks, sharding gradients: other bits than replicas", size)
+						t.Errorf("%d ranks, sharding %s: other bits than replicas", size, sharding)
 					}
 				}
 			}
@@ -212,10 +231,10 @@ func TestObjectivesOnRanks(t *testing.T) {
 			for _, run := range []struct {
 				size     int
 				sharding string
-			}{{1, "none"}, {2, "none"}, {2, "optimizer"}, {2, "gradients"}} {
+			}{{1, "none"}, {2, "none"}, {2, "optimizer"}, {2, "gradients"}, {2, "parameters"}} {
 				own := *cfg
 				own.Output, own.Parallel.Sharding = fmt.Sprint(cfg.Output, run.size, run.sharding), run.sharding
-				if own.Parallel.Parts = 2; run.sharding == "gradients" {
+				if own.Parallel.Parts = 2; own.Parallel.shardsGradients() {
 					own.Parallel.Parts = 0 // one for each micro-batch: two, too
 				}
 				got := outcomeOf(t, &own, runRanks(t, &own, run.size, 0))
@@ -242,7 +261,7 @@ func TestResumeOnOtherRanks(t *testing.T) {
 	for i, next := range []struct {
 		size, stop int
 		sharding   string
-	}{{2, 6, "none"}, {1, 8, "optimizer"}, {2, 10, "optimizer"}, {4, 0, "none"}} {
+	}{{2, 5, "none"}, {2, 6, "parameters"}, {1, 8, "optimizer"}, {4, 9, "parameters"}, {2, 10, "optimizer"}, {1, 11, "parameters"}, {4, 0, "none"}} {
 		cfg.Parallel.Sharding = next.sharding
 		more := runRanks(t, cfg, next.size, next.stop)
 		if len(more) == 0 || more[0].Step != steps[len(steps)-1].Step+1 {
@@ -299,23 +318,26 @@ func other(t *testing.T, c *Config) DataSet {
 // One rank that fails fails all, with its name.
 func TestOneRankFails(t *testing.T) {
 	cfg := workshop(t)
-	errs := together(t, 2, func(c *cluster.Comm) error {
-		own := *cfg
-		tr, err := NewRank(t.Context(), &own, newCPU(t, tensor.F32), Observer{}, c, nil)
-		if err != nil {
+	for _, sharding := range []string{"optimizer", "parameters"} {
+		cfg.Parallel.Sharding = sharding
+		errs := together(t, 2, func(c *cluster.Comm) error {
+			own := *cfg
+			tr, err := NewRank(t.Context(), &own, newCPU(t, tensor.F32), Observer{}, c, nil)
+			if err != nil {
+				return err
+			}
+			defer tr.Close()
+			if c.Rank() == 1 {
+				tr.sub.model.Config.VocabSize = 5 // the ids of its batches have no row
+			}
+			_, err = tr.Run(t.Context())
 			return err
+		})
+		var mismatch *MismatchError
+		var rank *RankError
+		if !errors.As(errs[1], &mismatch) || !errors.As(errs[0], &rank) || rank.Rank != 1 {
+			t.Errorf("sharding %s: %v, %v", sharding, errs[0], errs[1])
 		}
-		defer tr.Close()
-		if c.Rank() == 1 {
-			tr.sub.model.Config.VocabSize = 5 // the ids of its batches have no row
-		}
-		_, err = tr.Run(t.Context())
-		return err
-	})
-	var mismatch *MismatchError
-	var rank *RankError
-	if !errors.As(errs[1], &mismatch) || !errors.As(errs[0], &rank) || rank.Rank != 1 {
-		t.Errorf("%v, %v", errs[0], errs[1])
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/zeebo/xxh3"
 
@@ -137,7 +138,7 @@ func (t *Trainer) read(dir string) (parts int, err error) {
 	if err := sameSteps(&s, t.length.steps); err != nil {
 		return 0, err
 	}
-	if err := t.readWeights(filepath.Join(dir, weightsFile)); err != nil {
+	if err := t.readWeights(dir); err != nil {
 		return 0, err
 	}
 	if err := t.readMoments(dir, want); err != nil {
@@ -158,64 +159,98 @@ func (t *Trainer) read(dir string) (parts int, err error) {
 
 // readMoments reads the moments that this rank has, whichever ranks wrote them.
 func (t *Trainer) readMoments(dir string, want sums) error {
-	entries, err := os.ReadDir(dir)
+	files, err := openParts(dir, optimizerFile)
 	if err != nil {
 		return err
 	}
-	var paths []string
-	for _, e := range entries {
-		if ok, _ := path.Match("optimizer*.safetensors", e.Name()); ok {
-			paths = append(paths, filepath.Join(dir, e.Name()))
+	defer files.Close()
+	return t.opt.state(func(name string, m device.OptimizerState) error {
+		v, path := files.tensor(name)
+		if v == nil {
+			return &DamagedError{File: path, Tensor: name, Err: errors.New("it is missing")}
 		}
-	}
-	if len(paths) == 0 {
-		paths = []string{filepath.Join(dir, optimizerFile)} // for the error
-	}
-	files := make([]*checkpoint.Safetensors, len(paths))
-	for i, path := range paths {
-		if files[i], err = checkpoint.OpenSafetensors(path); err != nil {
+		if err := want.check(path, v); err != nil {
 			return err
 		}
-		defer files[i].Close()
-	}
-	return t.opt.state(func(name string, m device.OptimizerState) error {
-		for i, f := range files {
-			v, ok := f.Tensor(name)
-			if !ok {
-				continue
-			}
-			if err := want.check(paths[i], v); err != nil {
-				return err
-			}
-			if err := m.Load(v.Data); err != nil {
-				return &DamagedError{File: paths[i], Tensor: name, Err: err}
-			}
-			return nil
+		if err := m.Load(v.Data); err != nil {
+			return &DamagedError{File: path, Tensor: name, Err: err}
 		}
-		return &DamagedError{File: paths[0], Tensor: name, Err: errors.New("it is missing")}
+		return nil
 	})
 }
 
-func (t *Trainer) readWeights(path string) error {
-	want, err := readSums(filepath.Dir(path))
+// parts are the files of one kind in a checkpoint: one, or one of each rank that wrote it.
+type parts struct {
+	paths []string
+	files []*checkpoint.Safetensors
+}
+
+// openParts opens the file called name, or those of the ranks.
+func openParts(dir, name string) (p *parts, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	p = &parts{}
+	pattern := strings.Replace(name, ".", "*.", 1)
+	for _, e := range entries {
+		if ok, _ := path.Match(pattern, e.Name()); ok {
+			p.paths = append(p.paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	if len(p.paths) == 0 {
+		p.paths = []string{filepath.Join(dir, name)} // for the error
+	}
+	for _, path := range p.paths {
+		f, err := checkpoint.OpenSafetensors(path)
+		if err != nil {
+			p.Close()
+			return nil, err
+		}
+		p.files = append(p.files, f)
+	}
+	return p, nil
+}
+
+// Close gives the files back.
+func (p *parts) Close() {
+	for _, f := range p.files {
+		f.Close() // it was only read
+	}
+}
+
+// tensor finds a tensor, and the file that has it; nil, and the first file, if none has.
+func (p *parts) tensor(name string) (*checkpoint.Stored, string) {
+	for i, f := range p.files {
+		if v, ok := f.Tensor(name); ok {
+			return v, p.paths[i]
+		}
+	}
+	return nil, p.paths[0]
+}
+
+// readWeights reads the weights of a checkpoint that this rank has, whichever ranks wrote them.
+func (t *Trainer) readWeights(dir string) error {
+	want, err := readSums(dir)
 	if err != nil {
 		return err
 	}
-	f, err := checkpoint.OpenSafetensors(path)
+	files, err := openParts(dir, weightsFile)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	for _, p := range t.sub.params {
-		v, ok := f.Tensor(p.Name)
+	defer files.Close()
+	for _, p := range t.ownParams() {
+		v, path := files.tensor(p.Name)
 		n, frozen := p.Weight.Rows()*p.Weight.Cols(), p.Weight.FrozenRows()*p.Weight.Cols()
-		if !ok || v.DType != tensor.F32 || len(v.Data) != 4*(n-frozen) {
+		if v == nil || v.DType != tensor.F32 || len(v.Data) != 4*(n-frozen) {
 			return &DamagedError{File: path, Tensor: p.Name, Err: errors.New("it is missing or has another shape")}
 		}
 		if err := want.check(path, v); err != nil {
 			return err
 		}
-		values := make([]float32, n)
+		t.values = sized(t.values, n)
+		values := t.values
 		if frozen > 0 {
 			t.dev.ReadWeight(p.Weight, values)
 		}

@@ -120,6 +120,7 @@ func (e *FaultError) Error() string {
 type Trainer struct {
 	cfg       *Config
 	dev       device.Device
+	pool      *pooled // dev, where ranks pool their memory for weights; else nil
 	ranks     *ranks
 	sub       *subject
 	data      *feed
@@ -138,7 +139,9 @@ type Trainer struct {
 	damaged   []string // checkpoints that could not be read
 	micro     microBatch
 	values    []float32   // a gradient on its way between ranks
+	beside    [][]float32 // and those that are while the backward pass goes on
 	onSegment func(i int) // told of layers whose gradients are complete, or nil
+	lastMicro bool        // of this rank's part
 	plan      Plan
 	// unmeasured is the first evaluation that failed.
 	unmeasured *EvaluationError
@@ -157,7 +160,22 @@ func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 // what is not each rank's own, and its Observer alone is told of steps.
 func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, comm Comm, facts map[string]string) (*Trainer, error) {
 	r := &ranks{Comm: comm, parts: comm.Size()}
-	t, err := newTrainer(ctx, cfg, dev, obs, r, facts)
+	if err := cfg.agree(ctx, r, facts); err != nil {
+		return nil, err // as on all others
+	}
+	var pool *pooled
+	if cfg.Parallel.shardsParameters() && comm.Size() > 1 {
+		var err error
+		if pool, err = newPooled(dev, r); err != nil {
+			return nil, err // as on all others
+		}
+		dev = pool
+	}
+	t, err := newTrainer(cfg, dev, obs, r)
+	if pool != nil {
+		err = errors.Join(err, pool.serve())
+		pool.opened = true
+	}
 	if err = r.failed(ctx, err); err != nil {
 		if t != nil {
 			t.Close()
@@ -193,10 +211,7 @@ func (t *Trainer) join(ctx context.Context) error {
 }
 
 // newTrainer opens what a run needs, all but its state.
-func newTrainer(ctx context.Context, cfg *Config, dev device.Device, obs Observer, r *ranks, facts map[string]string) (*Trainer, error) {
-	if err := cfg.agree(ctx, r, facts); err != nil {
-		return nil, err
-	}
+func newTrainer(cfg *Config, dev device.Device, obs Observer, r *ranks) (*Trainer, error) {
 	compute, err := tensor.ParseDType(cfg.Compute.DType)
 	if err != nil {
 		return nil, err
@@ -204,10 +219,11 @@ func newTrainer(ctx context.Context, cfg *Config, dev device.Device, obs Observe
 	if err := dev.SetCompute(compute); err != nil {
 		return nil, err
 	}
-	if err := checkMemory(cfg); err != nil {
+	if err := checkMemory(cfg, r.Size()); err != nil {
 		return nil, err
 	}
 	t := &Trainer{cfg: cfg, dev: dev, obs: obs, ranks: r, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now()}
+	t.pool, _ = dev.(*pooled)
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return nil, fmt.Errorf("output: %w", err)
 	}
@@ -299,7 +315,9 @@ func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 		}
 	}
 	if t.measureNow() { // a run that was stopped while it measured this step goes on with that
-		t.measureFirst(ctx)
+		if err := t.measureFirst(ctx); err != nil {
+			return err
+		}
 	}
 	for t.opt.Step < t.length.steps {
 		st, err := t.step(together)
@@ -325,7 +343,9 @@ func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 			}
 		}
 		if t.measureNow() {
-			t.measureFirst(ctx)
+			if err := t.measureFirst(ctx); err != nil {
+				return err
+			}
 		}
 		due, err := t.border(ctx, together, res)
 		if err != nil {
@@ -351,13 +371,15 @@ func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 	if err := t.Save(together); err != nil {
 		return err
 	}
-	if err := t.ranks.failed(together, t.onFirst(t.Export)); err != nil {
+	if err := t.exportTogether(together); err != nil {
 		return err
 	}
 	if err := t.ranks.failed(together, t.onFirst(func() error { return t.writeRecord(res) })); err != nil {
 		return err
 	}
-	t.measureFirst(ctx) // what was exported
+	if err := t.measureFirst(ctx); err != nil { // what was exported
+		return err
+	}
 	if t.cfg.Evaluate != nil {
 		if res.Interrupted, err = t.ranks.any(together, ctx.Err() != nil); err != nil || res.Interrupted {
 			return err
@@ -403,10 +425,11 @@ func (t *Trainer) tidy() error {
 }
 
 // measureFirst measures on rank 0; the others wait for it at the next border.
-func (t *Trainer) measureFirst(ctx context.Context) {
+func (t *Trainer) measureFirst(ctx context.Context) error {
 	if t.ranks.Rank() == 0 {
 		t.measure(ctx)
 	}
+	return t.settle(nil)
 }
 
 // onFirst calls f on rank 0.

@@ -22,12 +22,13 @@ import (
 	"leolm/device"
 	"leolm/internal/durable"
 	"leolm/internal/recipe"
+	"leolm/llama"
 	"leolm/tensor"
 )
 
 // A checkpoint is a folder step-NNNNNNNN with weights.safetensors (float32
 // values of what is trained; of new rows only those), optimizer.safetensors (AdamW's moments;
-// of a sharded optimizer optimizer-RANK.safetensors from each rank),
+// of what is sharded weights-RANK.safetensors and optimizer-RANK.safetensors from each rank),
 // state.json and, written last, the marker COMMIT, which holds the checksums of
 // all these. A folder without the marker is unfinished and never read.
 const (
@@ -71,7 +72,7 @@ func (t *Trainer) Save(ctx context.Context) error {
 	if err != nil || done {
 		return err
 	}
-	if err := t.write(ctx, dir); err != nil {
+	if err := t.write(ctx, dir, t.writeParts); err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", t.opt.Step, err)
 	}
 	return t.ranks.failed(ctx, t.onFirst(t.removeOld))
@@ -93,19 +94,8 @@ func (t *Trainer) removeOld() error {
 }
 
 // saveBest writes the weights of the lowest validation loss so far.
-func (t *Trainer) saveBest() error {
-	dir := filepath.Join(t.checkpoints(), bestFolder)
-	if err := remove(dir); err != nil {
-		return err
-	}
-	if err := durable.MkdirAll(dir); err != nil {
-		return err
-	}
-	written := sums{Tensors: map[string]map[string]string{}}
-	if err := t.writeWeights(filepath.Join(dir, weightsFile), written); err != nil {
-		return err
-	}
-	return mark(dir, written)
+func (t *Trainer) saveBest(ctx context.Context) error {
+	return t.write(ctx, filepath.Join(t.checkpoints(), bestFolder), t.writeWeights)
 }
 
 // mark finishes a checkpoint.
@@ -128,9 +118,9 @@ func remove(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// write writes a checkpoint: each rank its moments, rank 0 all that is the same on every rank, and the marker when the
-// others are done.
-func (t *Trainer) write(ctx context.Context, dir string) error {
+// write writes a checkpoint: each rank with files what it alone has, rank 0 all that is the same on every rank, and the
+// marker when the others are done.
+func (t *Trainer) write(ctx context.Context, dir string, files func(dir string, written *sums) error) error {
 	err := t.onFirst(func() error {
 		if err := remove(dir); err != nil {
 			return err
@@ -141,7 +131,7 @@ func (t *Trainer) write(ctx context.Context, dir string) error {
 		return err
 	}
 	written := sums{Tensors: map[string]map[string]string{}}
-	if err := t.ranks.failed(ctx, t.writeParts(dir, &written)); err != nil {
+	if err := t.ranks.failed(ctx, files(dir, &written)); err != nil {
 		return err
 	}
 	mine, err := json.Marshal(written)
@@ -166,15 +156,15 @@ func (t *Trainer) write(ctx context.Context, dir string) error {
 
 // writeParts writes the files of this rank and adds their checksums.
 func (t *Trainer) writeParts(dir string, written *sums) error {
+	if err := t.writeWeights(dir, written); err != nil {
+		return err
+	}
 	if t.opt.sharded() {
-		if err := t.writeMoments(filepath.Join(dir, fmt.Sprintf("optimizer-%05d.safetensors", t.ranks.Rank())), *written); err != nil {
+		if err := t.writeMoments(t.partOf(dir, optimizerFile), *written); err != nil {
 			return err
 		}
 	}
 	return t.onFirst(func() error {
-		if err := t.writeWeights(filepath.Join(dir, weightsFile), *written); err != nil {
-			return err
-		}
 		if !t.opt.sharded() {
 			if err := t.writeMoments(filepath.Join(dir, optimizerFile), *written); err != nil {
 				return err
@@ -192,11 +182,12 @@ func (t *Trainer) writeParts(dir string, written *sums) error {
 // writeMoments writes the moments that this rank has and adds their checksums.
 func (t *Trainer) writeMoments(path string, s sums) error {
 	var moments []checkpoint.Output
+	var b []byte // one moment at a time
 	err := t.opt.state(func(name string, m device.OptimizerState) error {
 		moments = append(moments, checkpoint.Output{
 			Name: name, DType: tensor.U8, Shape: tensor.Shape{m.Bytes()},
 			Write: func(w io.Writer) error {
-				b := make([]byte, m.Bytes())
+				b = sized(b, m.Bytes())
 				m.Save(b)
 				_, err := w.Write(b)
 				return err
@@ -235,25 +226,51 @@ func (t *Trainer) stateNow() ([]byte, error) {
 	return append(b, '\n'), err
 }
 
-// writeWeights writes the trained values and adds their checksums.
-func (t *Trainer) writeWeights(path string, s sums) error {
+// partOf is the file of this rank for what otherwise is one file called name.
+func (t *Trainer) partOf(dir, name string) string {
+	base, ext, _ := strings.Cut(name, ".")
+	return filepath.Join(dir, fmt.Sprintf("%s-%05d.%s", base, t.ranks.Rank(), ext))
+}
+
+// ownParams are the trained parameters whose values this rank has.
+func (t *Trainer) ownParams() []llama.Param {
+	if t.pool == nil {
+		return t.sub.params
+	}
+	return slices.DeleteFunc(slices.Clone(t.sub.params), func(p llama.Param) bool { return !t.pool.mine(t.pool.of[p.Weight]) })
+}
+
+// writeWeights writes the trained values and adds their checksums: those that this rank has, where it has a share, else all
+// of them on rank 0.
+func (t *Trainer) writeWeights(dir string, s *sums) error {
+	path := filepath.Join(dir, weightsFile)
+	switch {
+	case t.pool != nil:
+		path = t.partOf(dir, weightsFile)
+	case t.ranks.Rank() > 0:
+		return nil
+	}
 	var ts []checkpoint.Output
-	for _, p := range t.sub.params {
+	for _, p := range t.ownParams() {
 		rows, cols, frozen := p.Weight.Rows(), p.Weight.Cols(), p.Weight.FrozenRows()
 		shape := tensor.Shape{rows - frozen, cols}
 		if p.Vector {
 			shape = tensor.Shape{cols}
 		}
 		ts = append(ts, checkpoint.Output{Name: p.Name, DType: tensor.F32, Shape: shape, Write: func(w io.Writer) error {
-			values := make([]float32, rows*cols)
-			t.dev.ReadWeight(p.Weight, values)
-			values = values[frozen*cols:]
-			b := make([]byte, 0, 4*len(values))
-			for _, v := range values {
-				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+			t.values = sized(t.values, rows*cols)
+			t.dev.ReadWeight(p.Weight, t.values)
+			b := make([]byte, 0, 1<<16)
+			for part := range slices.Chunk(t.values[frozen*cols:], cap(b)/4) {
+				b = b[:0]
+				for _, v := range part {
+					b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+				}
+				if _, err := w.Write(b); err != nil {
+					return err
+				}
 			}
-			_, err := w.Write(b)
-			return err
+			return nil
 		}})
 	}
 	into := map[string]string{}

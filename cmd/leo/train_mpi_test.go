@@ -84,9 +84,9 @@ func TestTrainingUnderMPI(t *testing.T) {
 		}
 	}
 	eachTraining(t, dir, func(t *testing.T, start func(int, string, ...string) (*exec.Cmd, *bytes.Buffer)) {
-		for _, sharding := range []string{"none", "optimizer", "gradients"} {
+		for _, sharding := range []string{"none", "optimizer", "gradients", "parameters"} {
 			out := filepath.Base(t.Name()) + sharding
-			cmd, log := start(2, out, "--set", "parallel.sharding="+sharding)
+			cmd, log := start(2, out, "--set", "parallel.sharding="+sharding, "--set", "parallel.overlap=always")
 			if err := cmd.Run(); err != nil {
 				t.Fatalf("%s: %v\n%s", sharding, err, log)
 			}
@@ -187,7 +187,8 @@ func TestTrainingUnderMPISurvivesKills(t *testing.T) {
 		out := filepath.Base(t.Name())
 		rng := rand.New(rand.NewPCG(1, uint64(len(out))))
 		for i := range times {
-			cmd, log := start([]int{2, 4, 1}[i%3], out, more...)
+			sharding := []string{"optimizer", "parameters", "none", "gradients"}[i%4]
+			cmd, log := start([]int{2, 4, 1}[i%3], out, append(more, "--set", "parallel.sharding="+sharding)...)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}

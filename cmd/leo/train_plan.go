@@ -81,7 +81,11 @@ func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, among ranksPl
 	fmt.Fprintf(w, "memory         %s\n", memoryText(&p.Memory))
 	if among.ranks > 1 {
 		fmt.Fprintf(w, "%-15s%s each, with sharding %s\n", fmt.Sprintf("%d ranks", among.ranks), memoryText(&ranks.Memory), ranks.Sharding)
-		fmt.Fprintf(w, "network        %s sent by each rank per step: %s at %.3g GB/s, if nothing overlaps\n", bytesText(ranks.Sent), durationText(among.seconds(&ranks)), among.bandwidth)
+		gathered := ""
+		if ranks.Gathered > 0 {
+			gathered = fmt.Sprintf(" (weights %s)", bytesText(ranks.Gathered))
+		}
+		fmt.Fprintf(w, "network        %s sent by each rank per step: %s at %.3g GB/s, if nothing overlaps\n", bytesText(ranks.Sent)+gathered, durationText(among.seconds(&ranks)), among.bandwidth)
 	}
 	fmt.Fprintf(w, "disk           %s for checkpoints and the model", bytesText(p.Disk))
 	if freeErr == nil {

@@ -26,7 +26,7 @@ type stateBlock interface {
 // (Dettmers et al. 2022): blocks scaled by their largest magnitude and a code
 // book that is dense near zero.
 func (d *Device) NewOptimizerState(w device.Weight, bits int, signed bool) (device.OptimizerState, error) {
-	n := len(of(w).trained())
+	n := of(w).gradients()
 	switch bits {
 	case 32:
 		return &moment32{largepage.Make[float32](n)}, nil

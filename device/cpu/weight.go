@@ -29,6 +29,9 @@ type weight struct {
 
 	trains bool
 	frozen int // leading rows of vec that no gradient reaches
+
+	taken layout // of values that are not here (see device.Sharer),
+	size  int    // and their bytes
 }
 
 func (w *weight) Rows() int           { return w.rows }
@@ -39,6 +42,9 @@ func (w *weight) FrozenRows() int     { return w.frozen }
 
 // trained returns the values that the gradient belongs to.
 func (w *weight) trained() []float32 { return w.vec[w.frozen*w.cols:] }
+
+// gradients is the length of the gradient.
+func (w *weight) gradients() int { return (w.rows - w.frozen) * w.cols }
 
 func (w *weight) Bytes() int {
 	n := 4*(len(w.vec)+len(w.grad)+len(w.f32)) + 2*(len(w.bf16)+len(w.f16))
@@ -270,7 +276,7 @@ func (d *Device) gradient(c *weight) []float32 {
 	if c.grad != nil || !c.trains {
 		return c.grad
 	}
-	n := len(c.trained())
+	n := c.gradients()
 	if list := d.spare[n]; len(list) > 0 {
 		c.grad, d.spare[n] = list[len(list)-1], list[:len(list)-1]
 	} else {
@@ -299,7 +305,7 @@ func (d *Device) DropGrad(ws ...device.Weight) {
 func (d *Device) ReadGrad(w device.Weight, dst []float32) {
 	c := of(w)
 	if c.grad == nil {
-		clear(dst[:len(c.trained())])
+		clear(dst[:c.gradients()])
 		return
 	}
 	copy(dst, c.grad)

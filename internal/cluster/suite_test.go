@@ -22,6 +22,7 @@ var scenarios = []struct {
 	{"all-reduce of float64", func(ctx context.Context, c *Comm) error { return checkAllReduce(ctx, c, float64Value) }},
 	{"all-reduce of bf16", func(ctx context.Context, c *Comm) error { return checkAllReduce(ctx, c, bf16Value) }},
 	{"reduce-scatter and all-gather", checkScatterGather},
+	{"lists", checkLists},
 	{"largest", checkMax},
 	{"not finite", checkNotFinite},
 	{"broadcast", checkBroadcast},
