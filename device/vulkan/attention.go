@@ -105,8 +105,8 @@ func (c *pages) WritePage(p int32, src []byte) {
 // Attention implements device.Ops.
 func (d *Device) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *device.Tensor {
 	checkAttention(q, k, v, spec)
-	out := d.New(q.Rows, q.Cols)
 	rows, table, c := d.sequences(q.Rows, spec)
+	out := d.New(q.Rows, q.Cols)
 	kind, pageLen, words := uint32(0), 0, 0
 	if c != nil {
 		kind, pageLen, words = kinds[c.spec.DType], c.spec.PageLen, c.rowBytes/2

@@ -66,8 +66,9 @@ func (d *Device) AddBias(x *device.Tensor, b device.Weight) *device.Tensor {
 // SwiGLU implements device.Ops.
 func (d *Device) SwiGLU(gate, up *device.Tensor) *device.Tensor {
 	sameShape("SwiGLU", gate, up)
+	a, b := d.at(gate), d.at(up)
 	y := d.New(gate.Rows, gate.Cols)
-	d.elements(opSwiGLU, d.at(gate), d.at(up), d.at(y), 0, y.Rows*y.Cols, y.Cols, 0)
+	d.elements(opSwiGLU, a, b, d.at(y), 0, y.Rows*y.Cols, y.Cols, 0)
 	return y
 }
 
