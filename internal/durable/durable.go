@@ -299,11 +299,7 @@ func RemoveStale(dir string, minAge time.Duration) (int, error) {
 		if err != nil || time.Since(st.ModTime()) < minAge {
 			continue
 		}
-		p := filepath.Join(dir, e.Name())
-		if heldByWriter(p) {
-			continue
-		}
-		if os.Remove(p) == nil {
+		if removeTemp(filepath.Join(dir, e.Name())) {
 			n++
 		}
 	}

@@ -16,4 +16,4 @@ func lockTemp(*os.File) bool { return true }
 
 func takeOver(string) *os.File { return nil } // whether its writer lives is not known here
 
-func heldByWriter(string) bool { return false }
+func removeTemp(path string) bool { return os.Remove(path) == nil }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -264,4 +265,41 @@ func TestLockDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	again()
+}
+
+// Writers and those who clean up after killed ones do not take each other's files.
+func TestWritersBesideRemoveStale(t *testing.T) {
+	dir := t.TempDir()
+	stop := make(chan struct{})
+	var cleaners, writers sync.WaitGroup
+	cleaners.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := RemoveStale(dir, 0); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for w := range 3 {
+		writers.Go(func() {
+			for range 100 {
+				f, err := Create(filepath.Join(dir, fmt.Sprint("file", w)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := f.Commit(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	close(stop)
+	cleaners.Wait()
 }

@@ -27,9 +27,17 @@ func syncDir(dir string) error {
 }
 
 // lockTemp takes a lock that the kernel drops with the process, kill -9 included.
-// It returns false if another process has it. A disk without locks has none.
+// It returns false if another process has it, or has removed or renamed the file
+// before. A disk without locks has none.
 func lockTemp(f *os.File) bool {
-	return !errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	return !errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK) && stillNamed(f)
+}
+
+// stillNamed reports whether f is the file that has its name.
+func stillNamed(f *os.File) bool {
+	mine, err1 := f.Stat()
+	named, err2 := os.Lstat(f.Name())
+	return err1 == nil && err2 == nil && os.SameFile(mine, named)
 }
 
 // takeOver opens the temporary file of a writer that was killed, emptied and
@@ -62,12 +70,13 @@ func takeOver(name string) *os.File {
 	return f
 }
 
-// heldByWriter reports whether a living process holds lockTemp on path.
-func heldByWriter(path string) bool {
+// removeTemp removes a temporary file unless a living process holds lockTemp on it, and reports whether it did. It holds
+// the lock meanwhile: a writer that has just made the file looks for its name once it has the lock itself.
+func removeTemp(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
-		return false
+		return os.Remove(path) == nil
 	}
 	defer f.Close()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+	return lockTemp(f) && os.Remove(path) == nil
 }

@@ -28,8 +28,8 @@ func takeOver(name string) *os.File {
 	return f
 }
 
-// heldByWriter: os.Remove fails on a file that another process has open.
-func heldByWriter(string) bool { return false }
+// removeTemp: os.Remove fails on a file that another process has open.
+func removeTemp(path string) bool { return os.Remove(path) == nil }
 
 func freeSpace(path string) (int64, error) {
 	p, err := windows.UTF16PtrFromString(path)
