@@ -177,14 +177,10 @@ func (f *File) Commit() error {
 		f.Abort()
 		return explain(f.path, 0, err)
 	}
-	tmp := f.f.Name()
-	err := f.f.Close()
+	tmp := f.f
 	f.f = nil
-	if err == nil {
-		err = os.Rename(tmp, f.path)
-	}
-	if err != nil {
-		os.Remove(tmp)
+	if err := rename(tmp, f.path); err != nil {
+		os.Remove(tmp.Name())
 		return explain(f.path, 0, err)
 	}
 	return syncDir(filepath.Dir(f.path))

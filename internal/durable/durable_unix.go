@@ -40,6 +40,13 @@ func stillNamed(f *os.File) bool {
 	return err1 == nil && err2 == nil && os.SameFile(mine, named)
 }
 
+// rename gives a temporary file its own name and closes it. The lock is held until it has that name, so that nobody takes
+// the file for one that was left behind.
+func rename(f *os.File, path string) error {
+	err := os.Rename(f.Name(), path)
+	return errors.Join(err, f.Close())
+}
+
 // takeOver opens the temporary file of a writer that was killed, emptied and
 // locked; nil if the writer may live. A link or another user's
 // file is never taken over.
@@ -75,7 +82,7 @@ func takeOver(name string) *os.File {
 func removeTemp(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
-		return os.Remove(path) == nil
+		return false
 	}
 	defer f.Close()
 	return lockTemp(f) && os.Remove(path) == nil

@@ -16,6 +16,14 @@ func syncDir(string) error { return nil }
 
 func lockTemp(*os.File) bool { return true }
 
+// rename closes a temporary file and gives it its own name: not every system renames what is open.
+func rename(f *os.File, path string) error {
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
 // takeOver recreates the temporary file of a killed writer: Windows does not remove a file that a running one has open.
 func takeOver(name string) *os.File {
 	if os.Remove(name) != nil {
