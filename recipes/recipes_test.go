@@ -70,8 +70,8 @@ func TestPlansForRanks(t *testing.T) {
 		ranks int
 		says  string
 	}{
-		"leo-7b-chat-nodes.yaml":  {8, "65.8 GiB of memory for each rank (108.6 GiB alone), 43.9 GiB sent"},
-		"leo-13b-chat-nodes.yaml": {16, "115.8 GiB of memory for each rank (205.4 GiB alone), 90.9 GiB sent"},
+		"leo-7b-chat-nodes.yaml":  {8, "66.3 GiB of memory for each rank (108.6 GiB alone), 43.9 GiB sent"},
+		"leo-13b-chat-nodes.yaml": {16, "116.4 GiB of memory for each rank (205.4 GiB alone), 90.9 GiB sent"},
 	} {
 		c, err := train.Load(path, nil)
 		if err != nil {

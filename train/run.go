@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"leolm/dataset/loader"
@@ -153,61 +151,6 @@ type Trainer struct {
 // checkpoint in the output folder if there is one of the same recipe.
 func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
 	return NewRank(context.Background(), cfg, dev, obs, alone{}, nil)
-}
-
-// NewRank is New for one of the processes that train together. All have the same recipe, and the same files at the same
-// paths; a difference between them, also in facts, such as the program's version, is a *RanksDifferError. Rank 0 writes
-// what is not each rank's own, and its Observer alone is told of steps.
-func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, comm Comm, facts map[string]string) (*Trainer, error) {
-	r := &ranks{Comm: comm, parts: comm.Size()}
-	if err := cfg.agree(ctx, r, facts); err != nil {
-		return nil, err // as on all others
-	}
-	var pool *pooled
-	if cfg.Parallel.shardsParameters() && comm.Size() > 1 {
-		var err error
-		if pool, err = newPooled(dev, r); err != nil {
-			return nil, err // as on all others
-		}
-		dev = pool
-	}
-	t, err := newTrainer(cfg, dev, obs, r)
-	if pool != nil {
-		err = errors.Join(err, pool.serve())
-		pool.opened = true
-	}
-	if err = r.failed(ctx, err); err != nil {
-		if t != nil {
-			t.Close()
-		}
-		return nil, err
-	}
-	if err := t.join(ctx); err != nil {
-		t.Close()
-		return nil, err
-	}
-	return t, nil
-}
-
-// join makes sure that all ranks have opened the same, and goes on from where an unfinished run stopped.
-func (t *Trainer) join(ctx context.Context) error {
-	facts := maps.Clone(t.dataIdentity())
-	facts["tokenizer"], facts["steps"] = t.sub.vocab.fingerprint, strconv.Itoa(t.length.steps)
-	if err := t.ranks.agree(ctx, facts); err != nil {
-		return err
-	}
-	before, err := t.resume(ctx)
-	if err != nil {
-		return err
-	}
-	t.ranks.parts = t.cfg.parts(t.ranks.Size(), before)
-	if err := checkParts(t.ranks.Size(), t.ranks.parts, t.cfg.Batch.Global); err != nil {
-		return err
-	}
-	if before > 0 && t.ranks.parts != before {
-		t.obs.note("the gradient of a step was the sum of %d parts and is now that of %d: the bits of the run are not those it would have had", before, t.ranks.parts)
-	}
-	return nil
 }
 
 // newTrainer opens what a run needs, all but its state.
