@@ -2,6 +2,7 @@ package open
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -26,7 +27,7 @@ import (
 // sharing runs use on rank 0 of so many; the others follow.
 func sharing(t *testing.T, size int, use func(r *Ranks)) {
 	t.Helper()
-	comms, err := cluster.Local(size, cluster.Faults{}, cluster.Options{})
+	comms, err := cluster.Local(size, cluster.Faults{}, cluster.Options{Lost: func(error) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,4 +327,71 @@ func TestRanksKeepPackedWeights(t *testing.T) {
 	if whole, err := os.Stat(arg); err != nil || sizes[0]+sizes[1] > whole.Size()*5/4 {
 		t.Errorf("packed weights of %v bytes, of a file of %v (%v)", sizes, whole, err)
 	}
+}
+
+// stranger is a rank that finds another model than the others.
+type stranger struct{ *cluster.Shared }
+
+func (s stranger) Gather(ctx context.Context, value []byte) ([][]byte, error) {
+	if len(value) == 16 && s.Rank() == 1 { // a fingerprint
+		value = []byte("0123456789abcdef")
+	}
+	return s.Shared.Gather(ctx, value)
+}
+
+// Ranks that find different files say so, with both fingerprints.
+func TestRanksWithOtherFiles(t *testing.T) {
+	comms, err := cluster.Local(2, cluster.Faults{}, cluster.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, arg := smallTokenizer(t), written(t, small, "")
+	follower := NewRanks(stranger{cluster.NewShared(comms[1])}, 1)
+	ended := make(chan error, 1)
+	go func() { ended <- follower.Follow(t.Context()) }()
+	r := NewRanks(cluster.NewShared(comms[0]), 1)
+	var differ *DifferError
+	_, err = Open(t.Context(), arg, Options{Tokenizer: tok, Context: 64, Ranks: r})
+	if !errors.As(err, &differ) || differ.Rank != 1 || differ.Prints[1] != "0123456789abcdef" || differ.Prints[0] == differ.Prints[1] {
+		t.Errorf("other files: %v", err)
+	}
+	if err := errors.Join(r.End(), <-ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// When a rank dies, a step of rank 0 fails with its name, and so does all that follows; nothing hangs.
+func TestARankDies(t *testing.T) {
+	comms, err := cluster.Local(3, cluster.Faults{Kill: func(rank int, call uint64) bool { return rank == 2 && call > 40 }}, cluster.Options{Lost: func(error) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, arg := smallTokenizer(t), written(t, small, "")
+	var followers sync.WaitGroup
+	for _, comm := range comms[1:] {
+		followers.Go(func() {
+			if err := NewRanks(cluster.NewShared(comm), 1).Follow(t.Context()); err == nil {
+				t.Error("a rank follows to the end although one has died")
+			}
+		})
+	}
+	r := NewRanks(cluster.NewShared(comms[0]), 1)
+	m, err := Open(t.Context(), arg, Options{Tokenizer: tok, Context: 256, Ranks: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := m.Engine.NewSession()
+	steps := 0
+	for err == nil && steps < 100 {
+		steps++
+		_, err = m.Engine.Step([]infer.Feed{{Session: s, IDs: []int32{5}, Want: infer.WantLast}})
+	}
+	var dead *cluster.DeadError
+	if !errors.As(err, &dead) || dead.Rank != 2 || steps < 2 {
+		t.Errorf("step %d: %v", steps, err)
+	}
+	if err := r.End(); !errors.As(err, &dead) {
+		t.Errorf("the end: %v", err)
+	}
+	followers.Wait()
 }

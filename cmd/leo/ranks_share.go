@@ -34,12 +34,15 @@ func byRanks(cmd *cobra.Command) *cobra.Command {
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		world, err := cluster.Detect(os.Getenv)
-		// An Indexed Job of Kubernetes numbers processes that have nothing to do with each other.
-		if world.Launcher == "Kubernetes" || err == nil && world.Size == 1 {
+		switch world.Launcher {
+		case "Kubernetes", "Kubeflow", "torchrun": // they number processes and pods, which MPI does not connect
 			return run(cmd, args)
 		}
 		if err != nil {
 			return err
+		}
+		if world.Size == 1 {
+			return run(cmd, args)
 		}
 		r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr(), idlePatience)
 		if err != nil {

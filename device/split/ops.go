@@ -180,8 +180,11 @@ func (d *Device) Segment(x *device.Tensor, f func(ops device.Ops, x *device.Tens
 	return f(d, x)
 }
 
-// lossRows is how many rows of logits exist at one time.
-const lossRows = 128
+// A chunk of the loss has as many rows as keep its logits below lossLogits (16 MiB), and at least lossRows.
+const (
+	lossLogits = 1 << 22
+	lossRows   = 16
+)
 
 // LinearCrossEntropy implements device.Ops. It takes the logits of all ranks, and log-probabilities as package device/cpu.
 func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int) device.CrossEntropy {
@@ -199,8 +202,9 @@ func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targ
 		}
 	}
 	ce := device.CrossEntropy{LogProbs: make([]float32, len(targets))}
-	logits := make([]float32, min(lossRows, len(rows))*c.rows)
-	for some := range slices.Chunk(rows, lossRows) {
+	chunk := max(lossRows, lossLogits/c.rows)
+	logits := make([]float32, min(chunk, len(rows))*c.rows)
+	for some := range slices.Chunk(rows, chunk) {
 		x := d.Gather(hidden, some)
 		y := d.Linear(x, w)
 		d.Read(y, logits)
