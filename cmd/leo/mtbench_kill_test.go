@@ -161,7 +161,7 @@ func TestMTBenchSurvivesKills(t *testing.T) {
 	}
 }
 
-// The same with models that run here, SmolLM2 as the judge, LeoLM's questions and as many new tokens as LEO_MTBENCH_TOKENS
+// The same with models that run here, each its own judge, LeoLM's questions and as many new tokens as LEO_MTBENCH_TOKENS
 // says. What the judge said, replayed, gives the same replies and scores. It takes from minutes to an hour.
 func TestMTBenchOfModelsSurvivesKills(t *testing.T) {
 	tokens := os.Getenv("LEO_MTBENCH_TOKENS")
@@ -173,7 +173,7 @@ func TestMTBenchOfModelsSurvivesKills(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			r := &mtbenchRun{t.TempDir(), []string{
 				"--model", m.path, "--name", m.name, "--max-new-tokens", tokens, "--questions", shareddata.Path(t, "data", "mtbench_de", "questions_de.json"),
-				"--judge-model", smol, "--judge-name", "richter", "--judge-max-new-tokens", tokens,
+				"--judge-model", m.path, "--judge-name", "richter", "--judge-max-new-tokens", tokens,
 				"--judge-prompts", shareddata.Path(t, "data", "mtbench_de", "judge_prompts_de.json"),
 			}}
 			r.killed(t, mtbenchKills(), "richter", mtbenchFiles(m.name, "richter"))
