@@ -2,9 +2,13 @@ package eval
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"strings"
 
 	"leolm/chat"
+	"leolm/infer"
+	"leolm/internal/llmclient"
 )
 
 // Model is a model under evaluation: it answers, and says how likely texts are. A *Local is one, of files or of a training
@@ -72,6 +76,19 @@ func (a *Answer) CutOff() bool { return a.Finish == "length" || a.Finish == "con
 // ScoreRequest asks for the likelihood of a continuation. White space at the end of the context counts as the beginning of
 // the continuation; with an empty context the model's prefix token stands before it.
 type ScoreRequest struct{ Context, Continuation string }
+
+// Refused reports whether err is a model's last word about one request, which it would not take the next time either: it does
+// not fit into the context, say, or an endpoint calls it invalid.
+func Refused(err error) bool {
+	var long *infer.ContextError
+	var token *infer.TokenError
+	var template *templateError
+	var api *llmclient.APIError
+	if errors.As(err, &api) {
+		return api.Status == http.StatusBadRequest || api.Status == http.StatusRequestEntityTooLarge || api.Status == http.StatusUnprocessableEntity
+	}
+	return errors.As(err, &long) || errors.As(err, &token) || errors.As(err, &template)
+}
 
 // Score is a log-likelihood.
 type Score struct {

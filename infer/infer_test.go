@@ -19,11 +19,14 @@ import (
 )
 
 // testModel writes a random Llama and loads it with matrices stored as dt.
-func testModel(t testing.TB, dev *cpu.Device, dt tensor.DType) *llama.Model {
+func testModel(t testing.TB, dev *cpu.Device, dt tensor.DType, change ...func(*checkpoint.Config)) *llama.Model {
 	t.Helper()
 	cfg := checkpoint.Config{
 		Architecture: "llama", HiddenSize: 64, IntermediateSize: 96, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 32,
 		VocabSize: 160, MaxPositions: 1024, RMSEps: 1e-5, RopeTheta: 10000, BOS: 1, EOS: []int{2}, PAD: -1,
+	}
+	for _, f := range change {
+		f(&cfg)
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	var sources []checkpoint.Source

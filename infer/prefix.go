@@ -20,7 +20,7 @@ type prefixCache struct {
 	asked, hits int64 // tokens that were looked for, and found
 }
 
-// prefixKey is the SHA-256 of who asks and of all tokens from the beginning of a sequence to the end of a page. Nobody can
+// prefixKey is the SHA-256 of who asks, of what keys depend on beside tokens, and of all tokens from the beginning of a sequence to the end of a page. Nobody can
 // make two prompts with one key, so tokens need not be compared.
 type prefixKey [sha256.Size]byte
 
@@ -35,9 +35,10 @@ func newPrefixCache(cache device.KVCache) *prefixCache {
 	return &prefixCache{cache: cache, pages: map[prefixKey]*prefixPage{}, idle: list.New()}
 }
 
-// rootKey is the key before the first page.
-func rootKey(tenant, salt string) prefixKey {
-	b := binary.AppendUvarint(nil, uint64(len(tenant))) // lengths keep the two fields apart
+// rootKey is the key before the first page; length is the model's TextLength of the text.
+func rootKey(tenant, salt string, length int) prefixKey {
+	b := binary.AppendUvarint(nil, uint64(length))
+	b = binary.AppendUvarint(b, uint64(len(tenant))) // lengths keep the two fields apart
 	b = append(b, tenant...)
 	return sha256.Sum256(append(b, salt...))
 }

@@ -119,7 +119,7 @@ func (s *Scheduler) Submit(ctx context.Context, text func() Text, reqs ...*Reque
 			return nil, err
 		}
 		t := s.ticket(ctx, r.Tenant)
-		q, err := s.e.newSequence(s.session(r.Tenant, r.Salt), text(), r, t.put)
+		q, err := s.e.newSequence(s.session(r.Tenant, r.Salt, len(r.Prompt)), text(), r, t.put)
 		if err != nil {
 			return nil, err
 		}
@@ -146,7 +146,7 @@ func (s *Scheduler) Score(ctx context.Context, reqs ...*ScoreRequest) ([][]Score
 		if first := reqs[0]; r.From != first.From || !slices.Equal(r.IDs[:r.From], first.IDs[:r.From]) || r.Tenant != first.Tenant || r.Salt != first.Salt {
 			return nil, fmt.Errorf("text %d begins in another way than the first", i)
 		}
-		w := &scoring{s: s.session(r.Tenant, r.Salt), req: r}
+		w := &scoring{s: s.session(r.Tenant, r.Salt, len(r.IDs)), req: r}
 		works = append(works, w)
 		if w.done() {
 			continue // the text ends where its scores would begin
@@ -154,10 +154,11 @@ func (s *Scheduler) Score(ctx context.Context, reqs ...*ScoreRequest) ([][]Score
 		t := s.ticket(ctx, r.Tenant)
 		t.w = w
 		if len(ts) > 0 {
-			t.leader = ts[0]
-			ts[0].follow = append(ts[0].follow, t)
-			leader := ts[0].w.(*scoring)
-			leader.choices = append(leader.choices, w)
+			if leader := ts[0].w.(*scoring); leader.s.root == w.s.root { // otherwise its keys are of another length of text
+				t.leader = ts[0]
+				ts[0].follow = append(ts[0].follow, t)
+				leader.choices = append(leader.choices, w)
+			}
 		}
 		ts = append(ts, t)
 	}
@@ -208,7 +209,7 @@ func (s *Scheduler) Embed(ctx context.Context, tenant string, ids []int32) ([]fl
 		return nil, &ContextError{Tokens: len(ids), Limit: s.e.opt.Context}
 	}
 	t := s.ticket(ctx, tenant)
-	w := &embedding{s: s.session(tenant, ""), ids: ids}
+	w := &embedding{s: s.session(tenant, "", len(ids)), ids: ids}
 	t.w = w
 	if err := s.enqueue(t); err != nil {
 		return nil, err
@@ -226,7 +227,7 @@ func (s *Scheduler) Beam(ctx context.Context, prompt []int32, p sample.BeamParam
 		return nil, err
 	}
 	t := s.ticket(ctx, "")
-	w, err := newBeams(s.e, s.session("", ""), prompt, p)
+	w, err := newBeams(s.e, s.session("", "", len(prompt)), prompt, p)
 	if err != nil {
 		return nil, err
 	}
@@ -265,9 +266,10 @@ func (s *Scheduler) checkIDs(ids []int32) error {
 	return nil
 }
 
-func (s *Scheduler) session(tenant, salt string) *Session {
+// session is that of a text of so many tokens.
+func (s *Scheduler) session(tenant, salt string, tokens int) *Session {
 	n := s.e.NewSession()
-	n.root = rootKey(tenant, salt)
+	n.root = rootKey(tenant, salt, s.e.model.TextLength(tokens))
 	n.key = n.root
 	return n
 }

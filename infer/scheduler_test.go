@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/sample"
@@ -18,14 +19,14 @@ import (
 )
 
 // schedulerEngine returns an engine whose cache has that many pages of 32 tokens.
-func schedulerEngine(t testing.TB, pages int) *Engine {
+func schedulerEngine(t testing.TB, pages int, change ...func(*checkpoint.Config)) *Engine {
 	t.Helper()
 	dev, err := cpu.New(cpu.Options{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(dev.Close)
-	e, err := NewEngine(dev, testModel(t, dev, tensor.F32), Options{CacheType: tensor.F16, Context: 32 * pages, PageLen: 32, PrefillChunk: 50})
+	e, err := NewEngine(dev, testModel(t, dev, tensor.F32, change...), Options{CacheType: tensor.F16, Context: 32 * pages, PageLen: 32, PrefillChunk: 50})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"leolm/checkpoint"
 	"leolm/sample"
 	"leolm/tensor"
 )
@@ -149,6 +150,37 @@ func TestSchedulerScoresChoicesAsAlone(t *testing.T) {
 	choices[1].From--
 	if _, err := s.Score(context.Background(), choices...); err == nil {
 		t.Error("choices of two texts")
+	}
+}
+
+// Where keys depend on the length of the text, only texts of one length share them: what is kept for others changes nothing.
+func TestPrefixesOfLongTexts(t *testing.T) {
+	for name, scaling := range map[string]checkpoint.RopeScaling{
+		"dynamic":  {Type: "dynamic", Factor: 4},
+		"longrope": {Type: "longrope", Factor: 4, OriginalMaxPositions: 80, Long: slices.Repeat([]float32{3}, 16), Short: slices.Repeat([]float32{1}, 16)},
+	} {
+		scaled := func(c *checkpoint.Config) { c.MaxPositions, c.RopeScaling = 80, scaling }
+		var reqs []*ScoreRequest
+		for i := range 4 { // of 76 tokens to 106
+			reqs = append(reqs, &ScoreRequest{IDs: append(tokens(70, 1), tokens(6+10*i, uint64(i))...), From: 70})
+		}
+		score := func(e *Engine, reqs ...*ScoreRequest) [][]Score {
+			s, _ := start(t, e, SchedulerOptions{})
+			var all [][]Score
+			for range 2 {
+				var err error
+				if all, err = s.Score(context.Background(), reqs...); err != nil {
+					t.Fatal(name, err)
+				}
+			}
+			return all
+		}
+		together := score(schedulerEngine(t, 20, scaled), reqs...)
+		for i, r := range reqs {
+			if alone := score(schedulerEngine(t, 20, scaled), r); !sameScores(alone[0], together[i]) {
+				t.Errorf("%s, text of %d tokens: %v alone, %v together", name, len(r.IDs), alone[0], together[i])
+			}
+		}
 	}
 }
 

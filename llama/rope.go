@@ -13,6 +13,7 @@ type ropes struct {
 	short *device.Rope // for texts of up to limit tokens; for all when limit is 0
 	limit int
 	long  func(length int) []float32
+	each  bool // length of a long text has frequencies of its own
 }
 
 func newRopes(dev device.Runner, c *checkpoint.Config) ropes {
@@ -23,12 +24,25 @@ func newRopes(dev device.Runner, c *checkpoint.Config) ropes {
 	}
 	switch s.Type {
 	case "dynamic":
-		r.limit, r.long = c.MaxPositions, func(length int) []float32 { return dynamic(c, length) }
+		r.limit, r.long, r.each = c.MaxPositions, func(length int) []float32 { return dynamic(c, length) }, true
 	case "longrope":
 		long := divided(c, s.Long)
 		r.limit, r.long = s.OriginalMaxPositions, func(int) []float32 { return long }
 	}
 	return r
+}
+
+// TextLength is what the keys of a text of n tokens depend on beside the tokens up to theirs. With rotary scalings that
+// look at the length of a long text it is that length, or one number for all long texts; otherwise 0.
+func (m *Model) TextLength(n int) int {
+	switch r := &m.ropes; {
+	case r.limit == 0 || n <= r.limit:
+		return 0
+	case r.each:
+		return n
+	default:
+		return r.limit + 1
+	}
 }
 
 // of returns the frequencies for a batch. If they depend on the length of the

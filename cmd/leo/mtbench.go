@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -209,9 +210,39 @@ func incomplete(failures []mtbench.Failure, of int) error {
 	if len(failures) == 0 {
 		return nil
 	}
-	f := failures[0]
-	return fmt.Errorf("%d of %d turns have no text, the first of them question %s, turn %d: %s (the same command tries again)",
-		len(failures), of, f.Question, f.Turn, f.Why)
+	f, again := failures[0], "the same command tries again"
+	switch refused := len(mtbench.Refusals(failures)); {
+	case refused == len(failures):
+		again = "the same command would be refused again"
+	case refused > 0:
+		again = fmt.Sprintf("%d were refused, the others the same command tries again", refused)
+	}
+	return fmt.Errorf("%d of %d turns have no text, the first of them question %s, turn %d: %s (%s)",
+		len(failures), of, f.Question, f.Turn, f.Why, again)
+}
+
+// shownRefusals is how many turns without a text are named on the terminal; the result has them all.
+const shownRefusals = 20
+
+// printRefusals names the turns that were refused, by the model or by the judge.
+func printRefusals(w io.Writer, failures []mtbench.Failure) {
+	refused := mtbench.Refusals(failures)
+	for _, by := range []struct {
+		who   string
+		judge bool
+	}{{"the model", false}, {"the judge", true}} {
+		list := slices.DeleteFunc(slices.Clone(refused), func(f mtbench.Failure) bool { return (f.Prompt != "") != by.judge })
+		if len(list) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "refused by %s: %d turns\n", by.who, len(list))
+		for _, f := range list[:min(len(list), shownRefusals)] {
+			fmt.Fprintf(w, "  question %s, turn %d: %s\n", f.Question, f.Turn, f.Why)
+		}
+		if more := len(list) - shownRefusals; more > 0 {
+			fmt.Fprintf(w, "  and %d more, which the result names\n", more)
+		}
+	}
 }
 
 // printMTBench prints scores and counts.
@@ -246,6 +277,7 @@ func printMTBench(w io.Writer, result *eval.Artifact) error {
 		fmt.Fprintf(w, " %7d %6d %5d %10d %7d %7d\n", q.Answers, q.Failed, q.Empty, q.NotGerman, q.CutOff, q.Looping)
 	}
 	if !judged {
+		printRefusals(w, d.Failed)
 		return nil
 	}
 	for _, row := range [][2]string{{"first turn", "first_turn"}, {"second turn", "second_turn"}, {"average", "average"}} {
@@ -256,13 +288,14 @@ func printMTBench(w io.Writer, result *eval.Artifact) error {
 	fmt.Fprintf(w, "%d of %d replies of the judge have a rating", result.Counts["rated"], result.Counts["replies_expected"])
 	for _, c := range [][2]string{
 		{"dropped", "without one"}, {"replies_cut_off", "cut off"}, {"out_of_range", "outside 1 to 10"},
-		{"fallback", "in single brackets"}, {"several_ratings", "with several"},
+		{"fallback", "in single brackets"}, {"several_ratings", "with several"}, {"replies_failed", "never came"},
 	} {
 		if n := result.Counts[c[0]]; n > 0 {
 			fmt.Fprintf(w, ", %d %s", n, c[1])
 		}
 	}
 	fmt.Fprintln(w)
+	printRefusals(w, d.Failed)
 	for _, warning := range d.Warning {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}

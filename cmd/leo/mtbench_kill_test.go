@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"leolm/internal/shareddata"
 )
 
 // parrot is an endpoint that answers, and judges, by what it is asked, after a moment.
@@ -42,84 +45,148 @@ func parrot(t *testing.T) string {
 }
 
 // mtbenchFiles are those that equal runs write with equal bytes.
-var mtbenchFiles = []string{
-	"questions.json", "turns.jsonl", "answers.json", "model_answer/papagei.jsonl",
-	"richter/judge-replies.json", "richter/scores.json", "richter/model_judgment/richter_single.jsonl", "radar.svg",
+func mtbenchFiles(model, judge string) []string {
+	return []string{
+		"questions.json", "turns.jsonl", "answers.json", "model_answer/" + model + ".jsonl",
+		judge + "/judge-replies.json", judge + "/scores.json", judge + "/model_judgment/" + judge + "_single.jsonl", "radar.svg",
+	}
 }
 
-// A run that is killed at random moments, again and again, ends with the bytes of one that was not.
-func TestMTBenchSurvivesKills(t *testing.T) {
-	url, dir := parrot(t), t.TempDir()
-	start := func(out string) (*exec.Cmd, *bytes.Buffer) {
-		cmd := exec.Command("leo", "eval", "mtbench", "-o", out, "--base-url", url, "--model", "papagei", "--judge-base-url", url, "--judge-model", "richter", "-q", "--concurrency", "3")
-		cmd.Dir = dir
-		var log bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &log, &log
-		return cmd, &log
+// mtbenchRun is a command of leo eval mtbench that runs in a folder, and is killed there.
+type mtbenchRun struct {
+	dir  string
+	args []string // but for --output
+}
+
+func (r *mtbenchRun) start(out string) (*exec.Cmd, *bytes.Buffer) {
+	cmd := exec.Command("leo", append([]string{"eval", "mtbench", "--output", out, "-q"}, r.args...)...)
+	cmd.Dir = r.dir
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	return cmd, &log
+}
+
+// read returns the contents of a file, nothing if there is none.
+func (r *mtbenchRun) read(t *testing.T, out, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(r.dir, out, name))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
 	}
-	read := func(out, name string) []byte {
-		data, err := os.ReadFile(filepath.Join(dir, out, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
-	}
-	whole, log := start("whole")
+	return data
+}
+
+// killed lets the command run undisturbed in the folder whole, and again in the folder killed, where it is killed at random
+// moments and started again. Files, and what it says in the end, must be the same; killed returns that.
+func (r *mtbenchRun) killed(t *testing.T, kills int, judge string, files []string) string {
+	t.Helper()
+	whole, want := r.start("whole")
 	began := time.Now()
-	if err := whole.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, log)
+	if err := whole.Run(); whole.ProcessState == nil {
+		t.Fatal(err)
 	}
 	took := time.Since(began)
-	kills := 6
-	if n, err := strconv.Atoi(os.Getenv("LEO_KILLS")); err == nil {
-		kills = n
-	}
-	for k := 0; ; k++ {
-		cmd, log := start("killed")
+	t.Logf("undisturbed: %.0f s\n%s", took.Seconds(), want)
+	for k := range kills {
+		cmd, _ := r.start("killed")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
-		}
-		if k >= kills {
-			if err := cmd.Wait(); err != nil {
-				t.Fatalf("after %d kills: %v\n%s", k, err, log)
-			}
-			if got, want := log.String(), "160 of 160 replies"; !strings.Contains(got, want) {
-				t.Errorf("after %d kills: %s", k, got)
-			}
-			break
 		}
 		time.Sleep(time.Duration(rand.Int64N(int64(took/2) + 1)))
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if k%3 == 2 { // the power went, too: the last line is torn
-			for _, name := range []string{"killed/answers.jsonl", "killed/richter/judgments.jsonl"} {
-				path := filepath.Join(dir, name)
-				if data, err := os.ReadFile(path); err == nil && len(data) > 20 {
-					if err := os.WriteFile(path, data[:len(data)-1-rand.IntN(20)], 0o666); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
+			r.tear(t, "killed/answers.jsonl")
+			r.tear(t, "killed/"+judge+"/judgments.jsonl")
+		}
+		t.Logf("kill %d: %d answers, %d judgments", k+1, bytes.Count(r.read(t, "killed", "answers.jsonl"), []byte("\n")), bytes.Count(r.read(t, "killed", judge+"/judgments.jsonl"), []byte("\n")))
+	}
+	last, got := r.start("killed")
+	_ = last.Run()
+	if a, b := strings.ReplaceAll(want.String(), "whole", "killed"), got.String(); a != b || whole.ProcessState.ExitCode() != last.ProcessState.ExitCode() {
+		t.Errorf("after %d kills:\n%s\nundisturbed:\n%s", kills, b, a)
+	}
+	for _, name := range files {
+		if !bytes.Equal(r.read(t, "whole", name), r.read(t, "killed", name)) {
+			t.Errorf("%s differs", name)
 		}
 	}
-	for _, name := range mtbenchFiles {
-		if !bytes.Equal(read("whole", name), read("killed", name)) {
-			t.Errorf("%s differs", name)
+	return got.String()
+}
+
+// tear removes the end of the last line of a journal.
+func (r *mtbenchRun) tear(t *testing.T, name string) {
+	t.Helper()
+	if data := r.read(t, "", name); len(data) > 20 {
+		if err := os.WriteFile(filepath.Join(r.dir, name), data[:len(data)-1-rand.IntN(20)], 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// mtbenchKills is how often runs are killed.
+func mtbenchKills() int {
+	if n, err := strconv.Atoi(os.Getenv("LEO_KILLS")); err == nil {
+		return n
+	}
+	return 6
+}
+
+// A run that is killed at random moments, again and again, ends with the bytes of one that was not.
+func TestMTBenchSurvivesKills(t *testing.T) {
+	url := parrot(t)
+	r := &mtbenchRun{t.TempDir(), []string{"--base-url", url, "--model", "papagei", "--judge-base-url", url, "--judge-model", "richter", "--concurrency", "3"}}
+	if got := r.killed(t, mtbenchKills(), "richter", mtbenchFiles("papagei", "richter")); !strings.Contains(got, "160 of 160 replies") {
+		t.Error(got)
+	}
+	for _, name := range mtbenchFiles("papagei", "richter") {
+		if len(r.read(t, "whole", name)) == 0 {
+			t.Errorf("%s is empty", name)
 		}
 	}
 	// Nothing was asked twice that was kept: no key occurs twice in a journal.
 	for _, name := range []string{"answers.jsonl", "richter/judgments.jsonl"} {
 		var keys []string
-		for line := range bytes.Lines(read("killed", name)) {
-			var r struct{ Key string }
-			if err := json.Unmarshal(line, &r); err != nil {
+		for line := range bytes.Lines(r.read(t, "killed", name)) {
+			var l struct{ Key string }
+			if err := json.Unmarshal(line, &l); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			keys = append(keys, r.Key)
+			keys = append(keys, l.Key)
 		}
 		slices.Sort(keys)
 		if n := len(slices.Compact(slices.Clone(keys))); n != 160 || len(keys) != 160 {
 			t.Errorf("%s: %d lines with %d keys", name, len(keys), n)
 		}
+	}
+}
+
+// The same with models that run here, each its own judge, LeoLM's questions and as many new tokens as LEO_MTBENCH_TOKENS
+// says. What the judge said, replayed, gives the same replies and scores. It takes from minutes to an hour.
+func TestMTBenchOfModelsSurvivesKills(t *testing.T) {
+	tokens := os.Getenv("LEO_MTBENCH_TOKENS")
+	if tokens == "" {
+		t.Skip("needs LEO_MTBENCH_TOKENS, the most tokens of an answer, 1024 in MT-Bench; and time")
+	}
+	smol := shareddata.SmolLM2(t)
+	for _, m := range []struct{ name, path string }{{"leo-mini", "leo-mini"}, {"SmolLM2", smol}} {
+		t.Run(m.name, func(t *testing.T) {
+			r := &mtbenchRun{t.TempDir(), []string{
+				"--model", m.path, "--name", m.name, "--max-new-tokens", tokens, "--questions", shareddata.Path(t, "data", "mtbench_de", "questions_de.json"),
+				"--judge-model", m.path, "--judge-name", "richter", "--judge-max-new-tokens", tokens,
+				"--judge-prompts", shareddata.Path(t, "data", "mtbench_de", "judge_prompts_de.json"),
+			}}
+			r.killed(t, mtbenchKills(), "richter", mtbenchFiles(m.name, "richter"))
+			replies := filepath.Join(r.dir, "killed", "richter", "judge-replies.json")
+			cmd := exec.Command("leo", "eval", "mtbench", "judge", "killed", "--judge-replies", replies, "--judge-name", "replay", "-q")
+			cmd.Dir = r.dir
+			out, _ := cmd.CombinedOutput()
+			t.Logf("replayed:\n%s", out)
+			for _, name := range []string{"judge-replies.json", "scores.json"} {
+				if !bytes.Equal(r.read(t, "killed/richter", name), r.read(t, "killed/replay", name)) {
+					t.Errorf("%s differs when it is replayed", name)
+				}
+			}
+		})
 	}
 }

@@ -72,7 +72,7 @@ func (r *Run) writeAnswers(ctx context.Context, a *eval.Artifact, opt *AnswerOpt
 // finishAnswers writes what the answers of the run say, whoever gave them.
 func (r *Run) finishAnswers(a *eval.Artifact) error {
 	quality := r.quality()
-	counts := map[string]int{"answers": len(r.answers), "failed": len(r.failures)}
+	counts := map[string]int{"answers": len(r.answers), "failed": len(r.failures), "refused": len(Refusals(r.failures))}
 	for _, q := range quality {
 		for name, n := range map[string]int{"empty": q.Empty, "not_german": q.NotGerman, "cut_off": q.CutOff, "looping": q.Looping} {
 			counts[name] += n
@@ -141,7 +141,7 @@ func (r *Run) Import(name string, answers []Answers, model eval.Identity, leo ev
 	}
 	for _, q := range r.Set.Questions {
 		if !found[q.ID] {
-			r.failures = append(r.failures, Failure{Place{q.ID, 0, 1}, name + " has no answer"}, Failure{Place{q.ID, 0, 2}, name + " has no answer"})
+			r.failures = append(r.failures, Failure{Place: Place{q.ID, 0, 1}, Why: name + " has no answer"}, Failure{Place: Place{q.ID, 0, 2}, Why: name + " has no answer"})
 		}
 	}
 	a := eval.NewArtifact("mtbench-answers", model, leo)
@@ -214,7 +214,7 @@ func (r *Run) result(j *Judged, s *Scores, judge eval.Identity, opt *JudgeOption
 	}
 	d := Details{Quality: of.Quality, Failed: append(append([]Failure{}, of.Failed...), j.Failures...), Warning: kin(r.model.Model, judge)}
 	expected := 2 * r.choices() * len(r.Set.Questions)
-	a.Counts = map[string]int{"replies_expected": expected, "replies": len(j.Replies), "rated": len(s.Rated), "dropped": len(s.Dropped), "replies_cut_off": len(j.Cut)}
+	a.Counts = map[string]int{"replies_expected": expected, "replies": len(j.Replies), "rated": len(s.Rated), "dropped": len(s.Dropped), "replies_cut_off": len(j.Cut), "replies_failed": len(j.Failures), "replies_refused": len(Refusals(j.Failures))}
 	for _, x := range s.Rated {
 		d.Ratings = append(d.Ratings, PlacedRating{Place{x.Question, x.Choice, x.Turn}, x.Category, x.Float64(), x.Rating.String()})
 		for name, is := range map[string]bool{"out_of_range": !x.InRange(), "fallback": x.Fallback, "several_ratings": x.Several} {
@@ -224,7 +224,7 @@ func (r *Run) result(j *Judged, s *Scores, judge eval.Identity, opt *JudgeOption
 		}
 	}
 	for _, x := range s.Dropped {
-		d.Dropped = append(d.Dropped, Failure{Place{x.Question, x.Choice, x.Turn}, x.Why})
+		d.Dropped = append(d.Dropped, Failure{Place: Place{x.Question, x.Choice, x.Turn}, Why: x.Why})
 	}
 	if j.Scores != nil {
 		d.Block = string(s.JSON())

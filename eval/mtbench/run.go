@@ -60,7 +60,15 @@ func (r *Record) CutOff() bool { return r.Finish == "length" || r.Finish == "con
 // Failure is a place without a text.
 type Failure struct {
 	Place
-	Why string `json:"why"`
+	Prompt string `json:"prompt,omitempty"` // of the judge, if it is the judge's text
+	Why    string `json:"why"`
+	// Refused says that the request would fail again: it does not fit into the context, say.
+	Refused bool `json:"refused,omitempty"`
+}
+
+// Refusals are those of failures that would fail again.
+func Refusals(failures []Failure) []Failure {
+	return slices.DeleteFunc(slices.Clone(failures), func(f Failure) bool { return !f.Refused })
 }
 
 // Progress tells how far a stage is.
@@ -234,7 +242,8 @@ func (r *Run) answerTask(q Question, p Place, opt *AnswerOptions) (*task, error)
 	if p.Turn == 2 {
 		before, ok := r.answers[Place{p.Question, p.Choice, 1}]
 		if !ok {
-			r.failures = append(r.failures, Failure{p, "there is no answer to its first turn"})
+			refused := slices.ContainsFunc(r.failures, func(f Failure) bool { return f.Place == Place{p.Question, p.Choice, 1} && f.Refused })
+			r.failures = append(r.failures, Failure{Place: p, Why: "there is no answer to its first turn", Refused: refused})
 			return nil, nil
 		}
 		msgs = append(msgs, chat.Message{Role: chat.Assistant, Content: before.Text}, chat.Message{Role: chat.User, Content: q.Turns[1]})
@@ -321,7 +330,7 @@ func (s *stage) run(ctx context.Context, tasks []task) (map[Place]Record, []Fail
 	err := s.g.Generate(ctx, reqs, func(i int, a eval.Answer) error {
 		t := open[i]
 		if a.Err != nil {
-			failed = append(failed, Failure{t.place, a.Err.Error()})
+			failed = append(failed, Failure{t.place, t.prompt, a.Err.Error(), eval.Refused(a.Err)})
 			s.state.Failed++
 			s.progress(s.state)
 			return nil

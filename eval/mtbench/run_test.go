@@ -13,6 +13,7 @@ import (
 
 	"leolm/chat"
 	"leolm/eval"
+	"leolm/infer"
 )
 
 // fake answers with f, in an order of its own, and fails for good after so many answers.
@@ -261,6 +262,52 @@ func TestFailuresAreNamedAndTriedAgain(t *testing.T) {
 	g.asked = 0
 	if j, err = r.Judge(t.Context(), g, ownJudge(t), eval.Software{}, nil); err != nil || g.asked != 4 || !j.Result.Complete || len(j.Replies) != 6 {
 		t.Errorf("%v: asked %d times, %d replies", err, g.asked, len(j.Replies))
+	}
+}
+
+// What does not fit into a context is named as refused, with what depends on it; what fails for a moment is not.
+func TestRefusalsAreNamed(t *testing.T) {
+	set, dir := ownSet(t), t.TempDir()
+	r, err := OpenRun(t.Context(), dir, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	answer := func(g *fake, long, broken string, turn int) *fake {
+		f := g.f
+		g.f = func(req eval.Request) eval.Answer {
+			switch req.ID {
+			case Place{long, 0, turn}.String():
+				return eval.Answer{Err: fmt.Errorf("so: %w", &infer.ContextError{Tokens: 600, Limit: 512})}
+			case Place{broken, 0, turn}.String():
+				return eval.Answer{Err: errors.New("the line is dead")}
+			}
+			return f(req)
+		}
+		return g
+	}
+	ids := set.Questions
+	if err := r.Answer(t.Context(), answer(model(), ids[3].ID, ids[5].ID, 1), AnswerOptions{}, eval.Software{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.model.Counts; c["failed"] != 4 || c["refused"] != 2 || c["answers"] != 156 || r.model.Complete {
+		t.Errorf("%v", c)
+	}
+	j, err := r.Judge(t.Context(), answer(judge("judge"), ids[7].ID, ids[8].ID, 2), ownJudge(t), eval.Software{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := j.Result.Counts; c["replies"] != 154 || c["replies_failed"] != 2 || c["replies_refused"] != 1 || j.Scores == nil {
+		t.Errorf("%v", c)
+	}
+	d, err := ReadDetails(j.Result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := Refusals(d.Failed)
+	if len(refused) != 3 || refused[0].Place != (Place{ids[3].ID, 0, 1}) || refused[1].Turn != 2 || refused[1].Prompt != "" ||
+		refused[2].Question != ids[7].ID || refused[2].Prompt == "" || !strings.Contains(refused[2].Why, "600 tokens do not fit") {
+		t.Errorf("%+v", refused)
 	}
 }
 
