@@ -77,6 +77,9 @@ func (m *Model) choose(opt Options) error {
 	return nil
 }
 
+// OnGPU reports whether the model runs on a GPU that Open chose.
+func (m *Model) OnGPU() bool { return m.gpu != nil }
+
 // closeDevice gives the memory of a GPU back.
 func (m *Model) closeDevice() error {
 	if m.gpu == nil {
