@@ -106,6 +106,9 @@ func (m *Model) onProcessor(opt Options) error {
 	return nil
 }
 
+// OnGPU reports whether the model runs on a GPU that Open chose.
+func (m *Model) OnGPU() bool { return m.gpu != nil }
+
 // closeDevice gives the memory of a GPU back.
 func (m *Model) closeDevice() error {
 	if m.gpu == nil {

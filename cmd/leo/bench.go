@@ -70,7 +70,8 @@ func newBenchCmd() *cobra.Command {
 		Short: "Measure this machine, and a model on it",
 		Long: `Measure what the machine can do (read bandwidth, f32, bf16 and int8 arithmetic)
 and how much of that a model gets: reading prompts, generating alone and in
-batches, time to first token. Without --model only the machine is measured. With
+batches, time to first token. With --device gpu a model is measured without
+shares: the limits of a GPU are not measured. Without --model only the machine is measured. With
 --peer, llama.cpp runs on the same file in turn (see bench/peers/README.md).`,
 		Example: "  leo bench --model model.gguf --prompt 16,512 --sequences 1,8 --peer bench/peers",
 		Args:    usageArgs(cobra.NoArgs),
@@ -173,8 +174,10 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 		prefill = append(prefill, float64(prompt*n)/t.prefill.Seconds())
 		decode = append(decode, float64(f.generate*n)/t.decode.Seconds())
 		first = append(first, t.prefill.Seconds())
-		steps := float64(f.generate) / t.decode.Seconds()
-		share = append(share, steps*bytes/1e9/reader.GBps(100*time.Millisecond))
+		if !l.OnGPU() {
+			steps := float64(f.generate) / t.decode.Seconds()
+			share = append(share, steps*bytes/1e9/reader.GBps(100*time.Millisecond))
+		}
 		if f.peer != "" {
 			p, err := f.runPeer(ctx, l, depth+prompt, n)
 			if err != nil {
@@ -185,6 +188,20 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 	}
 	row.Prefill, row.Decode, row.First = spreadOf(prefill), spreadOf(decode), spreadOf(first)
 	row.ReadShare = spreadOf(share).Median
+	if !l.OnGPU() {
+		row.setPeak(l, lim, prompt)
+	}
+	if f.peer != "" {
+		row.Peer = &struct {
+			Prefill spread `json:"prefill_tokens_per_second"`
+			Decode  spread `json:"decode_tokens_per_second"`
+		}{spreadOf(peerPrefill), spreadOf(peerDecode)}
+	}
+	return row, nil
+}
+
+// setPeak says how much of the processor's arithmetic reading prompts gets.
+func (row *benchRow) setPeak(l *open.Model, lim limits.Limits, prompt int) {
 	peak, name := lim.Int8, "int8"
 	if dt := l.Engine.Model().Layers[0].Q.W.DType(); !dt.Quantized() {
 		peak, name = lim.F32, "f32"
@@ -198,13 +215,6 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 		perToken := float64(all) - float64(last)*float64(prompt-1)/float64(prompt)
 		row.PeakShare = 2 * perToken * row.Prefill.Median / 1e9 / peak
 	}
-	if f.peer != "" {
-		row.Peer = &struct {
-			Prefill spread `json:"prefill_tokens_per_second"`
-			Decode  spread `json:"decode_tokens_per_second"`
-		}{spreadOf(peerPrefill), spreadOf(peerDecode)}
-	}
-	return row, nil
 }
 
 // matrixParams counts the parameters of the layers' matrices, and those of them that run for the last token
@@ -278,8 +288,14 @@ func (f *benchFlags) runPeer(ctx context.Context, l *open.Model, prompt, n int) 
 
 func (r *benchRow) print(w io.Writer) {
 	cell := func(s spread) string { return fmt.Sprintf("%7.1f (%.1f–%.1f)", s.Median, s.Min, s.Max) }
-	fmt.Fprintf(w, "%6d %6d %5d %3d  %22s %4.0f %% %s  %20s %4.0f %%  %7.3f s", r.Depth, r.Prompt, r.Generate, r.Sequences, cell(r.Prefill), 100*r.PeakShare, r.PeakName,
-		cell(r.Decode), 100*r.ReadShare, r.First.Median)
+	share := func(s float64) string {
+		if s == 0 { // on a GPU, whose limits are not measured
+			return "   –"
+		}
+		return fmt.Sprintf("%4.0f %%", 100*s)
+	}
+	fmt.Fprintf(w, "%6d %6d %5d %3d  %22s %s %s  %20s %s  %7.3f s", r.Depth, r.Prompt, r.Generate, r.Sequences, cell(r.Prefill), share(r.PeakShare), r.PeakName,
+		cell(r.Decode), share(r.ReadShare), r.First.Median)
 	if r.Peer != nil {
 		fmt.Fprintf(w, "  %s = ×%.2f  %s = ×%.2f", cell(r.Peer.Prefill), r.Prefill.Median/r.Peer.Prefill.Median, cell(r.Peer.Decode), r.Decode.Median/r.Peer.Decode.Median)
 	}

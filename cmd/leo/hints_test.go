@@ -21,6 +21,7 @@ import (
 	"leolm/eval/mtbench"
 	"leolm/infer"
 	"leolm/internal/recipe"
+	"leolm/internal/vulkan"
 	"leolm/llama"
 	"leolm/sample"
 
@@ -36,6 +37,11 @@ func TestAdvise(t *testing.T) {
 		{[]string{"chat"}, catalog.ErrNoModel, "; name a folder, a .gguf file or a Hugging Face id with --model, or leo pull ORG/NAME fetches one"},
 		{[]string{"chat"}, &catalog.NotFoundError{Arg: "org/name", HubID: true}, "; leo pull org/name fetches it"},
 		{[]string{"chat"}, &catalog.NotFoundError{Arg: "x.gguf"}, ""},
+		{[]string{"chat"}, &vulkan.LibraryError{Tried: []string{"libvulkan.so.1"}}, "; install Vulkan's loader and the driver of the GPU (Debian: libvulkan1, and mesa-vulkan-drivers or nvidia-vulkan-icd), or run on the processor with --device cpu"},
+		{[]string{"chat"}, &vulkan.LibraryError{Errs: []error{vulkan.ErrNotBuilt}}, "; build Leo for Linux without the tags novulkan and nodl: go build ./cmd/leo"},
+		{[]string{"chat"}, &vulkan.NoDeviceError{Index: 3, Found: 1}, "; leo version --devices lists them"},
+		{[]string{"version"}, &vulkan.NoDeviceError{Index: -1}, "; install the driver of the GPU (Debian: mesa-vulkan-drivers or nvidia-vulkan-icd; NVIDIA's in a container: NVIDIA_DRIVER_CAPABILITIES=all)"},
+		{[]string{"generate"}, &vulkan.LostError{}, "; start again; if it comes back, a newer driver may help, or run on the processor with --device cpu"},
 		{[]string{"generate"}, &catalog.NoTokenizerError{Model: "m"}, "; give one with --tokenizer"},
 		{[]string{"generate"}, &catalog.TokenizerError{Model: "m"}, "; give the one that it was trained with by --tokenizer"},
 		{[]string{"generate"}, &catalog.TemplateError{Source: "m", Err: errors.New("line 1")}, "; choose another with --template"},

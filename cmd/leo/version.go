@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"leolm/internal/kernel/cpu"
+	"leolm/internal/vulkan"
 )
 
 type versionInfo struct {
@@ -30,10 +32,12 @@ type versionInfo struct {
 	CPUCount  int    `json:"cpus"`
 	CGOIsOn   bool   `json:"cgo"`
 	Dirtiness bool   `json:"modified"`
+
+	Devices []vulkan.Info `json:"devices,omitempty"` // where they were asked for
 }
 
 func newVersionCmd() *cobra.Command {
-	var asJSON bool
+	var asJSON, devices bool
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print commit and date, Go version and the CPU level in use",
@@ -42,13 +46,21 @@ func newVersionCmd() *cobra.Command {
 go build and go install stamp a program with the commit of a checkout, go run
 only with -buildvcs=true, and none of them in a worktree of git. Without a stamp
 the commit is that of the folder of sources, if it is still there; a program
-built with -trimpath doesn't know where that was.`,
+built with -trimpath doesn't know where that was.
+
+--devices asks Vulkan for the GPUs that --device gpu and gpu:N mean.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := cpu.Check(); err != nil {
 				return err
 			}
 			v := readVersion()
+			if devices {
+				var err error
+				if v.Devices, err = vulkan.List(vulkan.Options{}); err != nil {
+					return err
+				}
+			}
 			if asJSON {
 				enc := json.NewEncoder(cmd.OutOrStdout())
 				enc.SetIndent("", "  ")
@@ -56,11 +68,30 @@ built with -trimpath doesn't know where that was.`,
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "leo %s\ncommit %s\n%s %s\ncpu level %s (machine: %s), %d cores\n",
 				v.Version, v.commitText(), v.Go, v.Platform, v.CPULevel, v.CPUBest, v.CPUCount)
+			if devices && err == nil {
+				err = printDevices(cmd.OutOrStdout(), v.Devices)
+			}
 			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&devices, "devices", false, "list the GPUs, with memory and limits")
 	return cmd
+}
+
+// printDevices prints a line for each GPU.
+func printDevices(w io.Writer, devices []vulkan.Info) error {
+	for _, d := range devices {
+		can := ""
+		if len(d.Lacks) > 0 {
+			can = "; cannot be used, lacks " + strings.Join(d.Lacks, ", ")
+		}
+		if _, err := fmt.Fprintf(w, "gpu:%d %s: %v, Vulkan %s, %s, %s of memory, %s free, %s for a work group, %d lanes%s\n",
+			d.Index, d.Name, d.Kind, d.API, d.Driver, bytesText(d.Memory), bytesText(d.Free), bytesText(int64(d.Shared)), d.Lanes, can); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // commitText formats the commit for people.

@@ -59,11 +59,14 @@ func (k Kind) String() string {
 	return "other device"
 }
 
+// MarshalText is String, for JSON.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Info describes a device.
 type Info struct {
 	Index  int      `json:"index"`
 	Name   string   `json:"name"`
-	Kind   Kind     `json:"-"`
+	Kind   Kind     `json:"kind"`
 	Driver string   `json:"driver"`
 	API    string   `json:"vulkan"`
 	Memory int64    `json:"memory"`        // bytes of the heap that Leo would use
