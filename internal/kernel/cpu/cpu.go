@@ -3,7 +3,7 @@
 // implementation from it and nothing else.
 //
 // A processor is a set of features. LEO_CPU names a set that the machine must
-// have (generic, avx2, avx512, vnni, bf16; neon on arm64), so that tests can run
+// have (generic, avx2, avx512, vnni, bf16, wide; neon on arm64), so that tests can run
 // all of them on one machine. Asking for more than the machine has is an error
 // that Check reports; the process then uses all that was detected.
 package cpu
@@ -24,13 +24,14 @@ const (
 	AVX512                      // F, BW, VL and DQ
 	VNNI                        // VPDPBUSD on AVX-512
 	BF16                        // VDPBF16PS on AVX-512
+	Wide                        // data paths of 512 bits on AMD: Zen 5 and later
 	NEON                        // arm64 with the dot product extension
 
 	Generic Features = 0 // plain Go
 )
 
 // features are the names of single features.
-var features = []named{{"avx2", AVX2}, {"avx512", AVX512}, {"vnni", VNNI}, {"bf16", BF16}, {"neon", NEON}}
+var features = []named{{"avx2", AVX2}, {"avx512", AVX512}, {"vnni", VNNI}, {"bf16", BF16}, {"wide", Wide}, {"neon", NEON}}
 
 // presets are the sets that LEO_CPU can name, those of one architecture in the order of what they hold.
 var presets = []named{
@@ -39,6 +40,7 @@ var presets = []named{
 	{"avx512", AVX2 | AVX512},
 	{"vnni", AVX2 | AVX512 | VNNI},
 	{"bf16", AVX2 | AVX512 | VNNI | BF16},
+	{"wide", AVX2 | AVX512 | VNNI | BF16 | Wide},
 	{"neon", NEON},
 }
 

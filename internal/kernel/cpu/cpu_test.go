@@ -2,7 +2,7 @@ package cpu
 
 import "testing"
 
-const all = AVX2 | AVX512 | VNNI | BF16
+const all = AVX2 | AVX512 | VNNI | BF16 | Wide
 
 func TestChoose(t *testing.T) {
 	for _, c := range []struct {
@@ -14,6 +14,8 @@ func TestChoose(t *testing.T) {
 		{"generic", all, Generic, false},
 		{" AVX2 ", all, AVX2, false},
 		{"vnni", all, AVX2 | AVX512 | VNNI, false},
+		{"bf16", all, all &^ Wide, false},
+		{"wide", all &^ Wide, all &^ Wide, true},
 		{"avx512", AVX2, AVX2, true},
 		{"neon", all, all, true},
 		{"avx2", NEON, NEON, true},
@@ -34,7 +36,7 @@ func TestChoose(t *testing.T) {
 
 func TestString(t *testing.T) {
 	for f, want := range map[Features]string{
-		Generic: "generic", AVX2: "avx2", AVX2 | AVX512: "avx512", AVX2 | AVX512 | VNNI: "vnni", all: "bf16", NEON: "neon",
+		Generic: "generic", AVX2: "avx2", AVX2 | AVX512: "avx512", AVX2 | AVX512 | VNNI: "vnni", all: "wide", all &^ Wide: "bf16", all &^ VNNI: "avx512+bf16+wide", NEON: "neon",
 		AVX2 | AVX512 | BF16: "avx512+bf16", VNNI: "generic+vnni",
 	} {
 		if got := f.String(); got != want {
@@ -49,7 +51,7 @@ func TestPresets(t *testing.T) {
 	for _, c := range []struct {
 		have Features
 		n    int
-	}{{Generic, 1}, {AVX2, 2}, {all, 5}, {AVX2 | AVX512 | BF16, 4}, {NEON, 2}} {
+	}{{Generic, 1}, {AVX2, 2}, {all, 6}, {all &^ Wide, 5}, {AVX2 | AVX512 | BF16, 4}, {NEON, 2}} {
 		Detected = c.have
 		got := Presets()
 		if len(got) != c.n || got[0] != Generic || got[len(got)-1] != c.have {

@@ -60,7 +60,7 @@ func BenchmarkMul(b *testing.B) {
 		PackF32(p32, bb, 1, k, n, k, 0, Panels(n))
 		PackBF16FromF32(p16, bb, 1, k, n, k, 0, Panels(n))
 		for _, l := range cpu.Presets() {
-			if l == cpu.Generic || l.Has(cpu.VNNI) && !l.Has(cpu.BF16) {
+			if l == cpu.Generic || l.Has(cpu.VNNI) && !l.Has(cpu.BF16) || l.Has(cpu.Wide) {
 				continue
 			}
 			use(l)

@@ -15,7 +15,7 @@ import (
 func eachLevel(t *testing.T, f func(t *testing.T)) {
 	defer use(level)
 	for _, l := range cpu.Presets() {
-		if l.Has(cpu.VNNI) && !l.Has(cpu.BF16) { // nothing here differs from avx512
+		if l.Has(cpu.VNNI) && !l.Has(cpu.BF16) || l.Has(cpu.Wide) { // nothing here differs from avx512, or from bf16
 			continue
 		}
 		use(l)

@@ -8,22 +8,26 @@ import (
 //go:generate sh -c "cd _asm && go run . -level acts -pkg qmat -out ../acts_amd64.s"
 //go:generate sh -c "cd _asm && go run . -level pack -pkg qmat -out ../pack_amd64.s"
 //go:generate sh -c "cd _asm && go run . -level vnni -pkg qmat -out ../vnni_amd64.s -calls ../vnni_amd64.go"
+//go:generate sh -c "cd _asm && go run . -level pair -pkg qmat -out ../pair_amd64.s -calls ../pair_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx512 -pkg qmat -out ../avx512_amd64.s -calls ../avx512_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx2 -pkg qmat -out ../avx2_amd64.s -calls ../avx2_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level dequant -pkg qmat -out ../dequant_amd64.s -calls ../dequant_amd64.go"
 
 var (
-	vnni   = newLevel(cpu.VNNI, vnniSizes)
-	avx512 = newLevel(cpu.AVX512, avx512Sizes)
-	avx2   = newLevel(cpu.AVX2, avx2Sizes)
+	wide   = newLevel(cpu.VNNI, vnniSizes, pairSizes)
+	vnni   = newLevel(cpu.VNNI, vnniSizes, nil)
+	avx512 = newLevel(cpu.AVX512, avx512Sizes, nil)
+	avx2   = newLevel(cpu.AVX2, avx2Sizes, nil)
 )
 
-func newLevel(isa cpu.Features, sizes map[tensor.DType][]int) *level {
+func newLevel(isa cpu.Features, sizes, pairs map[tensor.DType][]int) *level {
 	l := &level{isa: isa}
-	for d, ns := range sizes {
-		l.sizes[d] = new([TileRows + 1]bool)
-		for _, n := range ns {
-			l.sizes[d][n] = true
+	for to, from := range map[*[len(formats)]*[TileRows + 1]bool]map[tensor.DType][]int{&l.sizes: sizes, &l.pairs: pairs} {
+		for d, ns := range from {
+			to[d] = new([TileRows + 1]bool)
+			for _, n := range ns {
+				to[d][n] = true
+			}
 		}
 	}
 	return l
@@ -31,6 +35,8 @@ func newLevel(isa cpu.Features, sizes map[tensor.DType][]int) *level {
 
 func choose(f cpu.Features) *level {
 	switch {
+	case f.Has(cpu.VNNI | cpu.Wide):
+		return wide
 	case f.Has(cpu.VNNI):
 		return vnni
 	case f.Has(cpu.AVX512):
@@ -53,6 +59,9 @@ func call(l *level, k kernelID, a *args) {
 		avx2Call(k, a)
 	}
 }
+
+// callPair runs a kernel for two panels at once.
+func callPair(k kernelID, a *args) { pairCall(k, a) }
 
 // expand runs DequantizePanel's kernel, if the level has one.
 func expand(l *level, d tensor.DType, a *args) bool {

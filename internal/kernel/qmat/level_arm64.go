@@ -17,6 +17,8 @@ func choose(f cpu.Features) *level {
 
 func call(*level, kernelID, *args) { panic("qmat: no such kernel on arm64") }
 
+func callPair(kernelID, *args) { panic("qmat: no such kernel on arm64") }
+
 func expand(*level, tensor.DType, *args) bool { return false }
 
 func packPanel([]byte, tensor.DType, *[PanelRows][]byte, int) bool { return false }

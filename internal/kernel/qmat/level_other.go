@@ -11,6 +11,8 @@ func choose(cpu.Features) *level { return &generic }
 
 func call(*level, kernelID, *args) { panic("qmat: no kernels on this machine") }
 
+func callPair(kernelID, *args) { panic("qmat: no kernels on this machine") }
+
 func expand(*level, tensor.DType, *args) bool { return false }
 
 func packPanel([]byte, tensor.DType, *[PanelRows][]byte, int) bool { return false }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"sync"
+
+	"leolm/tensor"
 )
 
 // args are the operands of a kernel, which multiplies panels of w with the first
@@ -19,6 +21,7 @@ type args struct {
 	recs   int      // 48: records per panel
 	add    uint64   // 56: all ones to add to dst, 0 to overwrite it
 	table  *byte    // 64: look-up table of the type, if it has one
+	panel  uintptr  // 72: bytes of a panel, for kernels that take two at once
 }
 
 // Mul computes dst = x·Wᵀ for output columns of panels [panelLo, panelHi) and
@@ -49,11 +52,11 @@ func Mul(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tileLo, t
 	}
 	// A few tiles stay in the second-level cache while the panels pass by, and a
 	// panel in the first-level one while it meets those tiles.
-	step := tilesInCache(a.K)
+	step, panels := tilesInCache(a.K), panelsAtOnce(w.DType, a.M)
 	for lo := tileLo; lo < tileHi; lo += step {
-		for p := panelLo; p < panelHi; p++ {
+		for p := panelLo; p < panelHi; p += panels {
 			for t := lo; t < min(lo+step, tileHi); t++ {
-				mulTile(dst, ldd, w, a, p, p+1, t, add)
+				mulTile(dst, ldd, w, a, p, min(p+panels, panelHi), t, add)
 			}
 		}
 	}
@@ -61,6 +64,14 @@ func Mul(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tileLo, t
 
 // tilesInCache is how many tiles of k columns may take their share of the second-level cache.
 func tilesInCache(k int) int { return max(1, chunkActs/(TileRows*k*recordSize/32)) }
+
+// panelsAtOnce is how many panels the kernel takes that meets the first tile of rows.
+func panelsAtOnce(d tensor.DType, rows int) int {
+	if pairs := active.pairs[d]; pairs != nil && pairs[padTile(min(rows, TileRows))] {
+		return 2
+	}
+	return 1
+}
 
 // mulTile multiplies panels with one tile.
 func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile int, add bool) {
@@ -78,13 +89,14 @@ func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile 
 	if full > panelLo {
 		run(dst[row0*ldd+panelLo*PanelRows:], ldd, w, data, padded, panelLo, full, add)
 	}
-	for p := full; p < panelHi; p++ {
-		var buf [TileRows * PanelRows]float32
-		run(buf[:], PanelRows, w, data, padded, p, p+1, false)
-		n := min(PanelRows, w.Rows-p*PanelRows)
+	for p := full; p < panelHi; p += 2 {
+		const stride = 2 * PanelRows
+		var buf [TileRows * stride]float32
+		run(buf[:], stride, w, data, padded, p, min(p+2, panelHi), false)
+		n := min(stride, min(panelHi*PanelRows, w.Rows)-p*PanelRows)
 		for r := range rows {
 			out := dst[(row0+r)*ldd+p*PanelRows:][:n]
-			for i, v := range buf[r*PanelRows:][:n] {
+			for i, v := range buf[r*stride:][:n] {
 				if add {
 					v += out[i]
 				}
@@ -105,10 +117,10 @@ func run(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo, panelH
 	}
 	// Field by field: a copy of the whole would wait until the last panel's results have left the store buffer.
 	var arg args
-	arg.w = &w.Data[panelLo*w.panelSize()]
+	size := w.panelSize()
+	arg.panel = uintptr(size)
 	arg.ldd = uintptr(ldd) * 4
 	arg.step = uintptr(padded) * recordSize
-	arg.panels = panelHi - panelLo
 	arg.recs = w.Cols / (32 * f.blocks)
 	arg.table = table(w.DType)
 	if add {
@@ -119,8 +131,19 @@ func run(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo, panelH
 		for !sizes[n] {
 			n--
 		}
-		arg.dst, arg.x = &dst[c*ldd], &data[c*recordSize]
-		call(l, kernel(w.DType, n), &arg)
+		k, p := kernel(w.DType, n), panelLo
+		arg.x = &data[c*recordSize]
+		if pairs := l.pairs[w.DType]; pairs != nil && pairs[n] && panelHi-p > 1 {
+			arg.panels = (panelHi - p) / 2
+			arg.dst, arg.w = &dst[c*ldd], &w.Data[p*size]
+			callPair(k, &arg)
+			p += 2 * arg.panels
+		}
+		if p < panelHi {
+			arg.panels = panelHi - p
+			arg.dst, arg.w = &dst[c*ldd+(p-panelLo)*PanelRows], &w.Data[p*size]
+			call(l, k, &arg)
+		}
 		c += n
 	}
 }

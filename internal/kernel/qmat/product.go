@@ -43,6 +43,8 @@ func (p *Product) Chunks(workers int) int {
 		// At least four chunks each, so that a slow worker delays nobody.
 		p.panels = max(1, min(p.panels, panels*rows/(4*workers)))
 	}
+	at := panelsAtOnce(p.W.DType, p.A.M)
+	p.panels = (p.panels + at - 1) / at * at
 	p.across = (panels + p.panels - 1) / p.panels
 	// Where memory is the limit, workers take turns, so that each continues with its own stretch
 	// of memory, which is being prefetched already.

@@ -23,7 +23,7 @@ import (
 
 // Offsets in struct args and in an activation record.
 const (
-	argDst, argW, argX, argLdd, argStep, argPanels, argRecs, argAdd, argTable = 0, 8, 16, 24, 32, 40, 48, 56, 64
+	argDst, argW, argX, argLdd, argStep, argPanels, argRecs, argAdd, argTable, argPanel = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72
 
 	record    = 80
 	actScale  = 32
@@ -118,7 +118,7 @@ var types = []wtype{
 }
 
 func main() {
-	level := flag.String("level", "vnni", "vnni, avx512, avx2, dequant, pack or acts")
+	level := flag.String("level", "vnni", "vnni, pair, avx512, avx2, dequant, pack or acts")
 	stubs := flag.String("calls", "", "Go file for the declarations and the table of kernels")
 	// avo's own flags (-out, -pkg) are on the default set.
 	flag.Parse()
@@ -129,6 +129,17 @@ func main() {
 			for _, n := range t.rows {
 				d.add("VNNI", t, n)
 				kernelZ("VNNI", t, n)
+			}
+		}
+	case "pair":
+		for _, t := range types {
+			if !t.pairable() {
+				continue
+			}
+			t.rows = []int{6, 8, 12, 16} // fewer are no faster than one panel
+			for _, n := range t.rows {
+				d.add("Pair", t, n)
+				kernelPair(t, n)
 			}
 		}
 	case "avx512":
