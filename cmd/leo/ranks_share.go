@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,13 +32,12 @@ const (
 func byRanks(cmd *cobra.Command) *cobra.Command {
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		world, err := cluster.Detect(os.Getenv)
-		// An Indexed Job of Kubernetes numbers processes that have nothing to do with each other.
-		if world.Launcher == "Kubernetes" || err == nil && world.Size == 1 {
-			return run(cmd, args)
-		}
+		several, err := severalRanks()
 		if err != nil {
 			return err
+		}
+		if !several {
+			return run(cmd, args)
 		}
 		r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr(), idlePatience)
 		if err != nil {
