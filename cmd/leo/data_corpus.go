@@ -114,13 +114,25 @@ func printCorpusJSON(w io.Writer, v any) error {
 	return err
 }
 
+// corpusRunFlags are those of leo data corpus run.
+type corpusRunFlags struct {
+	corpus.RunOptions
+	asJSON bool
+}
+
 func newCorpusRunCmd() *cobra.Command {
-	opt := corpus.RunOptions{Task: -1}
-	var asJSON bool
+	opt := &corpusRunFlags{RunOptions: corpus.RunOptions{Task: -1}}
 	cmd := &cobra.Command{
 		Use:   "run DIR",
 		Short: "Run the tasks that are not done yet, or one of them",
-		Args:  usageArgs(cobra.ExactArgs(1)),
+		Long: `Run the tasks of a plan that are not done yet, stage by stage, or one of them.
+
+Started by mpirun or srun, the processes share the tasks of each stage; DIR lies on a
+disk that all can write. The output is that of one process. With --stage, a process
+works for itself.`,
+		Example: `  leo data corpus run DIR
+  mpirun --bind-to none -n 4 leo data corpus run DIR`,
+		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opt.Task >= 0 && opt.Stage == "" {
 				return usageError{errors.New("--task needs --stage")}
@@ -128,49 +140,67 @@ func newCorpusRunCmd() *cobra.Command {
 			if cmd.Flags().Changed("task") && opt.Task < 0 {
 				return usageError{fmt.Errorf("--task is %d, want 0 or more", opt.Task)}
 			}
-			start := time.Now()
-			var mu sync.Mutex
-			skipped := 0
-			log := cmd.ErrOrStderr()
-			opt.Event = func(e corpus.Event) {
-				mu.Lock()
-				defer mu.Unlock()
-				if e.Skipped {
-					skipped++
-					return
-				}
-				fmt.Fprintf(log, "%-8s %d/%d  %s  (%.1f s)\n", e.Stage, e.Task+1, e.Tasks, e.Note, e.Took.Seconds())
-			}
 			if err := checkThreads("--workers", opt.Workers); err != nil {
 				return err
 			}
-			if err := corpus.Run(cmd.Context(), args[0], opt); err != nil {
-				return err
+			if opt.Stage != "" {
+				return opt.run(cmd, args)
 			}
-			if skipped > 0 {
-				fmt.Fprintf(log, "%d tasks were already done\n", skipped)
-			}
-			if opt.Stage != "" && opt.Stage != corpus.StageReport {
-				return nil
-			}
-			rep, err := corpus.ReadReport(args[0])
+			several, err := severalRanks()
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(log, "finished in %.1f s: %s\n", time.Since(start).Seconds(), filepath.Join(args[0], "out"))
-			if asJSON {
-				return printCorpusJSON(cmd.OutOrStdout(), rep)
+			if several {
+				return onEachRank(cmd, args, opt.run)
 			}
-			return rep.Print(cmd.OutOrStdout())
+			return opt.run(cmd, args)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&opt.Stage, "stage", "", "run this stage only: prep, buckets, cluster, tokenize, pack or report")
 	f.IntVar(&opt.Task, "task", -1, "run this task of the stage only, counted from 0")
-	f.IntVar(&opt.Workers, "workers", 0, "goroutines that compute (0: one per core)")
+	f.IntVar(&opt.Workers, "workers", 0, "goroutines that compute (0: one per core; of several processes each has its share of the cores)")
 	f.BoolVar(&opt.Wait, "wait", false, "wait until other machines have finished the earlier stages")
-	f.BoolVar(&asJSON, "json", false, "print the report as JSON")
+	f.BoolVar(&opt.asJSON, "json", false, "print the report as JSON")
 	return cmd
+}
+
+// run does this process's tasks, and prints the report after the last stage.
+func (f *corpusRunFlags) run(cmd *cobra.Command, args []string) error {
+	opt, start, log := f.RunOptions, time.Now(), cmd.ErrOrStderr()
+	r := dealing(cmd.Context())
+	if r != nil {
+		opt.Ranks, opt.Workers = r.comm, r.threads(opt.Workers)
+	}
+	var mu sync.Mutex
+	skipped := 0
+	opt.Event = func(e corpus.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Skipped {
+			skipped++
+			return
+		}
+		fmt.Fprintf(log, "%s%-8s %d/%d  %s  (%.1f s)\n", r.who(), e.Stage, e.Task+1, e.Tasks, e.Note, e.Took.Seconds())
+	}
+	if err := corpus.Run(cmd.Context(), args[0], opt); err != nil {
+		return err
+	}
+	if skipped > 0 {
+		fmt.Fprintf(log, "%d tasks were already done\n", skipped)
+	}
+	if opt.Stage != "" && opt.Stage != corpus.StageReport || r != nil && !r.first() {
+		return nil
+	}
+	rep, err := corpus.ReadReport(args[0])
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(log, "finished in %.1f s: %s\n", time.Since(start).Seconds(), filepath.Join(args[0], "out"))
+	if f.asJSON {
+		return printCorpusJSON(cmd.OutOrStdout(), rep)
+	}
+	return rep.Print(cmd.OutOrStdout())
 }
 
 func newCorpusStatusCmd() *cobra.Command {

@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"leolm/dataset/corpus"
 	"leolm/internal/cluster"
+	"leolm/open"
 	"leolm/train"
 )
 
@@ -82,8 +84,11 @@ func (r *rank) leave(ctx context.Context, err error) error {
 	var other *train.RankError
 	var differ *train.RanksDifferError
 	var parts *train.PartsError
+	var task *corpus.RankError
+	var plans *corpus.PlansDifferError
+	var model *open.RankError
 	switch {
-	case errors.As(err, &other), errors.As(err, &differ), errors.As(err, &parts):
+	case errors.As(err, &other), errors.As(err, &differ), errors.As(err, &parts), errors.As(err, &task), errors.As(err, &plans), errors.As(err, &model):
 		_ = r.comm.Close(ctx) // the run has failed already
 		if !r.first() {
 			return errSilent

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,15 +32,11 @@ const (
 func byRanks(cmd *cobra.Command) *cobra.Command {
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		world, err := cluster.Detect(os.Getenv)
-		switch world.Launcher {
-		case "Kubernetes", "Kubeflow", "torchrun": // they number processes and pods, which MPI does not connect
-			return run(cmd, args)
-		}
+		several, err := severalRanks()
 		if err != nil {
 			return err
 		}
-		if world.Size == 1 {
+		if !several {
 			return run(cmd, args)
 		}
 		r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr(), idlePatience)

@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,9 @@ type RunOptions struct {
 	Task    int    // −1: all tasks of the stage (or stages)
 	Workers int    // goroutines that compute; 0: GOMAXPROCS
 	Wait    bool   // wait for tasks of earlier stages that others do
+	// Ranks, if set, share the tasks of all stages: every rank calls Run with the same folder, on a disk that all can write,
+	// and Stage and Task stay empty.
+	Ranks Ranks
 	// Tokenizer opens the recipe's tokenizer; nil: package tokenizer.
 	Tokenizer func(path string) (*Tokenizer, error)
 	// Event, if set, is told of every task that ends, from any goroutine.
@@ -73,25 +77,30 @@ type runner struct {
 
 // Run does the tasks of the plan in dir that opt names and that are not done.
 func Run(ctx context.Context, dir string, opt RunOptions) error {
-	p, err := ReadPlan(dir)
-	if err != nil {
-		return err
-	}
-	if err := p.CheckRecipe(); err != nil {
-		return err
-	}
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
-	r := &runner{dir: dir, plan: p, opt: opt, gate: make(gate, opt.Workers)}
-	for _, sub := range []string{"done", "out", "work/docs", "work/keys", "work/pairs", "work/drop", "work/tokens"} {
-		d := r.path(sub)
-		if err := durable.MkdirAll(d); err != nil {
-			return err
+	r := &runner{dir: dir, opt: opt, gate: make(gate, opt.Workers)}
+	p, err := ReadPlan(dir)
+	if err == nil {
+		err = p.CheckRecipe()
+	}
+	if opt.Ranks != nil {
+		if opt.Stage != "" || opt.Task >= 0 {
+			return errors.New("ranks share all stages, not one stage or task")
 		}
-		if _, err := durable.RemoveStale(d, 0); err != nil {
-			return err
+		if err != nil {
+			return r.agree(ctx, err)
 		}
+		r.plan = p
+		return r.share(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	r.plan = p
+	if err := r.prepare(); err != nil {
+		return err
 	}
 	if opt.Stage == "" {
 		if opt.Task >= 0 {
@@ -115,6 +124,20 @@ func Run(ctx context.Context, dir string, opt RunOptions) error {
 		return err
 	}
 	return r.stage(ctx, s, opt.Task)
+}
+
+// prepare makes the folders, and removes what killed runs have left in them.
+func (r *runner) prepare() error {
+	for _, sub := range []string{"done", "out", "work/docs", "work/keys", "work/pairs", "work/drop", "work/tokens"} {
+		d := r.path(sub)
+		if err := durable.MkdirAll(d); err != nil {
+			return err
+		}
+		if _, err := durable.RemoveStale(d, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *runner) path(parts ...string) string {
@@ -217,10 +240,17 @@ type result struct {
 	note  string
 }
 
+// stage does the tasks of a stage that are missing, or only one of them.
 func (r *runner) stage(ctx context.Context, s *Stage, only int) error {
-	do := map[string]func(context.Context, int) (result, error){
-		StagePrep: r.prep, StageBuckets: r.buckets, StageCluster: r.cluster, StageTokenize: r.tokenize, StagePack: r.pack, StageReport: r.report,
-	}[s.Name]
+	todo, err := r.todo(s, only)
+	if err != nil {
+		return err
+	}
+	return r.work(ctx, s, todo)
+}
+
+// todo lists the tasks of a stage that are missing, the largest first.
+func (r *runner) todo(s *Stage, only int) ([]int, error) {
 	var todo []int
 	for i := range s.Tasks {
 		if only >= 0 && i != only {
@@ -228,7 +258,7 @@ func (r *runner) stage(ctx context.Context, s *Stage, only int) error {
 		}
 		if s.Name == StagePrep { // also where it is done: later stages build on it
 			if err := r.plan.Inputs[i].unchanged(); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if _, ok := r.done(s, i); ok {
@@ -237,11 +267,15 @@ func (r *runner) stage(ctx context.Context, s *Stage, only int) error {
 		}
 		todo = append(todo, i)
 	}
-	if s.Name == StagePrep || s.Name == StageTokenize { // large files first
-		slices.SortStableFunc(todo, func(a, b int) int {
-			return int(min(max(r.plan.Inputs[b].load()-r.plan.Inputs[a].load(), -1), 1))
-		})
-	}
+	slices.SortStableFunc(todo, func(a, b int) int { return cmp.Compare(r.load(s, b), r.load(s, a)) })
+	return todo, nil
+}
+
+// work does tasks of a stage.
+func (r *runner) work(ctx context.Context, s *Stage, todo []int) error {
+	do := map[string]func(context.Context, int) (result, error){
+		StagePrep: r.prep, StageBuckets: r.buckets, StageCluster: r.cluster, StageTokenize: r.tokenize, StagePack: r.pack, StageReport: r.report,
+	}[s.Name]
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	slots := make(chan struct{}, r.opt.Workers)
