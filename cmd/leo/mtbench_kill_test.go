@@ -177,14 +177,24 @@ func TestMTBenchOfModelsSurvivesKills(t *testing.T) {
 				"--judge-prompts", shareddata.Path(t, "data", "mtbench_de", "judge_prompts_de.json"),
 			}}
 			r.killed(t, mtbenchKills(), "richter", mtbenchFiles(m.name, "richter"))
-			replies := filepath.Join(r.dir, "killed", "richter", "judge-replies.json")
-			cmd := exec.Command("leo", "eval", "mtbench", "judge", "killed", "--judge-replies", replies, "--judge-name", "replay", "-q")
-			cmd.Dir = r.dir
-			out, _ := cmd.CombinedOutput()
-			t.Logf("replayed:\n%s", out)
+			// A small model's ratings are few or none, so that the replies of a real judge to another model's answers are
+			// replayed as well: they have a rating for every turn.
+			replay := func(out, name, replies string) {
+				cmd := exec.Command("leo", "eval", "mtbench", "judge", out, "--judge-replies", replies, "--judge-name", name, "-q")
+				cmd.Dir = r.dir
+				log, _ := cmd.CombinedOutput()
+				t.Logf("%s, judged with the replies in %s:\n%s", out, replies, log)
+			}
+			replay("killed", "again", filepath.Join(r.dir, "killed", "richter", "judge-replies.json"))
+			example := shareddata.Path(t, "data", "mtbench_de", "fasteval_example", "judge-replies.json")
+			replay("whole", "example", example)
+			replay("killed", "example", example)
 			for _, name := range []string{"judge-replies.json", "scores.json"} {
-				if !bytes.Equal(r.read(t, "killed/richter", name), r.read(t, "killed/replay", name)) {
+				if !bytes.Equal(r.read(t, "killed/richter", name), r.read(t, "killed/again", name)) {
 					t.Errorf("%s differs when it is replayed", name)
+				}
+				if a, b := r.read(t, "whole/example", name), r.read(t, "killed/example", name); len(a) == 0 || !bytes.Equal(a, b) {
+					t.Errorf("%s of the example's replies differs, or is empty", name)
 				}
 			}
 		})
