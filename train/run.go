@@ -304,6 +304,11 @@ func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 			return nil
 		}
 	}
+	return t.finish(ctx, together, res)
+}
+
+// finish does what follows the last step: the last validation and checkpoint, the model, its record and benchmarks.
+func (t *Trainer) finish(ctx, together context.Context, res *Result) error {
 	ev, _, err := t.evaluate(ctx)
 	if err != nil {
 		return err

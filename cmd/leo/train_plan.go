@@ -70,6 +70,27 @@ func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, among ranksPl
 		}
 		return printJSON(w, out)
 	}
+	printTraining(w, p, among, &ranks)
+	fmt.Fprintf(w, "disk           %s for checkpoints and the model", bytesText(p.Disk))
+	if freeErr == nil {
+		fmt.Fprintf(w, ", %s are free", bytesText(free))
+	}
+	fmt.Fprintln(w)
+	printTimes(w, times)
+	if cfg.Evaluate != nil {
+		printEvaluationPlan(w, measured.plan(p, cfg), peak)
+	}
+	for _, a := range p.Assumed {
+		fmt.Fprintln(w, "assumed:", a)
+	}
+	for _, n := range p.Notes {
+		fmt.Fprintln(w, "note:", n)
+	}
+	return nil
+}
+
+// printTraining prints what is computed, and what memory and network that takes.
+func printTraining(w io.Writer, p *train.Plan, among ranksPlanned, ranks *train.RankPlan) {
 	fmt.Fprintf(w, "%s\n", p.Name)
 	fmt.Fprintf(w, "parameters     %s, %s of them trained\n", count(p.Params), count(p.Trainable))
 	epochs := ""
@@ -85,13 +106,12 @@ func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, among ranksPl
 		if ranks.Gathered > 0 {
 			gathered = fmt.Sprintf(" (weights %s)", bytesText(ranks.Gathered))
 		}
-		fmt.Fprintf(w, "network        %s sent by each rank per step: %s at %.3g GB/s, if nothing overlaps\n", bytesText(ranks.Sent)+gathered, durationText(among.seconds(&ranks)), among.bandwidth)
+		fmt.Fprintf(w, "network        %s sent by each rank per step: %s at %.3g GB/s, if nothing overlaps\n", bytesText(ranks.Sent)+gathered, durationText(among.seconds(ranks)), among.bandwidth)
 	}
-	fmt.Fprintf(w, "disk           %s for checkpoints and the model", bytesText(p.Disk))
-	if freeErr == nil {
-		fmt.Fprintf(w, ", %s are free", bytesText(free))
-	}
-	fmt.Fprintln(w)
+}
+
+// printTimes prints how long the training takes on each machine.
+func printTimes(w io.Writer, times []timing) {
 	for i, t := range times {
 		label := "time           "
 		if i > 0 {
@@ -104,16 +124,6 @@ func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, among ranksPl
 		fmt.Fprintf(w, "%s%-32s %s%s\n", label, t.On, durationText(t.Seconds), fits)
 	}
 	fmt.Fprintf(w, "               at %.0f %% of the peak, batches full\n", 100*assumedShare)
-	if cfg.Evaluate != nil {
-		printEvaluationPlan(w, measured.plan(p, cfg), peak)
-	}
-	for _, a := range p.Assumed {
-		fmt.Fprintln(w, "assumed:", a)
-	}
-	for _, n := range p.Notes {
-		fmt.Fprintln(w, "note:", n)
-	}
-	return nil
 }
 
 // ranksPlanned is what --plan is made for beside one machine.
