@@ -21,7 +21,16 @@ import (
 // may round the other operand to the weight's precision, and to 8 bits next to block-quantized weights.
 var tolerances = map[tensor.DType]float64{
 	tensor.F32: 1e-5, tensor.F16: 2e-3, tensor.BF16: 1e-2,
-	tensor.Q8_0: 2e-2, tensor.Q4_0: 2e-2, tensor.Q5_1: 2e-2, tensor.Q4_K: 2e-2, tensor.Q6_K: 2e-2,
+	tensor.Q8_0: 2e-2, tensor.Q4_0: 2e-2, tensor.Q4_1: 2e-2, tensor.Q5_0: 2e-2, tensor.Q5_1: 2e-2, tensor.IQ4_NL: 2e-2, tensor.NF4: 2e-2,
+	tensor.Q2_K: 2e-2, tensor.Q3_K: 2e-2, tensor.Q4_K: 2e-2, tensor.Q5_K: 2e-2, tensor.Q6_K: 2e-2,
+}
+
+// stored is the tolerance of values read back: none, but the levels of NF4 may be rounded for products in 8 bits.
+func stored(dt tensor.DType) float64 {
+	if dt == tensor.NF4 {
+		return 1e-3
+	}
+	return 1e-6
 }
 
 // exact is the tolerance of operations in float32.

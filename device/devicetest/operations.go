@@ -82,15 +82,15 @@ func linear(s *suite) {
 
 func embed(s *suite) {
 	for dt := range tolerances {
-		w, stored := s.weight(dt, 9, 256, device.WeightUseEmbedding|device.WeightUseMatmul, s.values(9*256))
+		w, values := s.weight(dt, 9, 256, device.WeightUseEmbedding|device.WeightUseMatmul, s.values(9*256))
 		got := s.take(s.dev.Embed(w, []int32{8, 0, 3, 8}))
 		var want []float64
 		for _, id := range []int{8, 0, 3, 8} {
-			for _, v := range stored[id*256 : (id+1)*256] {
+			for _, v := range values[id*256 : (id+1)*256] {
 				want = append(want, float64(v))
 			}
 		}
-		s.near(fmt.Sprintf("Embed from %v", dt), got, want, 1e-6)
+		s.near(fmt.Sprintf("Embed from %v", dt), got, want, stored(dt))
 	}
 }
 

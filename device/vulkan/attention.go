@@ -28,6 +28,9 @@ type pages struct {
 // pageStep is what the length of pages is a multiple of.
 const pageStep = 32
 
+// mostDim is the most elements of a head: those that a work group of attention.comp sums.
+const mostDim = 512
+
 // NewCache implements device.Runner.
 func (d *Device) NewCache(s device.CacheSpec) (device.KVCache, error) {
 	if kinds[s.DType] == 0 {
@@ -36,6 +39,9 @@ func (d *Device) NewCache(s device.CacheSpec) (device.KVCache, error) {
 	row, err := s.DType.RowSize(s.HeadDim)
 	if err != nil {
 		return nil, fmt.Errorf("cache type %v with heads of %d elements: %w", s.DType, s.HeadDim, err)
+	}
+	if s.HeadDim > mostDim {
+		return nil, fmt.Errorf("heads of %d elements: at most %d", s.HeadDim, mostDim)
 	}
 	s.PageLen = cmp.Or(s.PageLen, device.DefaultPageLen)
 	if s.PageLen < 0 || s.PageLen%pageStep != 0 {
@@ -169,7 +175,7 @@ func (d *Device) sequences(n int, spec *device.AttentionSpec) (rows, table uint6
 // checkAttention panics if shapes and sequences do not fit.
 func checkAttention(q, k, v *device.Tensor, spec *device.AttentionSpec) {
 	heads, kv, dim := spec.Heads, spec.KVHeads, spec.HeadDim
-	if kv < 1 || heads%kv != 0 || q.Cols != heads*dim || k.Cols != kv*dim || v.Cols != k.Cols || k.Rows != q.Rows || v.Rows != q.Rows {
+	if kv < 1 || dim > mostDim || heads%kv != 0 || q.Cols != heads*dim || k.Cols != kv*dim || v.Cols != k.Cols || k.Rows != q.Rows || v.Rows != q.Rows {
 		panic(fmt.Sprintf("device: attention of %v, %v, %v with %d heads, %d key/value heads of %d", q, k, v, heads, kv, dim))
 	}
 	c, cached := spec.Cache.(*pages)

@@ -171,11 +171,8 @@ func (d *Device) linear(x *device.Tensor, w *weight, independent bool) *device.T
 		return y
 	}
 	tall := uint32(4)
-	switch {
-	case x.Rows <= 8:
+	if x.Rows <= 8 {
 		tall = 1
-	case x.Rows <= 16:
-		tall = 2
 	}
 	tile := 8 * int(tall)
 	d.run(kernelKey{"matmul", [2]uint32{w.kind, tall}}, &p, (w.rows+63)/64, (x.Rows+tile-1)/tile, independent)

@@ -61,7 +61,7 @@ func (i *instance) open(o Options) (*Device, error) {
 func (d *Device) create() error {
 	p := d.physical
 	priority := float32(1)
-	queue := &deviceQueueCreateInfo{head: head{sType: typeDeviceQueueCreateInfo}, queueFamilyIndex: p.family, queueCount: 1, queuePriorities: &priority}
+	queue := &deviceQueueCreateInfo{head: head{sType: typeDeviceQueueCreateInfo}, flags: 0, queueFamilyIndex: p.family, queueCount: 1, queuePriorities: &priority}
 	f12 := &physicalDeviceVulkan12Features{head: head{sType: typeVulkan12Features}, bufferDeviceAddress: 1}
 	f11 := &physicalDeviceVulkan11Features{head: head{typeVulkan11Features, unsafe.Pointer(f12)}, storageBuffer16BitAccess: 1}
 	info := &deviceCreateInfo{head: head{typeDeviceCreateInfo, unsafe.Pointer(f11)}, queueCreateInfoCount: 1, queueCreateInfos: queue}
@@ -90,7 +90,7 @@ func (d *Device) prepare() error {
 			return fmt.Errorf("the driver lacks %s", f.name)
 		}
 	}
-	constants := &pushConstantRange{stageFlags: stageCompute, size: PushBytes}
+	constants := &pushConstantRange{stageFlags: stageCompute, offset: 0, size: PushBytes}
 	layout := &pipelineLayoutCreateInfo{head: head{sType: typePipelineLayout}, pushConstantRangeCount: 1, pushConstantRanges: constants}
 	if err := d.check("vkCreatePipelineLayout", d.dev, uintptr(unsafe.Pointer(layout)), 0, uintptr(unsafe.Pointer(&d.layout))); err != nil {
 		return err

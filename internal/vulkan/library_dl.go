@@ -4,9 +4,6 @@ package vulkan
 
 import "github.com/ebitengine/purego"
 
-// built says that this build can load libraries.
-const built = true
-
 // loadLibrary loads the first library that there is.
 func loadLibrary(names []string) (uintptr, error) {
 	missing := &LibraryError{}

@@ -2,9 +2,6 @@
 
 package vulkan
 
-// built says that this build can load libraries.
-const built = false
-
 func loadLibrary(names []string) (uintptr, error) {
 	e := &LibraryError{}
 	for _, name := range names {

@@ -325,9 +325,6 @@ const (
 	accessHostRead   = 0x2000
 )
 
-// flag1 is VK_TRUE.
-const flag1 = 1
-
 // cString is a text as C wants it.
 func cString(s string) *byte { return unsafe.SliceData(append([]byte(s), 0)) }
 

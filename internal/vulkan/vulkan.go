@@ -137,7 +137,8 @@ func newInstance(library string) (*instance, error) {
 	if i.proc, err = symbol(lib, "vkGetInstanceProcAddr"); err != nil {
 		return nil, &LibraryError{Tried: names[:1], Errs: []error{err}}
 	}
-	app := &applicationInfo{head: head{sType: typeApplicationInfo}, applicationName: cString("leo"), apiVersion: apiVersion}
+	app := &applicationInfo{head: head{sType: typeApplicationInfo}, applicationName: cString("leo"), applicationVersion: 1,
+		engineName: cString("leo"), engineVersion: 1, apiVersion: apiVersion}
 	info := &instanceCreateInfo{head: head{sType: typeInstanceCreateInfo}, applicationInfo: app}
 	err = i.check("vkCreateInstance", uintptr(unsafe.Pointer(info)), 0, uintptr(unsafe.Pointer(&i.handle)))
 	var failed *CallError

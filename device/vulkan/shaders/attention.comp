@@ -17,10 +17,13 @@ layout(push_constant, std430) uniform Push {
   float scale;
 };
 
-const uint EACH = (DIM + 63u) / 64u; // elements of the result of one invocation
-shared float query[DIM];
+// Of the result, an invocation sums 8 elements over every SETS-th key: sums are joined at the end, in one order.
+const uint GROUPS = (DIM + 7u) / 8u, SETS = 64u / GROUPS;
+shared float query[GROUPS * 8u];
 shared float p[64];
 shared float tree[64];
+shared float sums[GROUPS * 8u * SETS];
+shared float totals[SETS];
 
 // place finds the head of a position in keys (0) or values (1).
 Halves place(uint row, uint kv, uint head, uint position, out uint at) {
@@ -40,19 +43,22 @@ void main() {
     for (uint d = lane; d < DIM; d += 64u) y.v[out0 + d] = 0.0;
     return;
   }
-  for (uint d = lane; d < DIM; d += 64u) query[d] = q.v[out0 + d];
+  for (uint d = lane; d < GROUPS * 8u; d += 64u) query[d] = d < DIM ? q.v[out0 + d] : 0.0;
   uint last = rows.v[4u * row + 1u], first = window > 0u && last + 1u > window ? last + 1u - window : 0u;
-  float top = -1.0 / 0.0, total = 0.0, sum[EACH];
-  for (uint e = 0u; e < EACH; e++) sum[e] = 0.0;
+  uint set = lane / GROUPS, part = lane % GROUPS;
+  float top = -1.0 / 0.0, total = 0.0, sum[8], x[8];
+  [[unroll]] for (uint i = 0u; i < 8u; i++) sum[i] = 0.0;
   barrier();
   for (uint tile = first / 64u * 64u; tile <= last; tile += 64u) {
-    uint key = tile + lane;
+    uint key = tile + lane, at;
     float s = -1.0 / 0.0;
     if (key >= first && key <= last) {
-      uint at;
       Halves from = place(row, 0u, head, key, at);
       float d = 0.0;
-      for (uint i = 0u; i < DIM; i++) d = fma(query[i], element(from, at, i), d);
+      for (uint o = 0u; o < GROUPS; o++) {
+        octet(from, at, o, DIM, x);
+        [[unroll]] for (uint i = 0u; i < 8u; i++) d = fma(query[8u * o + i], x[i], d);
+      }
       s = d * scale;
     }
     tree[lane] = s;
@@ -64,25 +70,30 @@ void main() {
     float higher = max(top, tree[0]), shrink = exp(top - higher);
     p[lane] = key >= first && key <= last ? exp(s - higher) : 0.0;
     barrier();
-    uint lo = max(first, tile), hi = min(last, tile + 63u);
     total *= shrink;
-    for (uint j = lo; j <= hi; j++) total += p[j - tile];
-    for (uint e = 0u; e < EACH; e++) {
-      uint d = lane + 64u * e;
-      if (d >= DIM) break;
-      float x = sum[e] * shrink;
-      for (uint j = lo; j <= hi; j++) {
-        uint at;
-        Halves from = place(row, 1u, head, j, at);
-        x = fma(p[j - tile], element(from, at, d), x);
-      }
-      sum[e] = x;
+    [[unroll]] for (uint i = 0u; i < 8u; i++) sum[i] *= shrink;
+    // The sets begin at a multiple of SETS, so that a key's set depends on its position only.
+    uint lo = max(first, tile), hi = min(last, tile + 63u), from_ = lo - lo % SETS + set;
+    for (uint j = from_ < lo ? from_ + SETS : from_; set < SETS && j <= hi; j += SETS) {
+      Halves from = place(row, 1u, head, j, at);
+      octet(from, at, part, DIM, x);
+      float f = p[j - tile];
+      total += f;
+      [[unroll]] for (uint i = 0u; i < 8u; i++) sum[i] = fma(f, x[i], sum[i]);
     }
     top = higher;
     barrier();
   }
-  for (uint e = 0u; e < EACH; e++) {
-    uint d = lane + 64u * e;
-    if (d < DIM) y.v[out0 + d] = sum[e] / total;
+  if (set < SETS) {
+    if (part == 0u) totals[set] = total;
+    [[unroll]] for (uint i = 0u; i < 8u; i++) sums[set * GROUPS * 8u + 8u * part + i] = sum[i];
+  }
+  barrier();
+  float all = 0.0;
+  for (uint n = 0u; n < SETS; n++) all += totals[n];
+  for (uint d = lane; d < DIM; d += 64u) {
+    float v = 0.0;
+    for (uint n = 0u; n < SETS; n++) v += sums[n * GROUPS * 8u + d];
+    y.v[out0 + d] = v / all;
   }
 }

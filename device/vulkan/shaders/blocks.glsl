@@ -30,20 +30,21 @@ uvec2 scaleMin(Halves w, uint b, uint i) {
 
 void decode(Halves w, uint at, uint h, uint cols, out float y[16]) {
   if (TYPE <= BF16) {
-    for (uint i = 0u; i < 16u; i++) {
+    [[unroll]] for (uint i = 0u; i < 16u; i++) {
       uint k = 16u * h + i;
       y[i] = 0.0;
-      if (k >= cols) continue;
-      if (TYPE == F32) y[i] = uintBitsToFloat(word(w, at + 2u * k) | word(w, at + 2u * k + 1u) << 16);
-      if (TYPE == F16) y[i] = fromHalf(word(w, at + k));
-      if (TYPE == BF16) y[i] = fromBF16(word(w, at + k));
+      if (k < cols) {
+        if (TYPE == F32) y[i] = Floats(w).v[at / 2u + k];
+        if (TYPE == F16) y[i] = fromHalf(word(w, at + k));
+        if (TYPE == BF16) y[i] = fromBF16(word(w, at + k));
+      }
     }
     return;
   }
   if (TYPE == Q8_0) {
     uint b = at + h / 2u * 17u;
     float d = fromHalf(word(w, b));
-    for (uint i = 0u; i < 8u; i++) {
+    [[unroll]] for (uint i = 0u; i < 8u; i++) {
       uint q = word(w, b + 1u + h % 2u * 8u + i);
       y[2u * i] = float(signedOctet(q & 255u)) * d;
       y[2u * i + 1u] = float(signedOctet(q >> 8)) * d;
@@ -53,7 +54,7 @@ void decode(Halves w, uint at, uint h, uint cols, out float y[16]) {
   if (TYPE == NF4) {
     uint b = at + h / 4u * 18u;
     float d = uintBitsToFloat(word(w, b) | word(w, b + 1u) << 16);
-    for (uint i = 0u; i < 4u; i++) {
+    [[unroll]] for (uint i = 0u; i < 4u; i++) {
       uint q = word(w, b + 2u + h % 4u * 4u + i);
       y[4u * i] = nf4[q >> 4 & 15u] * d;
       y[4u * i + 1u] = nf4[q & 15u] * d;
@@ -71,7 +72,7 @@ void decode(Halves w, uint at, uint h, uint cols, out float y[16]) {
     uint bits = 0u;
     if (least) m = fromHalf(word(w, b + 1u));
     if (fifth) bits = word(w, b + codes - 2u + half_);
-    for (uint i = 0u; i < 16u; i++) {
+    [[unroll]] for (uint i = 0u; i < 16u; i++) {
       uint q = word(w, b + codes + i / 2u) >> (i % 2u * 8u + half_ * 4u) & 15u;
       if (fifth) q |= (bits >> i & 1u) << 4;
       if (TYPE == IQ4_NL) y[i] = d * float(iq4[q]);
@@ -98,7 +99,7 @@ void decode(Halves w, uint at, uint h, uint cols, out float y[16]) {
       uint s = (octet(w, b, 96u + g % 8u) >> (g / 8u * 4u) & 15u) | (octet(w, b, 104u + g % 4u) >> (g / 4u * 2u) & 3u) << 4;
       dl = fromHalf(word(w, b + 54u)) * float(int(s) - 32);
     }
-    for (uint i = 0u; i < 16u; i++) {
+    [[unroll]] for (uint i = 0u; i < 16u; i++) {
       uint q = octet(w, b, codes + i) >> shift & 3u;
       if (TYPE == Q2_K) {
         precise float p = dl * float(q);
@@ -115,7 +116,7 @@ void decode(Halves w, uint at, uint h, uint cols, out float y[16]) {
     uvec2 s = scaleMin(w, b, run);
     float dl = fromHalf(word(w, b)) * float(s.x), ml = fromHalf(word(w, b + 1u)) * float(s.y);
     uint codes = b + (TYPE == Q4_K ? 8u : 24u) + run / 2u * 16u + g % 2u * 8u, shift = run % 2u * 4u;
-    for (uint i = 0u; i < 16u; i++) {
+    [[unroll]] for (uint i = 0u; i < 16u; i++) {
       uint q = word(w, codes + i / 2u) >> (i % 2u * 8u + shift) & 15u;
       if (TYPE == Q5_K) q |= (octet(w, b, 16u + g % 2u * 16u + i) >> run & 1u) << 4;
       precise float p = dl * float(q);
@@ -127,7 +128,7 @@ void decode(Halves w, uint at, uint h, uint cols, out float y[16]) {
   uint b = at + h / 16u * 105u, half_ = g / 8u, run = g % 8u / 2u;
   float dl = fromHalf(word(w, b + 104u)) * float(signedOctet(octet(w, b, 192u + g)));
   uint low = 64u * half_ + 32u * (run % 2u) + g % 2u * 16u, top = 128u + 32u * half_ + g % 2u * 16u;
-  for (uint i = 0u; i < 16u; i++) {
+  [[unroll]] for (uint i = 0u; i < 16u; i++) {
     uint q = (octet(w, b, low + i) >> (run / 2u * 4u) & 15u) | (octet(w, b, top + i) >> (2u * run) & 3u) << 4;
     y[i] = dl * float(int(q) - 32);
   }

@@ -28,9 +28,15 @@ void main() {
       float sum = 0.0, v[16];
       for (uint h = 2u * b; h < 2u * b + 2u; h++) {
         decode(w, row * stride, h, cols, v);
-        for (uint i = 0u; i < 16u; i++) {
-          uint k = 16u * h + i;
-          sum = fma(v[i], k < cols ? x.v[k] : 0.0, sum);
+        if (cols % 16u == 0u) { // always, but for the oddest models
+          if (16u * h < cols) {
+            [[unroll]] for (uint i = 0u; i < 4u; i++) {
+              vec4 a = Quads(x).v[4u * h + i];
+              [[unroll]] for (uint j = 0u; j < 4u; j++) sum = fma(v[4u * i + j], a[j], sum);
+            }
+          }
+        } else {
+          for (uint i = 0u; i < 16u; i++) sum = fma(v[i], 16u * h + i < cols ? x.v[16u * h + i] : 0.0, sum);
         }
       }
       group += sum;

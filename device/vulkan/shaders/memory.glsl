@@ -1,10 +1,13 @@
 // Memory by address. Names say what an array holds; offsets are in its elements.
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_shader_16bit_storage : require
+#extension GL_EXT_control_flow_attributes : require
 
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer Floats { float v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer Words { uint v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 2) buffer Halves { uint16_t v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer Quads { vec4 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer Octets { uvec4 v[]; };
 
 // fromHalf is the value of a float16, subnormals included, whatever the device does with them.
 float fromHalf(uint h) {
