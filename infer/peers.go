@@ -4,8 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"leolm/device"
+	"leolm/llama"
 )
 
 // Peers are the engines of other processes that have other parts of the same model, on a device that computes with them
@@ -174,15 +176,16 @@ func (e *Engine) Follow(message []byte) error {
 		if r.number() == 1 {
 			rows = r.list([]int32{})
 		}
-		if r.err == nil {
-			r.err = f.checkRows(rows)
+		if r.err == nil && (f.hidden == nil || slices.ContainsFunc(rows, func(row int32) bool { return row < 0 || int(row) >= f.hidden.Rows })) {
+			r.err = errMessage
 		}
 		if r.err == nil {
 			_, r.err = e.logitsOf(f.hidden, rows)
 		}
 	case leadScores:
 		targets, counted := r.list(nil), r.list(nil)
-		if r.err == nil && (f.hidden == nil || len(targets) != f.hidden.Rows || len(counted) != len(targets)) {
+		outside := func(id int32) bool { return id < 0 || int(id) >= e.model.Vocab }
+		if r.err == nil && (f.hidden == nil || len(targets) != f.hidden.Rows || len(counted) != len(targets) || slices.ContainsFunc(targets, outside)) {
 			r.err = errMessage
 		}
 		weights := make([]float32, len(counted))
@@ -208,19 +211,6 @@ func (e *Engine) Follow(message []byte) error {
 	return r.err
 }
 
-// checkRows makes sure that there are such rows of hidden states.
-func (f *followed) checkRows(rows []int32) error {
-	if f.hidden == nil {
-		return errMessage
-	}
-	for _, row := range rows {
-		if row < 0 || int(row) >= f.hidden.Rows {
-			return errMessage
-		}
-	}
-	return nil
-}
-
 // followForward runs a forward pass whose batch is in r.
 func (e *Engine) followForward(r *reader) error {
 	b, f := &e.batch, &e.followed
@@ -240,7 +230,7 @@ func (e *Engine) followForward(r *reader) error {
 	if r.number() == 1 {
 		b.Wanted = r.list([]int32{})
 	}
-	if r.err != nil || len(b.Positions) != len(b.IDs) {
+	if r.err != nil || !e.sound(b) {
 		return errMessage
 	}
 	if f.hidden != nil {
@@ -248,6 +238,30 @@ func (e *Engine) followForward(r *reader) error {
 	}
 	f.hidden = e.model.Forward(e.dev, b)
 	return nil
+}
+
+// sound reports whether the model can run over a batch.
+func (e *Engine) sound(b *llama.Batch) bool {
+	n := len(b.IDs)
+	if n == 0 || len(b.Positions) != n || len(b.Lengths) != n {
+		return false
+	}
+	for i, id := range b.IDs {
+		if id < 0 || int(id) >= e.model.Config.VocabSize || b.Positions[i] < 0 || int(b.Positions[i]) >= e.opt.Context {
+			return false
+		}
+	}
+	for _, s := range b.Seqs {
+		if s.Row < 0 || s.Len < 0 || s.Len > n-s.Row || s.Past < 0 || s.Past > e.opt.Context || s.Past+s.Len > len(s.Pages)*e.cache.PageLen() {
+			return false
+		}
+	}
+	for _, row := range b.Wanted {
+		if row < 0 || int(row) >= n {
+			return false
+		}
+	}
+	return true
 }
 
 // translate replaces pages of the leader by those that stand for them here. The leader counts references, so that a page
