@@ -42,7 +42,7 @@ func Run(t *testing.T, newDevice func(t *testing.T) device.Device) {
 	}{
 		{"Elementwise", elementwise}, {"Linear", linear}, {"Embed", embed}, {"Rope", rope}, {"Attention", attention},
 		{"CachedAttention", cachedAttention}, {"CrossEntropy", crossEntropy}, {"Random", random}, {"DoRA", dora},
-		{"Arguments", arguments}, {"Rows", rows}, {"Weights", weights}, {"Cache", cache}, {"Memory", memory},
+		{"Arguments", arguments}, {"Rows", rows}, {"Weights", weights}, {"Lending", lending}, {"Cache", cache}, {"Memory", memory},
 		{"Derivatives", derivatives}, {"Optimizers", optimizers},
 	} {
 		t.Run(part.name, func(t *testing.T) {
