@@ -35,6 +35,7 @@ func TestRecipesOnRanks(t *testing.T) {
 		"average": func(c *Config) {
 			c.Checkpoint.Average, c.Checkpoint.Every = 2, 2
 		},
+		"spikes":  func(c *Config) { c.Faults, c.Schedule.Steps = FaultsConfig{Spike: 1.0001, Action: "skip"}, 8 },
 		"distill": func(c *Config) { c.Distill = &DistillConfig{Teacher: c.Model.Base} },
 		"measured": func(c *Config) {
 			c.Evaluate = &EvaluateConfig{Every: 2, Tasks: []EvaluateTask{{File: "x"}}}

@@ -295,6 +295,33 @@ func gradients(s *suite) {
 	}
 }
 
+// lending is what ranks ask for that share the memory of a model; devices may do without.
+func lending(s *suite) {
+	d, ok := s.trainer.(device.Sharer)
+	if !ok {
+		s.Skip("this device keeps its weights")
+	}
+	v := s.values(12)
+	from, to := s.param(4, 3, v), s.param(4, 3, make([]float32, 12))
+	d.WriteGrad(to, s.values(12))
+	lent, own := d.TakeStored(from), d.TakeStored(to)
+	if len(lent) != d.StoredBytes(from) || len(own) != len(lent) || d.TakeStored(to) != nil {
+		s.Errorf("%d and %d bytes of values were taken, want %d", len(lent), len(own), d.StoredBytes(from))
+	}
+	if d.GradSquares(to) == 0 {
+		s.Error("the gradient went with the values")
+	}
+	for _, memory := range [][]byte{own, nil} {
+		copy(d.GiveStored(to, memory), lent)
+		got := make([]float32, 12)
+		d.ReadWeight(to, got)
+		if !slices.Equal(got, v) {
+			s.Errorf("lent values are %v, want %v", got, v)
+		}
+		d.TakeStored(to)
+	}
+}
+
 func cache(s *suite) {
 	c, err := s.dev.NewCache(device.CacheSpec{Layers: 1, KVHeads: 1, HeadDim: 32, DType: tensor.F16, Pages: 2})
 	if err != nil {
