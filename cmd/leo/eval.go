@@ -81,6 +81,7 @@ document. Long documents are scored in overlapping windows.
 	fl.Int64Var(&f.limit, "max-bytes", 0, "stop after N bytes of each file (0: all)")
 	fl.StringVarP(&f.out, "output", "o", "", "file for the artifact")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
+	registerRanks(cmd)
 	return cmd
 }
 
@@ -90,32 +91,54 @@ func (f *perplexityFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := f.open(ctx, cmd.ErrOrStderr(), 1)
+	r := dealing(ctx)
+	stderr := cmd.ErrOrStderr()
+	if r != nil && !r.first() {
+		stderr = io.Discard // rank 0 says the same
+	}
+	l, err := f.open(ctx, stderr, 1)
+	if r != nil {
+		err = r.together(err)
+	}
 	if err != nil {
-		return err
+		return err // of several ranks, those that have opened it end
 	}
 	defer l.Close()
 	f.BOS = bos == chat.BOSAlways || bos == chat.BOSAuto && l.Tokenizer.BOS() >= 0 && l.Tokenizer.AddBOS()
 	var total sourcePerplexity
 	var out []sourcePerplexity
 	for i, path := range args {
-		r := sourcePerplexity{Source: filepath.Base(path)}
-		if slices.ContainsFunc(slices.Concat(args[:i], args[i+1:]), func(other string) bool { return filepath.Base(other) == r.Source }) {
-			r.Source = path
+		source := sourcePerplexity{Source: filepath.Base(path)}
+		if slices.ContainsFunc(slices.Concat(args[:i], args[i+1:]), func(other string) bool { return filepath.Base(other) == source.Source }) {
+			source.Source = path
 		}
+		hand := newHand(r)
 		err := eachDocument(ctx, path, f.field, f.limit, func(text string) error {
+			if !hand.mine(text) {
+				return nil
+			}
 			p, err := eval.ScoreText(ctx, l.Engine, l.Tokenizer, text, f.PerplexityOptions)
-			r.Add(p)
+			hand.add(p)
 			return err
 		})
+		documents, err := hand.all(err)
 		if err != nil {
 			return err
 		}
-		if r.Tokens == 0 {
+		for _, p := range documents {
+			source.Add(p)
+		}
+		if source.Tokens == 0 && r.who() != "" {
+			return errSilent // rank 0 says it
+		}
+		if source.Tokens == 0 {
 			return fmt.Errorf("%s: no token to score; is --field %s the text?", path, f.field)
 		}
-		total.Add(r.Perplexity)
-		out = append(out, r)
+		total.Add(source.Perplexity)
+		out = append(out, source)
+	}
+	if r != nil && !r.first() {
+		return nil
 	}
 	if len(out) > 1 {
 		total.Source = "total"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,7 @@ type evalModelFlags struct {
 func (f *evalModelFlags) register(cmd *cobra.Command) {
 	f.modelFlags.register(cmd)
 	f.endpointFlags.register(cmd, "", "the model")
+	registerRanks(cmd)
 	cmd.Flags().StringVar(&f.bos, "bos", "", "begin-of-sequence token before texts: auto (as the tokenizer says), always, never")
 	cmd.Flags().StringVar(&f.precision, "precision", "exact", "exact (bfloat16 matrices, keys and values in float32) or model (as other commands run it, with --cache-type)")
 	completeWith(cmd, "bos", "auto", "always", "never")
@@ -66,10 +68,30 @@ func (f *evalModelFlags) open(cmd *cobra.Command, def chat.BOSPolicy) (m eval.Mo
 	if err != nil {
 		return nil, nil, err
 	}
+	r := dealing(cmd.Context())
 	if f.baseURL != "" {
+		if r != nil {
+			return nil, nil, errReplicasHere
+		}
 		e, err := f.endpointFlags.open(f.model, logTo(cmd.ErrOrStderr(), f.quiet))
 		return e, func() {}, err
 	}
+	if r != nil {
+		return r.replicas(cmd, byte(bos)+1, f.openReplica)
+	}
+	return f.openHere(cmd, bos)
+}
+
+// errReplicasHere says what --ranks replicas cannot be had with.
+var errReplicasHere = usageError{errors.New("--ranks replicas is for a model that runs here, not for one at --base-url")}
+
+// openReplica opens a rank's model; what is one more than the policy about the token before texts.
+func (f *evalModelFlags) openReplica(cmd *cobra.Command, what byte) (eval.Model, func(), error) {
+	return f.openHere(cmd, chat.BOSPolicy(what-1))
+}
+
+// openHere opens the model in this process.
+func (f *evalModelFlags) openHere(cmd *cobra.Command, bos chat.BOSPolicy) (eval.Model, func(), error) {
 	if f.precision != "exact" && f.precision != "model" {
 		return nil, nil, usageError{fmt.Errorf("--precision %q: choose exact or model", f.precision)}
 	}

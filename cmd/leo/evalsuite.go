@@ -39,12 +39,12 @@ Other data become suites by templates over their columns:
     --prompt '{{question}}' --expect '{"number": "{{answer}}"}' --min-pass 0.5`,
 		Example: "  leo eval suite release.jsonl --model leo-7b-chat --output results/suite",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: led(func(cmd *cobra.Command, args []string) error {
 			if f.minPass < 0 || f.minPass > 1 || f.opt.Limit < 0 || f.opt.MaxNewTokens < 0 || !(f.opt.Temperature >= 0) {
 				return usageError{errors.New("--min-pass takes 0 to 1; --limit, --max-new-tokens and --temperature must not be negative")}
 			}
 			return f.run(cmd, args)
-		},
+		}, f.openReplica),
 	}
 	f.evalModelFlags.register(cmd)
 	fl := cmd.Flags()

@@ -21,7 +21,7 @@ generation_kwargs. Unknown keys are errors. Examples are drawn as there, by the 
 seed. Functions in Python are not run.`,
 		Example: "  leo eval task mytask.yaml --model leo-7b --num-fewshot 5 --output results",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: led(func(cmd *cobra.Command, args []string) error {
 			shots, err := f.given(cmd)
 			if err != nil {
 				return err
@@ -39,7 +39,7 @@ seed. Functions in Python are not run.`,
 				tasks = append(tasks, t)
 			}
 			return f.run(cmd, tasks, chat.BOSAuto, harness.Options{Config: map[string]any{"seed": seed, "limit": f.limit, "precision": f.precision}})
-		},
+		}, f.openReplica),
 	}
 	f.register(cmd)
 	cmd.Flags().Int64Var(&seed, "fewshot-seed", harness.DefaultSeed, "seed that draws the examples")

@@ -66,7 +66,7 @@ With --output, a run that was stopped, by whatever, goes on where it was.`,
 		Example: `  leo eval germanbench --model leo-7b --output results
   leo eval germanbench --tasks arc_de,mmlu_de --data files --num-fewshot 3 --limit 100`,
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: led(func(cmd *cobra.Command, args []string) error {
 			shots, err := f.given(cmd)
 			if err != nil {
 				return err
@@ -86,7 +86,7 @@ With --output, a run that was stopped, by whatever, goes on where it was.`,
 			return f.run(cmd, list, bos, harness.Options{
 				MeanOfErrors: v == germanbench.LeoLM, Config: map[string]any{"variant": variant, "limit": f.limit, "precision": f.precision},
 			})
-		},
+		}, f.openReplica),
 	}
 	f.register(cmd)
 	fl := cmd.Flags()

@@ -157,7 +157,7 @@ var hints = []func(error) []advice{
 		return []advice{{"", "install one (Debian: openmpi-bin or mpich)"}, {"", "name its file with LEO_MPI"}}
 	}),
 	is(cluster.ErrNoMPI,
-		advice{"", "build Leo for Linux without the tag nodl: go build ./cmd/leo"}),
+		advice{"", "take the program of a release's archive for linux with glibc in its name, or build one without the tag nodl: go build ./cmd/leo"}),
 	is(vulkan.ErrNotBuilt,
 		advice{"", "build Leo for Linux without the tags novulkan and nodl: go build ./cmd/leo"}),
 	as(func(*vulkan.LibraryError) []advice {

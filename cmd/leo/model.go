@@ -75,9 +75,13 @@ func (f *modelFlags) openFor(ctx context.Context, stderr io.Writer, change func(
 	if err != nil {
 		return nil, err
 	}
+	threads := f.threads
+	if r := dealing(ctx); r != nil {
+		threads = r.threads(threads)
+	}
 	p := newLoadProgress(stderr, f.quiet)
 	opt := open.Options{
-		Template: f.template, Tokenizer: f.tokenizer, Adapters: adapters, Threads: f.threads, On: f.device,
+		Template: f.template, Tokenizer: f.tokenizer, Adapters: adapters, Threads: threads, On: f.device,
 		Context: f.context, CacheType: cache, Packed: f.packed, Progress: p.update, Ranks: ranksOf(ctx),
 	}
 	change(&opt)

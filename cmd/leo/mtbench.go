@@ -50,7 +50,7 @@ stopped, by whatever, and ends with the same scores.`,
 		Example: `  leo eval mtbench --model leo-7b-chat --judge-model gpt-4o --judge-base-url https://api.openai.com/v1
   leo eval mtbench --questions questions_de.json --judge-prompts judge_prompts_de.json --judge-replies judge-replies.json`,
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, j) },
+		RunE: led(func(cmd *cobra.Command, args []string) error { return f.run(cmd, j) }, f.openReplica),
 	}
 	f.register(cmd)
 	j.register(cmd)
@@ -61,6 +61,7 @@ stopped, by whatever, and ends with the same scores.`,
 func (f *mtbenchFlags) register(cmd *cobra.Command) {
 	f.modelFlags.register(cmd)
 	f.endpointFlags.register(cmd, "", "the model")
+	registerRanks(cmd)
 	fl := cmd.Flags()
 	registerQuestions(cmd, &f.questions, &f.references)
 	fl.StringVarP(&f.out, "output", "o", "", "folder for everything (default: mtbench/NAME)")
@@ -158,21 +159,29 @@ func (f *mtbenchFlags) run(cmd *cobra.Command, j *judgeFlags) error {
 func (f *mtbenchFlags) answer(cmd *cobra.Command, set *mtbench.Set, opt mtbench.AnswerOptions) (*mtbench.Run, error) {
 	var g eval.Generator
 	var spent func() *eval.Usage
+	ranks := dealing(cmd.Context())
 	if f.baseURL != "" {
+		if ranks != nil {
+			return nil, errReplicasHere
+		}
 		e, err := f.endpointFlags.open(f.model, logTo(cmd.ErrOrStderr(), f.quiet))
 		if err != nil {
 			return nil, err
 		}
 		g, spent = e, func() *eval.Usage { u := e.Usage(); return &u }
 	} else {
-		m, err := f.modelFlags.openFor(cmd.Context(), cmd.ErrOrStderr(), func(o *open.Options) { o.Together, o.PageLen = maxAnswers, shortPages })
+		here := f.openReplica
+		if ranks != nil {
+			here = func(cmd *cobra.Command, what byte) (eval.Model, func(), error) {
+				return ranks.replicas(cmd, what, f.openReplica)
+			}
+		}
+		m, done, err := here(cmd, leadEnd+1)
 		if err != nil {
 			return nil, err
 		}
-		defer m.Close()
-		l := eval.NewLocal(m, eval.LocalOptions{Together: maxAnswers})
-		defer l.Close()
-		g = l
+		defer done()
+		g = m
 	}
 	if f.name != "" {
 		g = eval.Rename(g, f.name)
@@ -192,6 +201,19 @@ func (f *mtbenchFlags) answer(cmd *cobra.Command, set *mtbench.Set, opt mtbench.
 		return nil, err
 	}
 	return r, nil
+}
+
+// openReplica opens the model in this process.
+func (f *mtbenchFlags) openReplica(cmd *cobra.Command, _ byte) (eval.Model, func(), error) {
+	m, err := f.modelFlags.openFor(cmd.Context(), cmd.ErrOrStderr(), func(o *open.Options) { o.Together, o.PageLen = maxAnswers, shortPages })
+	if err != nil {
+		return nil, nil, err
+	}
+	l := eval.NewLocal(m, eval.LocalOptions{Together: maxAnswers})
+	return l, func() {
+		l.Close()
+		m.Close()
+	}, nil
 }
 
 // maxAnswers is the number of answers that are written at the same time.

@@ -87,8 +87,10 @@ func (r *rank) leave(ctx context.Context, err error) error {
 	var task *corpus.RankError
 	var plans *corpus.PlansDifferError
 	var model *open.RankError
+	var models *open.DifferError
 	switch {
-	case errors.As(err, &other), errors.As(err, &differ), errors.As(err, &parts), errors.As(err, &task), errors.As(err, &plans), errors.As(err, &model):
+	case errors.As(err, &other), errors.As(err, &differ), errors.As(err, &parts), errors.As(err, &task), errors.As(err, &plans),
+		errors.As(err, &model), errors.As(err, &models):
 		_ = r.comm.Close(ctx) // the run has failed already
 		if !r.first() {
 			return errSilent

@@ -32,12 +32,19 @@ const (
 func byRanks(cmd *cobra.Command) *cobra.Command {
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		whole, err := replicated(cmd)
+		if err != nil {
+			return err
+		}
 		several, err := severalRanks()
 		if err != nil {
 			return err
 		}
 		if !several {
 			return run(cmd, args)
+		}
+		if whole {
+			return onEachRank(cmd, args, run)
 		}
 		r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr(), idlePatience)
 		if err != nil {

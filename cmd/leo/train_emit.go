@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"leolm/internal/shell"
 	"leolm/train"
 )
 
@@ -225,7 +226,7 @@ func (j *job) slurm() string {
 # %s on %d ranks, by leo train --emit slurm. Submit it with: sh FILE
 # Submit it again after anything: it goes on from the last checkpoint.
 `, j.name, j.ranks)
-	header("--job-name=%s", quoteShell(j.name))
+	header("--job-name=%s", shell.Quote(j.name))
 	header("--nodes=%d --ntasks=%d --ntasks-per-node=%d", j.nodes, j.ranks, j.perNode)
 	cpus := strconv.Itoa(j.cpus)
 	if j.cpus > 0 {
@@ -241,7 +242,7 @@ func (j *job) slurm() string {
 	header("--time=%s", j.time)
 	header("--signal=B:USR1@%d --requeue --open-mode=append", j.grace)
 	logs := filepath.Join(j.output, "logs")
-	header("--output=%s", quoteShell(strings.ReplaceAll(logs, "%", "%%")+"/slurm-%j.log"))
+	header("--output=%s", shell.Quote(strings.ReplaceAll(logs, "%", "%%")+"/slurm-%j.log"))
 	mpi := j.mpi
 	switch mpi {
 	case "openmpi":
@@ -255,7 +256,7 @@ if [ -z "${SLURM_JOB_ID-}" ]; then
   exit 1
 fi
 cd %s || exit
-`, quoteShell(logs), quoteShell(j.dir))
+`, shell.Quote(logs), shell.Quote(j.dir))
 	j.guarded(&b, fmt.Sprintf("srun -K --ntasks=%d --cpus-per-task=%s --cpu-bind=cores --mpi=%s", j.ranks, cpus, mpi), "USR1", `
 # Stopped before the end: back into the queue.
 if [ -n "$stopped" ] && [ "$status" != 0 ]; then
@@ -285,7 +286,7 @@ func (j *job) mpirun() string {
 # %s on %d ranks, by leo train --emit mpirun. Start it with: sh FILE [options of mpirun, such as --hostfile HOSTS]
 # Each machine needs %d MiB for it. Start it again after anything: it goes on from the last checkpoint.
 cd %s || exit
-`, j.name, j.ranks, j.memory>>20, quoteShell(j.dir))
+`, j.name, j.ranks, j.memory>>20, shell.Quote(j.dir))
 	j.guarded(&b, "setsid mpirun "+options+` "$@"`, "USR1 TERM INT HUP", "")
 	return b.String()
 }
@@ -295,7 +296,7 @@ cd %s || exit
 func (j *job) guarded(b *strings.Builder, launch, signals, after string) {
 	quoted := make([]string, len(j.command))
 	for i, word := range j.command {
-		quoted[i] = quoteShell(word)
+		quoted[i] = shell.Quote(word)
 	}
 	fmt.Fprintf(b, `
 # Told to stop, all ranks write a checkpoint after their step, and end.
@@ -313,12 +314,4 @@ while kill -0 "$ranks" 2>/dev/null; do
 done
 %sexit "$status"
 `, signals, launch, strings.Join(quoted, " "), after)
-}
-
-// quoteShell makes a word for a shell, and for the header of a batch script, of any text without control characters.
-func quoteShell(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-=,:%+") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

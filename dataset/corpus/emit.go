@@ -5,6 +5,8 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+
+	"leolm/internal/shell"
 )
 
 // EmitOptions describe the machines of a cluster.
@@ -39,7 +41,7 @@ dir=%s
 mkdir -p "$dir/log"
 common="--parsable --requeue --open-mode=append --cpus-per-task=%d --mem-per-cpu=%dM --time=%s --signal=B:USR1@60"
 after=""
-`, p.ID, quoteShell(dir), o.CPUs, mem, o.Time)
+`, p.ID, shell.Quote(dir), o.CPUs, mem, o.Time)
 	for _, s := range p.Stages {
 		fmt.Fprintf(&b, "\n# %s: %d tasks\nids=\"\"\n", s.Name, s.Tasks)
 		for first := 0; first < s.Tasks; first += o.MaxArray {
@@ -54,7 +56,7 @@ after=""
 leo=$!
 trap 'kill "$leo"; scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"' USR1
 wait "$leo"
-`, quoteShell(o.Leo), s.Name, task, o.CPUs)
+`, shell.Quote(o.Leo), s.Name, task, o.CPUs)
 			fmt.Fprintf(&b, `id=$(LEO_DIR="$dir" sbatch $common $after --job-name=leo-%s --array=0-%d%%%d --output="$dir/log/%s-%%A_%%a.log" <<'JOB'
 %sJOB
 )
@@ -66,13 +68,6 @@ ids="$ids:${id%%%%;*}"
 	b.WriteString("\necho \"submitted; leo data corpus status $dir shows how far it is\"\n")
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func quoteShell(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // EmitKubernetes writes one Indexed Job per stage. Kubernetes knows no order

@@ -1,5 +1,6 @@
-// The program release builds what people download: for each platform an archive with the static program, completion
-// files, manual pages and the licenses of everything in it; a list of its components (CycloneDX); checksums.
+// The program release builds what people download: for each platform an archive with the program, completion files,
+// manual pages and the licenses of everything in it; a list of its components (CycloneDX); checksums. The program is
+// static; for Linux there is a second one that can load libraries: MPI, Vulkan.
 //
 //	go run ./deploy/release              builds HEAD into out/release
 //	go run ./deploy/release -dry         builds for this machine only, and lists the rest
@@ -32,14 +33,31 @@ import (
 
 // platforms are those that there are archives for.
 var platforms = []platform{
-	{"linux", "amd64"}, {"linux", "arm64"},
-	{"darwin", "amd64"}, {"darwin", "arm64"},
-	{"windows", "amd64"}, {"windows", "arm64"},
+	{"linux", "amd64", false}, {"linux", "arm64", false},
+	{"linux", "amd64", true}, {"linux", "arm64", true},
+	{"darwin", "amd64", false}, {"darwin", "arm64", false},
+	{"windows", "amd64", false}, {"windows", "arm64", false},
 }
 
-type platform struct{ os, arch string }
+type platform struct {
+	os, arch string
+	glibc    bool // the program loads libraries, through the C library of nearly all distributions
+}
 
-func (p platform) String() string { return p.os + "-" + p.arch }
+func (p platform) String() string {
+	if p.glibc {
+		return p.os + "-" + p.arch + "-glibc"
+	}
+	return p.os + "-" + p.arch
+}
+
+// tags are those of the build.
+func (p platform) tags() string {
+	if p.glibc {
+		return ""
+	}
+	return "nodl"
+}
 
 func (p platform) program() string {
 	if p.os == "windows" {
@@ -84,7 +102,7 @@ func run(ctx context.Context, out, commit string, dry bool) error {
 		return err
 	}
 
-	native := platform{runtime.GOOS, runtime.GOARCH}
+	native := platform{os: runtime.GOOS, arch: runtime.GOARCH}
 	own := filepath.Join(work, native.String(), native.program())
 	info, err := s.build(native, own)
 	if err != nil {
@@ -101,7 +119,7 @@ func run(ctx context.Context, out, commit string, dry bool) error {
 	}
 	var made []string
 	for _, p := range platforms {
-		if dry && p != native {
+		if dry && (p.os != native.os || p.arch != native.arch) {
 			fmt.Printf("%s, %s: not built\n", p.archive(version), p.bom(version))
 			continue
 		}
@@ -186,7 +204,7 @@ func (s *sources) clone(commit string) error {
 // build makes the program for a platform, and checks that it is what a release must be.
 func (s *sources) build(p platform, path string) (*debug.BuildInfo, error) {
 	_, err := s.command([]string{"GOOS=" + p.os, "GOARCH=" + p.arch},
-		"go", "build", "-trimpath", "-tags=nodl", "-buildvcs=true", "-ldflags=-s -w", "-o", path, "./cmd/leo")
+		"go", "build", "-trimpath", "-tags="+p.tags(), "-buildvcs=true", "-ldflags=-s -w", "-o", path, "./cmd/leo")
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +212,7 @@ func (s *sources) build(p platform, path string) (*debug.BuildInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkBuild(info, p, s.commit), checkStatic(p, path)); err != nil {
+	if err := errors.Join(checkBuild(info, p, s.commit), checkLoader(p, path)); err != nil {
 		return nil, fmt.Errorf("%v: %w", p, err)
 	}
 	return info, nil
@@ -208,7 +226,7 @@ func checkBuild(info *debug.BuildInfo, p platform, commit string) error {
 	}
 	var wrong []error
 	for key, want := range map[string]string{
-		"GOOS": p.os, "GOARCH": p.arch, "CGO_ENABLED": "0", "-trimpath": "true", "-tags": "nodl", "vcs.revision": commit, "vcs.modified": "false",
+		"GOOS": p.os, "GOARCH": p.arch, "CGO_ENABLED": "0", "-trimpath": "true", "-tags": p.tags(), "vcs.revision": commit, "vcs.modified": "false",
 	} {
 		if got[key] != want {
 			wrong = append(wrong, fmt.Errorf("the build says %s=%q, want %q", key, got[key], want))
@@ -220,8 +238,12 @@ func checkBuild(info *debug.BuildInfo, p platform, commit string) error {
 	return errors.Join(wrong...)
 }
 
-// checkStatic makes sure that a program for Linux needs no other file to start.
-func checkStatic(p platform, path string) error {
+// needed are the libraries that a program for Linux may name: parts of glibc.
+var needed = []string{"libc.so.6", "libdl.so.2", "libpthread.so.0"}
+
+// checkLoader makes sure that a program for Linux needs no other file to start or, where it loads libraries, glibc only,
+// of whatever version.
+func checkLoader(p platform, path string) error {
 	if p.os != "linux" {
 		return nil
 	}
@@ -230,8 +252,32 @@ func checkStatic(p platform, path string) error {
 		return err
 	}
 	defer f.Close()
-	if slices.ContainsFunc(f.Progs, func(prog *elf.Prog) bool { return prog.Type == elf.PT_INTERP }) {
+	dynamic := slices.ContainsFunc(f.Progs, func(prog *elf.Prog) bool { return prog.Type == elf.PT_INTERP })
+	switch {
+	case dynamic && !p.glibc:
 		return errors.New("the program is not static: it names a dynamic loader")
+	case !dynamic && p.glibc:
+		return errors.New("the program names no dynamic loader: it cannot load libraries")
+	case !dynamic:
+		return nil
+	}
+	libraries, err := f.ImportedLibraries()
+	if err != nil {
+		return err
+	}
+	for _, l := range libraries {
+		if !slices.Contains(needed, l) && !strings.HasPrefix(l, "ld-linux-") {
+			return fmt.Errorf("the program needs %s; of libraries it may need %s", l, strings.Join(needed, ", "))
+		}
+	}
+	symbols, err := f.ImportedSymbols()
+	if err != nil {
+		return err
+	}
+	for _, s := range symbols {
+		if s.Version != "" {
+			return fmt.Errorf("the program needs %s of version %s of %s: older distributions have not", s.Name, s.Version, s.Library)
+		}
 	}
 	return nil
 }

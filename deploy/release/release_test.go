@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func built() *debug.BuildInfo {
 }
 
 func TestBillOfMaterials(t *testing.T) {
-	p := platform{"linux", "arm64"}
+	p := platform{os: "linux", arch: "arm64"}
 	bom, err := billOfMaterials(built(), []byte("program"), []byte("model"), at)
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +105,39 @@ func TestBillOfMaterials(t *testing.T) {
 		if err := checkBuild(info, p, "abc"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+}
+
+// The second program for Linux has another name and no tag, and is told from the static one.
+func TestProgramsThatLoadLibraries(t *testing.T) {
+	p := platform{os: "linux", arch: "arm64", glibc: true}
+	if name := p.archive("v1.2.3"); name != "leo-v1.2.3-linux-arm64-glibc.tar.gz" {
+		t.Error(name)
+	}
+	if err := checkBuild(built(), p, "abc"); err == nil || !strings.Contains(err.Error(), `-tags="nodl", want ""`) {
+		t.Error(err)
+	}
+	info := built()
+	info.Settings = info.Settings[:6]
+	if err := checkBuild(info, p, "abc"); err != nil {
+		t.Error(err)
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("looks at this test's own program, which is none for Linux")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	static := platform{os: "linux", arch: runtime.GOARCH}
+	dynamic := static
+	dynamic.glibc = true
+	wrong, want := checkLoader(dynamic, self), "it cannot load libraries"
+	if err := checkLoader(static, self); err != nil { // built with cgo
+		wrong, want = err, "it names a dynamic loader"
+	}
+	if wrong == nil || !strings.Contains(wrong.Error(), want) {
+		t.Errorf("%v, want %q", wrong, want)
 	}
 }
 
