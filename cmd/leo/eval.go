@@ -144,24 +144,34 @@ func (f *perplexityFlags) run(cmd *cobra.Command, args []string) error {
 		total.Source = "total"
 		out = append(out, total)
 	}
+	return f.report(cmd.OutOrStdout(), out, func() (*eval.Artifact, error) {
+		a, err := f.artifact(out, args, eval.IdentityOf(l, bos), l.Engine.Context())
+		if err != nil {
+			return nil, err
+		}
+		a.Started, a.Seconds = start.UTC().Truncate(time.Second), time.Since(start).Seconds()
+		return a, nil
+	})
+}
+
+// report completes and prints the rows, and writes their artifact where one is wanted.
+func (f *perplexityFlags) report(w io.Writer, out []sourcePerplexity, artifact func() (*eval.Artifact, error)) error {
 	for i := range out {
 		p := &out[i]
 		p.BitsPerByte, p.BitsPerCharacter, p.Exp = p.Perplexity.BitsPerByte(), p.Perplexity.BitsPerCharacter(), p.Value()
 	}
 	if f.out != "" {
-		a, err := f.artifact(out, args, eval.IdentityOf(l, bos), l.Engine.Context())
+		a, err := artifact()
 		if err != nil {
 			return err
 		}
-		a.Started, a.Seconds = start.UTC().Truncate(time.Second), time.Since(start).Seconds()
 		if err := a.WriteFile(f.out); err != nil {
 			return err
 		}
 	}
 	if f.asJSON {
-		return printJSON(cmd.OutOrStdout(), out)
+		return printJSON(w, out)
 	}
-	w := cmd.OutOrStdout()
 	fmt.Fprintf(w, "%-28s %9s %10s %10s %9s %9s %11s\n", "source", "documents", "bytes", "tokens", "bits/byte", "bits/char", "perplexity")
 	for _, p := range out {
 		fmt.Fprintf(w, "%-28s %9d %10d %10d %9.4f %9.4f %11.4f\n", p.Source, p.Documents, p.Bytes, p.Tokens, p.BitsPerByte, p.BitsPerCharacter, p.Value())
