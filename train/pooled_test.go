@@ -32,6 +32,11 @@ func TestRecipesOnRanks(t *testing.T) {
 		"qlora": adapted(func(l *LoRAConfig) { l.BaseType = "nf4" }),
 		"dora":  adapted(func(l *LoRAConfig) { l.DoRA = true }),
 		"parts": func(c *Config) { c.Model.Train = []string{"model.layers.1.*", "model.embed_tokens.weight"} },
+		// What is measured first is what the step read last, and has changed since.
+		"last norm": func(c *Config) {
+			c.Model.Train, c.Data.Valid = []string{"model.norm.weight"}, nil
+			c.Evaluate = &EvaluateConfig{Every: 1, Tasks: []EvaluateTask{{File: "x"}}}
+		},
 		"average": func(c *Config) {
 			c.Checkpoint.Average, c.Checkpoint.Every = 2, 2
 		},
