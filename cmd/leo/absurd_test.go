@@ -45,6 +45,8 @@ schedule: {steps: 2}
 		{generate("--beams", max), "no machine has memory"},
 		{generate("--threads", "1000000000"), "at most 4096"},
 		{generate("--threads", max), "at most 4096"},
+		{generate("--device", "cuda"), "want auto, cpu, gpu or gpu:N"},
+		{generate("--device", "gpu:-1"), "want auto, cpu, gpu or gpu:N"},
 		{generate("--lookup", max), ""},
 		{generate("--json", "--logprobs", max), ""},
 		{generate("--top-k", max), ""},

@@ -26,7 +26,7 @@ func (d *Device) elements(op uint32, a, b, y, index uint64, n, cols int, s float
 	p.addrs(a, b, y, index)
 	p.words(n, cols)
 	p.float(s)
-	d.run(kernelKey{"elements", [2]uint32{op}}, &p, groups(n, 256), 1, false)
+	d.run(kernelKey{"elements", [2]uint32{op}}, &p, groups(n, 128), 1, false)
 }
 
 func sameShape(op string, x, y *device.Tensor) {

@@ -151,3 +151,27 @@ func TestValidation(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// A vocabulary may have more rows than a device has work groups along an axis.
+func TestManyRows(t *testing.T) {
+	d := newDevice(t, vulkan.Options{})
+	const rows = 4*mostGroups + 10
+	row := make([]byte, 4)
+	w, err := d.NewWeight(device.WeightSpec{Name: "w", DType: tensor.F32, Rows: rows, Cols: 1, Use: device.WeightUseMatmul, Row: func(i int) []byte {
+		putFloats(row, []float32{float32(i)})
+		return row
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := d.FromSlice(1, 1, []float32{0.5})
+	y := d.Linear(x, w)
+	got := make([]float32, rows)
+	d.Read(y, got)
+	d.Release(x, y)
+	for i, v := range got {
+		if v != float32(i)/2 {
+			t.Fatalf("row %d gives %v", i, v)
+		}
+	}
+}

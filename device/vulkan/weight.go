@@ -167,7 +167,9 @@ func (d *Device) linear(x *device.Tensor, w *weight, independent bool) *device.T
 	p.addrs(d.at(x), w.buf.Addr, d.at(y))
 	p.words(w.rows, w.cols, w.stride, x.Rows)
 	if x.Rows == 1 {
-		d.run(kernelKey{"matvec", [2]uint32{w.kind}}, &p, (w.rows+3)/4, 1, independent)
+		n := (w.rows + 3) / 4
+		lines := (n + mostGroups - 1) / mostGroups
+		d.run(kernelKey{"matvec", [2]uint32{w.kind}}, &p, (n+lines-1)/lines, lines, independent)
 		return y
 	}
 	tall := uint32(4)

@@ -3,7 +3,7 @@
 #include "memory.glsl"
 
 // Operations on elements.
-layout(local_size_x = 256) in;
+layout(local_size_x = 128) in;
 layout(constant_id = 0) const uint OP = 0;
 const uint ADD = 0, SWIGLU = 1, MUL = 2, BIAS = 3, GATHER = 4, DORA = 5, ZERO = 6;
 

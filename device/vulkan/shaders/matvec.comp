@@ -19,7 +19,7 @@ shared float groups[ROWS][LANES];
 
 void main() {
   uint local = gl_LocalInvocationID.x / LANES, lane = gl_LocalInvocationID.x % LANES;
-  uint row = gl_WorkGroupID.x * ROWS + local;
+  uint row = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * ROWS + local;
   uint blocks = (cols + 31u) / 32u, count = (blocks + 15u) / 16u;
   float total = 0.0;
   for (uint first = 0u; first < count; first += LANES) {
