@@ -136,7 +136,7 @@ func main() {
 			if !t.pairable() {
 				continue
 			}
-			t.rows = []int{6, 8, 12, 16} // fewer are no faster than one panel
+			t.rows = []int{6, 8, 12, 16} // fewer gain nothing
 			for _, n := range t.rows {
 				d.add("Pair", t, n)
 				kernelPair(t, n)

@@ -22,13 +22,15 @@ const (
 	pairCodesAt  = 0                     // 8 registers, the codes for the high parts
 	pairScalesAt = pairCodesAt + 2*8*64  // 4 registers, the scales times 1 + j/4
 	pairHeadsAt  = pairScalesAt + 2*4*64 // 2 registers, scale and minimum of the header
-	pairSumsAt   = pairHeadsAt + 2*2*64  // one register per row
+	pairEndAt    = pairHeadsAt + 2*2*64  // end of the first panel; not once per panel
+	pairSumsAt   = pairEndAt + 64        // one register per row
 )
 
 // pairRows is how many rows are under way at once.
 const pairRows = 4
 
-// pairable reports whether a type has kernels for two panels at once: those with one scale per block, of 16 bits or less.
+// pairable reports whether a type has kernels for two panels at once: those with one scale per block, of 16 bits or
+// less.
 func (t wtype) pairable() bool { return t.scale == half || t.scale == small }
 
 // pair is the frame of a kernel for two panels.
@@ -48,6 +50,7 @@ func kernelPair(t wtype, n int) {
 	MOVQ(f.w, p.ws[1])
 	Label("panel")
 	ADDQ(at(f.arg, argPanel), p.ws[1])
+	MOVQ(p.ws[1], at(f.stack, pairEndAt))
 	MOVQ(at(f.arg, argX), f.x)
 	MOVQ(at(f.arg, argRecs), f.recs)
 	VPXORD(pairTemp[0], pairTemp[0], pairTemp[0])
@@ -57,8 +60,8 @@ func kernelPair(t wtype, n int) {
 	p.prefetchDst()
 	Label("record")
 	if t.header > 0 {
+		p.prefetch(1)
 		for h := range 2 {
-			PREFETCHT2(at(p.ws[h], prefetch))
 			for i := range 2 {
 				VCVTPH2PS(at(p.ws[h], 32*i), pairTemp[i])
 				VMOVAPS(pairTemp[i], at(f.stack, pairHeadsAt+128*h+64*i))
@@ -72,10 +75,8 @@ func kernelPair(t wtype, n int) {
 		MOVQ(U32(uint32(t.blocks)), inner)
 		Label("block")
 	}
+	p.prefetch(t.block)
 	for h := range 2 {
-		for l := 0; l < t.block; l += 64 {
-			PREFETCHT2(at(p.ws[h], prefetch+l))
-		}
 		p.decode(h)
 		p.scales(h)
 	}
@@ -132,8 +133,9 @@ func (p *pair) decode(h int) {
 	if t.codes == bytes8 {
 		for g := range 8 {
 			VMOVDQU32(at(w, 64*g), z[g])
+			keep(g, z[g]) // every other block crosses lines where it is
 		}
-		return // the block itself is what is kept
+		return
 	}
 	mask := p.masks[15]
 	for i := range 4 {
@@ -291,15 +293,30 @@ func (p *pair) large(c, i int) GPVirtual {
 		MOVBLZX(step.As8(), group.As32())
 		SHRL(Imm(8), step.As32())
 		p.dot(c, actHigh+4*j, i, func(h int) VecPhysical {
-			if p.t.codes == bytes8 {
-				VMOVDQU32(at(p.ws[h], 0).Idx(group, 8), pairTemp[h])
-			} else {
-				VMOVDQA32(at(p.stack, pairCodesAt+512*h).Idx(group, 8), pairTemp[h])
-			}
+			VMOVDQA32(at(p.stack, pairCodesAt+512*h).Idx(group, 8), pairTemp[h])
 			return pairTemp[h]
 		})
 	}
 	return step
+}
+
+// prefetch asks for n bytes of each panel that will be needed soon. Behind the end of a panel comes the other one of
+// the pair, so that there it asks for the panel after that.
+func (p *pair) prefetch(n int) {
+	ahead, beyond := GP64(), GP64()
+	LEAQ(at(p.ws[0], prefetch), ahead)
+	MOVQ(ahead, beyond)
+	ADDQ(at(p.arg, argPanel), beyond)
+	CMPQ(ahead, at(p.stack, pairEndAt))
+	CMOVQCC(beyond, ahead)
+	for h := range 2 {
+		if h > 0 {
+			ADDQ(at(p.arg, argPanel), ahead)
+		}
+		for l := 0; l < n; l += 64 {
+			PREFETCHT2(at(ahead, l))
+		}
+	}
 }
 
 // prefetchDst asks for the lines that store will write.
