@@ -18,6 +18,7 @@ import (
 	"leolm/dataset/rows"
 	"leolm/eval"
 	"leolm/internal/bounded"
+	"leolm/open"
 )
 
 func newEvalCmd() *cobra.Command {
@@ -105,37 +106,9 @@ func (f *perplexityFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	defer l.Close()
 	f.BOS = bos == chat.BOSAlways || bos == chat.BOSAuto && l.Tokenizer.BOS() >= 0 && l.Tokenizer.AddBOS()
-	var total sourcePerplexity
-	var out []sourcePerplexity
-	for i, path := range args {
-		source := sourcePerplexity{Source: filepath.Base(path)}
-		if slices.ContainsFunc(slices.Concat(args[:i], args[i+1:]), func(other string) bool { return filepath.Base(other) == source.Source }) {
-			source.Source = path
-		}
-		hand := newHand(r)
-		err := eachDocument(ctx, path, f.field, f.limit, func(text string) error {
-			if !hand.mine(text) {
-				return nil
-			}
-			p, err := eval.ScoreText(ctx, l.Engine, l.Tokenizer, text, f.PerplexityOptions)
-			hand.add(p)
-			return err
-		})
-		documents, err := hand.all(err)
-		if err != nil {
-			return err
-		}
-		for _, p := range documents {
-			source.Add(p)
-		}
-		if source.Tokens == 0 && r.who() != "" {
-			return errSilent // rank 0 says it
-		}
-		if source.Tokens == 0 {
-			return fmt.Errorf("%s: no token to score; is --field %s the text?", path, f.field)
-		}
-		total.Add(source.Perplexity)
-		out = append(out, source)
+	out, total, err := f.measure(ctx, l, args)
+	if err != nil {
+		return err
 	}
 	if r != nil && !r.first() {
 		return nil
@@ -177,6 +150,42 @@ func (f *perplexityFlags) report(w io.Writer, out []sourcePerplexity, artifact f
 		fmt.Fprintf(w, "%-28s %9d %10d %10d %9.4f %9.4f %11.4f\n", p.Source, p.Documents, p.Bytes, p.Tokens, p.BitsPerByte, p.BitsPerCharacter, p.Value())
 	}
 	return nil
+}
+
+// measure scores the documents of files: those that are this rank's, where there are several.
+func (f *perplexityFlags) measure(ctx context.Context, l *open.Model, files []string) (out []sourcePerplexity, total sourcePerplexity, err error) {
+	r := dealing(ctx)
+	for i, path := range files {
+		source := sourcePerplexity{Source: filepath.Base(path)}
+		if slices.ContainsFunc(slices.Concat(files[:i], files[i+1:]), func(other string) bool { return filepath.Base(other) == source.Source }) {
+			source.Source = path
+		}
+		hand := newHand(r)
+		err := eachDocument(ctx, path, f.field, f.limit, func(text string) error {
+			if !hand.mine(text) {
+				return nil
+			}
+			p, err := eval.ScoreText(ctx, l.Engine, l.Tokenizer, text, f.PerplexityOptions)
+			hand.add(p)
+			return err
+		})
+		documents, err := hand.all(err)
+		if err != nil {
+			return nil, total, err
+		}
+		for _, p := range documents {
+			source.Add(p)
+		}
+		if source.Tokens == 0 && r.who() != "" {
+			return nil, total, errSilent // rank 0 says it
+		}
+		if source.Tokens == 0 {
+			return nil, total, fmt.Errorf("%s: no token to score; is --field %s the text?", path, f.field)
+		}
+		total.Add(source.Perplexity)
+		out = append(out, source)
+	}
+	return out, total, nil
 }
 
 // artifact makes the artifact of the rows, of which those after the last file are the total.
