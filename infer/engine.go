@@ -229,13 +229,6 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 	return logits, err
 }
 
-// undo takes back the tokens of a pass that failed: their keys and values are worthless.
-func undo(feeds []Feed) {
-	for _, f := range feeds {
-		f.Session.Truncate(f.Session.Len() - len(f.IDs))
-	}
-}
-
 // pass runs one forward pass over the feeds and returns the hidden states of the rows that they want, in their order.
 func (e *Engine) pass(feeds []Feed) (*device.Tensor, error) {
 	e.rows = e.rows[:0]

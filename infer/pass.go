@@ -484,3 +484,10 @@ func parallel(n int, f func(i int)) {
 	work()
 	wg.Wait()
 }
+
+// undo takes back the tokens of a pass that failed: their keys and values are worthless.
+func undo(feeds []Feed) {
+	for _, f := range feeds {
+		f.Session.Truncate(f.Session.Len() - len(f.IDs))
+	}
+}

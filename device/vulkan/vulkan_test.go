@@ -95,7 +95,14 @@ func TestForeignValuesPanic(t *testing.T) {
 // A row has the same bits in batches of every size: products take other ways by their number of rows.
 func TestRowsOfBatches(t *testing.T) {
 	d := newDevice(t, vulkan.Options{})
-	const in, out, most = 1060, 70, 40 // K ends within a block, a group and a vector
+	for _, in := range []int{1060, 5008} { // K ends within a block, a group and a vector; is more than is summed at a time
+		rowsOfBatches(t, d, in)
+	}
+}
+
+func rowsOfBatches(t *testing.T, d *Device, in int) {
+	t.Helper()
+	const out, most = 70, 40
 	values, ws := make([]float32, most*in), make([]float32, out*in)
 	for i := range values {
 		values[i] = float32(math.Sin(float64(i)))

@@ -17,6 +17,12 @@ var types = map[tensor.DType]uint32{
 	tensor.Q2_K: 8, tensor.Q3_K: 9, tensor.Q4_K: 10, tensor.Q5_K: 11, tensor.Q6_K: 12, tensor.IQ4_NL: 13, tensor.NF4: 14,
 }
 
+// Supported reports whether weights can be stored in dt; float64 becomes float32.
+func Supported(dt tensor.DType) bool {
+	_, ok := types[dt]
+	return ok || dt == tensor.F64
+}
+
 // weight is a device.Weight of the GPU: rows as they are stored. Vectors, and what is stored in float64, are float32.
 type weight struct {
 	name       string
@@ -57,16 +63,13 @@ func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
 		}
 	}
 	w := &weight{name: s.Name, rows: s.Rows, cols: s.Cols, dt: s.DType, stride: rowBytes / 2}
+	if !Supported(s.DType) {
+		return nil, fmt.Errorf("weight %s: products with %v are not supported", s.Name, s.DType)
+	}
+	w.kind = types[s.DType]
 	wide := s.Use&device.WeightUseVector != 0 || s.DType == tensor.F64
 	if wide {
 		w.kind, w.stride = types[tensor.F32], 2*s.Cols
-	} else if kind, ok := types[s.DType]; ok {
-		w.kind = kind
-	} else {
-		return nil, fmt.Errorf("weight %s: products with %v are not supported", s.Name, s.DType)
-	}
-	if wide && !quant.Supported(s.DType) {
-		return nil, fmt.Errorf("weight %s: %v is not a type of numbers", s.Name, s.DType)
 	}
 	if s.Rows > math.MaxUint32/w.stride {
 		return nil, fmt.Errorf("weight %s: [%d, %d] of %v are more than 8 GiB", s.Name, s.Rows, s.Cols, s.DType)
