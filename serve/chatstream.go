@@ -84,15 +84,18 @@ func (c *chatStream) pieces(i int, pieces []delta, lp []tokenLogProb) error {
 // streamChat writes a chat completion as server-sent events.
 func (s *Server) streamChat(ctx context.Context, cancel context.CancelFunc, out *stream, a *chatAnswer, tickets []*infer.Ticket, withUsage bool) {
 	c := &chatStream{a: a, out: out, usage: withUsage}
-	started := make([]bool, len(tickets))
-	// The role comes with the first token, so that a client can tell from it that the answer has begun.
+	started := 0
+	// The role comes with the first token, so that a client can tell from it that the answer has begun. Choices begin in
+	// order: OpenAI's client has no place for the second one before it knows the first.
 	begin := func(i int) error {
-		if started[i] {
-			return nil
+		for ; started <= i; started++ {
+			empty := ""
+			role := chunkChoice{Index: started, Delta: chunkDelta{Role: "assistant", Content: &empty}}
+			if err := out.data(c.chunk(role)); err != nil {
+				return err
+			}
 		}
-		started[i] = true
-		empty := ""
-		return out.data(c.chunk(chunkChoice{Index: i, Delta: chunkDelta{Role: "assistant", Content: &empty}}))
+		return nil
 	}
 	results, err := follow(ctx, cancel, tickets, func(i int, t infer.Token) error {
 		if err := begin(i); err != nil {
