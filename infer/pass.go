@@ -420,7 +420,7 @@ func (p *pace) budget(answers, prompts int, late float64) int {
 		return unknownPiece
 	}
 	more, longer := (p.stretch-1)*float64(p.quick), 1.0
-	if many := 2 * float64(prompts) / float64(answers); prompts > 1 {
+	if many := 4 * float64(prompts) / float64(answers); prompts > 1 {
 		longer = max(longer, many)
 	}
 	if late > tolerated {

@@ -354,7 +354,7 @@ func TestPaceBoundsPasses(t *testing.T) {
 	if n := p.budget(32, 1, 0); n < 40 || n > 50 {
 		t.Errorf("pieces of %d tokens beside 32 answers", n)
 	}
-	if one, two, many := p.budget(32, 1, 0), p.budget(32, 2, 0), p.budget(32, 32, 0); two != one || many < 2*one-1 || many > 2*one+1 {
+	if one, two, many := p.budget(32, 1, 0), p.budget(32, 2, 0), p.budget(32, 32, 0); two != one || many < 4*one-3 || many > 4*one+3 {
 		t.Errorf("%d tokens of one prompt beside 32 answers, %d of two, %d of 32", one, two, many)
 	}
 	if n := p.budget(1, 31, 100) * int(p.beside); n > int(longestPass) {
