@@ -13,7 +13,8 @@ import (
 // turns, since memory has faster and slower seconds, and the ratio is the median of those of neighbors.
 func inProcess(n int) func(context.Context, *bench, *server, uint64) (sample, error) {
 	return func(ctx context.Context, b *bench, s *server, seed uint64) (sample, error) {
-		m, err := open.Open(ctx, b.inside, open.Options{Threads: b.threads, Context: chatContext, Sessions: n, PageLen: servePage})
+		m, err := open.Open(ctx, b.inside, open.Options{Threads: b.threads, Context: chatContext, Sessions: n, PageLen: servePage,
+			Packed: open.PackedAuto}) // as the server opens it: a mapped file has no large pages
 		if err != nil {
 			return nil, err
 		}
