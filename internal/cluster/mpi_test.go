@@ -333,7 +333,8 @@ func TestMPIDiffer(t *testing.T) {
 		defer cancel()
 		out, err := k.command(ctx, t, 2, "differ").CombinedOutput()
 		const want = "the ranks differ: the recipe is recipe 0 on rank 0 and recipe 1 on rank 1"
-		if err == nil || strings.Count(string(out), want) != 2 {
+		// Both say it, unless mpirun ends one of them first.
+		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
