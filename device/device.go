@@ -76,6 +76,24 @@ type WeightSpec struct {
 	Use WeightUse
 }
 
+// RowBytes is the size of a stored row. An empty shape, and rows that do not have this size (the first and the last are
+// looked at), are errors that name the weight.
+func (s *WeightSpec) RowBytes() (int, error) {
+	size, err := s.DType.RowSize(s.Cols)
+	if err != nil {
+		return 0, fmt.Errorf("weight %s: %w", s.Name, err)
+	}
+	if s.Rows < 1 || s.Cols < 1 {
+		return 0, fmt.Errorf("weight %s: empty shape [%d, %d]", s.Name, s.Rows, s.Cols)
+	}
+	for _, i := range []int{0, s.Rows - 1} {
+		if n := len(s.Row(i)); n != size {
+			return 0, fmt.Errorf("weight %s: row %d has %d bytes, want %d for %d elements of %v", s.Name, i, n, size, s.Cols, s.DType)
+		}
+	}
+	return size, nil
+}
+
 // Sequence is a run of consecutive rows of a batch that belong together:
 // row Row+i is token Past+i of the sequence and sees the tokens up to itself.
 // With a cache, keys and values of the Past earlier tokens are in Pages, and those of

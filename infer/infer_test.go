@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -28,27 +27,7 @@ func testModel(t testing.TB, dev *cpu.Device, dt tensor.DType, change ...func(*c
 	for _, f := range change {
 		f(&cfg)
 	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	var sources []checkpoint.Source
-	for _, s := range cfg.TensorShapes() {
-		n, err := s.Shape.Elements()
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := make([]float32, n)
-		for i := range v {
-			v[i] = float32(rng.NormFloat64() * 0.15)
-			if len(s.Shape) == 1 {
-				v[i]++
-			}
-		}
-		sources = append(sources, checkpoint.Source{Name: s.Name, Shape: s.Shape, From: checkpoint.F32Rows{Data: v, Cols: s.Shape.Cols()}})
-	}
-	dir := filepath.Join(t.TempDir(), "model")
-	if err := checkpoint.WriteHF(dir, cfg, sources, checkpoint.HFOptions{DType: tensor.F32}); err != nil {
-		t.Fatal(err)
-	}
-	c, err := checkpoint.Open(dir)
+	c, err := checkpoint.Open(randomModel(t, cfg, 0.15))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,8 @@ var like70B = checkpoint.Config{
 	VocabSize: 501, MaxPositions: 1024, RMSEps: 1e-5, RopeTheta: 10000, BOS: 1, EOS: []int{2}, PAD: -1,
 }
 
-// randomModel writes a model of random weights.
-func randomModel(t testing.TB, cfg checkpoint.Config) string {
+// randomModel writes a model of random weights with a standard deviation of std.
+func randomModel(t testing.TB, cfg checkpoint.Config, std float64) string {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
 	var sources []checkpoint.Source
@@ -36,7 +36,7 @@ func randomModel(t testing.TB, cfg checkpoint.Config) string {
 		}
 		v := make([]float32, n)
 		for i := range v {
-			v[i] = float32(rng.NormFloat64() * 0.1)
+			v[i] = float32(rng.NormFloat64() * std)
 			if len(s.Shape) == 1 {
 				v[i]++
 			}
@@ -235,7 +235,7 @@ func TestRanksComputeTheBitsOfOne(t *testing.T) {
 		"tied, biased": {tied, []int{4}, []tensor.DType{tensor.Q4_0}},
 		"copied keys":  {few, []int{4}, []tensor.DType{tensor.Q8_0}},
 	} {
-		dir := randomModel(t, model.cfg)
+		dir := randomModel(t, model.cfg, 0.1)
 		for _, dt := range model.dtypes {
 			e := aloneEngine(t, dir, dt)
 			want, whole := everything(t, e), e.Model().WeightBytes()

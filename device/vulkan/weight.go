@@ -50,17 +50,9 @@ func of(w device.Weight) *weight {
 
 // NewWeight implements device.Runner. Rows are copied as they are stored, while earlier ones are on their way.
 func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
-	rowBytes, err := s.DType.RowSize(s.Cols)
+	rowBytes, err := s.RowBytes()
 	if err != nil {
-		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
-	}
-	if s.Rows < 1 || s.Cols < 1 {
-		return nil, fmt.Errorf("weight %s: empty shape [%d, %d]", s.Name, s.Rows, s.Cols)
-	}
-	for _, i := range []int{0, s.Rows - 1} {
-		if n := len(s.Row(i)); n != rowBytes {
-			return nil, fmt.Errorf("weight %s: row %d has %d bytes, want %d for %d elements of %v", s.Name, i, n, rowBytes, s.Cols, s.DType)
-		}
+		return nil, err
 	}
 	w := &weight{name: s.Name, rows: s.Rows, cols: s.Cols, dt: s.DType, stride: rowBytes / 2}
 	if !Supported(s.DType) {

@@ -60,9 +60,8 @@ func takeOver(name string) *os.File {
 			return false
 		}
 		// The writer may have given it its own name meanwhile.
-		mine, err1 := f.Stat()
-		named, err2 := os.Lstat(name)
-		if err1 != nil || err2 != nil || !mine.Mode().IsRegular() || !os.SameFile(mine, named) {
+		mine, err := f.Stat()
+		if err != nil || !mine.Mode().IsRegular() || !stillNamed(f) {
 			return false
 		}
 		if s, ok := mine.Sys().(*syscall.Stat_t); !ok || int(s.Uid) != os.Geteuid() || s.Nlink != 1 {
