@@ -39,6 +39,8 @@ type Options struct {
 	Lost func(error)
 	// Note is told what is odd about this start; nil drops it.
 	Note func(format string, args ...any)
+	// Detail is told what is as it should be, and helps whoever looks for a fault; nil drops it.
+	Detail func(format string, args ...any)
 
 	piece int // bytes; tests of cutting
 }
@@ -46,6 +48,12 @@ type Options struct {
 func (o *Options) note(format string, args ...any) {
 	if o.Note != nil {
 		o.Note(format, args...)
+	}
+}
+
+func (o *Options) detail(format string, args ...any) {
+	if o.Detail != nil {
+		o.Detail(format, args...)
 	}
 }
 
