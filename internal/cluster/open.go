@@ -42,7 +42,8 @@ type Options struct {
 	// Detail is told what is as it should be, and helps whoever looks for a fault; nil drops it.
 	Detail func(format string, args ...any)
 
-	piece int // bytes; tests of cutting
+	piece   int           // bytes; tests of cutting
+	closing time.Duration // tests of closeGrace; 0 is that
 }
 
 func (o *Options) note(format string, args ...any) {
