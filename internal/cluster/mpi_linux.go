@@ -35,6 +35,7 @@ type mpiWorld struct {
 
 	waiting   *call // the call in which this rank waits for others; nil if it does not
 	waitSince time.Time
+	last      string    // its last call
 	awaySince time.Time // the end of its last call, if it does not
 
 	aborting atomic.Pointer[AbortError] // asked for by abort
@@ -122,7 +123,7 @@ func startMPI(w World, o Options) (*Comm, error) {
 		return nil, fmt.Errorf("cluster: %s keeps signals of the program: %w", lib.version, err)
 	}
 	if len(taken) > 0 {
-		o.note("%s took signals %v; they were given back", lib.version, taken)
+		o.detail("%s took signals %v; they were given back", lib.version, taken)
 	}
 	// Some launchers leave it to the library to bind the process, and it binds this one thread.
 	if affinity == nil {
