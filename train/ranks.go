@@ -363,6 +363,9 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *flo
 	total := 0.0
 	for round := range r.rounds() {
 		sum, err := 0.0, error(nil)
+		if t.pool != nil {
+			t.pool.goAhead()
+		}
 		part := r.part(round*r.Size()+r.Rank(), n, t.cfg.Batch.Micro)
 		for i, m := range part {
 			t.lastMicro = i == len(part)-1
