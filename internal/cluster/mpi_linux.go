@@ -13,6 +13,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/ebitengine/purego"
 	"golang.org/x/sys/unix"
 )
 
@@ -216,7 +217,25 @@ func (m *mpiWorld) close() error {
 	if err := m.closeLinks(); err != nil {
 		return err
 	}
-	return m.call("MPI_Finalize", m.finalize)
+	if err := m.call("MPI_Finalize", m.finalize); err != nil {
+		return err
+	}
+	if exit, err := purego.Dlsym(purego.RTLD_DEFAULT, "exit"); err == nil {
+		mpiExit.Store(exit)
+	}
+	return nil
+}
+
+// mpiExit is exit of the C library, once MPI has been left.
+var mpiExit atomic.Uintptr
+
+// Exit ends the process, as a C program ends where MPI was in use: libraries have work left for the C library's exit, which
+// os.Exit does not call. MPICH 5 says goodbye to its launcher there; without it, the launcher kills the other ranks.
+func Exit(code int) {
+	if exit := mpiExit.Load(); exit != 0 {
+		_, _, _ = purego.SyscallN(exit, uintptr(code))
+	}
+	os.Exit(code)
 }
 
 // How long polling stays awake, and then dozes. A rank that waits for slower ones leaves the processor to its own
