@@ -85,3 +85,25 @@ func compare(t *testing.T, dt tensor.DType, in int, got, x, w []float32, out int
 		}
 	}
 }
+
+func TestLimits(t *testing.T) {
+	d := newDevice(t, vulkan.Options{})
+	l, err := d.Limits()
+	units := d.matrix != (vulkan.Matrix{})
+	if err != nil || l.Read <= 0 || l.F32 <= 0 || units != (l.Matrix > 0) {
+		t.Errorf("with matrix units: %v; the limits are %+v, %v", units, l, err)
+	}
+	if _, name := l.Peak(tensor.F32); name != "f32" {
+		t.Errorf("products with float32 use %s", name)
+	}
+}
+
+// Without the extension a device computes as one that never had it.
+func TestWithoutMatrixUnits(t *testing.T) {
+	for _, name := range []string{vulkan.FeatureMatrix, vulkan.FeatureLanes} {
+		d := newDevice(t, vulkan.Options{Without: []string{name}})
+		if d.matrix != (vulkan.Matrix{}) || len(d.gpu.Info().Lacks) > 0 {
+			t.Errorf("without %s: matrix units %v, lacks %v", name, d.matrix, d.gpu.Info().Lacks)
+		}
+	}
+}
