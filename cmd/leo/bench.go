@@ -98,23 +98,8 @@ and q8_0; the better is compared.`,
 }
 
 func (f *benchFlags) run(cmd *cobra.Command) error {
-	if f.generate < 2 || f.runs < 1 {
-		return usageError{errors.New("--max-new-tokens must be at least 2 and --runs at least 1")}
-	}
-	if len(f.prompts) == 0 || len(f.sequences) == 0 || len(f.depths) == 0 ||
-		slices.Min(f.prompts) < 1 || slices.Min(f.sequences) < 1 || slices.Min(f.depths) < 0 {
-		return usageError{errors.New("--prompt and --sequences take numbers from 1, --depth from 0")}
-	}
-	if f.peer != "" {
-		if _, err := llamacpp.Find(f.peer); err != nil {
-			return usageError{fmt.Errorf("--peer: %w", err)}
-		}
-		if i, err := os.Stat(f.model); err != nil || !i.Mode().IsRegular() {
-			return usageError{fmt.Errorf("--peer needs a GGUF file as --model: %q is not one", f.model)}
-		}
-	}
-	if err := open.CheckDevice(f.device); err != nil {
-		return usageError{fmt.Errorf("--device: %w", err)}
+	if err := f.check(); err != nil {
+		return err
 	}
 	workers := cmp.Or(max(f.threads, 0), pool.Default().Workers())
 	lim := limits.Measure(workers, 200*time.Millisecond)
@@ -176,6 +161,29 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 		report["model"], report["weight_bytes"], report["load_seconds"] = l.Name, l.Engine.Model().WeightBytes(), loadTime.Seconds()
 		report["rows"] = rows
 		return printJSON(out, report)
+	}
+	return nil
+}
+
+// check finds what is wrong with the flags.
+func (f *benchFlags) check() error {
+	if f.generate < 2 || f.runs < 1 {
+		return usageError{errors.New("--max-new-tokens must be at least 2 and --runs at least 1")}
+	}
+	if len(f.prompts) == 0 || len(f.sequences) == 0 || len(f.depths) == 0 ||
+		slices.Min(f.prompts) < 1 || slices.Min(f.sequences) < 1 || slices.Min(f.depths) < 0 {
+		return usageError{errors.New("--prompt and --sequences take numbers from 1, --depth from 0")}
+	}
+	if f.peer != "" {
+		if _, err := llamacpp.Find(f.peer); err != nil {
+			return usageError{fmt.Errorf("--peer: %w", err)}
+		}
+		if i, err := os.Stat(f.model); err != nil || !i.Mode().IsRegular() {
+			return usageError{fmt.Errorf("--peer needs a GGUF file as --model: %q is not one", f.model)}
+		}
+	}
+	if err := open.CheckDevice(f.device); err != nil {
+		return usageError{fmt.Errorf("--device: %w", err)}
 	}
 	return nil
 }
