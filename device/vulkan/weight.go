@@ -31,14 +31,25 @@ type weight struct {
 	kind       uint32 // among types
 	stride     int    // of rows, in 16-bit words
 	buf        vulkan.Buffer
+
+	trains bool
+	grad   vulkan.Buffer // from row frozen on; none where nothing was added since it was made or dropped
+	frozen int           // leading rows that no gradient reaches
 }
 
 func (w *weight) Rows() int           { return w.rows }
 func (w *weight) Cols() int           { return w.cols }
 func (w *weight) DType() tensor.DType { return w.dt }
-func (w *weight) Bytes() int          { return 2 * w.stride * w.rows }
-func (w *weight) Trainable() bool     { return false }
-func (w *weight) FrozenRows() int     { return 0 }
+func (w *weight) Trainable() bool     { return w.trains }
+func (w *weight) FrozenRows() int     { return w.frozen }
+
+func (w *weight) Bytes() int {
+	n := 2 * w.stride * w.rows
+	if w.grad.Size > 0 {
+		n += 4 * w.gradients()
+	}
+	return n
+}
 
 func of(w device.Weight) *weight {
 	c, ok := w.(*weight)
@@ -112,6 +123,10 @@ func (d *Device) fill(w *weight, s device.WeightSpec, wide bool) error {
 // ReadWeight implements device.Runner.
 func (d *Device) ReadWeight(w device.Weight, dst []float32) {
 	c := of(w)
+	if c.kind == types[tensor.F32] {
+		d.download(dst[:c.rows*c.cols], c.buf)
+		return
+	}
 	many := max(1, uploadPart/c.cols)
 	for lo := 0; lo < c.rows; lo += many {
 		hi := min(lo+many, c.rows)
@@ -158,6 +173,10 @@ func (d *Device) linear(x *device.Tensor, w *weight, independent bool) *device.T
 		panic(fmt.Sprintf("device: %v times %s [%d, %d]ᵀ", x, w.name, w.rows, w.cols))
 	}
 	y := d.New(x.Rows, w.rows)
+	if form := d.half(w); form != 0 {
+		d.multiply(product{a: d.at(x), b: w.buf.Addr, c: d.at(y), m: x.Rows, n: w.rows, k: w.cols, lda: w.cols, stride: w.stride, kind: w.kind, form: form})
+		return y
+	}
 	var p push
 	p.addrs(d.at(x), w.buf.Addr, d.at(y))
 	p.words(w.rows, w.cols, w.stride, x.Rows)
