@@ -150,6 +150,10 @@ func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device
 
 // plain records y = x·wᵀ in float32. An independent product has the input of the command before it.
 func (d *Device) plain(y, x *device.Tensor, w *weight, independent bool) {
+	if form := d.half(w); form != 0 {
+		d.multiply(product{a: d.at(x), b: w.buf.Addr, c: d.at(y), m: x.Rows, n: w.rows, k: w.cols, lda: w.cols, stride: w.stride, kind: w.kind, form: form})
+		return
+	}
 	var p push
 	p.addrs(d.at(x), w.buf.Addr, d.at(y))
 	p.words(w.rows, w.cols, w.stride, x.Rows)

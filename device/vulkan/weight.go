@@ -32,14 +32,25 @@ type weight struct {
 	stride     int    // of rows, in 16-bit words
 	buf        vulkan.Buffer
 	largest    uint64 // where the bits of the largest magnitude are, for products on matrix units
+
+	trains bool
+	grad   vulkan.Buffer // from row frozen on; none where nothing was added since it was made or dropped
+	frozen int           // leading rows that no gradient reaches
 }
 
 func (w *weight) Rows() int           { return w.rows }
 func (w *weight) Cols() int           { return w.cols }
 func (w *weight) DType() tensor.DType { return w.dt }
-func (w *weight) Bytes() int          { return 2 * w.stride * w.rows }
-func (w *weight) Trainable() bool     { return false }
-func (w *weight) FrozenRows() int     { return 0 }
+func (w *weight) Trainable() bool     { return w.trains }
+func (w *weight) FrozenRows() int     { return w.frozen }
+
+func (w *weight) Bytes() int {
+	n := 2 * w.stride * w.rows
+	if w.grad.Size > 0 {
+		n += 4 * w.gradients()
+	}
+	return n
+}
 
 func of(w device.Weight) *weight {
 	c, ok := w.(*weight)
@@ -126,6 +137,10 @@ func (d *Device) fill(w *weight, s device.WeightSpec, wide bool) error {
 // ReadWeight implements device.Runner.
 func (d *Device) ReadWeight(w device.Weight, dst []float32) {
 	c := of(w)
+	if c.kind == types[tensor.F32] {
+		d.download(dst[:c.rows*c.cols], c.buf)
+		return
+	}
 	many := max(1, uploadPart/c.cols)
 	for lo := 0; lo < c.rows; lo += many {
 		hi := min(lo+many, c.rows)
