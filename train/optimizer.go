@@ -137,11 +137,16 @@ func (o *Optimizer) GradNorm() (norm float64, bad string) {
 
 // gradNorm is GradNorm over the gradients of all ranks.
 func (o *Optimizer) gradNorm(ctx context.Context) (norm float64, bad string, err error) {
-	squares := make([]float64, len(o.params))
+	var weights []device.Weight
+	var at []int
 	for i := range o.params {
 		if p := &o.params[i]; o.mine(p) {
-			squares[i] = o.dev.GradSquares(p.Weight)
+			weights, at = append(weights, p.Weight), append(at, i)
 		}
+	}
+	squares := make([]float64, len(o.params))
+	for k, s := range o.dev.GradSquares(weights...) {
+		squares[at[k]] = s
 	}
 	if o.sharded() {
 		all, err := o.ranks.numbers(ctx, squares)
