@@ -242,7 +242,7 @@ func TestTrainingUnderMPISurvivesKills(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, uint64(len(out))))
 		for i := range times {
 			sharding := []string{"optimizer", "parameters", "none", "gradients"}[i%4]
-			cmd, log := start([]int{2, 4, 1}[i%3], out, append(more, "--set", "parallel.sharding="+sharding)...)
+			cmd, log := start([]int{2, 4, 1}[i%3], out, append(more, "--set", "parallel.sharding="+sharding, "--set", "parallel.overlap="+[]string{"always", "never"}[i/4%2])...)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
