@@ -27,9 +27,14 @@ type deviceRows struct {
 
 // turn lets one of several weights have a copy at a time: writers read one after another.
 type turn struct {
-	mu   sync.Mutex
+	mu   *sync.Mutex // a device is used by one goroutine at a time
 	last *deviceRows
 }
+
+func newTurn() *turn { return &turn{mu: new(sync.Mutex)} }
+
+// beside is a turn of its own on the same device.
+func (t *turn) beside() *turn { return &turn{mu: t.mu} }
 
 func (r *deviceRows) ReadRow(dst []float32, row int) error {
 	r.turn.mu.Lock()
@@ -52,13 +57,19 @@ func (r *deviceRows) ReadRow(dst []float32, row int) error {
 type mergedRows struct {
 	deviceRows
 	adapters []*llama.Adapter
-	low      []*deviceRows // A and B of each adapter, read beside it
+	low      []*deviceRows // A, B and DoRA's magnitudes of each adapter, read beside it
 }
 
 func newMergedRows(dev device.Device, l *llama.Linear, base *turn) *mergedRows {
 	r := &mergedRows{deviceRows: deviceRows{dev: dev, w: l.W, turn: base}, adapters: l.Adapters}
 	for _, a := range l.Adapters {
-		r.low = append(r.low, &deviceRows{dev: dev, w: a.A, turn: new(turn)}, &deviceRows{dev: dev, w: a.B, turn: new(turn)})
+		ws := []device.Weight{a.A, a.B, nil}
+		if a.DoRA != nil {
+			ws[2] = a.DoRA.Magnitude
+		}
+		for _, w := range ws {
+			r.low = append(r.low, &deviceRows{dev: dev, w: w, turn: base.beside()})
+		}
 	}
 	return r
 }
@@ -70,11 +81,11 @@ func (r *mergedRows) ReadRow(dst []float32, row int) error {
 	in := make([]float32, len(dst))
 	for i, a := range r.adapters {
 		b := make([]float32, a.B.Cols())
-		if err := r.low[2*i+1].ReadRow(b, row); err != nil {
+		if err := r.low[3*i+1].ReadRow(b, row); err != nil {
 			return err
 		}
 		for k, s := range b {
-			if err := r.low[2*i].ReadRow(in, k); err != nil {
+			if err := r.low[3*i].ReadRow(in, k); err != nil {
 				return err
 			}
 			for j, v := range in {
@@ -82,16 +93,20 @@ func (r *mergedRows) ReadRow(dst []float32, row int) error {
 			}
 		}
 		if a.DoRA != nil {
-			r.rescale(dst, a, row)
+			if err := r.rescale(dst, r.low[3*i+2], row); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // rescale gives dst the length that DoRA learnt for the row.
-func (r *mergedRows) rescale(dst []float32, a *llama.Adapter, row int) {
-	lengths := make([]float32, a.DoRA.Magnitude.Cols())
-	r.dev.ReadWeight(a.DoRA.Magnitude, lengths)
+func (r *mergedRows) rescale(dst []float32, magnitudes *deviceRows, row int) error {
+	lengths := make([]float32, magnitudes.w.Cols())
+	if err := magnitudes.ReadRow(lengths, 0); err != nil {
+		return err
+	}
 	var sum float64
 	for _, v := range dst {
 		sum += float64(v) * float64(v)
@@ -100,6 +115,7 @@ func (r *mergedRows) rescale(dst []float32, a *llama.Adapter, row int) {
 	for j := range dst {
 		dst[j] *= f
 	}
+	return nil
 }
 
 // average replaces the weights by the mean of those in the last n finished checkpoints.
@@ -298,11 +314,11 @@ func (t *Trainer) sources() []checkpoint.Source {
 		linears[l.Name+".weight"] = l
 	}
 	var sources []checkpoint.Source
-	var one turn
+	one := newTurn()
 	for _, p := range t.sub.model.Params() {
-		src := t.source(p, &one)
+		src := t.source(p, one)
 		if l := linears[p.Name]; l != nil && len(l.Adapters) > 0 {
-			src.From = newMergedRows(t.dev, l, &one)
+			src.From = newMergedRows(t.dev, l, one)
 		}
 		sources = append(sources, src)
 	}
@@ -320,14 +336,14 @@ func (t *Trainer) source(p llama.Param, one *turn) checkpoint.Source {
 // exportAdapter writes the adapters as PEFT has them.
 func (t *Trainer) exportAdapter(dir string) error {
 	var targets []checkpoint.LoRAWeights
-	var one turn
+	one := newTurn()
 	for _, l := range t.sub.model.Linears() {
 		for _, a := range l.Adapters {
 			w := checkpoint.LoRAWeights{
-				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A, turn: &one}, B: &deviceRows{dev: t.dev, w: a.B, turn: &one}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
+				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A, turn: one}, B: &deviceRows{dev: t.dev, w: a.B, turn: one}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
 			}
 			if a.DoRA != nil {
-				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude, turn: &one}
+				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude, turn: one}
 			}
 			targets = append(targets, w)
 		}
@@ -343,10 +359,10 @@ func (t *Trainer) exportAdapter(dir string) error {
 		if !p.Weight.Trainable() && !rows {
 			continue
 		}
-		opt.Saved = append(opt.Saved, t.source(p, &one))
+		opt.Saved = append(opt.Saved, t.source(p, one))
 		if t.sub.cfg.TieEmbeddings && p.Weight == t.sub.model.Embed {
 			// PEFT gives a saved embedding a copy of its own, and the LM head stays what it was: say both.
-			head := t.source(p, &one)
+			head := t.source(p, one)
 			head.Name = "lm_head.weight"
 			opt.Saved = append(opt.Saved, head)
 		}

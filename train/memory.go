@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 
+	"leolm/device"
 	"leolm/internal/sysmem"
 )
 
-// checkMemory refuses a run on so many ranks that does not fit into memory with a *device.MemoryError,
+// checkMemory refuses a run on so many ranks that does not fit into the device's memory with a *device.MemoryError,
 // before anything of it is allocated.
-func checkMemory(c *Config, ranks int) error {
+func checkMemory(dev device.Device, c *Config, ranks int) error {
 	var assumed []string
 	m, _, err := planModel(c, nil, &assumed) // without data: the shape alone
 	if err != nil {
@@ -34,7 +35,7 @@ func checkMemory(c *Config, ranks int) error {
 		}
 		least += 8 * float64(rank) * h // one adapter at least
 	}
-	if err := errors.Join(sysmem.Need(what, least/2), sysmem.Need("the sequences of a step", 4*float64(c.Batch.Global)*float64(c.Data.SequenceLength))); err != nil {
+	if err := errors.Join(device.Need(dev, what, least/2), sysmem.Need("the sequences of a step", 4*float64(c.Batch.Global)*float64(c.Data.SequenceLength))); err != nil {
 		return err
 	}
 	teacher, err := planTeacher(c, nil, &assumed)
@@ -42,9 +43,12 @@ func checkMemory(c *Config, ranks int) error {
 		return nil // it is opened later
 	}
 	p := makePlan(c, m, stored, runLength{steps: 1}, teacher)
+	if onGPU(dev) {
+		p.OnGPU()
+	}
 	each, err := p.ForRanks(ranks)
 	if err != nil {
 		return nil // join says that these ranks cannot share it
 	}
-	return sysmem.Need(what, float64(each.Memory.Total()))
+	return device.Need(dev, what, float64(each.Memory.Total()))
 }

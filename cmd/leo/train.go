@@ -22,13 +22,14 @@ import (
 	"leolm/internal/kernel/limits"
 	"leolm/internal/recipe"
 	"leolm/internal/report"
+	"leolm/open"
 	"leolm/train"
 )
 
 func newTrainCmd() *cobra.Command {
 	var sets []string
 	var plan, print, asJSON, force bool
-	var export, from string
+	var export, from, on string
 	var threads int
 	var among ranksPlanned
 	var jobs jobFlags
@@ -45,6 +46,9 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkThreads("--threads", threads); err != nil {
 				return err
+			}
+			if err := open.CheckDevice(on); err != nil {
+				return usageError{fmt.Errorf("--device: %w", err)}
 			}
 			if err := jobs.check(cmd); err != nil {
 				return err
@@ -69,7 +73,7 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 				return usageError{errors.New("--ranks is for --plan and --emit: how many ranks train, a launcher says, such as mpirun -n 4 leo train RECIPE")}
 			}
 			if plan {
-				return showPlan(cmd.Context(), cmd.OutOrStdout(), cfg, among, asJSON)
+				return showPlan(cmd.Context(), cmd.OutOrStdout(), cfg, on, among, asJSON)
 			}
 			if export != "" {
 				return exportCheckpoint(cmd, cfg, from, export, force)
@@ -77,7 +81,7 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 			if from != "" || force {
 				return usageError{errors.New("--checkpoint and --force say how --export DIR writes: give both")}
 			}
-			return runTraining(cmd, cfg, threads, asJSON)
+			return runTraining(cmd, cfg, on, threads, asJSON)
 		},
 	}
 	fl := cmd.Flags()
@@ -91,6 +95,8 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 	fl.StringVar(&from, "checkpoint", "", "with --export: best, or a name such as step-00000200 (default: the newest)")
 	fl.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	jobs.add(cmd)
+	fl.StringVar(&on, "device", open.OnCPU, "where the training runs: cpu, gpu or gpu:N (through Vulkan), or auto (a GPU if there is one)")
+	completeWith(cmd, "device", open.OnCPU, open.OnGPU, open.OnAuto)
 	fl.IntVarP(&threads, "threads", "t", 0, "worker threads (default: the processors that this process may use)")
 	return cmd
 }
@@ -211,25 +217,26 @@ func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string, f
 	return err
 }
 
-func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool) error {
+func runTraining(cmd *cobra.Command, cfg *train.Config, on string, threads int, asJSON bool) error {
 	r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr(), 0)
 	if err != nil {
 		return err
 	}
-	return r.leave(context.WithoutCancel(cmd.Context()), trainRank(cmd, cfg, r, threads, asJSON))
+	return r.leave(context.WithoutCancel(cmd.Context()), trainRank(cmd, cfg, r, on, threads, asJSON))
 }
 
 // trainRank is the part of one process in a run.
-func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads int, asJSON bool) error {
+func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, on string, threads int, asJSON bool) (err error) {
 	measured, err := loadEvaluation(cmd.Context(), cfg.Evaluate, false)
 	if err != nil {
 		return err
 	}
 	measured.printNotes(r.log)
-	dev, err := newDevice(r.threads(threads))
+	dev, err := r.trainer(on, threads)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
@@ -244,7 +251,7 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads int, asJS
 		defer unlock()
 	}
 	log := &trainLog{w: r.log, cfg: cfg}
-	t, err := train.NewRank(context.WithoutCancel(cmd.Context()), cfg, dev, train.Observer{
+	t, err := train.NewRank(context.WithoutCancel(cmd.Context()), cfg, dev.Device, train.Observer{
 		Step: log.step, Eval: log.eval,
 		Evaluate: func(ctx context.Context, m *train.Snapshot) error { return log.evaluate(ctx, measured, m) },
 		Note:     func(format string, args ...any) { fmt.Fprintf(r.log, format+"\n", args...) },
@@ -254,7 +261,7 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads int, asJS
 	}
 	defer t.Close()
 	defer debug.SetGCPercent(collectOften(t.Plan(), r.comm.Size()))
-	if err := log.begin(t, r, dev.Workers()); err != nil {
+	if err := log.begin(t, r, dev); err != nil {
 		return err
 	}
 	if log.run != nil {
@@ -301,7 +308,7 @@ func collectOften(p train.Plan, ranks int) int {
 }
 
 // begin says what is about to be trained, and opens the metrics, on the rank that speaks for all.
-func (l *trainLog) begin(t *train.Trainer, r *rank, workers int) (err error) {
+func (l *trainLog) begin(t *train.Trainer, r *rank, dev *open.Trainer) (err error) {
 	l.plan = t.Plan()
 	p := &l.plan
 	if r.first() {
@@ -315,12 +322,15 @@ func (l *trainLog) begin(t *train.Trainer, r *rank, workers int) (err error) {
 	}
 	among := ""
 	if n := r.comm.Size(); n > 1 {
-		among = fmt.Sprintf(", %d ranks of %d threads", n, workers)
+		among = fmt.Sprintf(", %d ranks of %d threads", n, dev.Workers)
+	}
+	if dev.GPU != nil {
+		among = ", on " + dev.Name()
 	}
 	fmt.Fprintf(l.w, "%s: %s parameters (%s trained), %d steps of up to %d tokens, %.3g FLOPs%s\n",
 		l.cfg.Name, count(p.Params), count(p.Trainable), p.Steps, p.TokensPerStep, p.FLOPs, among)
-	if p.FLOPs > longRun && r.first() {
-		l.peak = measuredPeak(l.cfg, workers) * float64(r.comm.Size())
+	if p.FLOPs > longRun && r.first() && dev.GPU == nil {
+		l.peak = measuredPeak(l.cfg, dev.Workers) * float64(r.comm.Size())
 	}
 	return nil
 }
