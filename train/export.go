@@ -119,15 +119,11 @@ func (r *mergedRows) rescale(dst []float32, magnitudes *deviceRows, row int) err
 }
 
 // average replaces the weights by the mean of those in the last n finished checkpoints.
-func (t *Trainer) average(n int) error {
-	done, err := committed(t.checkpoints())
-	if err != nil {
-		return err
-	}
+func (t *Trainer) average(n int, done []string) error {
 	done = done[max(0, len(done)-n):]
 	sums := make([][]float64, len(t.sub.params))
-	for _, d := range done {
-		if err := t.readWeights(filepath.Join(t.checkpoints(), d.name)); err != nil {
+	for _, name := range done {
+		if err := t.readWeights(filepath.Join(t.checkpoints(), name)); err != nil {
 			return err
 		}
 		for i, p := range t.ownParams() {
@@ -157,9 +153,17 @@ func (t *Trainer) average(n int) error {
 // exportTogether writes the model of the run that has finished, on rank 0. Where each rank has its share of the weights, they
 // average them and help it to the others'.
 func (t *Trainer) exportTogether(ctx context.Context) error {
-	var err error
 	if n := t.cfg.Checkpoint.Average; t.pool != nil && n > 1 {
-		err = t.average(n)
+		done, err := t.finished(ctx) // one rank may see more of them than another
+		if err != nil {
+			return err
+		}
+		for _, name := range done[max(0, len(done)-n):] {
+			if err := t.visible(ctx, filepath.Join(t.checkpoints(), name)); err != nil {
+				return err
+			}
+		}
+		err = t.average(n, done)
 		t.pool.changed()
 		if err = t.ranks.failed(ctx, err); err != nil {
 			return err
@@ -272,7 +276,11 @@ func (s *subject) fromGGUF() bool { return s.base != nil && s.base.Checkpoint.GG
 // model too; a base that was a GGUF file gets a GGUF file beside the folder.
 func (t *Trainer) export(dir, adapter string) error {
 	if n := t.cfg.Checkpoint.Average; n > 1 && t.pool == nil {
-		if err := t.average(n); err != nil {
+		done, err := committed(t.checkpoints())
+		if err != nil {
+			return err
+		}
+		if err := t.average(n, namesOf(done)); err != nil {
 			return err
 		}
 	}

@@ -5,12 +5,11 @@ import (
 	"fmt"
 
 	"leolm/device"
-	"leolm/internal/sysmem"
 )
 
-// checkMemory refuses a run on so many ranks that does not fit into the device's memory with a *device.MemoryError,
-// before anything of it is allocated.
-func checkMemory(dev device.Device, c *Config, ranks int) error {
+// checkMemory refuses a run on so many ranks, some of them here, that does not fit into the device's memory with a
+// *device.MemoryError, before anything of it is allocated.
+func checkMemory(dev device.Device, c *Config, ranks, here int) error {
 	var assumed []string
 	m, _, err := planModel(c, nil, &assumed) // without data: the shape alone
 	if err != nil {
@@ -35,7 +34,7 @@ func checkMemory(dev device.Device, c *Config, ranks int) error {
 		}
 		least += 8 * float64(rank) * h // one adapter at least
 	}
-	if err := errors.Join(device.Need(dev, what, least/2), sysmem.Need("the sequences of a step", 4*float64(c.Batch.Global)*float64(c.Data.SequenceLength))); err != nil {
+	if err := errors.Join(need(dev, what, least/2, here), need(nil, "the sequences of a step", 4*float64(c.Batch.Global)*float64(c.Data.SequenceLength), here)); err != nil {
 		return err
 	}
 	teacher, err := planTeacher(c, nil, &assumed)
@@ -50,5 +49,5 @@ func checkMemory(dev device.Device, c *Config, ranks int) error {
 	if err != nil {
 		return nil // join says that these ranks cannot share it
 	}
-	return device.Need(dev, what, float64(each.Memory.Total()))
+	return need(dev, what, float64(each.Memory.Total()), here)
 }

@@ -113,6 +113,13 @@ func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, 
 	if err := cfg.agree(ctx, r, facts); err != nil {
 		return nil, err // as on all others
 	}
+	// All at once, before any of them takes some.
+	if err := r.failed(ctx, checkMemory(dev, cfg, r.Size(), r.here())); err != nil {
+		return nil, err
+	}
+	if err := r.sameFolder(ctx, cfg.Output, lateProbe); err != nil {
+		return nil, err
+	}
 	var pool *pooled
 	if cfg.Parallel.shardsParameters() && comm.Size() > 1 {
 		var err error
@@ -143,6 +150,9 @@ func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, 
 func (t *Trainer) join(ctx context.Context) error {
 	facts := maps.Clone(t.dataIdentity())
 	facts["tokenizer"], facts["steps"] = t.sub.vocab.fingerprint, strconv.Itoa(t.length.steps)
+	if t.sub.base != nil && t.ranks.Size() > 1 {
+		facts["model.base"] = t.sub.base.Checkpoint.Identity()
+	}
 	if err := t.ranks.agree(ctx, facts); err != nil {
 		return err
 	}

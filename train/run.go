@@ -62,6 +62,8 @@ type Observer struct {
 	// not end the training; Run returns the first one, as an *EvaluationError, when everything else is written.
 	Evaluate func(ctx context.Context, m *Snapshot) error
 	Note     func(format string, args ...any)
+	// Saved is told how long a checkpoint took, on rank 0.
+	Saved func(took time.Duration)
 }
 
 func (o *Observer) note(format string, args ...any) {
@@ -160,9 +162,6 @@ func newTrainer(cfg *Config, dev device.Device, obs Observer, r *ranks) (*Traine
 		return nil, err
 	}
 	if err := dev.SetCompute(compute); err != nil {
-		return nil, err
-	}
-	if err := checkMemory(dev, cfg, r.Size()); err != nil {
 		return nil, err
 	}
 	t := &Trainer{cfg: cfg, dev: dev, obs: obs, ranks: r, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now()}

@@ -67,7 +67,8 @@ func (t *Trainer) checkpoints() string { return filepath.Join(t.cfg.Output, "che
 
 // Save writes a checkpoint of the current step and removes the ones that are no longer kept. All ranks call it.
 func (t *Trainer) Save(ctx context.Context) error {
-	t.lastSaved = time.Now()
+	begin := time.Now()
+	t.lastSaved = begin
 	dir := filepath.Join(t.checkpoints(), fmt.Sprintf("%s%08d", stepPrefix, t.opt.Step))
 	done, err := t.ranks.any(ctx, t.ranks.Rank() == 0 && durable.Marked(dir, commitMarker))
 	if err != nil || done {
@@ -76,7 +77,13 @@ func (t *Trainer) Save(ctx context.Context) error {
 	if err := t.write(ctx, dir, t.writeParts); err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", t.opt.Step, err)
 	}
-	return t.ranks.failed(ctx, t.onFirst(t.removeOld))
+	if err := t.ranks.failed(ctx, t.onFirst(t.removeOld)); err != nil {
+		return err
+	}
+	if t.obs.Saved != nil && t.ranks.Rank() == 0 {
+		t.obs.Saved(time.Since(begin))
+	}
+	return nil
 }
 
 // removeOld removes the checkpoints that are no longer kept.
@@ -148,6 +155,9 @@ func (t *Trainer) write(ctx context.Context, dir string, files func(dir string, 
 			var theirs sums
 			if err := json.Unmarshal(b, &theirs); err != nil {
 				return fmt.Errorf("checksums of rank %d: %w", rank, err)
+			}
+			if err := t.drifted(rank, theirs.Tensors[weightsFile], written.Tensors[weightsFile]); err != nil {
+				return err
 			}
 			maps.Copy(written.Tensors, theirs.Tensors)
 		}
@@ -242,14 +252,11 @@ func (t *Trainer) ownParams() []llama.Param {
 }
 
 // writeWeights writes the trained values and adds their checksums: those that this rank has, where it has a share, else all
-// of them on rank 0.
+// of them on rank 0, while the other ranks look whether theirs are the same.
 func (t *Trainer) writeWeights(dir string, s *sums) error {
 	path := filepath.Join(dir, weightsFile)
-	switch {
-	case t.pool != nil:
+	if t.pool != nil {
 		path = t.partOf(dir, weightsFile)
-	case t.ranks.Rank() > 0:
-		return nil
 	}
 	var ts []checkpoint.Output
 	for _, p := range t.ownParams() {
@@ -276,12 +283,22 @@ func (t *Trainer) writeWeights(dir string, s *sums) error {
 	}
 	into := map[string]string{}
 	s.Tensors[filepath.Base(path)] = into
+	if t.pool == nil && t.ranks.Rank() > 0 {
+		return sumUp(ts, into)
+	}
 	return checkpoint.WriteSafetensors(path, nil, sealed(ts, into))
 }
 
 type savedStep struct {
 	name string
 	step int
+}
+
+func namesOf(saved []savedStep) (names []string) {
+	for _, s := range saved {
+		names = append(names, s.name)
+	}
+	return names
 }
 
 // committed lists the finished checkpoints in dir, oldest first.
