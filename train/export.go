@@ -19,31 +19,26 @@ import (
 
 // deviceRows reads a weight for the writers: copied as a whole when the first row is asked for.
 type deviceRows struct {
-	dev    device.Device
-	w      device.Weight
-	turn   *turn
-	values []float32 // the turn's
+	dev  device.Device
+	w    device.Weight
+	turn *turn
 }
 
 // turn lets one of several weights have a copy at a time: writers read one after another.
 type turn struct {
 	mu   sync.Mutex
-	last *deviceRows
+	room *room
+	last *deviceRows // whose values are in the room
 }
 
 func (r *deviceRows) ReadRow(dst []float32, row int) error {
 	r.turn.mu.Lock()
-	if r.values == nil {
-		if r.turn.last != nil {
-			r.turn.last.values = nil
-		}
-		r.values = make([]float32, r.w.Rows()*r.w.Cols())
-		r.dev.ReadWeight(r.w, r.values)
+	defer r.turn.mu.Unlock()
+	if r.turn.last != r {
+		r.dev.ReadWeight(r.w, r.turn.room.floats(r.w.Rows()*r.w.Cols()))
 		r.turn.last = r
 	}
-	values := r.values
-	r.turn.mu.Unlock()
-	copy(dst, values[row*r.w.Cols():(row+1)*r.w.Cols()])
+	copy(dst, r.turn.room.values[row*r.w.Cols():(row+1)*r.w.Cols()])
 	return nil
 }
 
@@ -55,10 +50,13 @@ type mergedRows struct {
 	low      []*deviceRows // A and B of each adapter, read beside it
 }
 
+// ownTurn is that of a weight that is read beside others.
+func ownTurn() *turn { return &turn{room: new(room)} }
+
 func newMergedRows(dev device.Device, l *llama.Linear, base *turn) *mergedRows {
 	r := &mergedRows{deviceRows: deviceRows{dev: dev, w: l.W, turn: base}, adapters: l.Adapters}
 	for _, a := range l.Adapters {
-		r.low = append(r.low, &deviceRows{dev: dev, w: a.A, turn: new(turn)}, &deviceRows{dev: dev, w: a.B, turn: new(turn)})
+		r.low = append(r.low, &deviceRows{dev: dev, w: a.A, turn: ownTurn()}, &deviceRows{dev: dev, w: a.B, turn: ownTurn()})
 	}
 	return r
 }
@@ -111,7 +109,7 @@ func (t *Trainer) average(n int, done []string) error {
 			return err
 		}
 		for i, p := range t.ownParams() {
-			v := make([]float32, p.Weight.Rows()*p.Weight.Cols())
+			v := t.room.floats(p.Weight.Rows() * p.Weight.Cols())
 			t.dev.ReadWeight(p.Weight, v)
 			if sums[i] == nil {
 				sums[i] = make([]float64, len(v))
@@ -122,7 +120,7 @@ func (t *Trainer) average(n int, done []string) error {
 		}
 	}
 	for i, p := range t.ownParams() {
-		v := make([]float32, len(sums[i]))
+		v := t.room.floats(len(sums[i]))
 		for j, x := range sums[i] {
 			v[j] = float32(x / float64(len(done)))
 		}
@@ -306,11 +304,11 @@ func (t *Trainer) sources() []checkpoint.Source {
 		linears[l.Name+".weight"] = l
 	}
 	var sources []checkpoint.Source
-	var one turn
+	one := &turn{room: t.room}
 	for _, p := range t.sub.model.Params() {
-		src := t.source(p, &one)
+		src := t.source(p, one)
 		if l := linears[p.Name]; l != nil && len(l.Adapters) > 0 {
-			src.From = newMergedRows(t.dev, l, &one)
+			src.From = newMergedRows(t.dev, l, one)
 		}
 		sources = append(sources, src)
 	}
@@ -328,14 +326,14 @@ func (t *Trainer) source(p llama.Param, one *turn) checkpoint.Source {
 // exportAdapter writes the adapters as PEFT has them.
 func (t *Trainer) exportAdapter(dir string) error {
 	var targets []checkpoint.LoRAWeights
-	var one turn
+	one := &turn{room: t.room}
 	for _, l := range t.sub.model.Linears() {
 		for _, a := range l.Adapters {
 			w := checkpoint.LoRAWeights{
-				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A, turn: &one}, B: &deviceRows{dev: t.dev, w: a.B, turn: &one}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
+				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A, turn: one}, B: &deviceRows{dev: t.dev, w: a.B, turn: one}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
 			}
 			if a.DoRA != nil {
-				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude, turn: &one}
+				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude, turn: one}
 			}
 			targets = append(targets, w)
 		}
@@ -351,10 +349,10 @@ func (t *Trainer) exportAdapter(dir string) error {
 		if !p.Weight.Trainable() && !rows {
 			continue
 		}
-		opt.Saved = append(opt.Saved, t.source(p, &one))
+		opt.Saved = append(opt.Saved, t.source(p, one))
 		if t.sub.cfg.TieEmbeddings && p.Weight == t.sub.model.Embed {
 			// PEFT gives a saved embedding a copy of its own, and the LM head stays what it was: say both.
-			head := t.source(p, &one)
+			head := t.source(p, one)
 			head.Name = "lm_head.weight"
 			opt.Saved = append(opt.Saved, head)
 		}
