@@ -19,36 +19,31 @@ import (
 
 // deviceRows reads a weight for the writers: copied as a whole when the first row is asked for.
 type deviceRows struct {
-	dev    device.Device
-	w      device.Weight
-	turn   *turn
-	values []float32 // the turn's
+	dev  device.Device
+	w    device.Weight
+	turn *turn
 }
 
 // turn lets one of several weights have a copy at a time: writers read one after another.
 type turn struct {
 	mu   *sync.Mutex // a device is used by one goroutine at a time
-	last *deviceRows
+	room *room
+	last *deviceRows // whose values are in the room
 }
 
-func newTurn() *turn { return &turn{mu: new(sync.Mutex)} }
+func newTurn(r *room) *turn { return &turn{mu: new(sync.Mutex), room: r} }
 
-// beside is a turn of its own on the same device.
-func (t *turn) beside() *turn { return &turn{mu: t.mu} }
+// beside is the turn of a weight that is read beside others of the same device.
+func (t *turn) beside() *turn { return &turn{mu: t.mu, room: new(room)} }
 
 func (r *deviceRows) ReadRow(dst []float32, row int) error {
 	r.turn.mu.Lock()
-	if r.values == nil {
-		if r.turn.last != nil {
-			r.turn.last.values = nil
-		}
-		r.values = make([]float32, r.w.Rows()*r.w.Cols())
-		r.dev.ReadWeight(r.w, r.values)
+	defer r.turn.mu.Unlock()
+	if r.turn.last != r {
+		r.dev.ReadWeight(r.w, r.turn.room.floats(r.w.Rows()*r.w.Cols()))
 		r.turn.last = r
 	}
-	values := r.values
-	r.turn.mu.Unlock()
-	copy(dst, values[row*r.w.Cols():(row+1)*r.w.Cols()])
+	copy(dst, r.turn.room.values[row*r.w.Cols():(row+1)*r.w.Cols()])
 	return nil
 }
 
@@ -127,7 +122,7 @@ func (t *Trainer) average(n int, done []string) error {
 			return err
 		}
 		for i, p := range t.ownParams() {
-			v := make([]float32, p.Weight.Rows()*p.Weight.Cols())
+			v := t.room.floats(p.Weight.Rows() * p.Weight.Cols())
 			t.dev.ReadWeight(p.Weight, v)
 			if sums[i] == nil {
 				sums[i] = make([]float64, len(v))
@@ -138,7 +133,7 @@ func (t *Trainer) average(n int, done []string) error {
 		}
 	}
 	for i, p := range t.ownParams() {
-		v := make([]float32, len(sums[i]))
+		v := t.room.floats(len(sums[i]))
 		for j, x := range sums[i] {
 			v[j] = float32(x / float64(len(done)))
 		}
@@ -322,7 +317,7 @@ func (t *Trainer) sources() []checkpoint.Source {
 		linears[l.Name+".weight"] = l
 	}
 	var sources []checkpoint.Source
-	one := newTurn()
+	one := newTurn(t.room)
 	for _, p := range t.sub.model.Params() {
 		src := t.source(p, one)
 		if l := linears[p.Name]; l != nil && len(l.Adapters) > 0 {
@@ -344,7 +339,7 @@ func (t *Trainer) source(p llama.Param, one *turn) checkpoint.Source {
 // exportAdapter writes the adapters as PEFT has them.
 func (t *Trainer) exportAdapter(dir string) error {
 	var targets []checkpoint.LoRAWeights
-	one := newTurn()
+	one := newTurn(t.room)
 	for _, l := range t.sub.model.Linears() {
 		for _, a := range l.Adapters {
 			w := checkpoint.LoRAWeights{

@@ -382,6 +382,9 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *los
 	for round := range r.rounds() {
 		var sum losses
 		var err error
+		if t.pool != nil {
+			t.pool.goAhead()
+		}
 		part := r.part(round*r.Size()+r.Rank(), n, t.cfg.Batch.Micro)
 		for i, m := range part {
 			t.lastMicro = i == len(part)-1

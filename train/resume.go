@@ -250,8 +250,7 @@ func (t *Trainer) readWeights(dir string) error {
 		if err := want.check(path, v); err != nil {
 			return err
 		}
-		t.values = sized(t.values, n)
-		values := t.values
+		values := t.room.floats(n)
 		if frozen > 0 {
 			t.dev.ReadWeight(p.Weight, values)
 		}

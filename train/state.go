@@ -193,12 +193,11 @@ func (t *Trainer) writeParts(dir string, written *sums) error {
 // writeMoments writes the moments that this rank has and adds their checksums.
 func (t *Trainer) writeMoments(path string, s sums) error {
 	var moments []checkpoint.Output
-	var b []byte // one moment at a time
 	err := t.opt.state(func(name string, m device.OptimizerState) error {
 		moments = append(moments, checkpoint.Output{
 			Name: name, DType: tensor.U8, Shape: tensor.Shape{m.Bytes()},
 			Write: func(w io.Writer) error {
-				b = sized(b, m.Bytes())
+				b := t.room.bytes(m.Bytes())
 				m.Save(b)
 				_, err := w.Write(b)
 				return err
@@ -266,10 +265,10 @@ func (t *Trainer) writeWeights(dir string, s *sums) error {
 			shape = tensor.Shape{cols}
 		}
 		ts = append(ts, checkpoint.Output{Name: p.Name, DType: tensor.F32, Shape: shape, Write: func(w io.Writer) error {
-			t.values = sized(t.values, rows*cols)
-			t.dev.ReadWeight(p.Weight, t.values)
+			values := t.room.floats(rows * cols)
+			t.dev.ReadWeight(p.Weight, values)
 			b := make([]byte, 0, 1<<16)
-			for part := range slices.Chunk(t.values[frozen*cols:], cap(b)/4) {
+			for part := range slices.Chunk(values[frozen*cols:], cap(b)/4) {
 				b = b[:0]
 				for _, v := range part {
 					b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))

@@ -37,7 +37,10 @@ func joinRanks(ctx context.Context, stderr io.Writer, patience time.Duration) (*
 		Patience: patience,
 		Note:     func(format string, args ...any) { fmt.Fprintf(r.log, format+"\n", args...) },
 		Detail:   func(format string, args ...any) { r.log.only(format+"\n", args...) },
-		Lost:     func(err error) { fmt.Fprintf(stderr, "%s%v\n", r.log.prefix, err) },
+		Lost: func(err error) {
+			fmt.Fprintf(stderr, "%s%v\n", r.log.prefix, err)
+			r.log.only("%v\n", err)
+		},
 	})
 	return r, err
 }

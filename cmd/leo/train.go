@@ -252,8 +252,13 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, on string, thread
 	}
 	defer unlock()
 	measured.printNotes(r.log)
-	defer func() { err = errors.Join(err, dev.Close()) }()
+	defer func() {
+		if closed := dev.Close(); err == nil { // else tensors of the pass that failed are left
+			err = closed
+		}
+	}()
 	log := &trainLog{w: r.log, cfg: cfg, grace: time.Duration(grace) * time.Second}
+	defer collectOften(gcPercent(nil, 1))()
 	t, err := train.NewRank(context.WithoutCancel(cmd.Context()), cfg, dev.Device, train.Observer{
 		Step: log.step, Eval: log.eval, Saved: log.saved,
 		Evaluate: func(ctx context.Context, m *train.Snapshot) error { return log.evaluate(ctx, measured, m) },
@@ -263,7 +268,11 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, on string, thread
 		return err
 	}
 	defer t.Close()
-	defer debug.SetGCPercent(collectOften(t.Plan(), r.comm.Size()))
+	plan := t.Plan()
+	if dev.GPU == nil { // else little of the plan is in this process
+		collectOften(gcPercent(&plan, r.comm.Size()))
+	}
+	debug.FreeOSMemory() // what only the start has needed
 	if err := log.begin(t, r, dev); err != nil {
 		return err
 	}
@@ -321,18 +330,29 @@ func (r *rank) prepare(ctx context.Context, cfg *train.Config, on string, thread
 	return measured, dev, free, nil
 }
 
-// collectOften keeps what the collector has not yet found small beside the memory of a run: left alone, it waits until garbage
-// equals all that is in use, and a run would take twice its plan. There is little to search, since weights hold no pointers. It returns the percentage from before.
-func collectOften(p train.Plan, ranks int) int {
-	const garbage, least = 128 << 20, 10 // bytes; percent of what is in use
-	each, err := p.ForRanks(ranks)
-	before := debug.SetGCPercent(100)
-	if err != nil || os.Getenv("GOGC") != "" {
+// collectOften keeps what the collector has not yet found small beside the memory of a run: left alone, it waits until
+// garbage equals all that is in use, and a run would take twice its plan. There is little to search, since weights hold no
+// pointers. What it returns puts the percentage from before back.
+func collectOften(percent int) (undo func()) {
+	before := debug.SetGCPercent(percent)
+	if os.Getenv("GOGC") != "" {
 		debug.SetGCPercent(before)
-		return before
 	}
-	debug.SetGCPercent(int(min(100, max(least, 100*garbage/max(1, each.Memory.Total())))))
-	return before
+	return func() { debug.SetGCPercent(before) }
+}
+
+// gcPercent is how much garbage a run may have, in percent of what is in use: while it is opened, or where its plan is
+// known, by that.
+func gcPercent(p *train.Plan, ranks int) int {
+	const opening = 25
+	if p == nil {
+		return opening
+	}
+	each, err := p.ForRanks(ranks)
+	if err != nil {
+		return opening
+	}
+	return int(min(opening, max(1, 100*train.GarbageBytes/max(1, each.Memory.Total()))))
 }
 
 // begin says what is about to be trained, and opens the metrics, on the rank that speaks for all.

@@ -93,7 +93,7 @@ func (d *Device) measure(c *device.DoRA) *dora {
 		}
 	}
 	a, b := d.dense(c.A), d.dense(c.B)
-	u, gram := d.linear(a, w, false), d.New(a.Rows, a.Rows)
+	u, gram := d.Linear(a, c.W), d.New(a.Rows, a.Rows)
 	d.multiply(product{
 		a: d.at(a), b: d.at(a), c: d.at(gram), m: a.Rows, n: a.Rows, k: a.Cols, lda: a.Cols, stride: 2 * a.Cols, kind: types[tensor.F32],
 	})

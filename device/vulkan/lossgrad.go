@@ -97,7 +97,7 @@ func (l *headLoss) weight(row int) float32 {
 // chunk runs some rows forward and backward; theirs are the results from at on.
 func (l *headLoss) chunk(part []int32, at int) {
 	x := l.Gather(l.hidden, part)
-	y := l.linear(x, l.w, false)
+	y := l.Linear(x, l.w)
 	taught, known := uint64(0), 0
 	var q *device.Tensor
 	op := uint32(0)

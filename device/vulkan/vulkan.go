@@ -22,12 +22,16 @@ import (
 type Device struct {
 	gpu     *vulkan.Device
 	kernels map[kernelKey]*vulkan.Kernel
-	owned   []vulkan.Buffer // weights, caches, tables: until Close
-	made    uint64          // IDs given so far
-	live    int             // bytes of tensors
-	peak    int
-	compute tensor.DType  // of products with trainable weights: F32 or BF16
-	books   vulkan.Buffer // of 8-bit optimizer state, once it was needed
+	// What products on matrix units need: their shape, kernels, and a word that is 0.
+	matrix        vulkan.Matrix
+	matrixKernels map[matrixKey]*vulkan.Kernel
+	none          vulkan.Buffer
+	owned         []vulkan.Buffer // weights, caches, tables: until Close
+	made          uint64          // IDs given so far
+	live          int             // bytes of tensors
+	peak          int
+	compute       tensor.DType  // of products with trainable weights: F32 or BF16
+	books         vulkan.Buffer // of 8-bit optimizer state, once it was needed
 }
 
 var _ device.Device = (*Device)(nil)
@@ -53,7 +57,14 @@ func open(o vulkan.Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Device{gpu: gpu, compute: tensor.F32, kernels: map[kernelKey]*vulkan.Kernel{}}, nil
+	d := &Device{gpu: gpu, compute: tensor.F32, kernels: map[kernelKey]*vulkan.Kernel{}, matrix: gpu.Info().Matrix, matrixKernels: map[matrixKey]*vulkan.Kernel{}}
+	if d.matrix != (vulkan.Matrix{}) {
+		if d.none, err = d.take("a word", 4); err != nil {
+			return nil, errors.Join(err, gpu.Close())
+		}
+		d.gpu.Upload(d.none, 0, 4, func(dst []byte) { clear(dst) })
+	}
+	return d, nil
 }
 
 // Close gives the GPU's memory back. Nothing that the device made may be used afterwards. It returns an error if tensors

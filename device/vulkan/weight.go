@@ -31,6 +31,7 @@ type weight struct {
 	kind       uint32 // among types
 	stride     int    // of rows, in 16-bit words
 	buf        vulkan.Buffer
+	largest    uint64 // where the bits of the largest magnitude are, for products on matrix units
 
 	trains bool
 	grad   vulkan.Buffer // from row frozen on; none where nothing was added since it was made or dropped
@@ -77,12 +78,25 @@ func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
 	if s.Rows > math.MaxUint32/w.stride {
 		return nil, fmt.Errorf("weight %s: [%d, %d] of %v are more than 8 GiB", s.Name, s.Rows, s.Cols, s.DType)
 	}
-	if w.buf, err = d.take("weight "+s.Name, w.Bytes()); err != nil {
+	// float16 goes to matrix units as it is, float32 not at all.
+	measured := s.Use&device.WeightUseMatmul != 0 && s.DType != tensor.F16 && d.onMatrixUnits(w, 1)
+	size, end := w.Bytes(), w.Bytes()
+	if measured {
+		end = ceil(size, 4) * 4
+		size = end + 4
+	}
+	if w.buf, err = d.take("weight "+s.Name, size); err != nil {
 		return nil, err
 	}
+	w.largest = d.none.Addr
 	if err := d.fill(w, s, wide); err != nil {
 		d.drop(w.buf)
 		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
+	}
+	if measured {
+		w.largest = w.buf.Addr + uint64(end)
+		d.gpu.Upload(w.buf, int64(end), 4, func(dst []byte) { clear(dst) })
+		d.measureWeight(w)
 	}
 	return w, nil
 }
@@ -152,45 +166,5 @@ func (d *Device) Embed(table device.Weight, ids []int32) *device.Tensor {
 	p.addrs(w.buf.Addr, d.ints(ids), d.at(y))
 	p.words(len(ids), w.cols, w.stride)
 	d.run(kernelKey{"embed", [2]uint32{w.kind}}, &p, groups(len(ids)*((w.cols+15)/16), 64), 1, false)
-	return y
-}
-
-// Linear implements device.Ops.
-func (d *Device) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
-	return d.linear(x, of(w), false)
-}
-
-// LinearGroup implements device.Ops: the products may run at one time.
-func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
-	for i, w := range ws {
-		ys[i] = d.linear(x, of(w), i > 0)
-	}
-}
-
-// linear returns x·wᵀ. An independent product has the input of the command before it.
-func (d *Device) linear(x *device.Tensor, w *weight, independent bool) *device.Tensor {
-	if x.Cols != w.cols {
-		panic(fmt.Sprintf("device: %v times %s [%d, %d]ᵀ", x, w.name, w.rows, w.cols))
-	}
-	y := d.New(x.Rows, w.rows)
-	if form := d.half(w); form != 0 {
-		d.multiply(product{a: d.at(x), b: w.buf.Addr, c: d.at(y), m: x.Rows, n: w.rows, k: w.cols, lda: w.cols, stride: w.stride, kind: w.kind, form: form})
-		return y
-	}
-	var p push
-	p.addrs(d.at(x), w.buf.Addr, d.at(y))
-	p.words(w.rows, w.cols, w.stride, x.Rows)
-	if x.Rows == 1 {
-		n := (w.rows + 3) / 4
-		lines := (n + mostGroups - 1) / mostGroups
-		d.run(kernelKey{"matvec", [2]uint32{w.kind}}, &p, (n+lines-1)/lines, lines, independent)
-		return y
-	}
-	tall := uint32(4)
-	if x.Rows <= 8 {
-		tall = 1
-	}
-	tile := 8 * int(tall)
-	d.run(kernelKey{"matmul", [2]uint32{w.kind, tall}}, &p, (w.rows+63)/64, (x.Rows+tile-1)/tile, independent)
 	return y
 }
