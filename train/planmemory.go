@@ -58,6 +58,7 @@ func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan, teacher *c
 	return n
 }
 
+// sum adds up what is on the device.
 func (e *memoryEstimate) sum() Memory {
 	return Memory{
 		Weights:     e.weights(),

@@ -252,7 +252,11 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, on string, thread
 	}
 	defer unlock()
 	measured.printNotes(r.log)
-	defer func() { err = errors.Join(err, dev.Close()) }()
+	defer func() {
+		if closed := dev.Close(); err == nil { // else tensors of the pass that failed are left
+			err = closed
+		}
+	}()
 	log := &trainLog{w: r.log, cfg: cfg, grace: time.Duration(grace) * time.Second}
 	defer collectOften(gcPercent(nil, 1))()
 	t, err := train.NewRank(context.WithoutCancel(cmd.Context()), cfg, dev.Device, train.Observer{
@@ -265,7 +269,9 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, on string, thread
 	}
 	defer t.Close()
 	plan := t.Plan()
-	collectOften(gcPercent(&plan, r.comm.Size()))
+	if dev.GPU == nil { // else little of the plan is in this process
+		collectOften(gcPercent(&plan, r.comm.Size()))
+	}
 	debug.FreeOSMemory() // what only the start has needed
 	if err := log.begin(t, r, dev); err != nil {
 		return err
