@@ -102,7 +102,7 @@ run() {
   step "${shapes[-1]} q4_0 without matrix units" 60 env LEO_VULKAN_MASK=VK_KHR_cooperative_matrix \
     bash -c "bench ${shapes[-1]}-q4_0 --prompt $prompts --sequences 1 -n $tokens --runs 1"
   if [ "${1:-}" = --small ]; then
-    step "Training steps of 7M" 600 bash -c './train 7M bf16 64 1 gpu < <(echo step)'
+    step "Training step" 300 bash -c './train tiny bf16 32 32 gpu < <(echo step)'
   else
     step "Training steps of 110M, 4096 tokens" 60 bash -c './train 110M bf16 512 8 gpu < <(steps 3)'
     step "Training steps of 1.1B, 4096 tokens" 90 bash -c './train 1.1B bf16 512 4 gpu < <(steps 2)'

@@ -76,7 +76,7 @@ func batchesOf(micro, length, vocab int) (batches []llama.Batch) {
 
 func run(args []string) error {
 	shapes := map[string][6]int{
-		"7M": {256, 704, 6, 4, 8192, 4}, "15M": {288, 768, 6, 6, 32000, 6}, "110M": {768, 2048, 12, 12, 32000, 12}, "1.1B": {2048, 5632, 22, 32, 32000, 4},
+		"tiny": {64, 176, 2, 2, 1000, 2}, "7M": {256, 704, 6, 4, 8192, 4}, "15M": {288, 768, 6, 6, 32000, 6}, "110M": {768, 2048, 12, 12, 32000, 12}, "1.1B": {2048, 5632, 22, 32, 32000, 4},
 	}
 	if len(args) < 3 {
 		return errors.New("usage: train SHAPE f32|bf16 LENGTH [MICRO [THREADS | gpu]]")
