@@ -82,7 +82,7 @@ run() {
   trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
   shapes=(1b 7b) prompts=512 tokens=64 runs=3 batch=1,8 tests=Compliance suite=150 text=20000
   if [ "${1:-}" = --small ]; then
-    shapes=(tiny) prompts=16 tokens=4 runs=1 batch=1,2 tests='Compliance/(Elementwise|Embed)' suite=60 text=1000
+    shapes=(tiny) prompts=8 tokens=2 runs=1 batch=1 tests='Compliance/(Elementwise|Embed)' suite=60 text=300 budget=1800
   fi
   head -c "$text" text.txt | iconv -c -f utf-8 -t utf-8 >"$work/text.txt"
   loader
@@ -102,7 +102,7 @@ run() {
   step "${shapes[-1]} q4_0 without matrix units" 60 env LEO_VULKAN_MASK=VK_KHR_cooperative_matrix \
     bash -c "bench ${shapes[-1]}-q4_0 --prompt $prompts --sequences 1 -n $tokens --runs 1"
   if [ "${1:-}" = --small ]; then
-    step "Training steps of 7M" 100 bash -c './train 7M bf16 64 1 gpu < <(echo step)'
+    step "Training step" 300 bash -c './train tiny bf16 32 32 gpu < <(echo step)'
   else
     step "Training steps of 110M, 4096 tokens" 60 bash -c './train 110M bf16 512 8 gpu < <(steps 3)'
     step "Training steps of 1.1B, 4096 tokens" 90 bash -c './train 1.1B bf16 512 4 gpu < <(steps 2)'

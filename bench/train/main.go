@@ -58,9 +58,25 @@ func trainer(onGPU bool, threads int) (device.Device, error) {
 	return cpu.New(cpu.Options{Threads: threads})
 }
 
+// batchesOf makes a step's micro-batches.
+func batchesOf(micro, length, vocab int) (batches []llama.Batch) {
+	for at := 0; at < tokens; at += micro * length {
+		var b llama.Batch
+		for i := range micro * length {
+			b.IDs = append(b.IDs, int32((at+i)*37%vocab))
+			b.Positions = append(b.Positions, int32(i%length))
+			if i%length == 0 {
+				b.Seqs = append(b.Seqs, device.Sequence{Row: i, Len: length})
+			}
+		}
+		batches = append(batches, b)
+	}
+	return batches
+}
+
 func run(args []string) error {
 	shapes := map[string][6]int{
-		"7M": {256, 704, 6, 4, 8192, 4}, "15M": {288, 768, 6, 6, 32000, 6}, "110M": {768, 2048, 12, 12, 32000, 12}, "1.1B": {2048, 5632, 22, 32, 32000, 4},
+		"tiny": {64, 176, 2, 2, 1000, 2}, "7M": {256, 704, 6, 4, 8192, 4}, "15M": {288, 768, 6, 6, 32000, 6}, "110M": {768, 2048, 12, 12, 32000, 12}, "1.1B": {2048, 5632, 22, 32, 32000, 4},
 	}
 	if len(args) < 3 {
 		return errors.New("usage: train SHAPE f32|bf16 LENGTH [MICRO [THREADS | gpu]]")
@@ -104,18 +120,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	var batches []llama.Batch
-	for at := 0; at < tokens; at += micro * length {
-		var b llama.Batch
-		for i := range micro * length {
-			b.IDs = append(b.IDs, int32((at+i)*37%s[4]))
-			b.Positions = append(b.Positions, int32(i%length))
-			if i%length == 0 {
-				b.Seqs = append(b.Seqs, device.Sequence{Row: i, Len: length})
-			}
-		}
-		batches = append(batches, b)
-	}
+	batches := batchesOf(micro, length, s[4])
 	targets, weights := make([]int32, micro*length), make([]float32, micro*length)
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
