@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"leolm/device"
+	"leolm/device/split"
 	"leolm/llama"
 )
 
@@ -17,8 +18,10 @@ type Optimizer struct {
 	dev    device.Device
 	cfg    OptimizerConfig
 	ranks  *ranks
-	pool   *pooled // of weights, where ranks have those of their shares only; else nil
-	Step   int     // steps taken
+	pool   *pooled       // of weights, where ranks have those of their shares only; else nil
+	split  *split.Device // where ranks share the model; else nil
+	local  device.Device // has what this rank has of each parameter: dev, or the device below split
+	Step   int           // steps taken
 	params []optParam
 	layers [][]int // the parameters of each decoder block
 	others []int   // and those of none
@@ -31,6 +34,7 @@ type Optimizer struct {
 
 type optParam struct {
 	llama.Param
+	part  device.Weight         // what this rank has of it, on the optimizer's local device: Weight, or some of its rows
 	owner int                   // the rank that updates it; negative: all do
 	m, v  device.OptimizerState // nil where another rank has them; v also with Muon
 	muon  bool
@@ -43,17 +47,23 @@ const smallest8Bit = 4096
 
 // NewOptimizer makes the state for params.
 func NewOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param) (*Optimizer, error) {
-	return newOptimizer(dev, cfg, params, &ranks{Comm: alone{}, parts: 1}, false)
+	return newOptimizer(dev, cfg, params, newRanks(alone{}), false)
 }
 
 // newOptimizer makes the state of those params that this rank updates: with sharded its share, whole tensors, else all.
 func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, r *ranks, sharded bool) (*Optimizer, error) {
-	o := &Optimizer{dev: dev, cfg: cfg, ranks: r}
+	o := &Optimizer{dev: dev, cfg: cfg, ranks: r, local: dev}
+	if o.split, _ = dev.(*split.Device); o.split != nil {
+		o.local = o.split.Below()
+	}
 	for _, p := range params {
 		vocabulary := strings.Contains(p.Name, "embed_tokens") || strings.Contains(p.Name, "lm_head")
-		op := optParam{Param: p, owner: -1, muon: cfg.Type == "muon" && !p.Vector && !vocabulary, decay: cfg.WeightDecay}
+		op := optParam{Param: p, part: p.Weight, owner: -1, muon: cfg.Type == "muon" && !p.Vector && !vocabulary, decay: cfg.WeightDecay}
 		if !cfg.DecayAll && (p.Vector || vocabulary) {
 			op.decay = 0
+		}
+		if o.split != nil {
+			op.part, _ = o.split.Part(p.Weight)
 		}
 		o.params = append(o.params, op)
 	}
@@ -89,10 +99,11 @@ func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, 
 	return o, nil
 }
 
-// elements is how many values of the parameter are trained.
-func (p *optParam) elements() int {
-	return (p.Weight.Rows() - p.Weight.FrozenRows()) * p.Weight.Cols()
-}
+// elements is how many values of the parameter are trained, held how many of these are in this rank's part.
+func (p *optParam) elements() int { return trainedOf(p.Weight) }
+func (p *optParam) held() int     { return trainedOf(p.part) }
+
+func trainedOf(w device.Weight) int { return (w.Rows() - w.FrozenRows()) * w.Cols() }
 
 // group sorts the parameters by decoder block.
 func (o *Optimizer) group() {
@@ -137,12 +148,7 @@ func (o *Optimizer) GradNorm() (norm float64, bad string) {
 
 // gradNorm is GradNorm over the gradients of all ranks.
 func (o *Optimizer) gradNorm(ctx context.Context) (norm float64, bad string, err error) {
-	squares := make([]float64, len(o.params))
-	for i := range o.params {
-		if p := &o.params[i]; o.mine(p) {
-			squares[i] = o.dev.GradSquares(p.Weight)
-		}
-	}
+	squares := o.squares()
 	if o.sharded() {
 		all, err := o.ranks.numbers(ctx, squares)
 		if err != nil {
@@ -160,6 +166,28 @@ func (o *Optimizer) gradNorm(ctx context.Context) (norm float64, bad string, err
 		sum += s
 	}
 	return math.Sqrt(sum), bad, nil
+}
+
+// squares are Σg² of the parameters that this rank, or its team, updates, 0 for the others.
+func (o *Optimizer) squares() []float64 {
+	squares := make([]float64, len(o.params))
+	var own []int
+	var ws []device.Weight
+	for i := range o.params {
+		if p := &o.params[i]; o.mine(p) {
+			own, ws = append(own, i), append(ws, p.Weight)
+		}
+	}
+	if o.split != nil {
+		for k, s := range o.split.AllGradSquares(ws) {
+			squares[own[k]] = s
+		}
+		return squares
+	}
+	for k, w := range ws {
+		squares[own[k]] = o.dev.GradSquares(w)
+	}
+	return squares
 }
 
 // Update takes one step with learning rate lr, clipping by norm (from GradNorm), and clears the gradients.
@@ -205,13 +233,13 @@ func (o *Optimizer) spread(ctx context.Context) error {
 		for i := range all {
 			all[i] = i
 		}
-		o.weightBundles = o.bundled(all, func(p *optParam) int { return p.Weight.Rows() * p.Weight.Cols() })
+		o.weightBundles = o.bundled(all, func(p *optParam) int { return p.part.Rows() * p.part.Cols() })
 	}
 	for _, b := range o.weightBundles {
 		o.values = sized(o.values, b.total)
 		b.each(o.values, func(i int, values []float32) {
 			if p := &o.params[i]; o.mine(p) {
-				o.dev.ReadWeight(p.Weight, values)
+				o.local.ReadWeight(p.part, values)
 			}
 		})
 		if err := o.ranks.GatherParts(ctx, o.values, b.cuts); err != nil {
@@ -220,7 +248,7 @@ func (o *Optimizer) spread(ctx context.Context) error {
 		var failed error
 		b.each(o.values, func(i int, values []float32) {
 			if p := &o.params[i]; !o.mine(p) {
-				failed = errors.Join(failed, o.dev.WriteWeight(p.Weight, values))
+				failed = errors.Join(failed, o.local.WriteWeight(p.part, values))
 			}
 		})
 		if failed != nil {
@@ -237,15 +265,16 @@ func (o *Optimizer) Zero() {
 	}
 }
 
-// Bytes is the memory of the optimizer state.
+// Bytes is the memory of the optimizer state in this process.
 func (o *Optimizer) Bytes() int {
 	n := 0
 	for _, p := range o.params {
-		if p.m != nil {
-			n += p.m.Bytes()
-		}
-		if p.v != nil {
-			n += p.v.Bytes()
+		for _, s := range []device.OptimizerState{p.m, p.v} {
+			if part, ok := s.(interface{ Held() int }); ok {
+				n += part.Held()
+			} else if s != nil {
+				n += s.Bytes()
+			}
 		}
 	}
 	return n

@@ -67,7 +67,7 @@ func TestRecipesOnRanks(t *testing.T) {
 
 // greedy scores a text and goes on from its beginning.
 func greedy(ctx context.Context, m *Snapshot) (string, error) {
-	eng, err := infer.NewEngine(m.Device, m.Model, infer.Options{Context: 48, CacheType: tensor.F32})
+	eng, err := m.NewEngine(infer.Options{Context: 48, CacheType: tensor.F32})
 	if err != nil {
 		return "", err
 	}

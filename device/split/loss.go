@@ -158,7 +158,7 @@ func (l *headLoss) back(x *device.Tensor, part []int32, logits []float32, total 
 	for i := range part { // rows move to the front, over what is not needed any more
 		copy(logits[i*mine.Len():(i+1)*mine.Len()], logits[i*n+mine.From:i*n+mine.To])
 	}
-	dy := d.FromSlice(len(part), mine.Len(), logits)
+	dy := d.FromSlice(len(part), mine.Len(), logits[:len(part)*mine.Len()])
 	if l.w.Trainable() && !l.w.idle(d.rank) {
 		d.Device.LinearGradWeight(d.whole(x), dy, l.w.Weight)
 	}

@@ -10,7 +10,9 @@ import (
 // has this rank's terms, until someone reads it.
 
 // sumTensor makes the tensor whose values are the sums of all ranks' locals.
-func (d *Device) sumTensor(local *device.Tensor) *device.Tensor { return d.cutTensor(local, local.Cols, nil) }
+func (d *Device) sumTensor(local *device.Tensor) *device.Tensor {
+	return d.cutTensor(local, local.Cols, nil)
+}
 
 // isSum reports whether t is such a sum.
 func isSum(t *device.Tensor) bool {
