@@ -10,6 +10,8 @@ type RankPlan struct {
 	Ranks    int    `json:"ranks"`
 	Parts    int    `json:"parts"` // of a step's gradient
 	Sharding string `json:"sharding"`
+	// Tensor is how many ranks share every layer.
+	Tensor int `json:"tensor,omitempty"`
 	// Memory is that of the rank which takes most.
 	Memory Memory `json:"memory"`
 	// Sent is what a rank sends in a step, and receives, in bytes: gradients to the ranks that sum them up, sums or updated
@@ -18,6 +20,8 @@ type RankPlan struct {
 	// Gathered is how much of Sent are values of weights on their way to ranks that compute with them: of sharded
 	// parameters.
 	Gathered int64 `json:"bytes_gathered_per_step,omitempty"`
+	// Shared is how much of Sent passes between ranks that share every layer.
+	Shared int64 `json:"bytes_shared_per_step,omitempty"`
 }
 
 // stageBytes is what a group of ranks holds for data on their way (package cluster), processBytes what a process with an MPI
@@ -30,14 +34,26 @@ const (
 // ForRanks plans the same run for n ranks. The steps of a run stay what they are: each rank computes its part of their
 // sequences.
 func (p *Plan) ForRanks(n int) (RankPlan, error) {
-	c := p.config
-	parts := c.parts(n, 0)
-	if err := checkParts(n, parts, c.Batch.Global); err != nil {
+	c, team := p.config, p.config.teamOf(n)
+	if n%team != 0 {
+		return RankPlan{}, &TensorError{Tensor: team, Ranks: n}
+	}
+	teams := n / team
+	parts := c.parts(teams, 0)
+	if err := checkParts(teams, parts, c.Batch.Global); err != nil {
 		return RankPlan{}, err
 	}
 	r := RankPlan{Ranks: n, Parts: parts, Sharding: c.Parallel.Sharding, Memory: p.Memory}
 	if n == 1 {
 		return r, nil
+	}
+	trainable, group, block := p.Trainable, p.largestGroup(), p.blockParams()
+	if team > 1 {
+		if _, err := checkTensor(&p.shape, team); err != nil {
+			return RankPlan{}, err
+		}
+		s := p.shareLayers(&r, team)
+		trainable, group, block = s.trainable(p.Trainable), s.trainable(group), s.trainable(block)
 	}
 	if c.Parallel.shardsParameters() {
 		p.pool(&r)
@@ -48,23 +64,25 @@ func (p *Plan) ForRanks(n int) (RankPlan, error) {
 	for _, s := range sizes {
 		largest = max(largest, s)
 	}
-	share := p.Trainable / int64(n)
-	if c.Parallel.Sharding != "none" {
-		share = int64(largestShare(sizes, n))
-		r.Memory.Optimizer = int64(float64(p.Memory.Optimizer) * float64(share) / float64(max(p.Trainable, 1)))
+	written := int64(largest)
+	largest /= team
+	share := trainable / int64(teams)
+	if c.Parallel.Sharding != "none" && teams > 1 {
+		share = int64(largestShare(sizes, teams)) / int64(team)
+		r.Memory.Optimizer = int64(float64(r.Memory.Optimizer) * float64(share) / float64(max(trainable, 1)))
 		r.Memory.Workspace += 4 * int64(largest) // a weight on its way
 	}
-	if c.Parallel.Sharding == "gradients" {
-		r.Memory.Gradients = 4 * (share + p.largestGroup())
+	if c.Parallel.Sharding == "gradients" && teams > 1 {
+		r.Memory.Gradients = 4 * (share + group)
 	}
-	r.Memory.Workspace += processBytes + stageBytes + 8*int64(largest) // a gradient on its way, and a copy that is written
+	r.Memory.Workspace += processBytes + stageBytes + 4*int64(largest) + 4*written // a gradient on its way, and a copy that is written
 	if c.Parallel.Overlap == "always" {
-		r.Memory.Workspace += 4 * p.blockParams()
+		r.Memory.Workspace += 4 * block
 	}
-	if parts > n {
+	if parts > teams {
 		r.Memory.Workspace += 8 * share
 	}
-	r.Sent = 4 * p.Trainable * int64(n-1) / int64(n) * int64(parts/n+1)
+	r.Sent = r.Shared + 4*trainable*int64(teams-1)/int64(teams)*int64(parts/teams+1)
 	return r, nil
 }
 

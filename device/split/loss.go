@@ -120,7 +120,12 @@ func (l *headLoss) run(hidden *device.Tensor, chunk int, needHidden bool) (dh *d
 // logits reads those of all words for the rows of x.
 func (l *headLoss) logits(dst []float32, x *device.Tensor, w device.Weight) {
 	y := l.Linear(x, w)
-	l.Read(y, dst)
+	if p := partOf(y); p != nil { // without a copy on the device below
+		l.gatherBlocks(p)
+		l.toRows(dst, p)
+	} else {
+		l.Read(y, dst)
+	}
 	l.Release(y)
 }
 

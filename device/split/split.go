@@ -298,24 +298,32 @@ func (d *Device) whole(t *device.Tensor) *device.Tensor {
 		p.whole = d.total(p)
 		return p.whole
 	}
-	n := t.Rows * t.Cols
-	d.partsOf(p.cut, t.Rows)
-	d.blocks = room(d.blocks, n)
+	if d.gatherBlocks(p); t.Rows == 1 {
+		p.whole = d.FromSlice(t.Rows, t.Cols, d.blocks)
+		return p.whole
+	}
+	d.rowMajor = room(d.rowMajor, t.Rows*t.Cols)
+	d.toRows(d.rowMajor, p)
+	p.whole = d.FromSlice(t.Rows, t.Cols, d.rowMajor)
+	return p.whole
+}
+
+// gatherBlocks fills d.blocks with the columns of a part, a block of each rank behind the other.
+func (d *Device) gatherBlocks(p *part) {
+	d.partsOf(p.cut, p.Rows)
+	d.blocks = room(d.blocks, p.Rows*p.Cols)
 	d.Device.Read(p.local, d.blocks[d.parts[d.rank]:d.parts[d.rank+1]])
 	d.exchange(d.blocks)
-	values := d.blocks
-	if t.Rows > 1 { // from a block of each rank to rows
-		d.rowMajor = room(d.rowMajor, n)
-		values = d.rowMajor
-		for _, s := range p.cut {
-			block := d.blocks[s.From*t.Rows : s.To*t.Rows]
-			for row := range t.Rows {
-				copy(values[row*t.Cols+s.From:], block[row*s.Len():(row+1)*s.Len()])
-			}
+}
+
+// toRows makes rows of the blocks.
+func (d *Device) toRows(dst []float32, p *part) {
+	for _, s := range p.cut {
+		block := d.blocks[s.From*p.Rows : s.To*p.Rows]
+		for row := range p.Rows {
+			copy(dst[row*p.Cols+s.From:], block[row*s.Len():(row+1)*s.Len()])
 		}
 	}
-	p.whole = d.FromSlice(t.Rows, t.Cols, values)
-	return p.whole
 }
 
 // changed notes that the columns of p were changed in place.
