@@ -97,7 +97,28 @@ func TestTrainingUnderMPI(t *testing.T) {
 				t.Errorf("%s: %d logs; on the screen:\n%s", sharding, len(logs), log)
 			}
 		}
-		cmd, log := start(2, "refused", "--set", "parallel.parts=3")
+		shared := "" // by two ranks: the same model whoever else trains, and in whatever sharding
+		for _, run := range []struct {
+			ranks    int
+			sharding string
+		}{{2, "none"}, {4, "gradients"}} {
+			out := fmt.Sprint(filepath.Base(t.Name()), "tensor", run.ranks)
+			cmd, log := start(run.ranks, out, "--set", "parallel.tensor=2", "--set", "parallel.parts=2", "--set", "batch.global=2", "--set", "batch.micro=1",
+				"--set", "parallel.sharding="+run.sharding, "--set", "schedule.steps=10")
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("tensor, %d ranks: %v\n%s", run.ranks, err, log)
+			}
+			if model := string(modelOf(t, dir, out)); shared == "" {
+				shared = model
+			} else if model != shared {
+				t.Errorf("tensor, %d ranks: another model than two ranks train", run.ranks)
+			}
+		}
+		cmd, log := start(3, "refused", "--set", "parallel.tensor=2")
+		if err := cmd.Run(); err == nil || !strings.Contains(log.String(), "3 ranks cannot form groups of 2") {
+			t.Errorf("%v\n%s", err, log)
+		}
+		cmd, log = start(2, "refused", "--set", "parallel.parts=3")
 		if err := cmd.Run(); err == nil || !strings.Contains(log.String(), "3 parts of a step cannot be shared evenly by 2 ranks") {
 			t.Errorf("%v\n%s", err, log)
 		}
