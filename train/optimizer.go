@@ -26,7 +26,7 @@ type Optimizer struct {
 	layers [][]int // the parameters of each decoder block
 	others []int   // and those of none
 
-	values []float32 // weights on their way between ranks
+	room *room // of weights on their way between ranks
 	// What passes between ranks together: gradients by decoder block, others' gradients, weights.
 	blockBundles                [][]*bundle
 	otherBundles, weightBundles []*bundle
@@ -52,7 +52,7 @@ func NewOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param) 
 
 // newOptimizer makes the state of those params that this rank updates: with sharded its share, whole tensors, else all.
 func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, r *ranks, sharded bool) (*Optimizer, error) {
-	o := &Optimizer{dev: dev, cfg: cfg, ranks: r, local: dev}
+	o := &Optimizer{dev: dev, cfg: cfg, ranks: r, local: dev, room: new(room)}
 	if o.split, _ = dev.(*split.Device); o.split != nil {
 		o.local = o.split.Below()
 	}
@@ -236,17 +236,17 @@ func (o *Optimizer) spread(ctx context.Context) error {
 		o.weightBundles = o.bundled(all, func(p *optParam) int { return p.part.Rows() * p.part.Cols() })
 	}
 	for _, b := range o.weightBundles {
-		o.values = sized(o.values, b.total)
-		b.each(o.values, func(i int, values []float32) {
+		all := o.room.floats(b.total)
+		b.each(all, func(i int, values []float32) {
 			if p := &o.params[i]; o.mine(p) {
 				o.local.ReadWeight(p.part, values)
 			}
 		})
-		if err := o.ranks.GatherParts(ctx, o.values, b.cuts); err != nil {
+		if err := o.ranks.GatherParts(ctx, all, b.cuts); err != nil {
 			return fmt.Errorf("%s: %w", o.params[b.params[0]].Name, err)
 		}
 		var failed error
-		b.each(o.values, func(i int, values []float32) {
+		b.each(all, func(i int, values []float32) {
 			if p := &o.params[i]; !o.mine(p) {
 				failed = errors.Join(failed, o.local.WriteWeight(p.part, values))
 			}

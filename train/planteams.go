@@ -47,7 +47,7 @@ func (p *Plan) shareLayers(r *RankPlan, n int) *teamShare {
 	own.m, own.q, own.kv, own.f = &m, part(e.q, n), part(e.kv, n), part(e.f, n)
 	m.Heads = part(m.Heads, n)
 	r.Memory.Activations = own.activations()
-	r.Memory.Workspace = p.teamLoss(e, n) + own.backward() + own.unpacked()/int64(n)
+	r.Memory.Workspace = p.teamLoss(e, n) + own.backward() + own.unpacked()/int64(n) + p.room()
 	widest := max(e.f, e.q, e.h)
 	// Inputs of products that were gathered, sums that were not added up yet, and both on their way.
 	r.Memory.Workspace += 2*e.computed(e.t, widest) + 2*e.computed(e.t, widest)

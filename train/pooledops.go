@@ -33,7 +33,7 @@ func (p *pooled) ReadWeight(w device.Weight, dst []float32) {
 // WriteWeight implements device.Device. All ranks write the same values, or the owner alone; others' are dropped.
 func (p *pooled) WriteWeight(w device.Weight, src []float32) error {
 	if l := p.of[w]; l != nil && !p.mine(l) {
-		if l.group.held {
+		if l.group.room {
 			p.drop(l.group)
 		}
 		return nil

@@ -133,6 +133,13 @@ func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, 
 	if err := cfg.agree(ctx, r, facts); err != nil {
 		return nil, err // as on all others
 	}
+	// All at once, before any of them takes some.
+	if err := r.failed(ctx, checkMemory(cfg, r.world.Size(), r.here())); err != nil {
+		return nil, err
+	}
+	if err := r.sameFolder(ctx, cfg.Output, lateProbe); err != nil {
+		return nil, err
+	}
 	if n := cfg.Parallel.Tensor; n > 1 {
 		if err := r.divide(ctx, n); err != nil {
 			return nil, err // as on all others
@@ -169,6 +176,9 @@ func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, 
 func (t *Trainer) join(ctx context.Context) error {
 	facts := maps.Clone(t.dataIdentity())
 	facts["tokenizer"], facts["steps"] = t.sub.vocab.fingerprint, strconv.Itoa(t.length.steps)
+	if t.sub.base != nil && t.ranks.world.Size() > 1 {
+		facts["model.base"] = t.sub.base.Checkpoint.Identity()
+	}
 	if err := t.ranks.agree(ctx, facts); err != nil {
 		return err
 	}
@@ -383,6 +393,9 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *flo
 	total := 0.0
 	for round := range r.rounds() {
 		sum, err := 0.0, error(nil)
+		if t.pool != nil {
+			t.pool.goAhead()
+		}
 		part := r.part(round*r.Size()+r.Rank(), n, t.cfg.Batch.Micro)
 		for i, m := range part {
 			t.lastMicro = i == len(part)-1

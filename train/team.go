@@ -32,14 +32,14 @@ func (e *TensorError) Error() string {
 	return fmt.Sprintf("parallel.tensor: %d ranks cannot share %d heads of keys and values in training: it takes at most %d ranks", e.Tensor, e.Heads, e.Heads)
 }
 
-// DriftError says that ranks which share a model have different values of what must be the same: they do not compute alike.
-type DriftError struct {
+// TeamDriftError says that ranks which share a model have different values of what must be the same: they do not compute alike.
+type TeamDriftError struct {
 	What  string
 	Ranks [2]int
 	Value [2]string
 }
 
-func (e *DriftError) Error() string {
+func (e *TeamDriftError) Error() string {
 	return fmt.Sprintf("%s is %s on rank %d and %s on rank %d, which share a model and must compute alike: are their processors or programs different?",
 		e.What, e.Value[0], e.Ranks[0], e.Value[1], e.Ranks[1])
 }
@@ -71,7 +71,7 @@ func (r *ranks) ofTeams(what string, all []float64) ([]float64, error) {
 	for rank, v := range all {
 		first := all[rank/n*n]
 		if math.Float64bits(v) != math.Float64bits(first) {
-			return nil, &DriftError{what, [2]int{rank / n * n, rank}, [2]string{fmt.Sprint(first), fmt.Sprint(v)}}
+			return nil, &TeamDriftError{what, [2]int{rank / n * n, rank}, [2]string{fmt.Sprint(first), fmt.Sprint(v)}}
 		}
 		if rank%n == 0 {
 			out = append(out, v)
@@ -161,7 +161,7 @@ func (t *Trainer) sameWithinTeam(ctx context.Context) error {
 		for i, name := range names {
 			a, b := binary.LittleEndian.Uint64(all[0][8*i:]), binary.LittleEndian.Uint64(theirs[8*i:])
 			if first := t.ranks.world.Rank() - t.ranks.team.Rank(); a != b {
-				err = errors.Join(err, &DriftError{"the fingerprint of " + name, [2]int{first, first + rank}, [2]string{hexSum(a), hexSum(b)}})
+				err = errors.Join(err, &TeamDriftError{"the fingerprint of " + name, [2]int{first, first + rank}, [2]string{hexSum(a), hexSum(b)}})
 			}
 		}
 	}

@@ -324,7 +324,7 @@ func TestDriftIsFound(t *testing.T) {
 		return tr.Save(t.Context())
 	})
 	for r, err := range errs {
-		var drift *DriftError
+		var drift *TeamDriftError
 		if !errors.As(err, &drift) || !strings.Contains(drift.What, "model.norm.weight") {
 			t.Errorf("rank %d: %v", r, err)
 		}

@@ -167,12 +167,19 @@ func buildVersion() *versionInfo {
 // commit, but not in a git worktree, and go run does so only with -buildvcs=true.
 func readVersion() *versionInfo {
 	v := buildVersion()
-	if v.Source == "" {
+	if v.Source == "" && !inRanks() {
 		if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) { // not with -trimpath
 			v.fromFolder(filepath.Dir(file))
 		}
 	}
 	return v
+}
+
+// inRanks reports whether this process may have loaded an MPI library: it starts no other program then, for memory that
+// network cards know does not survive a fork.
+func inRanks() bool {
+	several, err := severalRanks()
+	return several || err != nil
 }
 
 // fromFolder asks git for the commit that a source folder is at.
