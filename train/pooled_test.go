@@ -177,7 +177,7 @@ func TestRanksAreAfterDifferentThings(t *testing.T) {
 	const size, weights = 3, 5
 	for r, err := range together(t, size, func(c *cluster.Comm) error {
 		dev := newCPU(t, tensor.F32)
-		p, err := newPooled(dev, &ranks{Comm: c, parts: size})
+		p, err := newPooled(dev, newRanks(c))
 		if err != nil {
 			return err
 		}
