@@ -14,12 +14,6 @@ func (d *Device) sumTensor(local *device.Tensor) *device.Tensor {
 	return d.cutTensor(local, local.Cols, nil)
 }
 
-// isSum reports whether t is such a sum.
-func isSum(t *device.Tensor) bool {
-	p := partOf(t)
-	return p != nil && p.cut == nil
-}
-
 // add adds up src over all ranks: this rank gets the elements of d.parts that are its own.
 func (d *Device) add(dst, src []float32) {
 	if d.err == nil && len(src) > 0 {
