@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -70,6 +71,9 @@ func TestTeams(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name != "packed" && name != "muon" && name != "lora" {
+				inAllTeams(t)
+			}
 			cfg := *base
 			shape := *base.Model.Shape
 			cfg.Output, cfg.Model.Shape = filepath.Join(t.TempDir(), "out"), &shape
@@ -80,6 +84,7 @@ func TestTeams(t *testing.T) {
 	}
 	for name, tied := range map[string]bool{"new rows": false, "new rows, tied": true} {
 		t.Run(name, func(t *testing.T) {
+			inAllTeams(t)
 			cfg, _ := grown(t, tied)
 			cfg.Schedule.Steps, cfg.Batch.Micro, cfg.Data.Valid = 2, 4, nil
 			likeOne(t, cfg, 0)
@@ -101,12 +106,23 @@ func TestObjectivesOnTeams(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name != "dpo" {
+				inAllTeams(t)
+			}
 			cfg, file := workshopOf(t, c.rows)
 			cfg.Data.Train, cfg.Schedule.Steps = nil, 2
 			c.change(cfg, file)
 			cfg.derive()
 			likeOne(t, cfg, 0)
 		})
+	}
+}
+
+// inAllTeams skips what takes half a minute.
+func inAllTeams(t *testing.T) {
+	t.Helper()
+	if os.Getenv("LEO_TEAMS") == "" {
+		t.Skip("one of many recipes that teams train: LEO_TEAMS=1 runs them")
 	}
 }
 
