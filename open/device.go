@@ -50,34 +50,28 @@ func deviceName(name string) (kind string, index int, err error) {
 
 // choose makes the device that opt names.
 func (m *Model) choose(opt Options) error {
-	kind, index, err := deviceName(opt.On)
+	on := opt.On
+	if m.ranks != nil {
+		switch kind, _, err := deviceName(on); {
+		case err != nil:
+			return err
+		case kind == OnGPU:
+			return ErrRanksOnGPU
+		}
+		on = OnCPU
+	}
+	gpu, err := openGPU(on, vulkan.Options{Limit: opt.GPUMemory})
 	if err != nil {
 		return err
 	}
-	if m.ranks != nil {
-		if kind == OnGPU {
-			return ErrRanksOnGPU
-		}
-		kind = OnCPU
+	if gpu == nil {
+		return m.onProcessor(opt)
 	}
-	if kind == OnGPU || kind == OnAuto {
-		gpu, err := vulkan.New(vulkan.Options{Index: index, Limit: opt.GPUMemory})
-		switch {
-		case err == nil && (kind == OnGPU || !gpu.Processor()):
-			m.Device, m.gpu = gpu, gpu
-			if gpu.Processor() {
-				m.note("The GPU's driver computes on the processor: %s.", gpu.Name())
-			}
-			return nil
-		case err == nil:
-			if err := gpu.Close(); err != nil {
-				return err
-			}
-		case kind == OnGPU:
-			return err
-		}
+	m.Device, m.gpu = gpu, gpu
+	if gpu.Processor() {
+		m.note("The GPU's driver computes on the processor: %s.", gpu.Name())
 	}
-	return m.onProcessor(opt)
+	return nil
 }
 
 // ErrRanksOnGPU is what opening a model on a GPU returns where ranks share it.

@@ -148,7 +148,17 @@ func (o *Optimizer) GradNorm() (norm float64, bad string) {
 
 // gradNorm is GradNorm over the gradients of all ranks.
 func (o *Optimizer) gradNorm(ctx context.Context) (norm float64, bad string, err error) {
-	squares := o.squares()
+	var weights []device.Weight
+	var at []int
+	for i := range o.params {
+		if p := &o.params[i]; o.mine(p) {
+			weights, at = append(weights, p.Weight), append(at, i)
+		}
+	}
+	squares := make([]float64, len(o.params))
+	for k, s := range o.dev.GradSquares(weights...) {
+		squares[at[k]] = s
+	}
 	if o.sharded() {
 		all, err := o.ranks.numbers(ctx, squares)
 		if err != nil {
@@ -166,28 +176,6 @@ func (o *Optimizer) gradNorm(ctx context.Context) (norm float64, bad string, err
 		sum += s
 	}
 	return math.Sqrt(sum), bad, nil
-}
-
-// squares are Σg² of the parameters that this rank, or its team, updates, 0 for the others.
-func (o *Optimizer) squares() []float64 {
-	squares := make([]float64, len(o.params))
-	var own []int
-	var ws []device.Weight
-	for i := range o.params {
-		if p := &o.params[i]; o.mine(p) {
-			own, ws = append(own, i), append(ws, p.Weight)
-		}
-	}
-	if o.split != nil {
-		for k, s := range o.split.AllGradSquares(ws) {
-			squares[own[k]] = s
-		}
-		return squares
-	}
-	for k, w := range ws {
-		squares[own[k]] = o.dev.GradSquares(w)
-	}
-	return squares
 }
 
 // Update takes one step with learning rate lr, clipping by norm (from GradNorm), and clears the gradients.

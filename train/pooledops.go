@@ -113,13 +113,13 @@ func (p *pooled) DoRAGrad(base, low, lengths *device.Tensor, d *device.DoRA, dy 
 }
 
 // LinearCrossEntropyGrad implements device.Derivatives.
-func (p *pooled) LinearCrossEntropyGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, needHidden bool) (device.CrossEntropy, *device.Tensor) {
+func (p *pooled) LinearCrossEntropyGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, needHidden bool) (func() device.CrossEntropy, *device.Tensor) {
 	p.need(w)
 	return p.Device.LinearCrossEntropyGrad(hidden, w, targets, weights, vocab, needHidden)
 }
 
 // LinearDistillGrad implements device.Derivatives.
-func (p *pooled) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, needHidden bool) (device.Distillation, *device.Tensor) {
+func (p *pooled) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, needHidden bool) (func() device.Distillation, *device.Tensor) {
 	p.need(w, teacher.Head)
 	return p.Device.LinearDistillGrad(hidden, w, targets, weights, vocab, teacher, needHidden)
 }

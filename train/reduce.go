@@ -86,9 +86,9 @@ func (o *Optimizer) gradientBundles() (blocks [][]*bundle, others []*bundle) {
 	return o.blockBundles, o.otherBundles
 }
 
-// learn runs f, which adds gradients to the weights and losses to *loss, on the micro-batches of this rank, and adds up
+// learn runs f, which adds gradients to the weights and losses to loss, on the micro-batches of this rank, and adds up
 // gradients and losses of all.
-func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, loss *float64) error) (err error) {
+func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, loss *losses) error) (err error) {
 	var then rounds
 	if t.ranks.parts > 1 {
 		a := &adding{t: t, ctx: ctx}

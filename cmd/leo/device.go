@@ -4,11 +4,24 @@ import (
 	"errors"
 
 	"leolm/device/cpu"
+	"leolm/open"
 )
 
 // newDevice returns the CPU device.
 func newDevice(threads int) (*cpu.Device, error) {
 	dev, err := cpu.New(cpu.Options{Threads: threads})
+	return dev, usageOfLevel(err)
+}
+
+// trainer opens the device that this process trains on.
+func (r *rank) trainer(on string, threads int) (*open.Trainer, error) {
+	if r.comm.Size() > 1 {
+		if on != open.OnCPU && on != open.OnAuto {
+			return nil, open.ErrRanksOnGPU
+		}
+		on = open.OnCPU
+	}
+	dev, err := open.Training(on, r.threads(threads))
 	return dev, usageOfLevel(err)
 }
 

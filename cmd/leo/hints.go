@@ -120,7 +120,8 @@ var hints = []func(error) []advice{
 		return []advice{{"", "shorten the input"}, {"context", "raise --context if the model allows it"}}
 	}),
 	as(func(*device.MemoryError) []advice {
-		return []advice{{"context", "choose a smaller --context"}, {"beams", "fewer --beams"}, {"cache-type", "--cache-type q8_0"}}
+		return []advice{{"context", "choose a smaller --context"}, {"beams", "fewer --beams"}, {"cache-type", "--cache-type q8_0"},
+			{"set", "smaller micro-batches, such as --set batch.micro=1, or --set compute.recompute=true"}}
 	}),
 	as(func(*serve.CutError) []advice {
 		return []advice{{"drain", "give them longer with --drain"}}

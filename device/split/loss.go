@@ -28,18 +28,18 @@ func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targ
 }
 
 // LinearCrossEntropyGrad implements device.Derivatives.
-func (d *Device) LinearCrossEntropyGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, needHidden bool) (device.CrossEntropy, *device.Tensor) {
+func (d *Device) LinearCrossEntropyGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, needHidden bool) (func() device.CrossEntropy, *device.Tensor) {
 	if c := of(w); c.cut == nil {
 		return d.Device.LinearCrossEntropyGrad(d.whole(hidden), c.Weight, targets, weights, vocab, needHidden)
 	}
 	l := d.headLoss(w, targets, weights, vocab)
 	l.grads = true
 	dh := l.run(hidden, cpu.LossRows(l.w.rows), needHidden)
-	return l.sum().CrossEntropy, dh
+	return func() device.CrossEntropy { return l.sum().CrossEntropy }, dh
 }
 
 // LinearDistillGrad implements device.Derivatives.
-func (d *Device) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, needHidden bool) (device.Distillation, *device.Tensor) {
+func (d *Device) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, needHidden bool) (func() device.Distillation, *device.Tensor) {
 	c, head := of(w), of(teacher.Head)
 	if c.cut == nil && head.cut == nil {
 		t := *teacher
@@ -49,7 +49,7 @@ func (d *Device) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targe
 	l := d.headLoss(w, targets, weights, vocab)
 	l.grads, l.teacher, l.divergences = true, teacher, make([]float64, len(targets))
 	dh := l.run(hidden, cpu.LossRows(c.rows), needHidden)
-	return l.sum(), dh
+	return l.sum, dh
 }
 
 // headLoss is one pass of the output head. Every rank has the logits of all words for a chunk of rows, and takes of their

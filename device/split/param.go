@@ -133,16 +133,14 @@ func (d *Device) below(ws []device.Weight) []device.Weight {
 	return d.inner
 }
 
-// GradSquares implements device.Device: the sum over the ranks, in their order.
-func (d *Device) GradSquares(w device.Weight) float64 { return d.AllGradSquares([]device.Weight{w})[0] }
-
-// AllGradSquares is GradSquares of many weights, in one exchange. Those of a weight that all ranks have count once.
-func (d *Device) AllGradSquares(ws []device.Weight) []float64 {
+// GradSquares implements device.Device: the sums over the ranks, in their order, in one exchange. Those of a weight that all
+// ranks have count once.
+func (d *Device) GradSquares(ws ...device.Weight) []float64 {
 	size, n := d.group.Size(), len(ws)
 	values := make([]float32, 2*n*size)
 	mine := values[2*n*d.rank : 2*n*(d.rank+1)]
-	for i, w := range ws {
-		s := math.Float64bits(d.Device.GradSquares(of(w).Weight))
+	for i, v := range d.Device.GradSquares(d.below(ws)...) {
+		s := math.Float64bits(v)
 		mine[2*i], mine[2*i+1] = math.Float32frombits(uint32(s)), math.Float32frombits(uint32(s>>32))
 	}
 	d.parts = d.parts[:0]

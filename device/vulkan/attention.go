@@ -110,6 +110,11 @@ func (c *pages) WritePage(p int32, src []byte) {
 
 // Attention implements device.Ops.
 func (d *Device) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *device.Tensor {
+	return d.attention(q, k, v, nil, spec)
+}
+
+// attention is Attention that also writes the log-sum-exp of the scores, unless lse is nil.
+func (d *Device) attention(q, k, v, lse *device.Tensor, spec *device.AttentionSpec) *device.Tensor {
 	checkAttention(q, k, v, spec)
 	rows, table, c := d.sequences(q.Rows, spec)
 	out := d.New(q.Rows, q.Cols)
@@ -131,6 +136,12 @@ func (d *Device) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *
 		p.addrs(d.at(q)+at, d.at(k), d.at(v), table, rows+uint64(16*lo), d.at(out)+at)
 		p.words(spec.Heads, spec.KVHeads, pageLen, words, spec.Layer, spec.Window)
 		p.float(spec.Scale)
+		if lse != nil {
+			p.words(1)
+			p.addrs(d.at(lse) + uint64(4*lo*spec.Heads))
+		} else {
+			p.words(0, 0, 0)
+		}
 		d.run(kernelKey{"attention", [2]uint32{kind, uint32(spec.HeadDim)}}, &p, min(q.Rows-lo, mostGroups), spec.Heads, lo > 0)
 	}
 	return out

@@ -15,6 +15,8 @@ layout(push_constant, std430) uniform Push {
   Floats y;
   uint heads, kvHeads, pageLen, words, layer, window;
   float scale;
+  uint training; // lse gets the log-sum-exp of the scores
+  Floats lse;
 };
 
 // Of the result, an invocation sums 8 elements over every SETS-th key: sums are joined at the end, in one order.
@@ -41,6 +43,7 @@ void main() {
   uint out0 = (row * heads + h) * DIM;
   if (rows.v[4u * row + 3u] == 0u) {
     for (uint d = lane; d < DIM; d += 64u) y.v[out0 + d] = 0.0;
+    if (training != 0u && lane == 0u) lse.v[row * heads + h] = 0.0;
     return;
   }
   for (uint d = lane; d < GROUPS * 8u; d += 64u) query[d] = d < DIM ? q.v[out0 + d] : 0.0;
@@ -91,6 +94,7 @@ void main() {
   barrier();
   float all = 0.0;
   for (uint n = 0u; n < SETS; n++) all += totals[n];
+  if (training != 0u && lane == 0u) lse.v[row * heads + h] = top + log(all);
   for (uint d = lane; d < DIM; d += 64u) {
     float v = 0.0;
     for (uint n = 0u; n < SETS; n++) v += sums[n * GROUPS * 8u + d];
