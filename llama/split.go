@@ -47,9 +47,12 @@ func Split(cfg checkpoint.Config, ranks int) (split.Layout, error) {
 		}
 	}
 	rows := func(name string, n int) split.Cut {
+		if base, ok := strings.CutSuffix(name, ".lora_B.weight"); ok { // one that is trained
+			name = base + ".weight"
+		}
 		name = strings.TrimSuffix(name, ".lora_B")
 		switch {
-		case strings.HasSuffix(name, ".lora_A"):
+		case strings.HasSuffix(name, ".lora_A"), strings.HasSuffix(name, ".lora_A.weight"):
 			return nil // few rows, and the input of the next product
 		case strings.HasSuffix(name, ".q_proj.weight"):
 			return scaled(queries, cfg.HeadDim)
@@ -60,7 +63,15 @@ func Split(cfg checkpoint.Config, ranks int) (split.Layout, error) {
 		}
 		return split.Even(n, ranks, splitUnit)
 	}
-	return split.Layout{Rows: rows, KVHeads: func(int) split.Cut { return keys }}, nil
+	vector := func(name string, n int) split.Cut {
+		for _, suffix := range []string{".bias", ".lora_magnitude_vector"} {
+			if base, ok := strings.CutSuffix(name, suffix); ok { // an element for each row of a matrix
+				return rows(base+".weight", n)
+			}
+		}
+		return nil
+	}
+	return split.Layout{Rows: rows, KVHeads: func(int) split.Cut { return keys }, Vector: vector}, nil
 }
 
 // scaled is a cut of elements that are n each.

@@ -200,6 +200,10 @@ type ParallelConfig struct {
 	// sharded parameters the next layer's weights are gathered while one computes: auto (if there are more processors than
 	// worker threads), always, or never. It takes memory for a layer's gradients, and weights, and changes no bit.
 	Overlap string `yaml:"overlap"`
+	// Tensor is how many ranks that follow each other share every layer, for models of which a layer does not fit one
+	// machine: each has some rows of every matrix, some heads, some words. The groups are replicas, or sharded as above, but
+	// for the parameters. 0 or 1: none. At most as many as there are heads for keys and values.
+	Tensor int `yaml:"tensor"`
 }
 
 // shardsGradients reports whether a rank has the gradients of its share only.
@@ -368,6 +372,11 @@ func (c *Config) Validate(fail func(key, format string, args ...any)) {
 	no(c.Parallel.shardsGradients() && c.Parallel.Parts > 0 && c.Batch.Micro > 0 && c.Parallel.Parts != c.Batch.Global/c.Batch.Micro,
 		"parallel.parts", "%d: with sharded gradients every micro-batch is a part, of which there are %d", c.Parallel.Parts, c.Batch.Global/max(c.Batch.Micro, 1))
 	no(c.Parallel.Parts < 0, "parallel.parts", "%d must not be negative", c.Parallel.Parts)
+	no(c.Parallel.Tensor < 0, "parallel.tensor", "%d must not be negative", c.Parallel.Tensor)
+	no(c.Parallel.Tensor > 1 && c.Parallel.shardsParameters(), "parallel.sharding",
+		"parameters: the weights of %d ranks that share every layer (parallel.tensor) are not sharded further; choose gradients", c.Parallel.Tensor)
+	no(c.Parallel.Tensor > 1 && c.Parallel.Overlap == "always", "parallel.overlap",
+		"always: ranks that share every layer (parallel.tensor) need the way between them in the backward pass; choose auto or never")
 	no.unless("parallel.overlap", c.Parallel.Overlap, "", "auto", "always", "never")
 	no.unless("faults.action", c.Faults.Action, "stop", "skip")
 }

@@ -35,7 +35,9 @@ func openDistill(t *Trainer) (objective, error) {
 	}
 	o := &distill{nextToken: next, files: files}
 	taught := files.Checkpoint.Config
-	announce(t.dev, t.cfg, &taught, taught.VocabSize, true)
+	if err := announce(t.dev, t.cfg, &taught, taught.VocabSize, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("distill.teacher: %w", err), files.Close())
+	}
 	if o.teacher, err = open.Weights(context.Background(), files, t.dev, llama.LoadOptions{}); err != nil {
 		return nil, errors.Join(fmt.Errorf("distill.teacher: %w", err), files.Close())
 	}

@@ -39,7 +39,7 @@ func (t *Trainer) evaluate(ctx context.Context) (*Eval, bool, error) {
 			return nil, false, err
 		}
 	}
-	if t.obs.Eval != nil && t.ranks.Rank() == 0 {
+	if t.obs.Eval != nil && t.ranks.first() {
 		t.obs.Eval(*ev)
 	}
 	if stop {
@@ -91,7 +91,7 @@ func (t *Trainer) validate(ctx, together context.Context, ev *Eval) (weight floa
 func (t *Trainer) losses(ctx context.Context, v validSet, loss *loader.LossWeights, batches int) ([]float64, error) {
 	out := make([]float64, 2*batches)
 	for b := t.ranks.Rank(); b < batches; b += t.ranks.Size() {
-		if err := ctx.Err(); err != nil {
+		if err := t.stopped(ctx); err != nil {
 			return nil, err
 		}
 		var ws []loader.Window
@@ -117,7 +117,11 @@ func (t *Trainer) losses(ctx context.Context, v validSet, loss *loader.LossWeigh
 
 // allSamples lets each rank continue its share of the prompts, and gives all of them to all ranks.
 func (t *Trainer) allSamples(ctx, together context.Context) ([]Sample, error) {
-	mine, err := t.samples(ctx)
+	var mine []Sample
+	err := t.led(func() (err error) {
+		mine, err = t.samples(ctx)
+		return err
+	})
 	if err = t.ranks.failed(together, t.settle(err)); err != nil {
 		return nil, err
 	}
@@ -151,7 +155,7 @@ func (t *Trainer) samples(ctx context.Context) ([]Sample, error) {
 	if len(e.Prompts)+len(e.ChatPrompts) == 0 {
 		return nil, nil
 	}
-	eng, err := infer.NewEngine(t.dev, t.sub.model, infer.Options{
+	eng, err := t.newEngine(t.sub.model, infer.Options{
 		Context: min(t.sub.cfg.MaxPositions, 2048), CacheType: tensor.F32,
 	})
 	if err != nil {

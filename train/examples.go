@@ -204,7 +204,9 @@ func openReference(t *Trainer) (r reference, err error) {
 	}
 	grown := s.base.Checkpoint.Config
 	grown.VocabSize = max(grown.VocabSize, s.vocab.rows)
-	announce(t.dev, t.cfg, &grown, grown.VocabSize, true)
+	if err := announce(t.dev, t.cfg, &grown, grown.VocabSize, true); err != nil {
+		return r, err
+	}
 	r.model, err = llama.Load(context.Background(), t.dev, s.base.Checkpoint, llama.LoadOptions{VocabSize: s.vocab.rows})
 	return r, err
 }

@@ -122,8 +122,9 @@ func (t *Trainer) average(n int, done []string) error {
 			return err
 		}
 		for i, p := range t.ownParams() {
-			v := t.room.floats(p.Weight.Rows() * p.Weight.Cols())
-			t.dev.ReadWeight(p.Weight, v)
+			dev, part, _ := t.part(p.Weight)
+			v := t.room.floats(part.Rows() * part.Cols())
+			dev.ReadWeight(part, v)
 			if sums[i] == nil {
 				sums[i] = make([]float64, len(v))
 			}
@@ -137,7 +138,8 @@ func (t *Trainer) average(n int, done []string) error {
 		for j, x := range sums[i] {
 			v[j] = float32(x / float64(len(done)))
 		}
-		if err := t.dev.WriteWeight(p.Weight, v); err != nil {
+		dev, part, _ := t.part(p.Weight)
+		if err := dev.WriteWeight(part, v); err != nil {
 			return err
 		}
 	}
@@ -148,7 +150,7 @@ func (t *Trainer) average(n int, done []string) error {
 // exportTogether writes the model of the run that has finished, on rank 0. Where each rank has its share of the weights, they
 // average them and help it to the others'.
 func (t *Trainer) exportTogether(ctx context.Context) error {
-	if n := t.cfg.Checkpoint.Average; t.pool != nil && n > 1 {
+	if n := t.cfg.Checkpoint.Average; t.hasPart() && n > 1 {
 		done, err := t.finished(ctx) // one rank may see more of them than another
 		if err != nil {
 			return err
@@ -159,12 +161,14 @@ func (t *Trainer) exportTogether(ctx context.Context) error {
 			}
 		}
 		err = t.average(n, done)
-		t.pool.changed()
+		if t.pool != nil {
+			t.pool.changed()
+		}
 		if err = t.ranks.failed(ctx, err); err != nil {
 			return err
 		}
 	}
-	return t.ranks.failed(ctx, t.settle(t.onFirst(t.Export)))
+	return t.ranks.failed(ctx, t.settle(t.onFirstTeam(t.Export)))
 }
 
 // Export writes the finished run's model into the output folder: see export.
@@ -270,7 +274,7 @@ func (s *subject) fromGGUF() bool { return s.base != nil && s.base.Checkpoint.GG
 // files. Adapters are written as a PEFT folder, and with lora.merge the merged
 // model too; a base that was a GGUF file gets a GGUF file beside the folder.
 func (t *Trainer) export(dir, adapter string) error {
-	if n := t.cfg.Checkpoint.Average; n > 1 && t.pool == nil {
+	if n := t.cfg.Checkpoint.Average; n > 1 && !t.hasPart() {
 		done, err := committed(t.checkpoints())
 		if err != nil {
 			return err

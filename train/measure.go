@@ -12,6 +12,7 @@ import (
 	"leolm/chat"
 	"leolm/checkpoint"
 	"leolm/device"
+	"leolm/infer"
 	"leolm/llama"
 	"leolm/tokenizer"
 )
@@ -70,7 +71,12 @@ type Snapshot struct {
 	StopIDs   []int32
 	// Weights is a fingerprint: the same for the same weights only.
 	Weights string
+
+	engine func(m *llama.Model, opt infer.Options) (*infer.Engine, error)
 }
+
+// NewEngine makes an engine that runs the model, together with the other ranks that have parts of it.
+func (m *Snapshot) NewEngine(opt infer.Options) (*infer.Engine, error) { return m.engine(m.Model, opt) }
 
 // EvaluationError says that the model of a step could not be measured.
 type EvaluationError struct {
@@ -91,7 +97,7 @@ func (t *Trainer) snapshot() *Snapshot {
 	m.Vocab = min(m.Vocab, t.sub.vocab.tok.Used())
 	return &Snapshot{
 		Run: t.cfg.Name, Step: t.opt.Step, Total: t.length.steps, Device: t.dev, Model: &m,
-		Tokenizer: t.sub.vocab.tok, Template: t.sub.vocab.template, StopIDs: t.answerEnds(), Weights: t.fingerprint(),
+		Tokenizer: t.sub.vocab.tok, Template: t.sub.vocab.template, StopIDs: t.answerEnds(), Weights: t.fingerprint(), engine: t.newEngine,
 	}
 }
 

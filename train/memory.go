@@ -25,6 +25,7 @@ func checkMemory(dev device.Device, c *Config, ranks, here int) error {
 	if c.Parallel.shardsParameters() {
 		weights /= float64(ranks)
 	}
+	weights /= float64(c.teamOf(ranks))
 	tokens := float64(c.Batch.Micro) * float64(c.demand().sequences) * float64(c.Data.SequenceLength)
 	least := weights + 4*tokens*(float64(m.Layers)*h+float64(m.IntermediateSize))
 	if l := c.LoRA; l != nil {

@@ -45,25 +45,10 @@ func (s *Shape) config() checkpoint.Config {
 func openModel(c *Config, dev device.Device, data *feed) (*subject, error) {
 	s := &subject{}
 	m := &c.Model
-	var err error
 	if m.Shape != nil {
-		s.cfg = m.Shape.config()
-		if err := c.checkPatterns(&s.cfg); err != nil {
-			return nil, err
-		}
-		if s.vocab, err = findVocabulary(c, nil, s.cfg.VocabSize, data); err != nil {
-			return nil, err
-		}
-		s.stops = s.vocab.stops(nil)
-		s.cfg.BOS = int(s.vocab.tok.BOS())
-		s.special()
-		announce(dev, c, &s.cfg, s.cfg.VocabSize, false)
-		if s.model, err = llama.New(dev, s.cfg, m.Shape.InitStd, c.Seed); err != nil {
-			return nil, err
-		}
-		s.collect()
-		return s, nil
+		return s, s.fromScratch(c, dev, data)
 	}
+	var err error
 	s.base, err = catalog.Open(m.Base, catalog.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("model.base: %w", err)
@@ -99,7 +84,10 @@ func openModel(c *Config, dev device.Device, data *feed) (*subject, error) {
 	}
 	grown := s.base.Checkpoint.Config
 	grown.VocabSize = max(stored, s.vocab.rows)
-	announce(dev, c, &grown, stored, false)
+	if err := announce(dev, c, &grown, stored, false); err != nil {
+		s.Close()
+		return nil, err
+	}
 	if s.model, err = llama.Load(context.Background(), dev, s.base.Checkpoint, opt); err != nil {
 		s.Close()
 		return nil, err
@@ -118,6 +106,28 @@ func openModel(c *Config, dev device.Device, data *feed) (*subject, error) {
 		return nil, fmt.Errorf("model.train: no tensor matches %s; nothing would be trained", strings.Join(m.Train, ", "))
 	}
 	return s, nil
+}
+
+// fromScratch makes a new model.
+func (s *subject) fromScratch(c *Config, dev device.Device, data *feed) (err error) {
+	s.cfg = c.Model.Shape.config()
+	if err := c.checkPatterns(&s.cfg); err != nil {
+		return err
+	}
+	if s.vocab, err = findVocabulary(c, nil, s.cfg.VocabSize, data); err != nil {
+		return err
+	}
+	s.stops = s.vocab.stops(nil)
+	s.cfg.BOS = int(s.vocab.tok.BOS())
+	s.special()
+	if err := announce(dev, c, &s.cfg, s.cfg.VocabSize, false); err != nil {
+		return err
+	}
+	if s.model, err = llama.New(dev, s.cfg, c.Model.Shape.InitStd, c.Seed); err != nil {
+		return err
+	}
+	s.collect()
+	return nil
 }
 
 // special completes the special ids of the configuration, which every export carries: all that end an answer, and a pad.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"leolm/device"
+	"leolm/device/split"
 	"leolm/llama"
 )
 
@@ -17,8 +18,10 @@ type Optimizer struct {
 	dev    device.Device
 	cfg    OptimizerConfig
 	ranks  *ranks
-	pool   *pooled // of weights, where ranks have those of their shares only; else nil
-	Step   int     // steps taken
+	pool   *pooled       // of weights, where ranks have those of their shares only; else nil
+	split  *split.Device // where ranks share the model; else nil
+	local  device.Device // has what this rank has of each parameter: dev, or the device below split
+	Step   int           // steps taken
 	params []optParam
 	layers [][]int // the parameters of each decoder block
 	others []int   // and those of none
@@ -31,6 +34,7 @@ type Optimizer struct {
 
 type optParam struct {
 	llama.Param
+	part  device.Weight         // what this rank has of it, on the optimizer's local device: Weight, or some of its rows
 	owner int                   // the rank that updates it; negative: all do
 	m, v  device.OptimizerState // nil where another rank has them; v also with Muon
 	muon  bool
@@ -43,17 +47,23 @@ const smallest8Bit = 4096
 
 // NewOptimizer makes the state for params.
 func NewOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param) (*Optimizer, error) {
-	return newOptimizer(dev, cfg, params, &ranks{Comm: alone{}, parts: 1}, false)
+	return newOptimizer(dev, cfg, params, newRanks(alone{}), false)
 }
 
 // newOptimizer makes the state of those params that this rank updates: with sharded its share, whole tensors, else all.
 func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, r *ranks, sharded bool) (*Optimizer, error) {
-	o := &Optimizer{dev: dev, cfg: cfg, ranks: r, room: new(room)}
+	o := &Optimizer{dev: dev, cfg: cfg, ranks: r, local: dev, room: new(room)}
+	if o.split, _ = dev.(*split.Device); o.split != nil {
+		o.local = o.split.Below()
+	}
 	for _, p := range params {
 		vocabulary := strings.Contains(p.Name, "embed_tokens") || strings.Contains(p.Name, "lm_head")
-		op := optParam{Param: p, owner: -1, muon: cfg.Type == "muon" && !p.Vector && !vocabulary, decay: cfg.WeightDecay}
+		op := optParam{Param: p, part: p.Weight, owner: -1, muon: cfg.Type == "muon" && !p.Vector && !vocabulary, decay: cfg.WeightDecay}
 		if !cfg.DecayAll && (p.Vector || vocabulary) {
 			op.decay = 0
+		}
+		if o.split != nil {
+			op.part, _ = o.split.Part(p.Weight)
 		}
 		o.params = append(o.params, op)
 	}
@@ -89,10 +99,11 @@ func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, 
 	return o, nil
 }
 
-// elements is how many values of the parameter are trained.
-func (p *optParam) elements() int {
-	return (p.Weight.Rows() - p.Weight.FrozenRows()) * p.Weight.Cols()
-}
+// elements is how many values of the parameter are trained, held how many of these are in this rank's part.
+func (p *optParam) elements() int { return trainedOf(p.Weight) }
+func (p *optParam) held() int     { return trainedOf(p.part) }
+
+func trainedOf(w device.Weight) int { return (w.Rows() - w.FrozenRows()) * w.Cols() }
 
 // group sorts the parameters by decoder block.
 func (o *Optimizer) group() {
@@ -210,13 +221,13 @@ func (o *Optimizer) spread(ctx context.Context) error {
 		for i := range all {
 			all[i] = i
 		}
-		o.weightBundles = o.bundled(all, func(p *optParam) int { return p.Weight.Rows() * p.Weight.Cols() })
+		o.weightBundles = o.bundled(all, func(p *optParam) int { return p.part.Rows() * p.part.Cols() })
 	}
 	for _, b := range o.weightBundles {
 		all := o.room.floats(b.total)
 		b.each(all, func(i int, values []float32) {
 			if p := &o.params[i]; o.mine(p) {
-				o.dev.ReadWeight(p.Weight, values)
+				o.local.ReadWeight(p.part, values)
 			}
 		})
 		if err := o.ranks.GatherParts(ctx, all, b.cuts); err != nil {
@@ -225,7 +236,7 @@ func (o *Optimizer) spread(ctx context.Context) error {
 		var failed error
 		b.each(all, func(i int, values []float32) {
 			if p := &o.params[i]; !o.mine(p) {
-				failed = errors.Join(failed, o.dev.WriteWeight(p.Weight, values))
+				failed = errors.Join(failed, o.local.WriteWeight(p.part, values))
 			}
 		})
 		if failed != nil {
@@ -242,15 +253,16 @@ func (o *Optimizer) Zero() {
 	}
 }
 
-// Bytes is the memory of the optimizer state.
+// Bytes is the memory of the optimizer state in this process.
 func (o *Optimizer) Bytes() int {
 	n := 0
 	for _, p := range o.params {
-		if p.m != nil {
-			n += p.m.Bytes()
-		}
-		if p.v != nil {
-			n += p.v.Bytes()
+		for _, s := range []device.OptimizerState{p.m, p.v} {
+			if part, ok := s.(interface{ Held() int }); ok {
+				n += part.Held()
+			} else if s != nil {
+				n += s.Bytes()
+			}
 		}
 	}
 	return n

@@ -10,6 +10,8 @@ type RankPlan struct {
 	Ranks    int    `json:"ranks"`
 	Parts    int    `json:"parts"` // of a step's gradient
 	Sharding string `json:"sharding"`
+	// Tensor is how many ranks share every layer.
+	Tensor int `json:"tensor,omitempty"`
 	// Memory is that of the rank which takes most.
 	Memory Memory `json:"memory"`
 	// Sent is what a rank sends in a step, and receives, in bytes: gradients to the ranks that sum them up, sums or updated
@@ -18,38 +20,52 @@ type RankPlan struct {
 	// Gathered is how much of Sent are values of weights on their way to ranks that compute with them: of sharded
 	// parameters.
 	Gathered int64 `json:"bytes_gathered_per_step,omitempty"`
+	// Shared is how much of Sent passes between ranks that share every layer.
+	Shared int64 `json:"bytes_shared_per_step,omitempty"`
 }
 
 // ForRanks plans the same run for n ranks. The steps of a run stay what they are: each rank computes its part of their
 // sequences.
 func (p *Plan) ForRanks(n int) (RankPlan, error) {
-	c := p.config
-	parts := c.parts(n, 0)
-	if err := checkParts(n, parts, c.Batch.Global); err != nil {
+	c, team := p.config, p.config.teamOf(n)
+	if n%team != 0 {
+		return RankPlan{}, &TensorError{Tensor: team, Ranks: n}
+	}
+	teams := n / team
+	parts := c.parts(teams, 0)
+	if err := checkParts(teams, parts, c.Batch.Global); err != nil {
 		return RankPlan{}, err
 	}
 	r := RankPlan{Ranks: n, Parts: parts, Sharding: c.Parallel.Sharding, Memory: p.Memory}
 	if n == 1 {
 		return r, nil
 	}
+	trainable, block := p.Trainable, p.blockParams()
+	if team > 1 {
+		if _, err := checkTensor(&p.shape, team); err != nil {
+			return RankPlan{}, err
+		}
+		s := p.shareLayers(&r, team)
+		trainable, block = s.trainable(p.Trainable), s.trainable(block)
+	}
 	if c.Parallel.shardsParameters() {
 		p.pool(&r)
 		return r, nil
 	}
 	sizes := p.trainedSizes()
-	share := p.Trainable / int64(n)
-	if c.Parallel.Sharding != "none" {
-		share = int64(largestShare(sizes, n))
-		p.shard(&r)
+	share := trainable / int64(teams)
+	if c.Parallel.Sharding != "none" && teams > 1 {
+		share = int64(largestShare(sizes, teams)) / int64(team)
+		p.shard(&r, teams, team)
 	}
 	if c.Parallel.Overlap == "always" {
-		r.Memory.Workspace += 4 * p.blockParams()
+		r.Memory.Workspace += 4 * block
 	}
-	if parts > n {
+	if parts > teams {
 		r.Memory.Workspace += 8 * share
 	}
 	r.Memory.inProcess(n)
-	r.Sent = 4 * p.Trainable * int64(n-1) / int64(n) * int64(parts/n+1)
+	r.Sent = r.Shared + 4*trainable*int64(teams-1)/int64(teams)*int64(parts/teams+1)
 	return r, nil
 }
 
@@ -89,9 +105,9 @@ func (p *Plan) room() int64 {
 	return 4 * int64(slices.Max(sizes))
 }
 
-// shard plans moments, and gradients where they are sharded, of the rank that has most of both.
-func (p *Plan) shard(r *RankPlan) {
-	c, n := p.config, r.Ranks
+// shard plans moments, and gradients where they are sharded, of the rank that has most of both, of n teams of so many ranks.
+func (p *Plan) shard(r *RankPlan, n, team int) {
+	c := p.config
 	var trained []burden
 	for _, b := range slices.Concat(c.burdens(&p.shape, p.stored, false), c.adapters(&p.shape)) {
 		if b.gradients > 0 {
@@ -102,16 +118,17 @@ func (p *Plan) shard(r *RankPlan) {
 	for i := range sizes {
 		sizes[i] = trained[i].gradients
 	}
+	all := r.Memory.Gradients
 	owner, most := shares(sizes, make([]int, n)), int64(0)
 	for rank := range n {
-		moments, gradients := int64(0), p.Memory.Gradients
+		moments, gradients := int64(0), all
 		for i, b := range trained {
 			if owner[i] == rank {
-				moments += int64(b.moments)
+				moments += int64(b.moments / team)
 			}
 		}
 		if c.Parallel.shardsGradients() {
-			gradients = heldGradients(trained, owner, rank)
+			gradients = heldGradients(trained, owner, rank) / int64(team)
 		}
 		if moments+gradients > most {
 			most, r.Memory.Optimizer, r.Memory.Gradients = moments+gradients, moments, gradients

@@ -11,6 +11,7 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/device"
+	"leolm/device/split"
 )
 
 // pooled is a device on which ranks pool their memory for weights: each keeps the values of its share, and has those of the
@@ -87,18 +88,22 @@ func newPooled(dev device.Device, r *ranks) (*pooled, error) {
 	return p, nil
 }
 
-// announce tells a device on which ranks pool their memory of which model the next weights are. beside says that it is run,
+// announce tells a device on which ranks pool their memory, or share a model, of which model the next weights are. beside says that it is run,
 // but not trained; stored are the rows of its vocabulary before it grew.
-func announce(dev device.Device, c *Config, m *checkpoint.Config, stored int, beside bool) {
+func announce(dev device.Device, c *Config, m *checkpoint.Config, stored int, beside bool) error {
+	if s, ok := dev.(*split.Device); ok {
+		return useLayout(s, m, c.Parallel.Tensor)
+	}
 	p, ok := dev.(*pooled)
 	if !ok {
-		return
+		return nil
 	}
 	list := c.burdens(m, stored, beside)
 	p.made.owners, p.made.groups, p.made.tied = map[string]int{}, map[int]*group{}, m.TieEmbeddings
 	for i, owner := range shares(totals(list), p.made.load) {
 		p.made.owners[list[i].name] = owner
 	}
+	return nil
 }
 
 // add takes a new weight into the pool. burden is what it costs its owner.
@@ -296,8 +301,11 @@ func (p *pooled) changed() {
 
 // settle lets a rank that has done its part, or failed in it, serve those that have not.
 func (t *Trainer) settle(err error) error {
-	if t.pool == nil {
-		return err
+	switch {
+	case t.pool != nil:
+		return errors.Join(err, t.pool.serve())
+	case t.split != nil:
+		return errors.Join(err, t.split.Err())
 	}
-	return errors.Join(err, t.pool.serve())
+	return err
 }

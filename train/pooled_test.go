@@ -70,7 +70,7 @@ func TestRecipesOnRanks(t *testing.T) {
 
 // greedy scores a text and goes on from its beginning.
 func greedy(ctx context.Context, m *Snapshot) (string, error) {
-	eng, err := infer.NewEngine(m.Device, m.Model, infer.Options{Context: 48, CacheType: tensor.F32})
+	eng, err := m.NewEngine(infer.Options{Context: 48, CacheType: tensor.F32})
 	if err != nil {
 		return "", err
 	}
@@ -177,7 +177,7 @@ func TestRanksAreAfterDifferentThings(t *testing.T) {
 	const size, weights = 3, 5
 	for r, err := range together(t, size, func(c *cluster.Comm) error {
 		dev := newCPU(t, tensor.F32)
-		p, err := newPooled(dev, &ranks{Comm: c, parts: size})
+		p, err := newPooled(dev, newRanks(c))
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"leolm/device"
+	"leolm/device/split"
 	"leolm/grad"
 	"leolm/internal/recipe"
 )
@@ -34,6 +35,13 @@ type Comm interface {
 	GatherParts(ctx context.Context, values []float32, parts []int) error
 	// GatherLists gives every rank the bytes of lists[r] of every rank r. They have the same lengths everywhere.
 	GatherLists(ctx context.Context, lists [][][]byte) error
+}
+
+// Divider is a Comm whose ranks form groups, which tensor parallelism asks for.
+type Divider interface {
+	Comm
+	// Divide makes groups of the ranks that give the same color, in their order.
+	Divide(ctx context.Context, color int) (Comm, error)
 }
 
 // alone is the Comm of a run in one process.
@@ -97,10 +105,22 @@ func (e *RanksDifferError) Error() string {
 // The examples of a step are cut into parts. The gradient of a part is summed as by a run alone, in float32; those of all
 // parts are added in their order in float64 and rounded once. Part p belongs to rank p modulo the number of ranks.
 // Therefore the bits of a run depend on the number of parts, not on that of ranks; a run with one part is the run alone.
+//
+// With tensor parallelism, ranks that follow each other are a team, which shares the model: what is said here of a rank is
+// then said of a team. Its members compute the same parts of a step together.
 type ranks struct {
-	Comm
+	Comm       // of the ranks that have the same part of the model, one of each team
+	world Comm // of all ranks
+	team  Comm
 	parts int
 }
+
+func newRanks(comm Comm) *ranks {
+	return &ranks{Comm: comm, world: comm, team: alone{}, parts: comm.Size()}
+}
+
+// first reports whether this rank speaks for all.
+func (r *ranks) first() bool { return r.world.Rank() == 0 }
 
 // rounds is how many parts a rank computes one after another.
 func (r *ranks) rounds() int { return r.parts / r.Size() }
@@ -109,16 +129,22 @@ func (r *ranks) rounds() int { return r.parts / r.Size() }
 // paths; a difference between them, also in facts, such as the program's version, is a *RanksDifferError. Rank 0 writes
 // what is not each rank's own, and its Observer alone is told of steps.
 func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, comm Comm, facts map[string]string) (*Trainer, error) {
-	r := &ranks{Comm: comm, parts: comm.Size()}
+	r := newRanks(comm)
 	if err := cfg.agree(ctx, r, facts); err != nil {
 		return nil, err // as on all others
 	}
 	// All at once, before any of them takes some.
-	if err := r.failed(ctx, checkMemory(dev, cfg, r.Size(), r.here())); err != nil {
+	if err := r.failed(ctx, checkMemory(dev, cfg, r.world.Size(), r.here())); err != nil {
 		return nil, err
 	}
 	if err := r.sameFolder(ctx, cfg.Output, lateProbe); err != nil {
 		return nil, err
+	}
+	if n := cfg.Parallel.Tensor; n > 1 {
+		if err := r.divide(ctx, n); err != nil {
+			return nil, err // as on all others
+		}
+		dev = split.New(dev, r.team, split.Layout{})
 	}
 	var pool *pooled
 	if cfg.Parallel.shardsParameters() && comm.Size() > 1 {
@@ -150,7 +176,7 @@ func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, 
 func (t *Trainer) join(ctx context.Context) error {
 	facts := maps.Clone(t.dataIdentity())
 	facts["tokenizer"], facts["steps"] = t.sub.vocab.fingerprint, strconv.Itoa(t.length.steps)
-	if t.sub.base != nil && t.ranks.Size() > 1 {
+	if t.sub.base != nil && t.ranks.world.Size() > 1 {
 		facts["model.base"] = t.sub.base.Checkpoint.Identity()
 	}
 	if err := t.ranks.agree(ctx, facts); err != nil {
@@ -163,6 +189,9 @@ func (t *Trainer) join(ctx context.Context) error {
 	t.ranks.parts = t.cfg.parts(t.ranks.Size(), before)
 	if err := checkParts(t.ranks.Size(), t.ranks.parts, t.cfg.Batch.Global); err != nil {
 		return err
+	}
+	if was, now := max(t.teamBefore, 1), t.ranks.team.Size(); before > 0 && was != now {
+		t.obs.note("%d ranks shared the model, and now %d do: the bits of the run are not those it would have had", was, now)
 	}
 	if before > 0 && t.ranks.parts != before {
 		t.obs.note("the gradient of a step was the sum of %d parts and is now that of %d: the bits of the run are not those it would have had", before, t.ranks.parts)
@@ -217,12 +246,13 @@ func (c *Config) agree(ctx context.Context, r *ranks, facts map[string]string) e
 	}
 	maps.Copy(all, keys)
 	all["output"], all["parallel.sharding"], all["parallel.parts"] = c.Output, c.Parallel.Sharding, strconv.Itoa(c.Parallel.Parts)
+	all["parallel.tensor"] = strconv.Itoa(c.Parallel.Tensor)
 	return r.agree(ctx, all)
 }
 
 // exchange gives everybody the values of all ranks, unless one of them has failed.
 func (r *ranks) exchange(ctx context.Context, value float64, failed error) ([]float64, error) {
-	if r.Size() == 1 {
+	if r.world.Size() == 1 {
 		return []float64{value}, failed
 	}
 	mine := binary.LittleEndian.AppendUint64(nil, math.Float64bits(value))
@@ -233,7 +263,7 @@ func (r *ranks) exchange(ctx context.Context, value float64, failed error) ([]fl
 		}
 		mine = append(append(mine, why), failed.Error()...)
 	}
-	all, err := r.Gather(ctx, mine)
+	all, err := r.world.Gather(ctx, mine)
 	if err != nil {
 		return nil, errors.Join(failed, err)
 	}
@@ -293,14 +323,14 @@ func (r *ranks) failed(ctx context.Context, err error) error {
 
 // agree fails with a *RanksDifferError unless all ranks have the same facts.
 func (r *ranks) agree(ctx context.Context, facts map[string]string) error {
-	if r.Size() == 1 {
+	if r.world.Size() == 1 {
 		return nil
 	}
 	b, err := json.Marshal(facts)
 	if err != nil {
 		return err
 	}
-	all, err := r.Gather(ctx, b)
+	all, err := r.world.Gather(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -397,6 +427,9 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *los
 			err = errors.Join(err, then(round))
 		}
 		all, err := r.exchange(ctx, sum.total(), err)
+		if err == nil {
+			all, err = r.ofTeams("the loss of a part", all)
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -39,6 +39,13 @@ func together(t *testing.T, size int, f func(c *cluster.Comm) error) []error {
 	return errs
 }
 
+// dividing is a cluster whose ranks can form teams.
+type dividing struct{ *cluster.Comm }
+
+func (d dividing) Divide(ctx context.Context, color int) (Comm, error) {
+	return d.Split(ctx, color, d.Rank())
+}
+
 // runRanks trains on size ranks, and returns the steps that rank 0 saw. With stopAt, the last rank is told to stop after
 // that step.
 func runRanks(t *testing.T, cfg *Config, size, stopAt int) []Step {
@@ -54,7 +61,7 @@ func runRanksWith(t *testing.T, cfg *Config, size, stopAt int, evaluate func(ctx
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		own := *cfg
-		tr, err := NewRank(ctx, &own, newCPU(t, tensor.F32), Observer{Step: func(s Step) { steps = append(steps, s) }, Evaluate: evaluate}, c, nil)
+		tr, err := NewRank(ctx, &own, newCPU(t, tensor.F32), Observer{Step: func(s Step) { steps = append(steps, s) }, Evaluate: evaluate}, dividing{c}, nil)
 		if err != nil {
 			return err
 		}

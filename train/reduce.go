@@ -79,9 +79,9 @@ func (b *bundle) each(values []float32, f func(param int, values []float32)) {
 func (o *Optimizer) gradientBundles() (blocks [][]*bundle, others []*bundle) {
 	if o.blockBundles == nil && o.otherBundles == nil {
 		for _, params := range o.layers {
-			o.blockBundles = append(o.blockBundles, o.bundled(params, (*optParam).elements))
+			o.blockBundles = append(o.blockBundles, o.bundled(params, (*optParam).held))
 		}
-		o.otherBundles = o.bundled(o.others, (*optParam).elements)
+		o.otherBundles = o.bundled(o.others, (*optParam).held)
 	}
 	return o.blockBundles, o.otherBundles
 }
@@ -93,7 +93,8 @@ func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, lo
 	if t.ranks.parts > 1 {
 		a := &adding{t: t, ctx: ctx}
 		a.blocks, a.others = t.opt.gradientBundles()
-		a.beside = t.ranks.Size() > 1 && t.cfg.Parallel.overlaps(t.dev)
+		// Calls to the team and to the other teams must have one order.
+		a.beside = t.split == nil && t.ranks.Size() > 1 && t.cfg.Parallel.overlaps(t.dev)
 		then = a.rest
 		switch {
 		case t.pool != nil:
@@ -269,13 +270,14 @@ func (a *adding) end() {
 
 // take reads gradients and clears them.
 func (a *adding) take(b *bundle, values []float32) {
-	drop := a.t.dev.ZeroGrad
+	dev := a.t.opt.local
+	drop := dev.ZeroGrad
 	if a.t.cfg.Parallel.shardsGradients() {
-		drop = a.t.dev.DropGrad
+		drop = dev.DropGrad
 	}
 	b.each(values, func(i int, values []float32) {
-		w := a.t.opt.params[i].Weight
-		a.t.dev.ReadGrad(w, values)
+		w := a.t.opt.params[i].part
+		dev.ReadGrad(w, values)
 		drop(w)
 	})
 }
@@ -317,7 +319,7 @@ func (a *adding) keep(b *bundle, values []float32) {
 	}
 	b.each(values, func(i int, values []float32) {
 		if p := &a.t.opt.params[i]; a.t.opt.mine(p) {
-			a.t.dev.WriteGrad(p.Weight, values)
+			a.t.opt.local.WriteGrad(p.part, values)
 		}
 	})
 }

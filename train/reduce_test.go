@@ -21,7 +21,7 @@ func TestBundles(t *testing.T) {
 	const size = 3
 	for _, sharded := range []bool{false, true} {
 		for r, err := range together(t, size, func(c *cluster.Comm) error {
-			o, err := newOptimizer(newCPU(t, tensor.F32), cfg.Optimizer, m.Params(), &ranks{Comm: c, parts: size}, sharded)
+			o, err := newOptimizer(newCPU(t, tensor.F32), cfg.Optimizer, m.Params(), newRanks(c), sharded)
 			if err != nil {
 				return err
 			}

@@ -75,7 +75,7 @@ func (t *Trainer) finished(ctx context.Context) (names []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := t.ranks.Gather(ctx, mine)
+	all, err := t.ranks.world.Gather(ctx, mine)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (t *Trainer) read(dir string) (parts int, err error) {
 	if err := t.objective.seek(s.Position); err != nil {
 		return 0, err
 	}
-	t.opt.Step, t.seen, t.mean, t.bad = s.Step, s.Seen, s.Mean, s.Bad
+	t.opt.Step, t.seen, t.mean, t.bad, t.teamBefore = s.Step, s.Seen, s.Mean, s.Bad, s.Tensor
 	if s.Best != nil {
 		t.best = *s.Best
 	}
@@ -243,21 +243,22 @@ func (t *Trainer) readWeights(dir string) error {
 	defer files.Close()
 	for _, p := range t.ownParams() {
 		v, path := files.tensor(p.Name)
-		n, frozen := p.Weight.Rows()*p.Weight.Cols(), p.Weight.FrozenRows()*p.Weight.Cols()
-		if v == nil || v.DType != tensor.F32 || len(v.Data) != 4*(n-frozen) {
+		if v == nil || v.DType != tensor.F32 || len(v.Data) != 4*trainedOf(p.Weight) {
 			return &DamagedError{File: path, Tensor: p.Name, Err: errors.New("it is missing or has another shape")}
 		}
 		if err := want.check(path, v); err != nil {
 			return err
 		}
-		values := t.room.floats(n)
+		dev, part, from := t.part(p.Weight)
+		values, frozen := t.room.floats(part.Rows()*part.Cols()), part.FrozenRows()*part.Cols()
 		if frozen > 0 {
-			t.dev.ReadWeight(p.Weight, values)
+			dev.ReadWeight(part, values)
 		}
+		data := v.Data[4*max(0, from-p.Weight.FrozenRows()*p.Weight.Cols()):]
 		for i := range values[frozen:] {
-			values[frozen+i] = math.Float32frombits(binary.LittleEndian.Uint32(v.Data[4*i:]))
+			values[frozen+i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
 		}
-		if err := t.dev.WriteWeight(p.Weight, values); err != nil {
+		if err := dev.WriteWeight(part, values); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"leolm/dataset/loader"
 	"leolm/dataset/shard"
 	"leolm/device"
+	"leolm/device/split"
 	"leolm/internal/durable"
 	"leolm/tensor"
 )
@@ -120,7 +121,8 @@ func (e *FaultError) Error() string {
 type Trainer struct {
 	cfg       *Config
 	dev       device.Device
-	pool      *pooled // dev, where ranks pool their memory for weights; else nil
+	pool      *pooled       // dev, where ranks pool their memory for weights; else nil
+	split     *split.Device // dev, where a team of ranks shares the model; else nil
 	ranks     *ranks
 	sub       *subject
 	data      *feed
@@ -128,21 +130,23 @@ type Trainer struct {
 	opt       *Optimizer
 	obs       Observer
 
-	length    runLength
-	seen      int64
-	loss      float64 // of the last step; NaN before the first
-	mean      float64 // running mean of the loss
-	best      float64 // lowest validation loss so far
-	bad       int     // evaluations since
-	empty     int     // batches without a loss token, running
-	lastSaved time.Time
-	damaged   []string // checkpoints that could not be read
-	micro     microBatch
-	room      *room
-	beside    [][]float32 // and those that are while the backward pass goes on
-	onSegment func(i int) // told of layers whose gradients are complete, or nil
-	lastMicro bool        // of this rank's part
-	plan      Plan
+	length     runLength
+	seen       int64
+	loss       float64 // of the last step; NaN before the first
+	mean       float64 // running mean of the loss
+	best       float64 // lowest validation loss so far
+	bad        int     // evaluations since
+	empty      int     // batches without a loss token, running
+	lastSaved  time.Time
+	damaged    []string // checkpoints that could not be read
+	micro      microBatch
+	room       *room
+	team       *team       // while this rank leads its team in something; else nil
+	teamBefore int         // ranks that shared the model before the run was resumed
+	beside     [][]float32 // and those that are while the backward pass goes on
+	onSegment  func(i int) // told of layers whose gradients are complete, or nil
+	lastMicro  bool        // of this rank's part
+	plan       Plan
 	// unmeasured is the first evaluation that failed.
 	unmeasured *EvaluationError
 
@@ -150,9 +154,11 @@ type Trainer struct {
 }
 
 // New prepares a run: opens model and data, and resumes from the newest
-// checkpoint in the output folder if there is one of the same recipe.
+// checkpoint in the output folder if there is one of the same recipe. It runs in this process, whatever cfg.Parallel says.
 func New(cfg *Config, dev device.Device, obs Observer) (*Trainer, error) {
-	return NewRank(context.Background(), cfg, dev, obs, alone{}, nil)
+	one := *cfg
+	one.Parallel.Tensor = 0
+	return NewRank(context.Background(), &one, dev, obs, alone{}, nil)
 }
 
 // newTrainer opens what a run needs, all but its state.
@@ -166,6 +172,7 @@ func newTrainer(cfg *Config, dev device.Device, obs Observer, r *ranks) (*Traine
 	}
 	t := &Trainer{cfg: cfg, dev: dev, obs: obs, ranks: r, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now(), room: new(room)}
 	t.pool, _ = dev.(*pooled)
+	t.split, _ = dev.(*split.Device)
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return nil, fmt.Errorf("output: %w", err)
 	}
@@ -272,7 +279,7 @@ func (t *Trainer) train(ctx, together context.Context, res *Result) error {
 		}
 		t.loss = st.Loss
 		res.Loss = st.Loss
-		if t.obs.Step != nil && t.ranks.Rank() == 0 {
+		if t.obs.Step != nil && t.ranks.first() {
 			t.obs.Step(*st)
 		}
 		if every := t.cfg.Eval.Every; every > 0 && t.opt.Step%every == 0 && t.opt.Step < t.length.steps {
@@ -350,7 +357,7 @@ func (t *Trainer) border(ctx, together context.Context, res *Result) (save bool,
 	if ctx.Err() != nil {
 		mine += stopped
 	}
-	if t.ranks.Rank() == 0 && t.due() {
+	if t.ranks.first() && t.due() {
 		mine += due
 	}
 	all, err := t.ranks.exchange(together, mine, nil)
@@ -377,15 +384,15 @@ func (t *Trainer) tidy() error {
 
 // measureFirst measures on rank 0; the others wait for it at the next border.
 func (t *Trainer) measureFirst(ctx context.Context) error {
-	if t.ranks.Rank() == 0 {
+	return t.settle(t.onFirstTeam(func() error {
 		t.measure(ctx)
-	}
-	return t.settle(nil)
+		return nil
+	}))
 }
 
 // onFirst calls f on rank 0.
 func (t *Trainer) onFirst(f func() error) error {
-	if t.ranks.Rank() != 0 {
+	if !t.ranks.first() {
 		return nil
 	}
 	return f()

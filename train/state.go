@@ -61,6 +61,8 @@ type state struct {
 	Bad      int               `json:"evaluations_since_best"`
 	// Parts is how many sums the gradient of a step consisted of: none in checkpoints of runs in one process.
 	Parts int `json:"parts,omitempty"`
+	// Tensor is how many ranks shared the model, if several did.
+	Tensor int `json:"tensor,omitempty"`
 }
 
 func (t *Trainer) checkpoints() string { return filepath.Join(t.cfg.Output, "checkpoints") }
@@ -70,8 +72,11 @@ func (t *Trainer) Save(ctx context.Context) error {
 	begin := time.Now()
 	t.lastSaved = begin
 	dir := filepath.Join(t.checkpoints(), fmt.Sprintf("%s%08d", stepPrefix, t.opt.Step))
-	done, err := t.ranks.any(ctx, t.ranks.Rank() == 0 && durable.Marked(dir, commitMarker))
+	done, err := t.ranks.any(ctx, t.ranks.first() && durable.Marked(dir, commitMarker))
 	if err != nil || done {
+		return err
+	}
+	if err := t.sameWithinTeam(ctx); err != nil {
 		return err
 	}
 	if err := t.write(ctx, dir, t.writeParts); err != nil {
@@ -80,7 +85,7 @@ func (t *Trainer) Save(ctx context.Context) error {
 	if err := t.ranks.failed(ctx, t.onFirst(t.removeOld)); err != nil {
 		return err
 	}
-	if t.obs.Saved != nil && t.ranks.Rank() == 0 {
+	if t.obs.Saved != nil && t.ranks.first() {
 		t.obs.Saved(time.Since(begin))
 	}
 	return nil
@@ -139,7 +144,7 @@ func (t *Trainer) write(ctx context.Context, dir string, files func(dir string, 
 		return err
 	}
 	written := sums{Tensors: map[string]map[string]string{}}
-	if err := t.ranks.failed(ctx, errors.Join(files(dir, &written), t.dev.Sync())); err != nil {
+	if err := t.ranks.failed(ctx, t.settle(errors.Join(files(dir, &written), t.dev.Sync()))); err != nil {
 		return err
 	}
 	mine, err := json.Marshal(written)
@@ -175,12 +180,12 @@ func (t *Trainer) writeParts(dir string, written *sums) error {
 			return err
 		}
 	}
-	return t.onFirst(func() error {
-		if !t.opt.sharded() {
-			if err := t.writeMoments(filepath.Join(dir, optimizerFile), *written); err != nil {
-				return err
-			}
+	if !t.opt.sharded() && t.ranks.Rank() == 0 {
+		if err := t.writeMoments(filepath.Join(dir, optimizerFile), *written); err != nil {
+			return err
 		}
+	}
+	return t.onFirst(func() error {
 		b, err := t.stateNow()
 		if err != nil {
 			return err
@@ -210,7 +215,7 @@ func (t *Trainer) writeMoments(path string, s sums) error {
 	}
 	into := map[string]string{}
 	s.Tensors[filepath.Base(path)] = into
-	return checkpoint.WriteSafetensors(path, nil, sealed(moments, into))
+	return t.writeTensors(path, sealed(moments, into))
 }
 
 // stateNow is state.json of the run as it stands.
@@ -225,6 +230,9 @@ func (t *Trainer) stateNow() ([]byte, error) {
 	}
 	if t.ranks.parts > 1 {
 		s.Parts = t.ranks.parts
+	}
+	if n := t.ranks.team.Size(); n > 1 {
+		s.Tensor = n
 	}
 	if !math.IsInf(t.best, 0) {
 		s.Best = &t.best
@@ -251,7 +259,7 @@ func (t *Trainer) ownParams() []llama.Param {
 }
 
 // writeWeights writes the trained values and adds their checksums: those that this rank has, where it has a share, else all
-// of them on rank 0, while the other ranks look whether theirs are the same.
+// of them on rank 0, or the first team, while the other ranks look whether theirs are the same.
 func (t *Trainer) writeWeights(dir string, s *sums) error {
 	path := filepath.Join(dir, weightsFile)
 	if t.pool != nil {
@@ -285,7 +293,7 @@ func (t *Trainer) writeWeights(dir string, s *sums) error {
 	if t.pool == nil && t.ranks.Rank() > 0 {
 		return sumUp(ts, into)
 	}
-	return checkpoint.WriteSafetensors(path, nil, sealed(ts, into))
+	return t.writeTensors(path, sealed(ts, into))
 }
 
 type savedStep struct {

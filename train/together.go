@@ -20,7 +20,7 @@ import (
 
 // here is how many ranks take memory of this machine, this one included.
 func (r *ranks) here() int {
-	if c, ok := r.Comm.(interface{ Here() int }); ok {
+	if c, ok := r.world.(interface{ Here() int }); ok {
 		return c.Here()
 	}
 	return 1
@@ -53,12 +53,12 @@ const (
 
 // sameFolder makes sure that all ranks have the same folder: rank 0 writes a file with a new name, the others read it.
 func (r *ranks) sameFolder(ctx context.Context, dir string, patience time.Duration) error {
-	if r.Size() == 1 {
+	if r.world.Size() == 1 {
 		return nil
 	}
 	err := os.MkdirAll(dir, 0o777)
 	var path string
-	if r.Rank() == 0 && err == nil {
+	if r.first() && err == nil {
 		path = filepath.Join(dir, ".leo-ranks-"+rand.Text())
 		err = os.WriteFile(path, nil, 0o666)
 		defer os.Remove(path)
@@ -66,7 +66,7 @@ func (r *ranks) sameFolder(ctx context.Context, dir string, patience time.Durati
 	if err := r.failed(ctx, err); err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
-	all, err := r.Gather(ctx, []byte(filepath.Base(path)))
+	all, err := r.world.Gather(ctx, []byte(filepath.Base(path)))
 	if err != nil {
 		return err
 	}
@@ -118,10 +118,10 @@ func complete(dir string) error {
 
 // visible returns when all ranks see the files of a checkpoint that rank 0 sees.
 func (t *Trainer) visible(ctx context.Context, dir string) error {
-	if t.ranks.Size() == 1 {
+	if t.ranks.world.Size() == 1 {
 		return nil // whoever reads it finds what is missing
 	}
-	missing, err := t.ranks.any(ctx, t.ranks.Rank() == 0 && complete(dir) != nil)
+	missing, err := t.ranks.any(ctx, t.ranks.first() && complete(dir) != nil)
 	if err != nil || missing {
 		return err // no reason to wait
 	}

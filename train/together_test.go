@@ -89,7 +89,7 @@ func TestRanksShareTheFolder(t *testing.T) {
 					return all
 				}
 			}
-			r := &ranks{Comm: a, parts: 2}
+			r := newRanks(a)
 			return r.sameFolder(t.Context(), dir, 100*time.Millisecond)
 		})
 		var local *NotSharedError

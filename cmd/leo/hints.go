@@ -15,6 +15,7 @@ import (
 	"leolm/dataset/corpus"
 	"leolm/dataset/shard"
 	"leolm/device"
+	"leolm/device/split"
 	"leolm/eval"
 	"leolm/eval/compare"
 	"leolm/eval/harness"
@@ -182,6 +183,15 @@ var hints = []func(error) []advice{
 		advice{"device", "run them with --device cpu"}),
 	as(func(*llama.SplitError) []advice {
 		return []advice{{"", "start other ranks with mpirun -n N"}}
+	}),
+	as(func(e *train.TensorError) []advice {
+		if e.Ranks > 0 {
+			return []advice{{"set", "start a multiple of parallel.tensor, or change it with --set parallel.tensor=N"}}
+		}
+		return []advice{{"set", "choose fewer with --set parallel.tensor=N; more ranks can share the batch instead"}}
+	}),
+	as(func(*split.BlocksError) []advice {
+		return []advice{{"set", "train with --set optimizer.bits=32, or another parallel.tensor"}}
 	}),
 	as(func(*train.PartsError) []advice {
 		return []advice{{"set", "choose other ranks"}, {"set", "set parallel.parts to a multiple of them with --set parallel.parts=N"}}

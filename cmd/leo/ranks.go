@@ -45,6 +45,14 @@ func joinRanks(ctx context.Context, stderr io.Writer, patience time.Duration) (*
 	return r, err
 }
 
+// divided is a group as training asks for it.
+type divided struct{ *cluster.Comm }
+
+// Divide implements train.Divider.
+func (d divided) Divide(ctx context.Context, color int) (train.Comm, error) {
+	return d.Split(ctx, color, d.Rank())
+}
+
 // threads is how many workers this rank should have: what was asked for, else its share of the processors.
 func (r *rank) threads(asked int) int {
 	if r.comm.Size() == 1 {
@@ -96,12 +104,13 @@ func (r *rank) leave(ctx context.Context, err error) error {
 	var other *train.RankError
 	var differ *train.RanksDifferError
 	var parts *train.PartsError
+	var teams *train.TensorError
 	var task *corpus.RankError
 	var plans *corpus.PlansDifferError
 	var model *open.RankError
 	var models *open.DifferError
 	switch {
-	case errors.As(err, &other), errors.As(err, &differ), errors.As(err, &parts), errors.As(err, &task), errors.As(err, &plans),
+	case errors.As(err, &other), errors.As(err, &differ), errors.As(err, &parts), errors.As(err, &teams), errors.As(err, &task), errors.As(err, &plans),
 		errors.As(err, &model), errors.As(err, &models):
 		_ = r.comm.Close(ctx) // the run has failed already
 		if !r.first() {

@@ -263,7 +263,7 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, on string, thread
 		Step: log.step, Eval: log.eval, Saved: log.saved,
 		Evaluate: func(ctx context.Context, m *train.Snapshot) error { return log.evaluate(ctx, measured, m) },
 		Note:     func(format string, args ...any) { fmt.Fprintf(r.log, format+"\n", args...) },
-	}, r.comm, nil)
+	}, divided{r.comm}, nil)
 	if err != nil {
 		return err
 	}

@@ -140,6 +140,7 @@ type job struct {
 	jobFlags
 	ranks   int
 	perNode int    // ranks of a node
+	team    int    // ranks that share every layer
 	memory  int64  // of a node, in bytes
 	dir     string // where it runs; the recipe's paths are relative to it
 	output  string // the run's folder, absolute
@@ -156,7 +157,7 @@ func makeJob(cfg *train.Config, flags jobFlags, ranks int, command []string) (*j
 	if ranks%j.nodes != 0 {
 		return nil, usageError{fmt.Errorf("--ranks %d on --nodes %d: the machines cannot have equally many", ranks, j.nodes)}
 	}
-	j.perNode = ranks / j.nodes
+	j.perNode, j.team = ranks/j.nodes, max(1, cfg.Parallel.Tensor)
 	p, err := train.MakePlan(cfg)
 	if err != nil {
 		return nil, err
@@ -232,7 +233,7 @@ func (j *job) slurm() string {
 	fmt.Fprintf(&b, `#!/bin/sh
 # %s on %d ranks, by leo train --emit slurm. Submit it with: sh FILE
 # Submit it again after anything: it goes on from the last checkpoint.
-`, j.name, j.ranks)
+%s`, j.name, j.ranks, j.teams())
 	header("--job-name=%s", shell.Quote(j.name))
 	header("--nodes=%d --ntasks=%d --ntasks-per-node=%d", j.nodes, j.ranks, j.perNode)
 	cpus := strconv.Itoa(j.cpus)
@@ -275,6 +276,9 @@ fi
 `, shell.Quote(logs), shell.Quote(filepath.Join(j.output, "checkpoints")))
 	// The last rank may come long after the first: --wait=0 overrides a site's WaitTime, which would kill it.
 	launch := fmt.Sprintf("srun -K --wait=0 --ntasks=%d --cpus-per-task=%s --cpu-bind=cores --mpi=%s", j.ranks, cpus, mpi)
+	if j.team > 1 {
+		launch += " --distribution=block" // ranks that follow each other, on one machine
+	}
 	j.guarded(&b, launch, trap("yes", "USR1 USR2")+trap("ended", "TERM"), `
 # Stopped before the end, and not to be ended: back into the queue.
 if [ "$stopped" = yes ] && [ "$status" != 0 ]; then
@@ -303,8 +307,8 @@ func (j *job) mpirun() string {
 	fmt.Fprintf(&b, `#!/bin/sh
 # %s on %d ranks, by leo train --emit mpirun. Start it with: sh FILE [options of mpirun, such as --hostfile HOSTS]
 # Each machine needs %d MiB for it. Start it again after anything: it goes on from the last checkpoint.
-cd %s || exit
-`, j.name, j.ranks, j.memory>>20, shell.Quote(j.dir))
+%scd %s || exit
+`, j.name, j.ranks, j.memory>>20, j.teams(), shell.Quote(j.dir))
 	j.guarded(&b, "setsid mpirun "+options+` "$@"`, trap("yes", "USR1 USR2 TERM INT HUP"), "")
 	return b.String()
 }
@@ -312,6 +316,17 @@ cd %s || exit
 // trap is the line for signals that have the ranks stop.
 func trap(stopped, signals string) string {
 	return fmt.Sprintf("trap 'stopped=%s; [ -z \"$ranks\" ] || kill -USR1 \"$ranks\" 2>/dev/null' %s\n", stopped, signals)
+}
+
+// teams is a comment about where the ranks are that share every layer: they follow each other, and so do those of a machine.
+func (j *job) teams() string {
+	switch {
+	case j.team == 1:
+		return ""
+	case j.perNode%j.team == 0:
+		return fmt.Sprintf("# The %d ranks that share every layer are on one machine.\n", j.team)
+	}
+	return fmt.Sprintf("# The %d ranks that share every layer are on several machines, %d on each: in every layer they wait for the network.\n", j.team, j.perNode)
 }
 
 // guarded starts the ranks, passes a signal that ends the run on to them, waits for their checkpoint and keeps their status.

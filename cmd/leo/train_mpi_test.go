@@ -114,6 +114,27 @@ func TestTrainingUnderMPI(t *testing.T) {
 		if err := cmd.Run(); err != nil || !strings.Contains(log.String(), fmt.Sprintf("2 ranks of %d threads share %[1]d processors", runtime.NumCPU())) || strings.Contains(log.String(), "took signals") {
 			t.Errorf("%v\n%s", err, log)
 		}
+		shared := "" // by two ranks: the same model whoever else trains, and in whatever sharding
+		for _, run := range []struct {
+			ranks    int
+			sharding string
+		}{{2, "none"}, {4, "gradients"}} {
+			out := fmt.Sprint(filepath.Base(t.Name()), "tensor", run.ranks)
+			cmd, log := start(run.ranks, out, "--set", "parallel.tensor=2", "--set", "parallel.parts=2", "--set", "batch.global=2", "--set", "batch.micro=1",
+				"--set", "parallel.sharding="+run.sharding, "--set", "schedule.steps=10")
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("tensor, %d ranks: %v\n%s", run.ranks, err, log)
+			}
+			if model := string(modelOf(t, dir, out)); shared == "" {
+				shared = model
+			} else if model != shared {
+				t.Errorf("tensor, %d ranks: another model than two ranks train", run.ranks)
+			}
+		}
+		cmd, log = start(3, "refused", "--set", "parallel.tensor=2")
+		if err := cmd.Run(); err == nil || !strings.Contains(log.String(), "3 ranks cannot form groups of 2") {
+			t.Errorf("%v\n%s", err, log)
+		}
 		// What only rank 0 finds is said, and ends all.
 		if err := os.MkdirAll(filepath.Join(dir, out+"locked"), 0o777); err != nil {
 			t.Fatal(err)

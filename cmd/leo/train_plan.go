@@ -153,8 +153,15 @@ func printTraining(w io.Writer, p *train.Plan, among ranksPlanned, ranks *train.
 	fmt.Fprintf(w, "FLOPs          %.3g (%.3g per token)\n", p.FLOPs, p.FLOPsPerToken)
 	fmt.Fprintf(w, "memory         %s\n", memoryText(&p.Memory))
 	if among.ranks > 1 {
-		fmt.Fprintf(w, "%-15s%s each, with sharding %s\n", fmt.Sprintf("%d ranks", among.ranks), memoryText(&ranks.Memory), ranks.Sharding)
+		fmt.Fprintf(w, "%-15s%s each, with sharding %s", fmt.Sprintf("%d ranks", among.ranks), memoryText(&ranks.Memory), ranks.Sharding)
+		if ranks.Tensor > 1 {
+			fmt.Fprintf(w, "; %d share every layer", ranks.Tensor)
+		}
+		fmt.Fprintln(w)
 		gathered := ""
+		if ranks.Shared > 0 {
+			gathered = fmt.Sprintf(" (within layers %s)", bytesText(ranks.Shared))
+		}
 		if ranks.Gathered > 0 {
 			gathered = fmt.Sprintf(" (weights %s)", bytesText(ranks.Gathered))
 		}

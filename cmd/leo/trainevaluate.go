@@ -264,7 +264,7 @@ func evaluationEngine(m *train.Snapshot) (*infer.Engine, error) {
 		one := max(int64(opt.Context)*train.CacheToken(c), 1)
 		opt.Sessions = int(min(max(free/4/one, 1), scoringTogether))
 	}
-	return infer.NewEngine(m.Device, m.Model, opt)
+	return m.NewEngine(opt)
 }
 
 // run measures the tasks of an entry and adds their numbers to values. It returns how many documents have no result.

@@ -160,7 +160,7 @@ func (l *headLoss) score(part []int32, y, q *matrix) {
 		y.h = l.take16(len(part) * n)
 	}
 	l.rows(len(part), n, func(lo, hi int) {
-		var dist distiller
+		var dist Distiller
 		for i := lo; i < hi; i++ {
 			r, t := int(part[i]), int(l.targets[part[i]])
 			row := y.f32[i*n : i*n+l.vocab]
@@ -173,7 +173,7 @@ func (l *headLoss) score(part []int32, y, q *matrix) {
 				vec.CrossEntropyBackward(row, row, lse, t, l.weight(r))
 			} else {
 				taught := q.f32[i*q.Cols : i*q.Cols+min(l.vocab, l.teacher.Vocab)]
-				l.divergences[r] = dist.backward(row, taught, lse, t, l.weight(r), l.teacher)
+				l.divergences[r] = dist.Backward(row, taught, lse, t, l.weight(r), l.teacher)
 			}
 			clear(y.f32[i*n+l.vocab : (i+1)*n])
 			if y.h != nil { // while the row is in cache
@@ -197,13 +197,13 @@ func (l *headLoss) sum() device.Distillation {
 	return s
 }
 
-// distiller is the room that the rows of a worker take.
-type distiller struct{ soft, p []float32 }
+// Distiller takes the loss of rows against a teacher's. It is the room that the rows of one goroutine take.
+type Distiller struct{ soft, p []float32 }
 
-// backward turns the logits y of a row, whose log-sum-exp is lse, into their derivative
+// Backward turns the logits y of a row, whose log-sum-exp is lse, into their derivative
 // weight·(α·(softmax(y) − onehot) + (1−α)·T·(softmax(y/T) − softmax(q/T))) and returns KL(softmax(q/T) ‖ softmax(y/T)). q,
 // the teacher's logits of the leading columns, is overwritten.
-func (b *distiller) backward(y, q []float32, lse float32, target int, weight float32, t *device.Teacher) float64 {
+func (b *Distiller) Backward(y, q []float32, lse float32, target int, weight float32, t *device.Teacher) float64 {
 	if b.p == nil {
 		b.soft, b.p = make([]float32, len(y)), make([]float32, len(q))
 	}

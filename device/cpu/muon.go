@@ -22,13 +22,13 @@ func (d *Device) Muon(w device.Weight, m device.OptimizerState, h device.Muon) {
 	c := of(w)
 	rows, cols, n := c.rows, c.cols, len(c.vec)
 	x := d.alloc(rows, cols)
-	blocks := (n + momentBlock - 1) / momentBlock
+	blocks := (n + MomentBlock - 1) / MomentBlock
 	state, grad := m.(stateBlock), d.gradient(c)
 	mu, scale := float32(h.Momentum), float32(h.GradScale)
 	squares := make([]float64, blocks)
 	d.pool.Run(blocks, func(worker, b int) {
-		lo, hi := b*momentBlock, min((b+1)*momentBlock, n)
-		buf := state.open(d.worker(worker, momentBlock), lo, hi)
+		lo, hi := b*MomentBlock, min((b+1)*MomentBlock, n)
+		buf := state.open(d.worker(worker, MomentBlock), lo, hi)
 		var sum float64
 		for i, g := range grad[lo:hi] {
 			g *= scale

@@ -364,11 +364,11 @@ func (d *Device) AdamW(w device.Weight, m, v device.OptimizerState, h device.Ada
 	mm, vv := m.(stateBlock), v.(stateBlock)
 	x, g := c.trained(), d.gradient(c)
 	n := len(g)
-	blocks := (n + momentBlock - 1) / momentBlock
+	blocks := (n + MomentBlock - 1) / MomentBlock
 	d.pool.Run(blocks, func(worker, b int) {
-		lo, hi := b*momentBlock, min((b+1)*momentBlock, n)
-		buf := d.worker(worker, 2*momentBlock)
-		m, v := mm.open(buf[:momentBlock], lo, hi), vv.open(buf[momentBlock:], lo, hi)
+		lo, hi := b*MomentBlock, min((b+1)*MomentBlock, n)
+		buf := d.worker(worker, 2*MomentBlock)
+		m, v := mm.open(buf[:MomentBlock], lo, hi), vv.open(buf[MomentBlock:], lo, hi)
 		vec.AdamW(x[lo:hi], g[lo:hi], m, v, nil, p)
 		mm.close(m, lo, hi)
 		vv.close(v, lo, hi)

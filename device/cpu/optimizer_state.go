@@ -10,9 +10,9 @@ import (
 	"leolm/internal/largepage"
 )
 
-// momentBlock is the number of elements that share one scale in 8-bit optimizer state, and
-// the unit of work of the optimizer.
-const momentBlock = codebook.Block
+// MomentBlock is the number of elements that share one scale in 8-bit optimizer state, and
+// the unit of work of the optimizer: of parts of a weight that begin at multiples of it, moments have the same bits.
+const MomentBlock = codebook.Block
 
 // stateBlock is how the optimizer sees its state: runs of float32 values that
 // it reads, changes and writes back.
@@ -35,7 +35,7 @@ func (d *Device) NewOptimizerState(w device.Weight, bits int, signed bool) (devi
 		if signed {
 			book = signedBook
 		}
-		return &moment8{book: book, codes: make([]uint8, n), scales: make([]float32, (n+momentBlock-1)/momentBlock)}, nil
+		return &moment8{book: book, codes: make([]uint8, n), scales: make([]float32, (n+MomentBlock-1)/MomentBlock)}, nil
 	}
 	return nil, fmt.Errorf("optimizer state of %d bits: choose 32 or 8", bits)
 }
@@ -74,7 +74,7 @@ func (m *moment8) Bytes() int { return len(m.codes) + 4*len(m.scales) }
 
 func (m *moment8) open(buf []float32, lo, hi int) []float32 {
 	buf = buf[:hi-lo]
-	s := m.scales[lo/momentBlock]
+	s := m.scales[lo/MomentBlock]
 	for i, c := range m.codes[lo:hi] {
 		buf[i] = s * m.book.values[c]
 	}
@@ -86,7 +86,7 @@ func (m *moment8) close(v []float32, lo, hi int) {
 	for _, x := range v {
 		top = max(top, float32(math.Abs(float64(x))))
 	}
-	m.scales[lo/momentBlock] = top
+	m.scales[lo/MomentBlock] = top
 	inv := float32(0)
 	if top > 0 {
 		inv = 1 / top

@@ -255,7 +255,7 @@ func (d *Device) WriteWeight(w device.Weight, src []float32) error {
 // FreezeRows implements device.Device.
 func (d *Device) FreezeRows(w device.Weight, n int) {
 	c := of(w)
-	if !c.trains || n < 0 || n >= c.rows {
+	if !c.trains || n < 0 || n > c.rows {
 		panic(fmt.Sprintf("device: %d rows of %s [%d, %d] cannot be frozen", n, c.name, c.rows, c.cols))
 	}
 	d.DropGrad(w)

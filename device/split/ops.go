@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"leolm/device"
-	"leolm/internal/kernel/vec"
 )
 
 // Embed implements device.Ops: rows come from the ranks that have them.
@@ -104,19 +103,25 @@ func (d *Device) Rope(x *device.Tensor, r *device.Rope, positions []int32) *devi
 
 // Attention implements device.Ops: each rank attends with its heads.
 func (d *Device) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *device.Tensor {
-	p, pk, pv := partOf(q), partOf(k), partOf(v)
-	if p == nil || pk == nil || pv == nil {
+	p, pk, pv := d.headsOf(q, k, v, spec)
+	return d.cutTensor(d.Device.Attention(p.local, pk.local, pv.local, &d.spec), q.Cols, p.cut)
+}
+
+// headsOf returns this rank's heads, and makes d.spec that of them.
+func (d *Device) headsOf(q, k, v *device.Tensor, spec *device.AttentionSpec) (pq, pk, pv *part) {
+	pq, pk, pv = partOf(q), partOf(k), partOf(v)
+	if pq == nil || pk == nil || pv == nil {
 		panic("split: attention of tensors that are not cut")
 	}
 	d.spec = *spec
-	d.spec.Heads, d.spec.KVHeads = p.local.Cols/spec.HeadDim, pk.local.Cols/spec.HeadDim
-	return d.cutTensor(d.Device.Attention(p.local, pk.local, pv.local, &d.spec), q.Cols, p.cut)
+	d.spec.Heads, d.spec.KVHeads = pq.local.Cols/spec.HeadDim, pk.local.Cols/spec.HeadDim
+	return pq, pk, pv
 }
 
 // pair calls f with what this rank has of two tensors: the same columns of both where they are cut alike, else all.
 func (d *Device) pair(x, y *device.Tensor, f func(x, y *device.Tensor) *device.Tensor) *device.Tensor {
 	p, q := partOf(x), partOf(y)
-	if p != nil && q != nil && slices.Equal(p.cut, q.cut) {
+	if p != nil && q != nil && sameCut(p.cut, q.cut) {
 		return d.cutTensor(f(p.local, q.local), x.Cols, p.cut)
 	}
 	return f(d.whole(x), d.whole(y))
@@ -135,7 +140,7 @@ func (d *Device) Add(x, y *device.Tensor, s float32) *device.Tensor {
 // NewDoRA implements device.Device.
 func (d *Device) NewDoRA(w, a, b, magnitude device.Weight, scale float32) *device.DoRA {
 	base, low, m := of(w), of(b), of(magnitude)
-	if !slices.Equal(base.cut, low.cut) {
+	if !sameCut(base.cut, low.cut) {
 		panic("split: a change that is not cut as its weight")
 	}
 	gains := m.Weight
@@ -150,10 +155,7 @@ func (d *Device) NewDoRA(w, a, b, magnitude device.Weight, scale float32) *devic
 
 // DoRA implements device.Ops.
 func (d *Device) DoRA(base, low *device.Tensor, c *device.DoRA) *device.Tensor {
-	inner, ok := c.Impl.(*device.DoRA)
-	if !ok {
-		panic(fmt.Sprintf("split: a DoRA of another device (%T)", c.Impl))
-	}
+	inner := doraOf(c)
 	return d.pair(base, low, func(x, y *device.Tensor) *device.Tensor { return d.Device.DoRA(x, y, inner) })
 }
 
@@ -169,59 +171,13 @@ func (d *Device) Noise(x *device.Tensor, scales []float32, seed uint64) *device.
 
 // Gather implements device.Ops.
 func (d *Device) Gather(x *device.Tensor, rows []int32) *device.Tensor {
-	if p := partOf(x); p != nil {
+	if p := partOf(x); p != nil && p.cut != nil {
 		return d.cutTensor(d.Device.Gather(p.local, rows), x.Cols, p.cut)
 	}
-	return d.Device.Gather(x, rows)
+	return d.Device.Gather(d.whole(x), rows)
 }
 
 // Segment implements device.Ops: f gets this device, not the one below.
 func (d *Device) Segment(x *device.Tensor, f func(ops device.Ops, x *device.Tensor) *device.Tensor) *device.Tensor {
 	return f(d, x)
-}
-
-// A chunk of the loss has as many rows as keep its logits below lossLogits (16 MiB), and at least lossRows.
-const (
-	lossLogits = 1 << 22
-	lossRows   = 16
-)
-
-// LinearCrossEntropy implements device.Ops. It takes the logits of all ranks, and log-probabilities as package device/cpu.
-func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int) device.CrossEntropy {
-	c := of(w)
-	if c.cut == nil {
-		return d.Device.LinearCrossEntropy(d.whole(hidden), c.Weight, targets, weights, vocab)
-	}
-	if vocab == 0 {
-		vocab = c.rows
-	}
-	var rows []int32
-	for i := range targets {
-		if weights == nil || weights[i] != 0 {
-			rows = append(rows, int32(i))
-		}
-	}
-	ce := device.CrossEntropy{LogProbs: make([]float32, len(targets))}
-	chunk := max(lossRows, lossLogits/c.rows)
-	logits := make([]float32, min(chunk, len(rows))*c.rows)
-	for some := range slices.Chunk(rows, chunk) {
-		x := d.Gather(hidden, some)
-		y := d.Linear(x, w)
-		d.Read(y, logits)
-		d.Release(x, y)
-		for i, r := range some {
-			row := logits[i*c.rows : i*c.rows+vocab]
-			ce.LogProbs[r] = row[targets[r]] - vec.LogSumExp(row)
-		}
-	}
-	for i, lp := range ce.LogProbs {
-		weight := float32(1)
-		if weights != nil {
-			weight = weights[i]
-		}
-		if weight != 0 {
-			ce.Loss -= float64(weight) * float64(lp)
-		}
-	}
-	return ce
 }

@@ -10,7 +10,15 @@
 // All ranks call the same operations in the same order, with the same arguments; a Device does not tell the others what to
 // do. Products of a tensor that a rank has whole, such as a vector of norms, are computed by all.
 //
-// It is for inference: there are no derivatives of cut tensors yet.
+// # Derivatives
+//
+// The derivative with respect to a weight needs the whole input and the rank's columns of the output's derivative: of the
+// same derivatives it has the bits of one process. The derivative with respect to an input is a sum over all output
+// features, of which each rank has some. Such sums stay in parts until an operation reads them; then they are added in the
+// order of ranks, in float64, and rounded once. An element Σ aᵢ of K terms, of which a rank sums K/N in float32, so differs
+// from the exact one by less than γ·Σ|aᵢ| with γ = (K/N+1)·2⁻²⁴, to first order: a bound that is N times smaller than that
+// of one process. All ranks come to the same bits, so that what each has whole (norms, adapters' A) stays the same
+// everywhere; they depend on N.
 package split
 
 import (
@@ -19,6 +27,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"leolm/device"
 	"leolm/tensor"
@@ -31,6 +40,14 @@ type Group interface {
 	Size() int
 	// GatherParts gives all ranks the elements of values from parts[r] to before parts[r+1] of every rank r.
 	GatherParts(ctx context.Context, values []float32, parts []int) error
+}
+
+// Summer is a Group that trains, too.
+type Summer interface {
+	Group
+	// SumParts writes the sum of src over all ranks, in their order and rounded once, to dst: of the elements from parts[r]
+	// to before parts[r+1], r being this rank.
+	SumParts(ctx context.Context, dst, src []float32, parts []int) error
 }
 
 // Span is a run of rows, heads or columns.
@@ -48,6 +65,8 @@ type Layout struct {
 	Rows func(name string, rows int) Cut
 	// KVHeads cuts the heads of keys and values.
 	KVHeads func(heads int) Cut
+	// Vector cuts the elements of the trainable vector with that name; nil: every rank has all vectors.
+	Vector func(name string, n int) Cut
 }
 
 // Even cuts n elements into parts of nearly the same length, in whole units.
@@ -63,10 +82,14 @@ func Even(n, ranks, unit int) Cut {
 type Device struct {
 	device.Device // computes this rank's part
 
-	group  Group
-	layout Layout
-	rank   int
-	err    error // the first failure of the group
+	group   Group
+	layout  Layout
+	rank    int
+	err     error // the first failure of the group
+	weights []*weight
+	reads   func(number int) // told before weights that are cut are read, or nil
+	reading sync.Mutex       // around reading, which exports do from several goroutines
+	muon    map[[2]int]device.Weight
 
 	inner            []device.Weight // of one LinearGroup
 	gone             []*device.Tensor
@@ -100,16 +123,50 @@ func (d *Device) NewCache(s device.CacheSpec) (device.KVCache, error) {
 	return d.Device.NewCache(s)
 }
 
+// Use makes layout that of the weights and caches that are made from now on: those of another model.
+func (d *Device) Use(layout Layout) { d.layout = layout }
+
 // weight is what a rank has of a weight.
 type weight struct {
 	device.Weight // of this rank: the rows of its part, or all
-	rows          int
-	cut           Cut           // of the rows
+	name          string
+	rows, cols    int
+	cut           Cut           // of the rows, or of a vector's elements
+	vector        bool          // one row, which is cut by its elements
+	frozen        int           // leading rows that no gradient reaches
+	number        int           // counted from 0, in the order in which weights were made
 	piece         device.Weight // of a vector, once it was needed: this rank's elements, cut as pieceOf
 	pieceOf       Span
 }
 
-func (w *weight) Rows() int { return w.rows }
+func (w *weight) Rows() int       { return w.rows }
+func (w *weight) Cols() int       { return w.cols }
+func (w *weight) FrozenRows() int { return w.frozen }
+
+// unit is how many values an element of the cut has.
+func (w *weight) unit() int {
+	if w.vector {
+		return 1
+	}
+	return w.cols
+}
+
+// trained is the span of the values of a rank that its gradient belongs to, among all values of the weight.
+func (w *weight) trained(rank int) Span {
+	first := w.frozen * w.cols
+	if w.cut == nil {
+		return Span{first, w.rows * w.cols}
+	}
+	s := Span{w.cut[rank].From * w.unit(), w.cut[rank].To * w.unit()}
+	return Span{min(max(s.From, first), s.To), s.To}
+}
+
+// made numbers a new weight.
+func (d *Device) made(w *weight) *weight {
+	w.number = len(d.weights)
+	d.weights = append(d.weights, w)
+	return w
+}
 
 func of(w device.Weight) *weight {
 	c, ok := w.(*weight)
@@ -121,7 +178,7 @@ func of(w device.Weight) *weight {
 
 // NewWeight implements device.Device. Only the rows of this rank are read.
 func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
-	w := &weight{rows: s.Rows}
+	w := &weight{name: s.Name, rows: s.Rows, cols: s.Cols}
 	if s.Use&device.WeightUseVector == 0 {
 		w.cut = d.layout.Rows(s.Name, s.Rows)
 	}
@@ -134,12 +191,18 @@ func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
 	}
 	var err error
 	w.Weight, err = d.Device.NewWeight(s)
-	return w, err
+	return d.made(w), err
 }
 
 // vector returns this rank's elements of a vector that belongs to columns cut like that.
 func (d *Device) vector(w *weight, cut Cut) device.Weight {
 	mine := cut[d.rank]
+	if w.cut != nil && slices.Equal(w.cut, cut) {
+		return w.Weight
+	}
+	if w.cut != nil || w.Trainable() {
+		panic(fmt.Sprintf("split: %s is not cut like the columns that it belongs to", w.name))
+	}
 	if w.piece != nil && w.pieceOf == mine {
 		return w.piece
 	}
@@ -161,12 +224,17 @@ func (d *Device) vector(w *weight, cut Cut) device.Weight {
 
 // ReadWeight implements device.Device.
 func (d *Device) ReadWeight(w device.Weight, dst []float32) {
+	d.reading.Lock()
+	defer d.reading.Unlock()
 	c := of(w)
 	if c.cut == nil {
 		d.Device.ReadWeight(c.Weight, dst)
 		return
 	}
-	d.partsOf(c.cut, c.Cols())
+	if d.reads != nil {
+		d.reads(c.number)
+	}
+	d.partsOf(c.cut, c.unit())
 	d.Device.ReadWeight(c.Weight, dst[d.parts[d.rank]:d.parts[d.rank+1]])
 	d.exchange(dst[:c.rows*c.Cols()])
 }
@@ -194,12 +262,12 @@ type part struct {
 	device.Tensor // what others hold; its Impl is this part
 
 	local *device.Tensor
-	cut   Cut
-	whole *device.Tensor // all columns, once they were gathered
+	cut   Cut            // nil: local has all columns, and the values are the sums of all ranks' locals
+	whole *device.Tensor // all columns, once they were gathered or added up
 	refs  int
 }
 
-// partOf returns t as a part, nil if this rank has all of it.
+// partOf returns t as a part or a sum, nil if this rank has all of it.
 func partOf(t *device.Tensor) *part {
 	p, _ := t.Impl.(*part)
 	return p
@@ -226,24 +294,36 @@ func (d *Device) whole(t *device.Tensor) *device.Tensor {
 	if p.whole != nil {
 		return p.whole
 	}
-	n := t.Rows * t.Cols
-	d.partsOf(p.cut, t.Rows)
-	d.blocks = room(d.blocks, n)
+	if p.cut == nil {
+		p.whole = d.total(p)
+		return p.whole
+	}
+	if d.gatherBlocks(p); t.Rows == 1 {
+		p.whole = d.FromSlice(t.Rows, t.Cols, d.blocks)
+		return p.whole
+	}
+	d.rowMajor = room(d.rowMajor, t.Rows*t.Cols)
+	d.toRows(d.rowMajor, p)
+	p.whole = d.FromSlice(t.Rows, t.Cols, d.rowMajor)
+	return p.whole
+}
+
+// gatherBlocks fills d.blocks with the columns of a part, a block of each rank behind the other.
+func (d *Device) gatherBlocks(p *part) {
+	d.partsOf(p.cut, p.Rows)
+	d.blocks = room(d.blocks, p.Rows*p.Cols)
 	d.Device.Read(p.local, d.blocks[d.parts[d.rank]:d.parts[d.rank+1]])
 	d.exchange(d.blocks)
-	values := d.blocks
-	if t.Rows > 1 { // from a block of each rank to rows
-		d.rowMajor = room(d.rowMajor, n)
-		values = d.rowMajor
-		for _, s := range p.cut {
-			block := d.blocks[s.From*t.Rows : s.To*t.Rows]
-			for row := range t.Rows {
-				copy(values[row*t.Cols+s.From:], block[row*s.Len():(row+1)*s.Len()])
-			}
+}
+
+// toRows makes rows of the blocks.
+func (d *Device) toRows(dst []float32, p *part) {
+	for _, s := range p.cut {
+		block := d.blocks[s.From*p.Rows : s.To*p.Rows]
+		for row := range p.Rows {
+			copy(dst[row*p.Cols+s.From:], block[row*s.Len():(row+1)*s.Len()])
 		}
 	}
-	p.whole = d.FromSlice(t.Rows, t.Cols, values)
-	return p.whole
 }
 
 // changed notes that the columns of p were changed in place.
@@ -275,16 +355,23 @@ func (d *Device) Release(ts ...*device.Tensor) {
 			continue
 		}
 		if p.refs--; p.refs > 0 {
+			d.changed(p) // what is kept for a backward pass gathers again
 			continue
 		}
 		if p.refs < 0 {
 			panic("split: tensor released twice")
 		}
-		d.changed(p)
-		d.release(p.local)
-		p.local = nil
-		d.free = append(d.free, p)
+		d.release(d.empty(p))
 	}
+}
+
+// empty takes the local tensor out of a part that nobody holds.
+func (d *Device) empty(p *part) *device.Tensor {
+	d.changed(p)
+	local := p.local
+	p.local, p.refs = nil, 0
+	d.free = append(d.free, p)
+	return local
 }
 
 // Retain implements device.Device.
