@@ -242,9 +242,15 @@ func TestTrainingUnderMPISurvivesKills(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, uint64(len(out))))
 		for i := range times {
 			sharding := []string{"optimizer", "parameters", "none", "gradients"}[i%4]
-			cmd, log := start([]int{2, 4, 1}[i%3], out, append(more, "--set", "parallel.sharding="+sharding)...)
+			cmd, log := start([]int{2, 4, 1}[i%3], out, append(more, "--set", "parallel.sharding="+sharding, "--set", "parallel.overlap="+[]string{"always", "never"}[i/4%2])...)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
+			}
+			for range 400 { // a busy machine takes its time to start them
+				if len(ranksBelow(cmd.Process.Pid)) > 0 {
+					break
+				}
+				time.Sleep(50 * time.Millisecond)
 			}
 			time.Sleep(time.Duration(600+rng.IntN(900)) * time.Millisecond)
 			victims := ranksBelow(cmd.Process.Pid)
