@@ -33,7 +33,7 @@ type turn struct {
 
 func newTurn(r *room) *turn { return &turn{mu: new(sync.Mutex), room: r} }
 
-// beside is a turn of its own on the same device, with a room of its own.
+// beside is the turn of a weight that is read beside others of the same device.
 func (t *turn) beside() *turn { return &turn{mu: t.mu, room: new(room)} }
 
 func (r *deviceRows) ReadRow(dst []float32, row int) error {
