@@ -198,8 +198,12 @@ func (c ranksPlanned) seconds(p *train.RankPlan) float64 {
 
 // memoryText lists the parts of a run's memory.
 func memoryText(m *train.Memory) string {
-	return fmt.Sprintf("%s: weights %s, gradients %s, optimizer %s, activations %s, workspace %s, process %s", bytesText(m.Total()),
-		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace), bytesText(m.Process))
+	text := fmt.Sprintf("%s: weights %s, gradients %s, optimizer %s, activations %s, workspace %s", bytesText(m.Total()),
+		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace))
+	if m.Process > 0 { // a GPU's memory has none
+		text += ", process " + bytesText(m.Process)
+	}
+	return text
 }
 
 // durationText formats seconds for people.
