@@ -100,6 +100,13 @@ func NewEngine(dev device.Runner, m *llama.Model, opt Options) (*Engine, error) 
 // Model returns the model that the engine runs.
 func (e *Engine) Model() *llama.Model { return e.model }
 
+// Free gives the memory of the cache back where the garbage collector does not. No session is used afterwards.
+func (e *Engine) Free() {
+	if dev, ok := e.dev.(device.Freer); ok {
+		dev.FreeCache(e.cache)
+	}
+}
+
 // Context is the largest number of tokens of a session.
 func (e *Engine) Context() int { return e.opt.Context }
 

@@ -136,15 +136,20 @@ func (d *Device) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *
 	return out
 }
 
+func (d *Device) cacheOf(kv device.KVCache) *pages {
+	c, ok := kv.(*pages)
+	if !ok || c.d != d {
+		panic(fmt.Sprintf("device: a cache of another device (%T)", kv))
+	}
+	return c
+}
+
 // sequences writes down, for each row, where its sequence's pages begin in the table, its position, the sequence's first
 // row, and 1; zeros for rows in no sequence.
 func (d *Device) sequences(n int, spec *device.AttentionSpec) (rows, table uint64, c *pages) {
 	count := 0
 	if spec.Cache != nil {
-		var ok bool
-		if c, ok = spec.Cache.(*pages); !ok || c.d != d {
-			panic(fmt.Sprintf("device: a cache of another device (%T)", spec.Cache))
-		}
+		c = d.cacheOf(spec.Cache)
 		for _, s := range spec.Seqs {
 			count += len(s.Pages)
 		}
