@@ -56,16 +56,12 @@ type bench struct {
 	Rows []row   `json:"rows"`
 }
 
-// pair is one measurement of each program. Peer is nil if llama.cpp is not measured.
+// pair is one measurement of each program. Peer has llama.cpp's rates with each of its settings, if it is measured.
 type pair struct {
-	Leo  bench `json:"leo"`
-	Peer *peer `json:"llama_cpp,omitempty"`
-}
-
-type peer struct {
-	llamacpp.Rates
-	// TimedOut is set if the run exceeded the limit: its rates are 0.
-	TimedOut bool `json:"timed_out,omitempty"`
+	Leo  bench            `json:"leo"`
+	Peer []llamacpp.Rates `json:"llama_cpp,omitempty"`
+	// PeerTimedOut is set if llama.cpp exceeded the limit: it has no rates.
+	PeerTimedOut bool `json:"llama_cpp_timed_out,omitempty"`
 }
 
 // cell is one entry of the table.
@@ -228,8 +224,8 @@ func (r *runner) measure(c *cell) error {
 		}
 		last := p.Leo.Rows[len(p.Leo.Rows)-1]
 		fmt.Fprintf(os.Stderr, "%s %d/%d: prefill %.1f, decode %.1f", c.name, len(pairs), r.runs, last.Prefill.Median, last.Decode.Median)
-		if p.Peer != nil {
-			fmt.Fprintf(os.Stderr, "; llama.cpp %.1f, %.1f", p.Peer.Prefill, p.Peer.Decode)
+		for _, q := range p.Peer {
+			fmt.Fprintf(os.Stderr, "; llama.cpp %v: %.1f, %.1f", q.Setting, q.Prefill, q.Decode)
 		}
 		fmt.Fprintln(os.Stderr)
 	}
@@ -277,25 +273,18 @@ func (r *runner) pair(c *cell, model string) (*pair, error) {
 	if c.prompt == 0 || r.peers == "" {
 		return p, nil
 	}
-	p.Peer, err = r.askPeer(c, model)
-	return p, err
-}
-
-func (r *runner) askPeer(c *cell, model string) (*peer, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), r.limit)
+	ctx, cancel = context.WithTimeout(context.Background(), r.limit)
 	defer cancel()
 	generate := c.generate
 	if c.busy > 0 {
 		generate = min(generate, 8)
 	}
-	rates, err := llamacpp.Run(ctx, r.peers, llamacpp.Job{Model: model, Threads: pool.Processors(), Prompt: c.prompt, Generate: generate, Sequences: c.seqs, Vocab: 600})
+	p.Peer, err = llamacpp.Run(ctx, r.peers, llamacpp.Job{Model: model, Threads: pool.Processors(), Prompt: c.prompt, Generate: generate, Sequences: c.seqs, Vocab: 600})
 	if ctx.Err() != nil {
-		return &peer{TimedOut: true}, nil
+		p.PeerTimedOut = true
+		return p, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &peer{Rates: *rates}, nil
+	return p, err
 }
 
 // stat is the median of a value over the pairs, with its smallest and largest.
@@ -360,13 +349,47 @@ func leo(i int, f func(*row) float64) func(*pair) (float64, bool) {
 	}
 }
 
-func against(f func(*row) float64, g func(*peer) float64) func(*pair) (float64, bool) {
+// against is Leo's value over llama.cpp's, with the setting whose median over all pairs is the highest.
+func against(pairs []pair, f func(*row) float64, g func(*llamacpp.Rates) float64) func(*pair) (float64, bool) {
+	peer := peerRate(pairs, g)
 	return func(p *pair) (float64, bool) {
-		if p.Peer == nil || g(p.Peer) == 0 {
-			return 0, false
-		}
-		return f(&p.Leo.Rows[0]) / g(p.Peer), true
+		v, ok := peer(p)
+		return f(&p.Leo.Rows[0]) / v, ok
 	}
+}
+
+// peerRate is llama.cpp's value with that setting.
+func peerRate(pairs []pair, g func(*llamacpp.Rates) float64) func(*pair) (float64, bool) {
+	_, with := llamacpp.Best(peers(pairs), g)
+	return func(p *pair) (float64, bool) {
+		for i := range p.Peer {
+			if p.Peer[i].Setting == with {
+				return g(&p.Peer[i]), true
+			}
+		}
+		return 0, false
+	}
+}
+
+func peers(pairs []pair) [][]llamacpp.Rates {
+	var all [][]llamacpp.Rates
+	for i := range pairs {
+		all = append(all, pairs[i].Peer)
+	}
+	return all
+}
+
+// with names the settings in which llama.cpp reads and writes best.
+func with(pairs []pair) string {
+	v, read := llamacpp.Best(peers(pairs), peerRead)
+	if len(v) == 0 {
+		return "–"
+	}
+	_, write := llamacpp.Best(peers(pairs), peerWrite)
+	if read == write {
+		return read.String()
+	}
+	return read.String() + "; " + write.String()
 }
 
 // turns returns the medians of every other row, starting with row first.
@@ -381,12 +404,12 @@ func turns(first int) func(p *pair, f func(*row) float64) float64 {
 	}
 }
 
-func prefill(r *row) float64    { return r.Prefill.Median }
-func decode(r *row) float64     { return r.Decode.Median }
-func readShare(r *row) float64  { return r.ReadShare }
-func peakShare(r *row) float64  { return r.PeakShare }
-func peerRead(p *peer) float64  { return p.Prefill }
-func peerWrite(p *peer) float64 { return p.Decode }
+func prefill(r *row) float64              { return r.Prefill.Median }
+func decode(r *row) float64               { return r.Decode.Median }
+func readShare(r *row) float64            { return r.ReadShare }
+func peakShare(r *row) float64            { return r.PeakShare }
+func peerRead(r *llamacpp.Rates) float64  { return r.Prefill }
+func peerWrite(r *llamacpp.Rates) float64 { return r.Decode }
 
 // table writes OUT/speed.md from all results in OUT.
 func (r *runner) table(list []cell) error {
@@ -399,7 +422,7 @@ func (r *runner) table(list []cell) error {
 		results[list[i].name] = pairs
 	}
 	var b strings.Builder
-	b.WriteString("| model | pairs | prefill 512, tokens/s | of the peak | × llama.cpp | decode, tokens/s | of the read bandwidth | × llama.cpp | decode, 8 sequences | × llama.cpp | × its prefill |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| model | pairs | prefill 512, tokens/s | of the peak | × llama.cpp | decode, tokens/s | of the read bandwidth | × llama.cpp | decode, 8 sequences | × llama.cpp | × its prefill | llama.cpp with, one; eight |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range list {
 		base, found := strings.CutSuffix(c.name, "-one")
 		one, eight := results[c.name], results[base+"-eight"]
@@ -410,10 +433,10 @@ func (r *runner) table(list []cell) error {
 		if len(one) > 0 {
 			name = one[0].Leo.Rows[0].Peak
 		}
-		fmt.Fprintf(&b, "| %s | %d, %d | %s | %s %s | %s | %s | %s | %s | %s | %s | %s |\n", base, len(one), len(eight),
-			statOf(one, leo(0, prefill)).rate(), statOf(one, leo(0, peakShare)).percent(), name, statOf(one, against(prefill, peerRead)).times(),
-			statOf(one, leo(0, decode)).rate(), statOf(one, leo(0, readShare)).percent(), statOf(one, against(decode, peerWrite)).times(),
-			statOf(eight, leo(0, decode)).rate(), statOf(eight, against(decode, peerWrite)).times(), statOf(eight, against(decode, peerRead)).times())
+		fmt.Fprintf(&b, "| %s | %d, %d | %s | %s %s | %s | %s | %s | %s | %s | %s | %s | %s / %s |\n", base, len(one), len(eight),
+			statOf(one, leo(0, prefill)).rate(), statOf(one, leo(0, peakShare)).percent(), name, statOf(one, against(one, prefill, peerRead)).times(),
+			statOf(one, leo(0, decode)).rate(), statOf(one, leo(0, readShare)).percent(), statOf(one, against(one, decode, peerWrite)).times(),
+			statOf(eight, leo(0, decode)).rate(), statOf(eight, against(eight, decode, peerWrite)).times(), statOf(eight, against(eight, decode, peerRead)).times(), with(one), with(eight))
 	}
 	b.WriteString("\n| other | result |\n|---|---|\n")
 	for _, c := range list {
@@ -434,14 +457,8 @@ func (r *runner) table(list []cell) error {
 		case "busy":
 			quiet := results[base+"-quiet"]
 			line = fmt.Sprintf("decode beside two busy processes: %s tokens/s, %s of the quiet ones", statOf(p, leo(0, decode)).rate(), share(statOf(p, leo(0, decode)), statOf(quiet, leo(0, decode))))
-			mine := func(p *pair) (float64, bool) {
-				if p.Peer == nil {
-					return 0, false
-				}
-				return p.Peer.Decode, true
-			}
-			if a := statOf(p, mine); a.n > 0 {
-				line += fmt.Sprintf("; llama.cpp %s, %s", a.rate(), share(a, statOf(quiet, mine)))
+			if a := statOf(p, peerRate(p, peerWrite)); a.n > 0 {
+				line += fmt.Sprintf("; llama.cpp %s, %s", a.rate(), share(a, statOf(quiet, peerRate(quiet, peerWrite))))
 			}
 		case "start":
 			line = fmt.Sprintf("first token of 16 after loading: %s s; loading, from the second start on: %s s", statOf(p, leo(0, func(r *row) float64 { return r.First.Median })).rate(),

@@ -23,20 +23,25 @@ import (
 
 // benchRow is one measurement: medians over the runs, with the spread.
 type benchRow struct {
-	Depth     int     `json:"cached_tokens"`
-	Prompt    int     `json:"prompt_tokens"`
-	Generate  int     `json:"new_tokens"`
-	Sequences int     `json:"sequences"`
-	Prefill   spread  `json:"prefill_tokens_per_second"`
-	Decode    spread  `json:"decode_tokens_per_second"`
-	First     spread  `json:"first_token_seconds"`
-	ReadShare float64 `json:"share_of_read_bandwidth"` // decode: bytes of weights and cache per second over what the machine reads
-	PeakShare float64 `json:"share_of_arithmetic_peak"`
-	PeakName  string  `json:"peak"`
-	Peer      *struct {
-		Prefill spread `json:"prefill_tokens_per_second"`
-		Decode  spread `json:"decode_tokens_per_second"`
-	} `json:"llama_cpp,omitempty"`
+	Depth     int      `json:"cached_tokens"`
+	Prompt    int      `json:"prompt_tokens"`
+	Generate  int      `json:"new_tokens"`
+	Sequences int      `json:"sequences"`
+	Prefill   spread   `json:"prefill_tokens_per_second"`
+	Decode    spread   `json:"decode_tokens_per_second"`
+	First     spread   `json:"first_token_seconds"`
+	ReadShare float64  `json:"share_of_read_bandwidth"` // decode: bytes of weights and cache per second over what the machine reads
+	PeakShare float64  `json:"share_of_arithmetic_peak"`
+	PeakName  string   `json:"peak"`
+	Peer      *peerRow `json:"llama_cpp,omitempty"`
+}
+
+// peerRow is llama.cpp's part of a row, each rate with the setting that is best for it.
+type peerRow struct {
+	Prefill     spread           `json:"prefill_tokens_per_second"`
+	PrefillWith llamacpp.Setting `json:"prefill_with"`
+	Decode      spread           `json:"decode_tokens_per_second"`
+	DecodeWith  llamacpp.Setting `json:"decode_with"`
 }
 
 // spread is a median with the smallest and largest value.
@@ -72,7 +77,8 @@ func newBenchCmd() *cobra.Command {
 and how much of that a model gets: reading prompts, generating alone and in
 batches, time to first token. With --device gpu a model is measured without
 shares: the limits of a GPU are not measured. Without --model only the machine is measured. With
---peer, llama.cpp runs on the same file in turn (see bench/peers/README.md).`,
+--peer, llama.cpp runs on the same file in turn (see bench/peers/README.md): with flash attention and without, and with
+keys and values in f16 and q8_0; the better is compared.`,
 		Example: "  leo bench --model model.gguf --prompt 16,512 --sequences 1,8 --peer bench/peers",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd) },
@@ -160,7 +166,8 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 // measure runs one shape: Leo and the peer in turn.
 func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.Reader, lim limits.Limits, depth, prompt, n int) (*benchRow, error) {
 	row := &benchRow{Depth: depth, Prompt: prompt, Generate: f.generate, Sequences: n}
-	var prefill, decode, first, share, peerPrefill, peerDecode []float64
+	var prefill, decode, first, share []float64
+	var peer [][]llamacpp.Rates
 	if _, err := f.once(ctx, l, depth, prompt, n); err != nil { // warm
 		return nil, err
 	}
@@ -183,7 +190,7 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 			if err != nil {
 				return nil, err
 			}
-			peerPrefill, peerDecode = append(peerPrefill, p.Prefill), append(peerDecode, p.Decode)
+			peer = append(peer, p)
 		}
 	}
 	row.Prefill, row.Decode, row.First = spreadOf(prefill), spreadOf(decode), spreadOf(first)
@@ -192,10 +199,12 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 		row.setPeak(l, lim, prompt)
 	}
 	if f.peer != "" {
-		row.Peer = &struct {
-			Prefill spread `json:"prefill_tokens_per_second"`
-			Decode  spread `json:"decode_tokens_per_second"`
-		}{spreadOf(peerPrefill), spreadOf(peerDecode)}
+		p := &peerRow{}
+		var read, written []float64
+		read, p.PrefillWith = llamacpp.Best(peer, func(r *llamacpp.Rates) float64 { return r.Prefill })
+		written, p.DecodeWith = llamacpp.Best(peer, func(r *llamacpp.Rates) float64 { return r.Decode })
+		p.Prefill, p.Decode = spreadOf(read), spreadOf(written)
+		row.Peer = p
 	}
 	return row, nil
 }
@@ -281,7 +290,7 @@ func (f *benchFlags) once(ctx context.Context, l *open.Model, depth, prompt, n i
 }
 
 // runPeer times llama.cpp on the same file.
-func (f *benchFlags) runPeer(ctx context.Context, l *open.Model, prompt, n int) (*llamacpp.Rates, error) {
+func (f *benchFlags) runPeer(ctx context.Context, l *open.Model, prompt, n int) ([]llamacpp.Rates, error) {
 	return llamacpp.Run(ctx, f.peer, llamacpp.Job{Model: f.model, Threads: cmp.Or(f.threads, pool.Default().Workers()),
 		Prompt: prompt, Generate: f.generate, Sequences: n, Vocab: min(20000, l.Checkpoint.Config.VocabSize-300)})
 }
@@ -297,7 +306,8 @@ func (r *benchRow) print(w io.Writer) {
 	fmt.Fprintf(w, "%6d %6d %5d %3d  %22s %s %s  %20s %s  %7.3f s", r.Depth, r.Prompt, r.Generate, r.Sequences, cell(r.Prefill), share(r.PeakShare), r.PeakName,
 		cell(r.Decode), share(r.ReadShare), r.First.Median)
 	if r.Peer != nil {
-		fmt.Fprintf(w, "  %s = ×%.2f  %s = ×%.2f", cell(r.Peer.Prefill), r.Prefill.Median/r.Peer.Prefill.Median, cell(r.Peer.Decode), r.Decode.Median/r.Peer.Decode.Median)
+		fmt.Fprintf(w, "  %s = ×%.2f (%v)  %s = ×%.2f (%v)", cell(r.Peer.Prefill), r.Prefill.Median/r.Peer.Prefill.Median, r.Peer.PrefillWith,
+			cell(r.Peer.Decode), r.Decode.Median/r.Peer.Decode.Median, r.Peer.DecodeWith)
 	}
 	fmt.Fprintln(w)
 }

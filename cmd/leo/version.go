@@ -29,6 +29,7 @@ type versionInfo struct {
 	Platform  string `json:"platform"`
 	CPULevel  string `json:"cpu_level"`
 	CPUBest   string `json:"cpu_detected"`
+	CPUSlow   string `json:"cpu_slower,omitempty"` // what it has and is faster without
 	CPUCount  int    `json:"cpus"`
 	CGOIsOn   bool   `json:"cgo"`
 	Dirtiness bool   `json:"modified"`
@@ -66,8 +67,12 @@ built with -trimpath doesn't know where that was.
 				enc.SetIndent("", "  ")
 				return enc.Encode(v)
 			}
+			best := v.CPUBest
+			if v.CPUSlow != "" {
+				best += ", faster without " + v.CPUSlow
+			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "leo %s\ncommit %s\n%s %s\ncpu level %s (machine: %s), %d cores\n",
-				v.Version, v.commitText(), v.Go, v.Platform, v.CPULevel, v.CPUBest, v.CPUCount)
+				v.Version, v.commitText(), v.Go, v.Platform, v.CPULevel, best, v.CPUCount)
 			if devices && err == nil {
 				err = printDevices(cmd.OutOrStdout(), v.Devices)
 			}
@@ -132,6 +137,9 @@ func buildVersion() *versionInfo {
 	v := &versionInfo{
 		Version: "(devel)", Commit: unknownCommit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		CPULevel: cpu.Active.String(), CPUBest: cpu.Detected.String(), CPUCount: runtime.GOMAXPROCS(0),
+	}
+	if cpu.Slow != cpu.Generic {
+		v.CPUSlow = strings.TrimPrefix(cpu.Slow.String(), "generic+")
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -5,7 +5,7 @@
 // A processor is a set of features. LEO_CPU names a set that the machine must
 // have (generic, avx2, avx512, vnni, bf16, wide; neon on arm64), so that tests can run
 // all of them on one machine. Asking for more than the machine has is an error
-// that Check reports; the process then uses all that was detected.
+// that Check reports; the process then uses what it would without.
 package cpu
 
 import (
@@ -69,16 +69,18 @@ func (f Features) String() string {
 	return text
 }
 
-// Detected is what this machine has, Active what is in use.
+// Detected is what this machine has, Slow what of it is slower than doing without, and Active what is in use: all that is
+// not slow, unless LEO_CPU says otherwise.
 var (
 	Detected Features
+	Slow     Features
 	Active   Features
 	forceErr error
 )
 
 func init() {
-	Detected = detect()
-	Active, forceErr = choose(os.Getenv("LEO_CPU"), Detected)
+	Detected, Slow = detect()
+	Active, forceErr = choose(os.Getenv("LEO_CPU"), Detected, Slow)
 }
 
 // Check returns an error if LEO_CPU names no preset or one that this machine lacks.
@@ -101,10 +103,11 @@ func Presets() []Features {
 	return sets
 }
 
-func choose(name string, detected Features) (Features, error) {
+func choose(name string, detected, slow Features) (Features, error) {
 	name = strings.ToLower(strings.TrimSpace(name))
+	fast := detected &^ slow
 	if name == "" {
-		return detected, nil
+		return fast, nil
 	}
 	var known []string
 	for _, p := range presets {
@@ -112,10 +115,10 @@ func choose(name string, detected Features) (Features, error) {
 			return p.set, nil
 		}
 		if p.name == name {
-			return detected, fmt.Errorf("LEO_CPU=%s: this machine (%s) has only %v; unset it or choose a lower level", name, runtime.GOARCH, detected)
+			return fast, fmt.Errorf("LEO_CPU=%s: this machine (%s) has only %v; unset it or choose a lower level", name, runtime.GOARCH, detected)
 		}
 		known = append(known, p.name)
 	}
 	last := len(known) - 1
-	return detected, fmt.Errorf("LEO_CPU=%q is not a level: use %s or %s", name, strings.Join(known[:last], ", "), known[last])
+	return fast, fmt.Errorf("LEO_CPU=%q is not a level: use %s or %s", name, strings.Join(known[:last], ", "), known[last])
 }

@@ -2,9 +2,9 @@ package cpu
 
 import "golang.org/x/sys/cpu"
 
-func detect() Features {
+func detect() (has, unused Features) {
 	if cpu.ARM64.HasASIMDDP {
-		return NEON
+		return NEON, Generic
 	}
-	return Generic
+	return Generic, Generic
 }

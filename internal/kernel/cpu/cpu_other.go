@@ -2,4 +2,4 @@
 
 package cpu
 
-func detect() Features { return Generic }
+func detect() (has, unused Features) { return Generic, Generic }

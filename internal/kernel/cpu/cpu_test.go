@@ -27,9 +27,22 @@ func TestChoose(t *testing.T) {
 		{"bf16", AVX2 | AVX512 | BF16, AVX2 | AVX512 | BF16, true},
 		{"avx512", AVX2 | AVX512 | BF16, AVX2 | AVX512, false},
 	} {
-		got, err := choose(c.name, c.best)
+		got, err := choose(c.name, c.best, Generic)
 		if got != c.want || (err != nil) != c.fails {
 			t.Errorf("choose(%q, %v) = %v, %v", c.name, c.best, got, err)
+		}
+	}
+}
+
+func TestSlowFeaturesAreLeftOut(t *testing.T) {
+	const intel = AVX2 | AVX512 | VNNI | BF16
+	for _, c := range []struct {
+		name  string
+		want  Features
+		fails bool
+	}{{"", intel &^ BF16, false}, {"bf16", intel, false}, {"vnni", intel &^ BF16, false}, {"wide", intel &^ BF16, true}, {"sse9", intel &^ BF16, true}} {
+		if got, err := choose(c.name, intel, BF16); got != c.want || (err != nil) != c.fails {
+			t.Errorf("%q: %v, %v", c.name, got, err)
 		}
 	}
 }
