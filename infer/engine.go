@@ -236,6 +236,24 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 	return logits, err
 }
 
+// step is Step whose rows may be known by their largest logits only, of which there are enough.
+func (e *Engine) step(feeds []Feed, enough int) ([]row, error) {
+	h, err := e.pass(feeds)
+	if err != nil {
+		return nil, err
+	}
+	need := make([]int, h.Rows)
+	for i := range need {
+		need[i] = enough
+	}
+	rows, err := e.outputs(h, nil, need)
+	e.release(h)
+	if err != nil {
+		undo(feeds)
+	}
+	return rows, err
+}
+
 // pass runs one forward pass over the feeds and returns the hidden states of the rows that they want, in their order.
 func (e *Engine) pass(feeds []Feed) (*device.Tensor, error) {
 	e.rows = e.rows[:0]

@@ -118,7 +118,7 @@ func (b *batch) hand(h *device.Tensor) error {
 	for _, w := range b.works {
 		switch w.want {
 		case wantScores:
-			err := w.w.took(w.n, nil, 0)
+			err := w.w.took(w.n, nil)
 			if own, ok := w.w.(*scoring); ok && err == nil {
 				b.s.branch(w.Ticket, own)
 			}
@@ -131,7 +131,7 @@ func (b *batch) hand(h *device.Tensor) error {
 			if err := e.dev.Sync(); err != nil {
 				return err
 			}
-			b.s.took(w.Ticket, w.w.took(w.n, v, h.Cols))
+			b.s.took(w.Ticket, w.w.took(w.n, rowsOf(v, h.Cols)))
 		}
 	}
 	return nil
@@ -181,30 +181,27 @@ func (b *batch) scores(h *device.Tensor) error {
 func (b *batch) answers(h *device.Tensor) error {
 	e := b.s.e
 	var rows []int32
+	var need []int
 	for _, w := range b.works {
 		if w.want <= WantAll {
 			rows = append(rows, span(w.row, w.rows)...)
+			for range w.rows {
+				need = append(need, w.enough())
+			}
 		}
 	}
-	var logits []float32
-	var err error
-	if len(rows) > 0 {
-		wanted := rows
-		if len(rows) == h.Rows {
-			wanted = nil
-		}
-		logits, err = e.head(h, wanted)
-	} else {
-		err = e.dev.Sync()
+	wanted := rows
+	if len(rows) == h.Rows {
+		wanted = nil
 	}
+	found, err := e.outputs(h, wanted, need)
 	if err != nil {
 		return err
 	}
-	vocab, at := e.model.Vocab, 0
-	parts := make([][]float32, len(b.works))
+	parts := make([][]row, len(b.works))
 	for i, w := range b.works {
 		if w.want <= WantAll {
-			parts[i], at = logits[at:at+w.rows*vocab], at+w.rows*vocab
+			parts[i], found = found[:w.rows], found[w.rows:]
 		}
 	}
 	errs := make([]error, len(b.works))
@@ -215,7 +212,7 @@ func (b *batch) answers(h *device.Tensor) error {
 			return
 		}
 		reads := w.q != nil && w.q.reading() && !w.q.again
-		errs[i] = w.w.took(w.n, parts[i], vocab)
+		errs[i] = w.w.took(w.n, parts[i])
 		first[i] = reads && !w.q.reading()
 	})
 	for i, w := range b.works {
@@ -223,7 +220,7 @@ func (b *batch) answers(h *device.Tensor) error {
 			continue
 		}
 		if first[i] {
-			b.s.lead(w.Ticket, parts[i], vocab)
+			b.s.lead(w.Ticket, parts[i])
 		}
 		b.s.took(w.Ticket, errs[i])
 	}
@@ -244,7 +241,7 @@ func (s *Scheduler) took(t *Ticket, err error) {
 }
 
 // lead lets the followers of t continue from a fork of its session, now that it has read their prompt.
-func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
+func (s *Scheduler) lead(t *Ticket, rows []row) {
 	for _, f := range t.follow {
 		f.leader = nil
 		session, err := t.q.s.forkEvicting(t.q.s.Len(), s.prefix.evict)
@@ -255,7 +252,7 @@ func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
 		f.q.s = session
 		f.q.cached(session.Len() - 1)
 		f.q.rest = f.q.prompt[len(f.q.prompt)-1:]
-		if err := f.q.took(1, logits, vocab); err != nil || f.q.over {
+		if err := f.q.took(1, rows); err != nil || f.q.over {
 			s.leave(f, err)
 		}
 	}
