@@ -2,11 +2,7 @@ package infer
 
 import (
 	"cmp"
-	"errors"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"leolm/device"
@@ -56,12 +52,14 @@ func (s *Scheduler) pass() (fed, error) {
 		return n, nil
 	}
 	h, err := s.e.pass(b.feeds)
-	if err != nil {
-		return n, err // an error of the device: those of single requests were handled above
+	if err == nil {
+		err = b.hand(h)
+		s.e.release(h)
 	}
-	err = b.hand(h)
-	s.e.release(h)
-	return n, err
+	if err != nil {
+		err = b.relieve(err)
+	}
+	return n, err // an error of the device: those of single requests were handled above
 }
 
 // batch is what one pass feeds.
@@ -69,7 +67,8 @@ type batch struct {
 	s     *Scheduler
 	feeds []Feed
 	works []fedWork
-	n     int // tokens
+	n     int  // tokens
+	taken bool // results were handed over
 }
 
 // fedWork is a ticket and its part of a batch.
@@ -198,6 +197,7 @@ func (b *batch) answers(h *device.Tensor) error {
 	if err != nil {
 		return err
 	}
+	b.taken = true
 	parts := make([][]row, len(b.works))
 	for i, w := range b.works {
 		if w.want <= WantAll {
@@ -288,8 +288,7 @@ func (s *Scheduler) branch(t *Ticket, w *scoring) {
 func (s *Session) forkEvicting(n int, evict func() bool) (*Session, error) {
 	for {
 		f, err := s.forkAt(n)
-		var full *device.CacheFullError
-		if err == nil || !errors.As(err, &full) || !evict() {
+		if !noRoom(err) || !evict() {
 			return f, err
 		}
 	}
@@ -300,8 +299,7 @@ func (s *Session) forkEvicting(n int, evict func() bool) (*Session, error) {
 func (s *Scheduler) room(t *Ticket, session *Session, n int, fed []fedWork) error {
 	for {
 		err := session.grow(n)
-		var full *device.CacheFullError
-		if err == nil || !errors.As(err, &full) {
+		if !noRoom(err) {
 			return err
 		}
 		if s.prefix.evict() || s.reclaim() {
@@ -448,43 +446,4 @@ func (p *pace) took(n fed, d time.Duration) {
 		*to = token // also because the text has become long: at once, or the next pass takes too long as well
 	}
 	*to += (token - *to) / 4
-}
-
-// span is the n integers from first on.
-func span(first, n int) []int32 {
-	out := make([]int32, n)
-	for i := range out {
-		out[i] = int32(first + i)
-	}
-	return out
-}
-
-// parallel calls f with 0 to n-1, on as many goroutines as there are processors, and returns when all have.
-func parallel(n int, f func(i int)) {
-	workers := min(n, runtime.GOMAXPROCS(0))
-	if workers <= 1 {
-		for i := range n {
-			f(i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	work := func() {
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			f(i)
-		}
-	}
-	for range workers - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
-}
-
-// undo takes back the tokens of a pass that failed: their keys and values are worthless.
-func undo(feeds []Feed) {
-	for _, f := range feeds {
-		f.Session.Truncate(f.Session.Len() - len(f.IDs))
-	}
 }
