@@ -125,14 +125,8 @@ func (d *Device) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *
 		p.words(k.Rows, spec.KVHeads, spec.HeadDim, pageLen, words, spec.Layer)
 		d.run(kernelKey{"store", [2]uint32{kind}}, &p, groups(k.Rows*spec.KVHeads*parts, 64), 1, false)
 	}
-	for lo := 0; lo < q.Rows; lo += mostGroups {
-		at := uint64(4 * lo * q.Cols)
-		var p push
-		p.addrs(d.at(q)+at, d.at(k), d.at(v), table, rows+uint64(16*lo), d.at(out)+at)
-		p.words(spec.Heads, spec.KVHeads, pageLen, words, spec.Layer, spec.Window)
-		p.float(spec.Scale)
-		d.run(kernelKey{"attention", [2]uint32{kind, uint32(spec.HeadDim)}}, &p, min(q.Rows-lo, mostGroups), spec.Heads, lo > 0)
-	}
+	at := attended{d: d, spec: spec, kind: kind, q: d.at(q), k: d.at(k), v: d.at(v), table: table, rows: rows, y: d.at(out), pageLen: pageLen, words: words}
+	at.run(q.Rows)
 	return out
 }
 

@@ -12,4 +12,4 @@ if ! devices=$(go run ./cmd/leo version --devices 2>&1 | grep '^gpu:'); then
 fi
 echo "$devices"
 go test -count=1 ./internal/vulkan ./device/vulkan
-go test -count=1 -run GPU ./open
+go test -count=1 -run GPU -timeout 20m ./open ./serve

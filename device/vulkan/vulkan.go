@@ -3,7 +3,7 @@
 // train them: it is a device.Runner. Memory, commands and drivers are package internal/vulkan's.
 //
 // Sums over the features of a row have one order that depends on their number only, so that a row has the same bits
-// alone and among others; attention works in tiles of 64 positions wherever chunks and pages end. Results are those of
+// alone and among others; attention works in ranges of 256 positions and tiles of 64 wherever chunks and pages end. Results are those of
 // float32 arithmetic on the stored weights: activations are not rounded to 8 bits as on the CPU.
 package vulkan
 
