@@ -312,12 +312,13 @@ type Derivatives interface {
 	// row lengths count as constants, as the paper proposes and PEFT has it.
 	DoRAGrad(base, low, lengths *Tensor, d *DoRA, dy *Tensor) (dbase, dlow *Tensor)
 	// LinearCrossEntropyGrad computes the cross-entropy and, in the same
-	// sweep over chunks, dhidden of the weighted loss; the gradient of w is added to if w is trainable.
-	LinearCrossEntropyGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, needHidden bool) (CrossEntropy, *Tensor)
+	// sweep over chunks, dhidden of the weighted loss; the gradient of w is added to if w is trainable. The device may
+	// compute later than it returns: loss waits for the values, and need not be called.
+	LinearCrossEntropyGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, needHidden bool) (loss func() CrossEntropy, dhidden *Tensor)
 	// LinearDistillGrad is LinearCrossEntropyGrad of a loss that also holds the rows' distributions against a teacher's:
 	// Σ weightᵢ·(Alpha·(-log pᵢ) + (1-Alpha)·Temperature²·KL(teacher ‖ student)), both distributions over the logits
 	// divided by Temperature (Hinton et al. 2015). It works in chunks of rows: neither model's logits exist as a whole.
-	LinearDistillGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, teacher *Teacher, needHidden bool) (Distillation, *Tensor)
+	LinearDistillGrad(hidden *Tensor, w Weight, targets []int32, weights []float32, vocab int, teacher *Teacher, needHidden bool) (loss func() Distillation, dhidden *Tensor)
 	// Accumulate returns x + y, in x's place if nobody else holds x. It takes ownership of x.
 	Accumulate(x, y *Tensor) *Tensor
 	// DowncastSaved lets a device keep x in its compute type only, until it is used
@@ -398,9 +399,9 @@ type Device interface {
 	ZeroGrad(ws ...Weight)
 	// DropGrad clears gradients and gives their memory back, until something is added to them again.
 	DropGrad(ws ...Weight)
-	// GradSquares returns Σg² over the gradient of w, summed in one order;
-	// it is NaN or infinite if an element is.
-	GradSquares(w Weight) float64
+	// GradSquares returns Σg² over the gradient of each weight, summed in one order that depends on the weight alone;
+	// it is NaN or infinite if an element is. The device is waited for once.
+	GradSquares(ws ...Weight) []float64
 	// AdamW updates w in place; m and v are the optimizer's moments.
 	AdamW(w Weight, m, v OptimizerState, h AdamW)
 	// Muon updates the matrix w in place; m is its momentum. Its products are in the compute type.

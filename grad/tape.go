@@ -313,14 +313,20 @@ func (t *Tape) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, target
 	if !needH && !w.Trainable() {
 		return t.dev.LinearCrossEntropy(hidden, w, targets, weights, vocab)
 	}
-	ce, dh := t.dev.LinearCrossEntropyGrad(hidden, w, targets, weights, vocab, needH)
+	return t.CrossEntropy(hidden, w, targets, weights, vocab)()
+}
+
+// CrossEntropy is LinearCrossEntropy whose values are waited for when they are asked for, so that a device that computes
+// later can go on. Hidden or w must have a derivative.
+func (t *Tape) CrossEntropy(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int) func() device.CrossEntropy {
+	loss, dh := t.dev.LinearCrossEntropyGrad(hidden, w, targets, weights, vocab, t.needs[hidden.ID])
 	t.give(hidden.ID, dh)
-	return ce
+	return loss
 }
 
 // LinearDistill is LinearCrossEntropy of a student that is also held against a teacher: see device.Derivatives. The teacher
-// is a constant. The derivative is computed here, of the whole loss with factor 1.
-func (t *Tape) LinearDistill(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher) device.Distillation {
+// is a constant. The derivative is computed here, of the whole loss with factor 1; the values are waited for when they are asked for.
+func (t *Tape) LinearDistill(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher) func() device.Distillation {
 	loss, dh := t.dev.LinearDistillGrad(hidden, w, targets, weights, vocab, teacher, t.needs[hidden.ID])
 	t.give(hidden.ID, dh)
 	return loss

@@ -70,8 +70,8 @@ func TestPlansForRanks(t *testing.T) {
 		ranks int
 		says  string
 	}{
-		"leo-7b-chat-nodes.yaml":  {8, "66.3 GiB of memory for each rank (108.6 GiB alone), 43.9 GiB sent"},
-		"leo-13b-chat-nodes.yaml": {16, "116.4 GiB of memory for each rank (205.4 GiB alone), 90.9 GiB sent"},
+		"leo-7b-chat-nodes.yaml":  {8, "65.3 GiB of memory for each rank (109.2 GiB alone), 43.9 GiB sent"},
+		"leo-13b-chat-nodes.yaml": {16, "115.2 GiB of memory for each rank (206.0 GiB alone), 90.9 GiB sent"},
 	} {
 		c, err := train.Load(path, nil)
 		if err != nil {
@@ -170,11 +170,11 @@ func TestLargeRecipesSayTheirPlan(t *testing.T) {
 		steps int
 		says  string
 	}{
-		{"leo-7b-chat.yaml", 1537, "108.6 GiB of memory"},
-		{"leo-13b-chat.yaml", 1537, "205.4 GiB of memory"},
-		{"leo-7b-pretrain.yaml", 15360, "108.6 GiB of memory"},
+		{"leo-7b-chat.yaml", 1537, "109.2 GiB of memory"},
+		{"leo-13b-chat.yaml", 1537, "206.0 GiB of memory"},
+		{"leo-7b-pretrain.yaml", 15360, "109.2 GiB of memory"},
 		{"leo-7b-chat-lora.yaml", 1537, "24.4 GiB of memory"},
-		{"leo-7b-chat-qlora.yaml", 1537, "14.8 GiB of memory"},
+		{"leo-7b-chat-qlora.yaml", 1537, "14.9 GiB of memory"},
 	} {
 		cfg, err := train.Load(c.path, nil)
 		if err != nil {

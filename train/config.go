@@ -196,9 +196,9 @@ type ParallelConfig struct {
 	// Parts is how many partial sums the gradient of a step consists of: a multiple of the ranks; 0 for one each, or one for
 	// each micro-batch with sharded gradients. Runs with the same number have the same bits, whatever the number of ranks.
 	Parts int `yaml:"parts"`
-	// Overlap is when gradients are added up beside the backward pass, a layer's as soon as they are complete: auto (if there
-	// are more processors than worker threads), always, or never. It takes memory for a layer's gradients, and changes no
-	// bit; with sharded parameters, it does nothing.
+	// Overlap is when gradients are added up beside the backward pass, a layer's as soon as they are complete, and with
+	// sharded parameters the next layer's weights are gathered while one computes: auto (if there are more processors than
+	// worker threads), always, or never. It takes memory for a layer's gradients, and weights, and changes no bit.
 	Overlap string `yaml:"overlap"`
 }
 

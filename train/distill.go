@@ -87,11 +87,14 @@ func (o *distill) both(t *Trainer) lossHead {
 		Hidden: o.teacher.Forward(t.dev, &llama.Batch{IDs: b.IDs, Positions: b.Positions, Seqs: b.Seqs}),
 		Head:   o.teacher.Head, Vocab: o.vocab, Alpha: float32(*c.Alpha), Temperature: float32(c.Temperature),
 	}
-	return func(tape *grad.Tape, hidden *device.Tensor) float64 {
+	return func(tape *grad.Tape, hidden *device.Tensor) func() float64 {
 		m := t.sub.model
-		loss := tape.LinearDistill(hidden, m.Head, t.micro.targets, t.micro.weights, m.Vocab, teacher)
+		found := tape.LinearDistill(hidden, m.Head, t.micro.targets, t.micro.weights, m.Vocab, teacher)
 		t.dev.Release(teacher.Hidden)
-		return *c.Alpha*loss.Loss + (1-*c.Alpha)*c.Temperature*c.Temperature*loss.Divergence
+		return func() float64 {
+			loss := found()
+			return *c.Alpha*loss.Loss + (1-*c.Alpha)*c.Temperature*c.Temperature*loss.Divergence
+		}
 	}
 }
 

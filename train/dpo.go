@@ -33,14 +33,14 @@ func (o *dpo) accumulate(ctx context.Context, t *Trainer, st *Step) error {
 func (o *dpo) learn(ctx context.Context, t *Trainer, st *Step, pairs []*pair) error {
 	beta, n := t.cfg.DPO.Beta, float64(len(pairs))
 	countPairs(st, pairs)
-	return t.learn(ctx, st, len(pairs), func(m micro, loss *float64) error {
+	return t.learn(ctx, st, len(pairs), func(m micro, loss *losses) error {
 		t.fillPairs(pairs[m.lo:m.hi])
 		ref := t.micro.sums(o.run(t))
 		t.differentiate(t.dropout(st.Step, m.lo+1), func(values, grad []float32) {
 			own := t.micro.sums(values)
 			for k := 0; k < len(own); k += 2 {
 				z := (own[k] - ref[k]) - (own[k+1] - ref[k+1])
-				*loss += softplus(-beta*z) / n
+				loss.sum += softplus(-beta*z) / n
 				d := beta / (1 + math.Exp(beta*z)) / n
 				t.micro.spread(grad, k, -d)
 				t.micro.spread(grad, k+1, d)

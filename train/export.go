@@ -19,31 +19,26 @@ import (
 
 // deviceRows reads a weight for the writers: copied as a whole when the first row is asked for.
 type deviceRows struct {
-	dev    device.Device
-	w      device.Weight
-	turn   *turn
-	values []float32 // the turn's
+	dev  device.Device
+	w    device.Weight
+	turn *turn
 }
 
 // turn lets one of several weights have a copy at a time: writers read one after another.
 type turn struct {
 	mu   sync.Mutex
-	last *deviceRows
+	room *room
+	last *deviceRows // whose values are in the room
 }
 
 func (r *deviceRows) ReadRow(dst []float32, row int) error {
 	r.turn.mu.Lock()
-	if r.values == nil {
-		if r.turn.last != nil {
-			r.turn.last.values = nil
-		}
-		r.values = make([]float32, r.w.Rows()*r.w.Cols())
-		r.dev.ReadWeight(r.w, r.values)
+	defer r.turn.mu.Unlock()
+	if r.turn.last != r {
+		r.dev.ReadWeight(r.w, r.turn.room.floats(r.w.Rows()*r.w.Cols()))
 		r.turn.last = r
 	}
-	values := r.values
-	r.turn.mu.Unlock()
-	copy(dst, values[row*r.w.Cols():(row+1)*r.w.Cols()])
+	copy(dst, r.turn.room.values[row*r.w.Cols():(row+1)*r.w.Cols()])
 	return nil
 }
 
@@ -55,10 +50,13 @@ type mergedRows struct {
 	low      []*deviceRows // A and B of each adapter, read beside it
 }
 
+// ownTurn is that of a weight that is read beside others.
+func ownTurn() *turn { return &turn{room: new(room)} }
+
 func newMergedRows(dev device.Device, l *llama.Linear, base *turn) *mergedRows {
 	r := &mergedRows{deviceRows: deviceRows{dev: dev, w: l.W, turn: base}, adapters: l.Adapters}
 	for _, a := range l.Adapters {
-		r.low = append(r.low, &deviceRows{dev: dev, w: a.A, turn: new(turn)}, &deviceRows{dev: dev, w: a.B, turn: new(turn)})
+		r.low = append(r.low, &deviceRows{dev: dev, w: a.A, turn: ownTurn()}, &deviceRows{dev: dev, w: a.B, turn: ownTurn()})
 	}
 	return r
 }
@@ -103,19 +101,15 @@ func (r *mergedRows) rescale(dst []float32, a *llama.Adapter, row int) {
 }
 
 // average replaces the weights by the mean of those in the last n finished checkpoints.
-func (t *Trainer) average(n int) error {
-	done, err := committed(t.checkpoints())
-	if err != nil {
-		return err
-	}
+func (t *Trainer) average(n int, done []string) error {
 	done = done[max(0, len(done)-n):]
 	sums := make([][]float64, len(t.sub.params))
-	for _, d := range done {
-		if err := t.readWeights(filepath.Join(t.checkpoints(), d.name)); err != nil {
+	for _, name := range done {
+		if err := t.readWeights(filepath.Join(t.checkpoints(), name)); err != nil {
 			return err
 		}
 		for i, p := range t.ownParams() {
-			v := make([]float32, p.Weight.Rows()*p.Weight.Cols())
+			v := t.room.floats(p.Weight.Rows() * p.Weight.Cols())
 			t.dev.ReadWeight(p.Weight, v)
 			if sums[i] == nil {
 				sums[i] = make([]float64, len(v))
@@ -126,7 +120,7 @@ func (t *Trainer) average(n int) error {
 		}
 	}
 	for i, p := range t.ownParams() {
-		v := make([]float32, len(sums[i]))
+		v := t.room.floats(len(sums[i]))
 		for j, x := range sums[i] {
 			v[j] = float32(x / float64(len(done)))
 		}
@@ -141,9 +135,17 @@ func (t *Trainer) average(n int) error {
 // exportTogether writes the model of the run that has finished, on rank 0. Where each rank has its share of the weights, they
 // average them and help it to the others'.
 func (t *Trainer) exportTogether(ctx context.Context) error {
-	var err error
 	if n := t.cfg.Checkpoint.Average; t.pool != nil && n > 1 {
-		err = t.average(n)
+		done, err := t.finished(ctx) // one rank may see more of them than another
+		if err != nil {
+			return err
+		}
+		for _, name := range done[max(0, len(done)-n):] {
+			if err := t.visible(ctx, filepath.Join(t.checkpoints(), name)); err != nil {
+				return err
+			}
+		}
+		err = t.average(n, done)
 		t.pool.changed()
 		if err = t.ranks.failed(ctx, err); err != nil {
 			return err
@@ -256,7 +258,11 @@ func (s *subject) fromGGUF() bool { return s.base != nil && s.base.Checkpoint.GG
 // model too; a base that was a GGUF file gets a GGUF file beside the folder.
 func (t *Trainer) export(dir, adapter string) error {
 	if n := t.cfg.Checkpoint.Average; n > 1 && t.pool == nil {
-		if err := t.average(n); err != nil {
+		done, err := committed(t.checkpoints())
+		if err != nil {
+			return err
+		}
+		if err := t.average(n, namesOf(done)); err != nil {
 			return err
 		}
 	}
@@ -298,11 +304,11 @@ func (t *Trainer) sources() []checkpoint.Source {
 		linears[l.Name+".weight"] = l
 	}
 	var sources []checkpoint.Source
-	var one turn
+	one := &turn{room: t.room}
 	for _, p := range t.sub.model.Params() {
-		src := t.source(p, &one)
+		src := t.source(p, one)
 		if l := linears[p.Name]; l != nil && len(l.Adapters) > 0 {
-			src.From = newMergedRows(t.dev, l, &one)
+			src.From = newMergedRows(t.dev, l, one)
 		}
 		sources = append(sources, src)
 	}
@@ -320,14 +326,14 @@ func (t *Trainer) source(p llama.Param, one *turn) checkpoint.Source {
 // exportAdapter writes the adapters as PEFT has them.
 func (t *Trainer) exportAdapter(dir string) error {
 	var targets []checkpoint.LoRAWeights
-	var one turn
+	one := &turn{room: t.room}
 	for _, l := range t.sub.model.Linears() {
 		for _, a := range l.Adapters {
 			w := checkpoint.LoRAWeights{
-				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A, turn: &one}, B: &deviceRows{dev: t.dev, w: a.B, turn: &one}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
+				Name: l.Name + ".weight", A: &deviceRows{dev: t.dev, w: a.A, turn: one}, B: &deviceRows{dev: t.dev, w: a.B, turn: one}, Rank: a.A.Rows(), In: l.W.Cols(), Out: l.W.Rows(),
 			}
 			if a.DoRA != nil {
-				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude, turn: &one}
+				w.Magnitude = &deviceRows{dev: t.dev, w: a.DoRA.Magnitude, turn: one}
 			}
 			targets = append(targets, w)
 		}
@@ -343,10 +349,10 @@ func (t *Trainer) exportAdapter(dir string) error {
 		if !p.Weight.Trainable() && !rows {
 			continue
 		}
-		opt.Saved = append(opt.Saved, t.source(p, &one))
+		opt.Saved = append(opt.Saved, t.source(p, one))
 		if t.sub.cfg.TieEmbeddings && p.Weight == t.sub.model.Embed {
 			// PEFT gives a saved embedding a copy of its own, and the LM head stays what it was: say both.
-			head := t.source(p, &one)
+			head := t.source(p, one)
 			head.Name = "lm_head.weight"
 			opt.Saved = append(opt.Saved, head)
 		}

@@ -61,7 +61,7 @@ func (o *kto) learn(ctx context.Context, t *Trainer, st *Step, answers []*judged
 	if err != nil {
 		return err
 	}
-	return t.learn(ctx, st, len(answers), func(m micro, loss *float64) error {
+	return t.learn(ctx, st, len(answers), func(m micro, loss *losses) error {
 		part := answers[m.lo:m.hi]
 		ws := make([]loader.Window, len(part))
 		for i, a := range part {
@@ -76,7 +76,7 @@ func (o *kto) learn(ctx context.Context, t *Trainer, st *Step, answers []*judged
 					weight, sign = *c.Undesirable, -1
 				}
 				p := 1 / (1 + math.Exp(-c.Beta*sign*(own-ref[k]-kl)))
-				*loss += weight * (1 - p) / n
+				loss.sum += weight * (1 - p) / n
 				t.micro.spread(grad, k, -weight*sign*c.Beta*p*(1-p)/n)
 			}
 		})
@@ -86,7 +86,7 @@ func (o *kto) learn(ctx context.Context, t *Trainer, st *Step, answers []*judged
 
 // divergence estimates how far the model is from its reference, by answers that were given to other prompts.
 func (o *kto) divergence(ctx context.Context, t *Trainer, answers []*judged) (float64, error) {
-	sum, err := t.eachMicro(ctx, len(answers), func(m micro, sum *float64) error {
+	sum, err := t.eachMicro(ctx, len(answers), func(m micro, divergence *losses) error {
 		var ws []loader.Window
 		for i := m.lo; i < m.hi; i++ {
 			other := answers[(i+len(answers)-1)%len(answers)]
@@ -95,7 +95,7 @@ func (o *kto) divergence(ctx context.Context, t *Trainer, answers []*judged) (fl
 		t.micro.fill(ws, false)
 		own, ref := t.micro.sums(t.logProbs(t.sub.model)), t.micro.sums(o.run(t))
 		for k := range own {
-			*sum += own[k] - ref[k]
+			divergence.sum += own[k] - ref[k]
 		}
 		return nil
 	}, nil)

@@ -3,13 +3,11 @@ package train
 import (
 	"errors"
 	"fmt"
-
-	"leolm/internal/sysmem"
 )
 
-// checkMemory refuses a run on so many ranks that does not fit into memory with a *device.MemoryError,
+// checkMemory refuses a run on so many ranks, some of them here, that does not fit into memory with a *device.MemoryError,
 // before anything of it is allocated.
-func checkMemory(c *Config, ranks int) error {
+func checkMemory(c *Config, ranks, here int) error {
 	var assumed []string
 	m, _, err := planModel(c, nil, &assumed) // without data: the shape alone
 	if err != nil {
@@ -34,7 +32,7 @@ func checkMemory(c *Config, ranks int) error {
 		}
 		least += 8 * float64(rank) * h // one adapter at least
 	}
-	if err := errors.Join(sysmem.Need(what, least/2), sysmem.Need("the sequences of a step", 4*float64(c.Batch.Global)*float64(c.Data.SequenceLength))); err != nil {
+	if err := errors.Join(need(what, least/2, here), need("the sequences of a step", 4*float64(c.Batch.Global)*float64(c.Data.SequenceLength), here)); err != nil {
 		return err
 	}
 	teacher, err := planTeacher(c, nil, &assumed)
@@ -46,5 +44,5 @@ func checkMemory(c *Config, ranks int) error {
 	if err != nil {
 		return nil // join says that these ranks cannot share it
 	}
-	return sysmem.Need(what, float64(each.Memory.Total()))
+	return need(what, float64(each.Memory.Total()), here)
 }

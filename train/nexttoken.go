@@ -16,17 +16,19 @@ type nextToken struct {
 	head func(t *Trainer) lossHead
 }
 
-// lossHead runs the LM head on hidden states and returns the loss, whose derivative is on the tape.
-type lossHead func(tape *grad.Tape, hidden *device.Tensor) float64
+// lossHead runs the LM head on hidden states and returns the loss, whose derivative is on the tape; to ask for its value
+// waits for the device.
+type lossHead func(tape *grad.Tape, hidden *device.Tensor) func() float64
 
 func openNextToken(t *Trainer) (*nextToken, error) {
 	return &nextToken{batcher: t.data.batcher, head: crossEntropy}, nil
 }
 
 func crossEntropy(t *Trainer) lossHead {
-	return func(tape *grad.Tape, hidden *device.Tensor) float64 {
+	return func(tape *grad.Tape, hidden *device.Tensor) func() float64 {
 		m := t.sub.model
-		return tape.LinearCrossEntropy(hidden, m.Head, t.micro.targets, t.micro.weights, m.Vocab).Loss
+		ce := tape.CrossEntropy(hidden, m.Head, t.micro.targets, t.micro.weights, m.Vocab)
+		return func() float64 { return ce().Loss }
 	}
 }
 
@@ -68,7 +70,7 @@ func (o *nextToken) learn(ctx context.Context, t *Trainer, st *Step, windows []l
 		return nil
 	}
 	micros := t.ranks.micros(len(windows), t.cfg.Batch.Micro)
-	return t.learn(ctx, st, len(windows), func(m micro, loss *float64) error {
+	return t.learn(ctx, st, len(windows), func(m micro, loss *losses) error {
 		t.micro.fill(windows[m.lo:m.hi], t.cfg.Data.CrossDocument)
 		if t.micro.loss == 0 {
 			return nil
@@ -81,7 +83,7 @@ func (o *nextToken) learn(ctx context.Context, t *Trainer, st *Step, windows []l
 		head := o.head(t)
 		tape := t.newTape()
 		h := t.sub.model.Forward(tape, &t.micro.batch)
-		*loss += head(tape, h)
+		loss.later(head(tape, h))
 		tape.Release(h)
 		tape.Backward(nil)
 		return nil

@@ -23,7 +23,7 @@ type Optimizer struct {
 	layers [][]int // the parameters of each decoder block
 	others []int   // and those of none
 
-	values []float32 // weights on their way between ranks
+	room *room // of weights on their way between ranks
 	// What passes between ranks together: gradients by decoder block, others' gradients, weights.
 	blockBundles                [][]*bundle
 	otherBundles, weightBundles []*bundle
@@ -48,7 +48,7 @@ func NewOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param) 
 
 // newOptimizer makes the state of those params that this rank updates: with sharded its share, whole tensors, else all.
 func newOptimizer(dev device.Device, cfg OptimizerConfig, params []llama.Param, r *ranks, sharded bool) (*Optimizer, error) {
-	o := &Optimizer{dev: dev, cfg: cfg, ranks: r}
+	o := &Optimizer{dev: dev, cfg: cfg, ranks: r, room: new(room)}
 	for _, p := range params {
 		vocabulary := strings.Contains(p.Name, "embed_tokens") || strings.Contains(p.Name, "lm_head")
 		op := optParam{Param: p, owner: -1, muon: cfg.Type == "muon" && !p.Vector && !vocabulary, decay: cfg.WeightDecay}
@@ -137,11 +137,16 @@ func (o *Optimizer) GradNorm() (norm float64, bad string) {
 
 // gradNorm is GradNorm over the gradients of all ranks.
 func (o *Optimizer) gradNorm(ctx context.Context) (norm float64, bad string, err error) {
-	squares := make([]float64, len(o.params))
+	var weights []device.Weight
+	var at []int
 	for i := range o.params {
 		if p := &o.params[i]; o.mine(p) {
-			squares[i] = o.dev.GradSquares(p.Weight)
+			weights, at = append(weights, p.Weight), append(at, i)
 		}
+	}
+	squares := make([]float64, len(o.params))
+	for k, s := range o.dev.GradSquares(weights...) {
+		squares[at[k]] = s
 	}
 	if o.sharded() {
 		all, err := o.ranks.numbers(ctx, squares)
@@ -208,17 +213,17 @@ func (o *Optimizer) spread(ctx context.Context) error {
 		o.weightBundles = o.bundled(all, func(p *optParam) int { return p.Weight.Rows() * p.Weight.Cols() })
 	}
 	for _, b := range o.weightBundles {
-		o.values = sized(o.values, b.total)
-		b.each(o.values, func(i int, values []float32) {
+		all := o.room.floats(b.total)
+		b.each(all, func(i int, values []float32) {
 			if p := &o.params[i]; o.mine(p) {
 				o.dev.ReadWeight(p.Weight, values)
 			}
 		})
-		if err := o.ranks.GatherParts(ctx, o.values, b.cuts); err != nil {
+		if err := o.ranks.GatherParts(ctx, all, b.cuts); err != nil {
 			return fmt.Errorf("%s: %w", o.params[b.params[0]].Name, err)
 		}
 		var failed error
-		b.each(o.values, func(i int, values []float32) {
+		b.each(all, func(i int, values []float32) {
 			if p := &o.params[i]; !o.mine(p) {
 				failed = errors.Join(failed, o.dev.WriteWeight(p.Weight, values))
 			}

@@ -44,7 +44,7 @@ func (o *orpo) learn(ctx context.Context, t *Trainer, st *Step, pairs []*pair) e
 	}
 	micros := t.ranks.micros(len(pairs), t.cfg.Batch.Micro)
 	countPairs(st, pairs)
-	return t.learn(ctx, st, len(pairs), func(m micro, loss *float64) error {
+	return t.learn(ctx, st, len(pairs), func(m micro, loss *losses) error {
 		part := pairs[m.lo:m.hi]
 		t.fillPairs(part)
 		var tokens float64
@@ -72,10 +72,10 @@ func (o *orpo) learn(ctx context.Context, t *Trainer, st *Step, pairs []*pair) e
 				chosen, n := weightedMean(values[lo:mid], answers[lo:mid])
 				rejected, nr := weightedMean(values[mid:hi], answers[mid:hi])
 				ratio, dc, dr := oddsRatio(chosen, rejected)
-				*loss += beta * ratio
+				loss.sum += beta * ratio
 				for row := lo; row < mid; row++ {
 					nll := share * float64(t.micro.weights[row])
-					*loss -= nll * float64(values[row])
+					loss.sum -= nll * float64(values[row])
 					grad[row] = float32(beta*dc/n*float64(answers[row]) - nll)
 				}
 				for row := mid; row < hi; row++ {

@@ -14,25 +14,52 @@ type Memory struct {
 	Gradients   int64 `json:"gradients"`
 	Optimizer   int64 `json:"optimizer"`
 	Activations int64 `json:"activations"`
-	Workspace   int64 `json:"workspace"` // packed operands, logits of a chunk, gradients in flight
+	Workspace   int64 `json:"workspace"` // packed operands, logits of a chunk, a tensor on its way
+	Process     int64 `json:"process"`   // the program and its tables, MPI's, garbage
 }
+
+// What a process takes beside a run's tensors, in bytes, measured on Linux (docs/cluster.md).
+const (
+	programBytes = 40 << 20 // the program's code, the runtime, a tokenizer of 32,000 pieces
+	libraryBytes = 12 << 20 // code and tables of an MPI library
+	stageBytes   = 14 << 20 // data on their way between ranks (package cluster)
+
+	// GarbageBytes is how much memory that is no longer used a run has at most, before the collector finds it; a run of
+	// less than four times as much has a quarter. It is for the program to keep that.
+	GarbageBytes = 16 << 20
+)
 
 // Total is the sum of the parts.
 func (m *Memory) Total() int64 {
+	return m.tensors() + m.Process
+}
+
+// tensors is what the device and its neighbors hold.
+func (m *Memory) tensors() int64 {
 	return m.Weights + m.Gradients + m.Optimizer + m.Activations + m.Workspace
+}
+
+// inProcess adds what a process takes, with other ranks or alone.
+func (m *Memory) inProcess(ranks int) {
+	m.Process = programBytes + min(GarbageBytes, m.tensors()/4)
+	if ranks > 1 {
+		m.Process += libraryBytes + stageBytes
+	}
 }
 
 // planMemory adds up what the CPU device holds at the peak of a step: for the shape m, whose vocabulary had stored rows
 // before it grew, and the parameters that p counts. teacher is the shape of the model that is distilled, or nil.
 func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan, teacher *checkpoint.Config) Memory {
 	e := newMemoryEstimate(c, m, stored, p, teacher)
-	return Memory{
+	n := Memory{
 		Weights:     e.weights(),
 		Gradients:   4 * p.Trainable,
 		Optimizer:   e.optimizer(),
 		Activations: e.activations(),
-		Workspace:   e.loss() + e.backward() + e.packed() + e.unpacked(),
+		Workspace:   e.loss() + e.backward() + e.packed() + e.unpacked() + p.room(),
 	}
+	n.inProcess(1)
+	return n
 }
 
 // memoryEstimate holds what all parts of the prediction look at.

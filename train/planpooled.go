@@ -92,7 +92,10 @@ func (c *Config) adapters(m *checkpoint.Config) []burden {
 // poolPlan follows what pooled does with the weights of a run's models.
 type poolPlan struct {
 	load, values, gradients, moments []int         // by rank
+	trained                          []burden      // of all models,
+	owner                            []int         // and whose they are
 	others                           []map[int]int // by rank: how many values of a size others' groups have at most
+	ahead                            bool          // of what is computed with
 	passed                           int           // bytes of values that a forward pass of the model before reads
 }
 
@@ -104,6 +107,7 @@ func (p *poolPlan) add(list, adapters []burden, tied bool) {
 		owner = append(owner, shares([]int{a.total()}, p.load)...)
 	}
 	list = slices.Concat(list, adapters)
+	p.trained, p.owner = append(p.trained, list...), append(p.owner, owner...)
 	p.passed = 0
 	in := make([]map[int]map[int]int, n) // by rank and group: values of others, by size
 	for i, b := range list {
@@ -125,7 +129,11 @@ func (p *poolPlan) add(list, adapters []burden, tied bool) {
 				in[r][g] = map[int]int{}
 			}
 			in[r][g][b.values]++
-			p.others[r][b.values] = max(p.others[r][b.values], in[r][g][b.values])
+			count := in[r][g][b.values]
+			if p.ahead && g >= 0 {
+				count *= 2 // of the next block, too
+			}
+			p.others[r][b.values] = max(p.others[r][b.values], count)
 		}
 	}
 }
@@ -145,6 +153,7 @@ func blocks(list []burden) int {
 func (p *Plan) pool(r *RankPlan) {
 	c, n := p.config, r.Ranks
 	s := poolPlan{load: make([]int, n), values: make([]int, n), gradients: make([]int, n), moments: make([]int, n), others: make([]map[int]int, n)}
+	s.ahead = c.Parallel.Overlap == "always"
 	for i := range s.others {
 		s.others[i] = map[int]int{}
 	}
@@ -152,6 +161,9 @@ func (p *Plan) pool(r *RankPlan) {
 	s.add(own, adapters, p.shape.TieEmbeddings)
 	// Each micro-batch runs forward, through the blocks once more for the derivatives, and for what else the objective wants.
 	passed := int64(s.passed + blocks(own) + blocks(adapters))
+	if s.ahead { // the last block is still here when the way back begins
+		passed -= int64(blocks(own)+blocks(adapters)) / int64(max(p.shape.Layers, 1))
+	}
 	d := c.demand()
 	passed += int64(d.forwards) * int64(s.passed)
 	if d.reference && c.LoRA == nil {
@@ -169,14 +181,17 @@ func (p *Plan) pool(r *RankPlan) {
 	}
 	m := &r.Memory
 	m.Weights, m.Optimizer = int64(s.values[most]), int64(s.moments[most])
-	m.Gradients = int64(s.gradients[most]) + 4*p.largestGroup()
+	m.Gradients = heldGradients(s.trained, s.owner, most)
 	for size, count := range s.others[most] {
 		m.Workspace += int64(size) * int64(count)
 	}
-	m.Workspace += processBytes + stageBytes + 8*int64(slices.Max(append(p.trainedSizes(), 0))) // as in ForRanks
+	if s.ahead {
+		m.Workspace += 4 * p.blockParams()
+	}
 	if r.Parts > n {
 		m.Workspace += 2 * int64(s.gradients[most]) // sums in float64
 	}
+	m.inProcess(n)
 	sent := func(bytes int64) int64 { return bytes * int64(n-1) / int64(n) * int64(r.Parts/n) }
 	r.Gathered = sent(passed)
 	r.Sent = sent(4*p.Trainable) + r.Gathered

@@ -20,13 +20,6 @@ type RankPlan struct {
 	Gathered int64 `json:"bytes_gathered_per_step,omitempty"`
 }
 
-// stageBytes is what a group of ranks holds for data on their way (package cluster), processBytes what a process with an MPI
-// library takes before it does anything.
-const (
-	stageBytes   = 14 << 20
-	processBytes = 48 << 20
-)
-
 // ForRanks plans the same run for n ranks. The steps of a run stay what they are: each rank computes its part of their
 // sequences.
 func (p *Plan) ForRanks(n int) (RankPlan, error) {
@@ -44,26 +37,18 @@ func (p *Plan) ForRanks(n int) (RankPlan, error) {
 		return r, nil
 	}
 	sizes := p.trainedSizes()
-	var largest int
-	for _, s := range sizes {
-		largest = max(largest, s)
-	}
 	share := p.Trainable / int64(n)
 	if c.Parallel.Sharding != "none" {
 		share = int64(largestShare(sizes, n))
-		r.Memory.Optimizer = int64(float64(p.Memory.Optimizer) * float64(share) / float64(max(p.Trainable, 1)))
-		r.Memory.Workspace += 4 * int64(largest) // a weight on its way
+		p.shard(&r)
 	}
-	if c.Parallel.Sharding == "gradients" {
-		r.Memory.Gradients = 4 * (share + p.largestGroup())
-	}
-	r.Memory.Workspace += processBytes + stageBytes + 8*int64(largest) // a gradient on its way, and a copy that is written
 	if c.Parallel.Overlap == "always" {
 		r.Memory.Workspace += 4 * p.blockParams()
 	}
 	if parts > n {
 		r.Memory.Workspace += 8 * share
 	}
+	r.Memory.inProcess(n)
 	r.Sent = 4 * p.Trainable * int64(n-1) / int64(n) * int64(parts/n+1)
 	return r, nil
 }
@@ -90,10 +75,83 @@ func (p *Plan) trainedSizes() []int {
 	return sizes
 }
 
-// largestGroup is the most trained parameters whose gradients exist at a time where they are dropped layer by layer: a
-// layer's, or those of no layer.
-func (p *Plan) largestGroup() int64 {
-	return p.vocabularyParams() + p.blockParams() // the head's are made first and stay until the end
+// room is the size of the run's room: that of the largest tensor that is sent to other ranks, or written. Adapters that are
+// not merged are written without the weights below them.
+func (p *Plan) room() int64 {
+	sizes := append(p.trainedSizes(), 0)
+	if l := p.config.LoRA; l == nil || l.Merge {
+		for _, s := range p.shape.TensorShapes() {
+			if n, err := s.Shape.Elements(); err == nil {
+				sizes = append(sizes, n)
+			}
+		}
+	}
+	return 4 * int64(slices.Max(sizes))
+}
+
+// shard plans moments, and gradients where they are sharded, of the rank that has most of both.
+func (p *Plan) shard(r *RankPlan) {
+	c, n := p.config, r.Ranks
+	var trained []burden
+	for _, b := range slices.Concat(c.burdens(&p.shape, p.stored, false), c.adapters(&p.shape)) {
+		if b.gradients > 0 {
+			trained = append(trained, b)
+		}
+	}
+	sizes := make([]int, len(trained))
+	for i := range sizes {
+		sizes[i] = trained[i].gradients
+	}
+	owner, most := shares(sizes, make([]int, n)), int64(0)
+	for rank := range n {
+		moments, gradients := int64(0), p.Memory.Gradients
+		for i, b := range trained {
+			if owner[i] == rank {
+				moments += int64(b.moments)
+			}
+		}
+		if c.Parallel.shardsGradients() {
+			gradients = heldGradients(trained, owner, rank)
+		}
+		if moments+gradients > most {
+			most, r.Memory.Optimizer, r.Memory.Gradients = moments+gradients, moments, gradients
+		}
+	}
+}
+
+// heldGradients are the bytes of gradients that a rank holds which keeps those of its share only. Others' are dropped
+// block by block, and their memory serves gradients of the same size; those of no block stay until the end.
+func heldGradients(list []burden, owner []int, rank int) int64 {
+	var held int64
+	blocks := map[int]map[int]int{} // gradients of each block by size
+	kept := map[int]map[int]int{}   // of them, the rank's own
+	last := -1
+	for i, b := range list {
+		block, ok := blockOf(b.name)
+		if !ok || b.gradients == 0 {
+			held += int64(b.gradients)
+			continue
+		}
+		last = max(last, block)
+		if blocks[block] == nil {
+			blocks[block], kept[block] = map[int]int{}, map[int]int{}
+		}
+		blocks[block][b.gradients]++
+		if owner[i] == rank {
+			kept[block][b.gradients]++
+		}
+	}
+	own, most := map[int]int{}, map[int]int{}
+	for block := last; block >= 0; block-- {
+		for size, count := range blocks[block] {
+			most[size] = max(most[size], own[size]+count)
+			own[size] += kept[block][size]
+		}
+	}
+	for size, count := range most {
+		held += int64(size) * int64(count)
+	}
+	return held
 }
 
 // blockParams are the trained parameters of a decoder block.

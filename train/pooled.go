@@ -27,8 +27,11 @@ type pooled struct {
 	groups []*group
 	of     map[device.Weight]*lent
 	made   maker
-	opened bool             // all weights have been made
-	wanted []*group         // by the operation that is about to run
+	opened bool       // all weights have been made
+	mu     sync.Mutex // around wanted, coming and what groups hold, while something is asked for ahead
+	wanted []*group   // by operations that run
+	asked  []*group   // by the one that is about to
+	ahead  ahead
 	spare  map[int][][]byte // memory that others' values had, by size
 	lent   int              // bytes of others' values that this rank has, spare memory included
 	reduce func(layer int)  // adds up the gradients of a decoder block, on all ranks
@@ -40,7 +43,8 @@ type pooled struct {
 type group struct {
 	number  int
 	weights []*lent
-	held    bool // the values of all are here
+	room    bool // there is memory for the values of all,
+	held    bool // and they are here
 }
 
 // lent is a weight that belongs to one of the ranks.
@@ -79,6 +83,7 @@ func newPooled(dev device.Device, r *ranks) (*pooled, error) {
 	}
 	p := &pooled{Device: dev, sharer: s, ranks: r, of: map[device.Weight]*lent{}, spare: map[int][][]byte{}}
 	p.made.load = make([]int, r.Size())
+	p.ahead.after, p.ahead.recent = map[[2]int]int{}, [2]int{-1, -1}
 	return p, nil
 }
 
@@ -105,7 +110,7 @@ func (p *pooled) add(name string, w device.Weight, burden int) {
 	}
 	key := groupOf(name, m.tied)
 	g := m.groups[key]
-	if g != nil && g.held {
+	if g != nil && g.room {
 		p.drop(g)
 	}
 	if g == nil {
@@ -147,24 +152,16 @@ func groupOf(name string, tied bool) int {
 
 // need makes sure that the values of all these weights are here.
 func (p *pooled) need(ws ...device.Weight) {
-	p.wanted = p.wanted[:0]
+	p.asked = p.asked[:0]
 	here := true
 	for _, w := range ws {
-		if l := p.of[w]; l != nil && !slices.Contains(p.wanted, l.group) {
-			p.wanted = append(p.wanted, l.group)
-			here = here && l.group.held
+		if l := p.of[w]; l != nil && !slices.Contains(p.asked, l.group) {
+			p.asked = append(p.asked, l.group)
+			here = here && slices.Contains(p.wanted, l.group) && l.group.held
 		}
 	}
-	if here {
-		return
-	}
-	for _, g := range p.wanted {
-		if !g.held {
-			p.ask(wish{gathered, g.number})
-		}
-		if !g.held { // the run has failed; until it ends, there must be something to compute with
-			p.makeRoom(g)
-		}
+	if !here {
+		p.needed(p.asked)
 	}
 }
 
@@ -182,7 +179,7 @@ const (
 
 // serve takes part in what other ranks are after, until none is after anything.
 func (p *pooled) serve() error {
-	p.wanted = p.wanted[:0]
+	p.stopAhead()
 	p.ask(wish{})
 	return p.err
 }
@@ -229,28 +226,38 @@ func (p *pooled) agree(w wish) (wish, error) {
 
 // gather brings the values of a group to all ranks. Others make room for it, except those that are wanted with it.
 func (p *pooled) gather(g *group) error {
+	p.mu.Lock()
 	for _, h := range p.groups {
-		if h.held && h != g && !slices.Contains(p.wanted, h) {
+		if h.room && h != g && h != p.ahead.coming && !slices.Contains(p.wanted, h) {
 			p.drop(h)
 		}
 	}
+	again := g.held // here, where another rank has not got it: this one may be computing with it
 	p.makeRoom(g)
+	p.mu.Unlock()
 	lists := make([][][]byte, p.ranks.Size())
 	for _, l := range g.weights {
-		lists[l.owner] = append(lists[l.owner], l.memory)
+		b := l.memory
+		if again && !p.mine(l) {
+			b = make([]byte, len(b))
+		}
+		lists[l.owner] = append(lists[l.owner], b)
 	}
 	if err := p.ranks.GatherLists(context.Background(), lists); err != nil {
 		return fmt.Errorf("weights: %w", err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g.held = true
 	return nil
 }
 
 // makeRoom gives the others' weights of a group memory for their values.
 func (p *pooled) makeRoom(g *group) {
-	if g.held {
+	if g.room {
 		return
 	}
-	g.held = true
+	g.room = true
 	for _, l := range g.weights {
 		if p.mine(l) {
 			continue
@@ -267,7 +274,7 @@ func (p *pooled) makeRoom(g *group) {
 
 // drop takes the values away that belong to others. Their memory is kept for the next group.
 func (p *pooled) drop(g *group) {
-	g.held = false
+	g.room, g.held = false, false
 	for _, l := range g.weights {
 		if !p.mine(l) {
 			b := p.sharer.TakeStored(l.weight)
@@ -280,10 +287,11 @@ func (p *pooled) drop(g *group) {
 // changed forgets values that belong to others, because those have changed them.
 func (p *pooled) changed() {
 	for _, g := range p.groups {
-		if g.held {
+		if g.room {
 			p.drop(g)
 		}
 	}
+	p.wanted = p.wanted[:0]
 }
 
 // settle lets a rank that has done its part, or failed in it, serve those that have not.

@@ -33,7 +33,7 @@ func (p *pooled) ReadWeight(w device.Weight, dst []float32) {
 // WriteWeight implements device.Device. All ranks write the same values, or the owner alone; others' are dropped.
 func (p *pooled) WriteWeight(w device.Weight, src []float32) error {
 	if l := p.of[w]; l != nil && !p.mine(l) {
-		if l.group.held {
+		if l.group.room {
 			p.drop(l.group)
 		}
 		return nil
@@ -113,13 +113,13 @@ func (p *pooled) DoRAGrad(base, low, lengths *device.Tensor, d *device.DoRA, dy 
 }
 
 // LinearCrossEntropyGrad implements device.Derivatives.
-func (p *pooled) LinearCrossEntropyGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, needHidden bool) (device.CrossEntropy, *device.Tensor) {
+func (p *pooled) LinearCrossEntropyGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, needHidden bool) (func() device.CrossEntropy, *device.Tensor) {
 	p.need(w)
 	return p.Device.LinearCrossEntropyGrad(hidden, w, targets, weights, vocab, needHidden)
 }
 
 // LinearDistillGrad implements device.Derivatives.
-func (p *pooled) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, needHidden bool) (device.Distillation, *device.Tensor) {
+func (p *pooled) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, needHidden bool) (func() device.Distillation, *device.Tensor) {
 	p.need(w, teacher.Head)
 	return p.Device.LinearDistillGrad(hidden, w, targets, weights, vocab, teacher, needHidden)
 }

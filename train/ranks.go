@@ -113,6 +113,13 @@ func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, 
 	if err := cfg.agree(ctx, r, facts); err != nil {
 		return nil, err // as on all others
 	}
+	// All at once, before any of them takes some.
+	if err := r.failed(ctx, checkMemory(cfg, r.Size(), r.here())); err != nil {
+		return nil, err
+	}
+	if err := r.sameFolder(ctx, cfg.Output, lateProbe); err != nil {
+		return nil, err
+	}
 	var pool *pooled
 	if cfg.Parallel.shardsParameters() && comm.Size() > 1 {
 		var err error
@@ -143,6 +150,9 @@ func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, 
 func (t *Trainer) join(ctx context.Context) error {
 	facts := maps.Clone(t.dataIdentity())
 	facts["tokenizer"], facts["steps"] = t.sub.vocab.fingerprint, strconv.Itoa(t.length.steps)
+	if t.sub.base != nil && t.ranks.Size() > 1 {
+		facts["model.base"] = t.sub.base.Checkpoint.Identity()
+	}
 	if err := t.ranks.agree(ctx, facts); err != nil {
 		return err
 	}
@@ -343,16 +353,38 @@ func (r *ranks) micros(n, size int) int {
 	return count
 }
 
+// losses adds up what the micro-batches of a part have lost, in their order.
+type losses struct {
+	sum  float64
+	late []func() float64 // what a device may still compute
+}
+
+// later adds a value that is asked for when all micro-batches of the part are on their way.
+func (l *losses) later(value func() float64) { l.late = append(l.late, value) }
+
+// total waits for all values.
+func (l *losses) total() float64 {
+	for _, value := range l.late {
+		l.sum += value()
+	}
+	l.late = nil
+	return l.sum
+}
+
 // rounds is called after each part of a rank, if it is not nil, also if that failed.
 type rounds func(round int) error
 
 // eachMicro calls f for the micro-batches of this rank, out of n examples, and returns the sum of what all ranks have added
 // to sum: part by part, in their order.
-func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *float64) error, then rounds) (float64, error) {
+func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *losses) error, then rounds) (float64, error) {
 	r := t.ranks
 	total := 0.0
 	for round := range r.rounds() {
-		sum, err := 0.0, error(nil)
+		var sum losses
+		var err error
+		if t.pool != nil {
+			t.pool.goAhead()
+		}
 		part := r.part(round*r.Size()+r.Rank(), n, t.cfg.Batch.Micro)
 		for i, m := range part {
 			t.lastMicro = i == len(part)-1
@@ -364,7 +396,7 @@ func (t *Trainer) eachMicro(ctx context.Context, n int, f func(m micro, sum *flo
 		if then != nil {
 			err = errors.Join(err, then(round))
 		}
-		all, err := r.exchange(ctx, sum, err)
+		all, err := r.exchange(ctx, sum.total(), err)
 		if err != nil {
 			return 0, err
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+
+	"leolm/device"
 )
 
 // bundle is a set of parameters whose values pass between ranks together: a large one, or several small ones, for which
@@ -84,18 +86,20 @@ func (o *Optimizer) gradientBundles() (blocks [][]*bundle, others []*bundle) {
 	return o.blockBundles, o.otherBundles
 }
 
-// learn runs f, which adds gradients to the weights and losses to *loss, on the micro-batches of this rank, and adds up
+// learn runs f, which adds gradients to the weights and losses to loss, on the micro-batches of this rank, and adds up
 // gradients and losses of all.
-func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, loss *float64) error) (err error) {
+func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, loss *losses) error) (err error) {
 	var then rounds
 	if t.ranks.parts > 1 {
 		a := &adding{t: t, ctx: ctx}
 		a.blocks, a.others = t.opt.gradientBundles()
-		a.beside = t.pool == nil && t.ranks.Size() > 1 && t.cfg.Parallel.overlaps(t.dev)
+		a.beside = t.ranks.Size() > 1 && t.cfg.Parallel.overlaps(t.dev)
 		then = a.rest
 		switch {
 		case t.pool != nil:
-			t.pool.reduce, t.onSegment = a.block, func(number int) { t.pool.ask(wish{reduced, number}) }
+			t.pool.ahead.wanted = a.beside
+			t.pool.reduce, t.onSegment = a.agreed, a.ask
+			defer func() { t.pool.ahead.wanted = false }()
 		case t.cfg.Parallel.shardsGradients() || a.beside:
 			t.onSegment = a.block
 		}
@@ -106,12 +110,15 @@ func (t *Trainer) learn(ctx context.Context, st *Step, n int, f func(m micro, lo
 }
 
 // overlaps reports whether gradients are added up beside the backward pass.
-func (p *ParallelConfig) overlaps(dev any) bool {
+func (p *ParallelConfig) overlaps(dev device.Device) bool {
 	switch p.Overlap {
 	case "always":
 		return true
 	case "never":
 		return false
+	}
+	if p, ok := dev.(*pooled); ok {
+		dev = p.Device
 	}
 	d, ok := dev.(interface{ Workers() int })
 	return ok && runtime.GOMAXPROCS(0) > d.Workers()
@@ -135,9 +142,10 @@ type adding struct {
 
 // reduction is what is added up beside the backward pass: a block at a time, since each takes memory.
 type reduction struct {
-	bundles []*bundle
-	values  [][]float32
-	done    chan error
+	number int // of the block
+	values [][]float32
+	done   chan struct{}
+	err    error
 }
 
 // block is told in the backward pass that the gradients of a decoder block are complete.
@@ -147,10 +155,34 @@ func (a *adding) block(number int) {
 	}
 	a.next++
 	if a.beside {
-		a.begin(a.blocks[number])
+		a.begin(number)
 		return
 	}
 	a.add(a.blocks[number])
+}
+
+// ask is block where ranks pool their memory for weights: they agree before they add anything up, since others may still
+// need values for it.
+func (a *adding) ask(number int) {
+	switch {
+	case !a.beside:
+		a.t.pool.ask(wish{reduced, number})
+	case a.next == len(a.blocks)-1-number:
+		a.next++
+		a.begin(number)
+	}
+}
+
+// agreed adds up the gradients of a block when all ranks have come to it, or have nothing more to add.
+func (a *adding) agreed(number int) {
+	if r := a.waiting; r != nil && r.number == number {
+		r.err = a.sumAll(r)
+		return
+	}
+	if a.next == len(a.blocks)-1-number {
+		a.next++
+		a.add(a.blocks[number])
+	}
 }
 
 // rest adds what the backward pass has left, or everything where there was none.
@@ -171,22 +203,22 @@ func (a *adding) add(bundles []*bundle) {
 		if a.err != nil {
 			return
 		}
-		a.t.values = sized(a.t.values, b.total)
-		a.take(b, a.t.values)
-		if a.err = a.sum(b, a.t.values); a.err == nil {
-			a.keep(b, a.t.values)
+		values := a.t.room.floats(b.total)
+		a.take(b, values)
+		if a.err = a.sum(b, values); a.err == nil {
+			a.keep(b, values)
 		}
 	}
 }
 
 // begin adds up the gradients of bundles while the caller goes on. It must not call the other ranks before end.
-func (a *adding) begin(bundles []*bundle) {
+func (a *adding) begin(number int) {
 	a.end()
 	if a.err != nil {
 		return
 	}
-	r := &reduction{bundles: bundles, done: make(chan error, 1)}
-	for i, b := range bundles {
+	r := &reduction{number: number, done: make(chan struct{})}
+	for i, b := range a.blocks[number] {
 		if len(a.t.beside) <= i {
 			a.t.beside = append(a.t.beside, nil)
 		}
@@ -195,13 +227,28 @@ func (a *adding) begin(bundles []*bundle) {
 		a.take(b, a.t.beside[i])
 	}
 	a.waiting = r
+	if p := a.t.pool; p != nil {
+		r.done = p.later(func() {
+			if p.ask(wish{reduced, number}); r.err == nil {
+				r.err = p.err
+			}
+		})
+		return
+	}
 	go func() {
-		var err error
-		for i := 0; i < len(bundles) && err == nil; i++ {
-			err = a.sum(bundles[i], r.values[i])
-		}
-		r.done <- err
+		r.err = a.sumAll(r)
+		close(r.done)
 	}()
+}
+
+// sumAll adds up what is waiting.
+func (a *adding) sumAll(r *reduction) error {
+	for i, b := range a.blocks[r.number] {
+		if err := a.sum(b, r.values[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // end waits for what begin began.
@@ -210,12 +257,12 @@ func (a *adding) end() {
 	if r == nil {
 		return
 	}
-	a.waiting = nil
-	if err := <-r.done; err != nil {
-		a.err = err
+	<-r.done
+	if a.waiting = nil; r.err != nil {
+		a.err = r.err
 		return
 	}
-	for i, b := range r.bundles {
+	for i, b := range a.blocks[r.number] {
 		a.keep(b, r.values[i])
 	}
 }

@@ -94,7 +94,7 @@ func TestGradientsAreAddedBesideTheBackwardPass(t *testing.T) {
 		blocks, others := tr.opt.gradientBundles()
 		var calls []int
 		var pass int
-		err = tr.learn(t.Context(), &Step{}, own.Batch.Global, func(micro, *float64) error {
+		err = tr.learn(t.Context(), &Step{}, own.Batch.Global, func(micro, *losses) error {
 			pass++
 			if tr.onSegment == nil || !tr.lastMicro {
 				return nil

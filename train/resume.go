@@ -32,6 +32,9 @@ func (t *Trainer) resume(ctx context.Context) (parts int, err error) {
 	var failed []error
 	for _, name := range slices.Backward(names) {
 		dir := filepath.Join(t.checkpoints(), name)
+		if err := t.visible(ctx, dir); err != nil {
+			return 0, err
+		}
 		parts, err := t.read(dir)
 		// One that is damaged for one rank is damaged for all; one that is refused ends them all.
 		broken, other := t.ranks.any(ctx, damaged(err))
@@ -62,9 +65,7 @@ func (t *Trainer) resume(ctx context.Context) (parts int, err error) {
 func (t *Trainer) finished(ctx context.Context) (names []string, err error) {
 	err = t.onFirst(func() error {
 		done, err := committed(t.checkpoints())
-		for _, d := range done {
-			names = append(names, d.name)
-		}
+		names = namesOf(done)
 		return err
 	})
 	if err := t.ranks.failed(ctx, err); err != nil {
@@ -249,8 +250,7 @@ func (t *Trainer) readWeights(dir string) error {
 		if err := want.check(path, v); err != nil {
 			return err
 		}
-		t.values = sized(t.values, n)
-		values := t.values
+		values := t.room.floats(n)
 		if frozen > 0 {
 			t.dev.ReadWeight(p.Weight, values)
 		}

@@ -62,6 +62,8 @@ type Observer struct {
 	// not end the training; Run returns the first one, as an *EvaluationError, when everything else is written.
 	Evaluate func(ctx context.Context, m *Snapshot) error
 	Note     func(format string, args ...any)
+	// Saved is told how long a checkpoint took, on rank 0.
+	Saved func(took time.Duration)
 }
 
 func (o *Observer) note(format string, args ...any) {
@@ -136,7 +138,7 @@ type Trainer struct {
 	lastSaved time.Time
 	damaged   []string // checkpoints that could not be read
 	micro     microBatch
-	values    []float32   // a gradient on its way between ranks
+	room      *room
 	beside    [][]float32 // and those that are while the backward pass goes on
 	onSegment func(i int) // told of layers whose gradients are complete, or nil
 	lastMicro bool        // of this rank's part
@@ -162,10 +164,7 @@ func newTrainer(cfg *Config, dev device.Device, obs Observer, r *ranks) (*Traine
 	if err := dev.SetCompute(compute); err != nil {
 		return nil, err
 	}
-	if err := checkMemory(cfg, r.Size()); err != nil {
-		return nil, err
-	}
-	t := &Trainer{cfg: cfg, dev: dev, obs: obs, ranks: r, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now()}
+	t := &Trainer{cfg: cfg, dev: dev, obs: obs, ranks: r, best: math.Inf(1), loss: math.NaN(), lastSaved: time.Now(), room: new(room)}
 	t.pool, _ = dev.(*pooled)
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return nil, fmt.Errorf("output: %w", err)
@@ -199,6 +198,7 @@ func (t *Trainer) open() (err error) {
 	if t.opt, err = newOptimizer(t.dev, cfg.Optimizer, t.sub.params, t.ranks, cfg.Parallel.Sharding != "none"); err != nil {
 		return err
 	}
+	t.opt.room = t.room
 	t.length = cfg.length(t.objective.windows)
 	if t.length.steps < 1 {
 		return fmt.Errorf("schedule: the data fill less than one global batch of %d sequences", cfg.Batch.Global)

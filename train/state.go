@@ -66,7 +66,8 @@ func (t *Trainer) checkpoints() string { return filepath.Join(t.cfg.Output, "che
 
 // Save writes a checkpoint of the current step and removes the ones that are no longer kept. All ranks call it.
 func (t *Trainer) Save(ctx context.Context) error {
-	t.lastSaved = time.Now()
+	begin := time.Now()
+	t.lastSaved = begin
 	dir := filepath.Join(t.checkpoints(), fmt.Sprintf("%s%08d", stepPrefix, t.opt.Step))
 	done, err := t.ranks.any(ctx, t.ranks.Rank() == 0 && durable.Marked(dir, commitMarker))
 	if err != nil || done {
@@ -75,7 +76,13 @@ func (t *Trainer) Save(ctx context.Context) error {
 	if err := t.write(ctx, dir, t.writeParts); err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", t.opt.Step, err)
 	}
-	return t.ranks.failed(ctx, t.onFirst(t.removeOld))
+	if err := t.ranks.failed(ctx, t.onFirst(t.removeOld)); err != nil {
+		return err
+	}
+	if t.obs.Saved != nil && t.ranks.Rank() == 0 {
+		t.obs.Saved(time.Since(begin))
+	}
+	return nil
 }
 
 // removeOld removes the checkpoints that are no longer kept.
@@ -148,6 +155,9 @@ func (t *Trainer) write(ctx context.Context, dir string, files func(dir string, 
 			if err := json.Unmarshal(b, &theirs); err != nil {
 				return fmt.Errorf("checksums of rank %d: %w", rank, err)
 			}
+			if err := t.drifted(rank, theirs.Tensors[weightsFile], written.Tensors[weightsFile]); err != nil {
+				return err
+			}
 			maps.Copy(written.Tensors, theirs.Tensors)
 		}
 		return mark(dir, written)
@@ -182,12 +192,11 @@ func (t *Trainer) writeParts(dir string, written *sums) error {
 // writeMoments writes the moments that this rank has and adds their checksums.
 func (t *Trainer) writeMoments(path string, s sums) error {
 	var moments []checkpoint.Output
-	var b []byte // one moment at a time
 	err := t.opt.state(func(name string, m device.OptimizerState) error {
 		moments = append(moments, checkpoint.Output{
 			Name: name, DType: tensor.U8, Shape: tensor.Shape{m.Bytes()},
 			Write: func(w io.Writer) error {
-				b = sized(b, m.Bytes())
+				b := t.room.bytes(m.Bytes())
 				m.Save(b)
 				_, err := w.Write(b)
 				return err
@@ -241,14 +250,11 @@ func (t *Trainer) ownParams() []llama.Param {
 }
 
 // writeWeights writes the trained values and adds their checksums: those that this rank has, where it has a share, else all
-// of them on rank 0.
+// of them on rank 0, while the other ranks look whether theirs are the same.
 func (t *Trainer) writeWeights(dir string, s *sums) error {
 	path := filepath.Join(dir, weightsFile)
-	switch {
-	case t.pool != nil:
+	if t.pool != nil {
 		path = t.partOf(dir, weightsFile)
-	case t.ranks.Rank() > 0:
-		return nil
 	}
 	var ts []checkpoint.Output
 	for _, p := range t.ownParams() {
@@ -258,10 +264,10 @@ func (t *Trainer) writeWeights(dir string, s *sums) error {
 			shape = tensor.Shape{cols}
 		}
 		ts = append(ts, checkpoint.Output{Name: p.Name, DType: tensor.F32, Shape: shape, Write: func(w io.Writer) error {
-			t.values = sized(t.values, rows*cols)
-			t.dev.ReadWeight(p.Weight, t.values)
+			values := t.room.floats(rows * cols)
+			t.dev.ReadWeight(p.Weight, values)
 			b := make([]byte, 0, 1<<16)
-			for part := range slices.Chunk(t.values[frozen*cols:], cap(b)/4) {
+			for part := range slices.Chunk(values[frozen*cols:], cap(b)/4) {
 				b = b[:0]
 				for _, v := range part {
 					b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
@@ -275,12 +281,22 @@ func (t *Trainer) writeWeights(dir string, s *sums) error {
 	}
 	into := map[string]string{}
 	s.Tensors[filepath.Base(path)] = into
+	if t.pool == nil && t.ranks.Rank() > 0 {
+		return sumUp(ts, into)
+	}
 	return checkpoint.WriteSafetensors(path, nil, sealed(ts, into))
 }
 
 type savedStep struct {
 	name string
 	step int
+}
+
+func namesOf(saved []savedStep) (names []string) {
+	for _, s := range saved {
+		names = append(names, s.name)
+	}
+	return names
 }
 
 // committed lists the finished checkpoints in dir, oldest first.

@@ -46,8 +46,9 @@ func main() {
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		cluster.Exit(1)
 	}
+	cluster.Exit(0)
 }
 
 // reduce is a rank of Leo's side: what c/allreduce.c does.

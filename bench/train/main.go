@@ -2,7 +2,9 @@
 // torch_step.py it reads commands from standard input: "step" takes a step and prints its seconds, "memory" prints the
 // peak and the initial resident memory in MiB.
 //
-//	train 110M bf16 512 [MICRO [THREADS]]
+//	train 110M bf16 512 [MICRO [THREADS | gpu]]
+//
+// On a GPU, the best that Vulkan offers, the memory of the process says little.
 package main
 
 import (
@@ -17,6 +19,7 @@ import (
 	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/device/cpu"
+	"leolm/device/vulkan"
 	"leolm/grad"
 	"leolm/llama"
 	"leolm/tensor"
@@ -47,10 +50,24 @@ func resident(key string) float64 {
 	return 0
 }
 
+// trainer is the device that trains.
+func trainer(onGPU bool, threads int) (device.Device, error) {
+	if onGPU {
+		return vulkan.New(vulkan.Options{Index: vulkan.Best})
+	}
+	return cpu.New(cpu.Options{Threads: threads})
+}
+
 func run(args []string) error {
-	shapes := map[string][5]int{"7M": {256, 704, 6, 4, 8192}, "15M": {288, 768, 6, 6, 32000}, "110M": {768, 2048, 12, 12, 32000}}
+	shapes := map[string][6]int{
+		"7M": {256, 704, 6, 4, 8192, 4}, "15M": {288, 768, 6, 6, 32000, 6}, "110M": {768, 2048, 12, 12, 32000, 12}, "1.1B": {2048, 5632, 22, 32, 32000, 4},
+	}
 	if len(args) < 3 {
-		return errors.New("usage: train SHAPE f32|bf16 LENGTH [MICRO [THREADS]]")
+		return errors.New("usage: train SHAPE f32|bf16 LENGTH [MICRO [THREADS | gpu]]")
+	}
+	onGPU := len(args) == 5 && args[4] == "gpu"
+	if onGPU {
+		args = args[:4]
 	}
 	s, ok := shapes[args[0]]
 	dt, err := tensor.ParseDType(args[1])
@@ -69,10 +86,10 @@ func run(args []string) error {
 	}
 	before := resident("VmRSS")
 	cfg := checkpoint.Config{
-		Architecture: "llama", HiddenSize: s[0], IntermediateSize: s[1], Layers: s[2], Heads: s[3], KVHeads: s[3],
+		Architecture: "llama", HiddenSize: s[0], IntermediateSize: s[1], Layers: s[2], Heads: s[3], KVHeads: s[5],
 		HeadDim: s[0] / s[3], VocabSize: s[4], MaxPositions: length, RMSEps: 1e-5, RopeTheta: 10000, TieEmbeddings: true, BOS: -1, PAD: -1,
 	}
-	dev, err := cpu.New(cpu.Options{Threads: threads})
+	dev, err := trainer(onGPU, threads)
 	if err != nil {
 		return err
 	}
@@ -118,6 +135,9 @@ func run(args []string) error {
 			}
 			norm, _ := opt.GradNorm()
 			opt.Update(1e-4, norm)
+			if err := dev.Sync(); err != nil {
+				return err
+			}
 			fmt.Printf("{\"seconds\": %.6f}\n", time.Since(start).Seconds())
 		case "memory":
 			fmt.Printf("{\"peak\": %.1f, \"start\": %.1f, \"version\": %q}\n", resident("VmHWM"), before, dev.Name())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"leolm/device/vulkan"
 	"leolm/infer"
 	"leolm/internal/kernel/cpu"
 	"leolm/internal/kernel/limits"
@@ -75,10 +76,11 @@ func newBenchCmd() *cobra.Command {
 		Short: "Measure this machine, and a model on it",
 		Long: `Measure what the machine can do (read bandwidth, f32, bf16 and int8 arithmetic)
 and how much of that a model gets: reading prompts, generating alone and in
-batches, time to first token. With --device gpu a model is measured without
-shares: the limits of a GPU are not measured. Without --model only the machine is measured. With
---peer, llama.cpp runs on the same file in turn (see bench/peers/README.md): with flash attention and without, and with
-keys and values in f16 and q8_0; the better is compared.`,
+batches, time to first token. With --device gpu the GPU is measured as well, with
+Leo's own kernels, and the shares are the GPU's. Without --model only the machine
+is measured. With --peer, llama.cpp runs on the same file in turn (see
+bench/peers/README.md): with flash attention and without, and with keys and values in f16
+and q8_0; the better is compared.`,
 		Example: "  leo bench --model model.gguf --prompt 16,512 --sequences 1,8 --peer bench/peers",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd) },
@@ -96,31 +98,30 @@ keys and values in f16 and q8_0; the better is compared.`,
 }
 
 func (f *benchFlags) run(cmd *cobra.Command) error {
-	if f.generate < 2 || f.runs < 1 {
-		return usageError{errors.New("--max-new-tokens must be at least 2 and --runs at least 1")}
-	}
-	if len(f.prompts) == 0 || len(f.sequences) == 0 || len(f.depths) == 0 ||
-		slices.Min(f.prompts) < 1 || slices.Min(f.sequences) < 1 || slices.Min(f.depths) < 0 {
-		return usageError{errors.New("--prompt and --sequences take numbers from 1, --depth from 0")}
-	}
-	if f.peer != "" {
-		if _, err := llamacpp.Find(f.peer); err != nil {
-			return usageError{fmt.Errorf("--peer: %w", err)}
-		}
-		if i, err := os.Stat(f.model); err != nil || !i.Mode().IsRegular() {
-			return usageError{fmt.Errorf("--peer needs a GGUF file as --model: %q is not one", f.model)}
-		}
+	if err := f.check(); err != nil {
+		return err
 	}
 	workers := cmp.Or(max(f.threads, 0), pool.Default().Workers())
 	lim := limits.Measure(workers, 200*time.Millisecond)
+	gpu, gpuName, err := open.GPULimits(f.gpu.device)
+	if err != nil {
+		return err
+	}
 	out := cmd.OutOrStdout()
 	if !f.asJSON {
 		fmt.Fprintf(out, "machine   %d workers, cpu level %s: reads %.1f GB/s, f32 %.0f GFLOP/s, bf16 %.0f GFLOP/s, int8 %.0f GOP/s\n",
 			workers, cpu.Active, lim.Read, lim.F32, lim.BF16, lim.Int8)
+		if gpu != nil {
+			printGPU(out, gpu, gpuName)
+		}
+	}
+	report := map[string]any{"machine": lim, "cpu_level": cpu.Active.String()}
+	if gpu != nil {
+		report["gpu"], report["gpu_name"] = gpu, gpuName
 	}
 	if f.model == "" {
 		if f.asJSON {
-			return printJSON(out, map[string]any{"machine": lim, "cpu_level": cpu.Active.String()})
+			return printJSON(out, report)
 		}
 		return nil
 	}
@@ -145,7 +146,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	for _, depth := range f.depths {
 		for _, prompt := range f.prompts {
 			for _, n := range f.sequences {
-				row, err := f.measure(cmd.Context(), l, reader, lim, depth, prompt, n)
+				row, err := f.measure(cmd.Context(), l, reader, lim, gpu, depth, prompt, n)
 				if err != nil {
 					return err
 				}
@@ -157,14 +158,47 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 		}
 	}
 	if f.asJSON {
-		return printJSON(out, map[string]any{"machine": lim, "cpu_level": cpu.Active.String(), "model": l.Name, "weight_bytes": l.Engine.Model().WeightBytes(),
-			"load_seconds": loadTime.Seconds(), "rows": rows})
+		report["model"], report["weight_bytes"], report["load_seconds"] = l.Name, l.Engine.Model().WeightBytes(), loadTime.Seconds()
+		report["rows"] = rows
+		return printJSON(out, report)
 	}
 	return nil
 }
 
+// check finds what is wrong with the flags.
+func (f *benchFlags) check() error {
+	if f.generate < 2 || f.runs < 1 {
+		return usageError{errors.New("--max-new-tokens must be at least 2 and --runs at least 1")}
+	}
+	if len(f.prompts) == 0 || len(f.sequences) == 0 || len(f.depths) == 0 ||
+		slices.Min(f.prompts) < 1 || slices.Min(f.sequences) < 1 || slices.Min(f.depths) < 0 {
+		return usageError{errors.New("--prompt and --sequences take numbers from 1, --depth from 0")}
+	}
+	if f.peer != "" {
+		if _, err := llamacpp.Find(f.peer); err != nil {
+			return usageError{fmt.Errorf("--peer: %w", err)}
+		}
+		if i, err := os.Stat(f.model); err != nil || !i.Mode().IsRegular() {
+			return usageError{fmt.Errorf("--peer needs a GGUF file as --model: %q is not one", f.model)}
+		}
+	}
+	if err := open.CheckDevice(f.gpu.device); err != nil {
+		return usageError{fmt.Errorf("--device: %w", err)}
+	}
+	return nil
+}
+
+// printGPU prints what a GPU can do.
+func printGPU(w io.Writer, l *vulkan.Limits, name string) {
+	fmt.Fprintf(w, "gpu       %s: reads %.1f GB/s, f32 %.0f GFLOP/s", name, l.Read, l.F32)
+	if l.Matrix > 0 {
+		fmt.Fprintf(w, ", matrix units %.0f GFLOP/s (f16)", l.Matrix)
+	}
+	fmt.Fprintln(w)
+}
+
 // measure runs one shape: Leo and the peer in turn.
-func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.Reader, lim limits.Limits, depth, prompt, n int) (*benchRow, error) {
+func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.Reader, lim limits.Limits, gpu *vulkan.Limits, depth, prompt, n int) (*benchRow, error) {
 	row := &benchRow{Depth: depth, Prompt: prompt, Generate: f.generate, Sequences: n}
 	var prefill, decode, first, share []float64
 	var peer [][]llamacpp.Rates
@@ -181,10 +215,13 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 		prefill = append(prefill, float64(prompt*n)/t.prefill.Seconds())
 		decode = append(decode, float64(f.generate*n)/t.decode.Seconds())
 		first = append(first, t.prefill.Seconds())
-		if !l.OnGPU() {
-			steps := float64(f.generate) / t.decode.Seconds()
-			share = append(share, steps*bytes/1e9/reader.GBps(100*time.Millisecond))
+		can := 0.0
+		if gpu != nil {
+			can = gpu.Read
+		} else {
+			can = reader.GBps(100 * time.Millisecond)
 		}
+		share = append(share, float64(f.generate)/t.decode.Seconds()*bytes/1e9/can)
 		if f.peer != "" {
 			p, err := f.runPeer(ctx, l, depth+prompt, n)
 			if err != nil {
@@ -195,9 +232,7 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 	}
 	row.Prefill, row.Decode, row.First = spreadOf(prefill), spreadOf(decode), spreadOf(first)
 	row.ReadShare = spreadOf(share).Median
-	if !l.OnGPU() {
-		row.setPeak(l, lim, prompt)
-	}
+	row.setPeak(l, lim, gpu, prompt)
 	if f.peer != "" {
 		p := &peerRow{}
 		var read, written []float64
@@ -209,10 +244,12 @@ func (f *benchFlags) measure(ctx context.Context, l *open.Model, reader *limits.
 	return row, nil
 }
 
-// setPeak says how much of the processor's arithmetic reading prompts gets.
-func (row *benchRow) setPeak(l *open.Model, lim limits.Limits, prompt int) {
+// setPeak says how much of the arithmetic of the processor or the GPU reading prompts gets.
+func (row *benchRow) setPeak(l *open.Model, lim limits.Limits, gpu *vulkan.Limits, prompt int) {
 	peak, name := lim.Int8, "int8"
-	if dt := l.Engine.Model().Layers[0].Q.W.DType(); !dt.Quantized() {
+	if dt := l.Engine.Model().Layers[0].Q.W.DType(); gpu != nil {
+		peak, name = gpu.Peak(dt)
+	} else if !dt.Quantized() {
 		peak, name = lim.F32, "f32"
 		if dt.String() == "bf16" && lim.BF16 > 0 {
 			peak, name = lim.BF16, "bf16"
@@ -298,9 +335,6 @@ func (f *benchFlags) runPeer(ctx context.Context, l *open.Model, prompt, n int) 
 func (r *benchRow) print(w io.Writer) {
 	cell := func(s spread) string { return fmt.Sprintf("%7.1f (%.1f–%.1f)", s.Median, s.Min, s.Max) }
 	share := func(s float64) string {
-		if s == 0 { // on a GPU, whose limits are not measured
-			return "   –"
-		}
 		return fmt.Sprintf("%4.0f %%", 100*s)
 	}
 	fmt.Fprintf(w, "%6d %6d %5d %3d  %22s %s %s  %20s %s  %7.3f s", r.Depth, r.Prompt, r.Generate, r.Sequences, cell(r.Prefill), share(r.PeakShare), r.PeakName,

@@ -77,12 +77,16 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	out, ok := cmd.OutOrStdout().(*screen.Writer)
+	ranks := ranksOf(cmd.Context()) != nil
 	interactive := len(args) == 0 && ok && out.Terminal() && isTerminal(cmd.InOrStdin())
 	question := ""
 	if !interactive {
-		if question, err = askedOf(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), args); err != nil {
+		if question, err = askedOf(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), args, ranks); err != nil {
 			return err
 		}
+	}
+	if !interactive && ranks && strings.TrimSpace(question) == "" {
+		return usageError{errors.New("no question: " + rankChat)}
 	}
 	if !interactive && strings.TrimSpace(question) == "" {
 		return usageError{errors.New("no question: give one as an argument or on standard input")}
@@ -110,9 +114,19 @@ func (f *chatFlags) run(cmd *cobra.Command, args []string) error {
 	return f.once(cmd, c, question, full, req)
 }
 
+// rankChat is how one talks to a model that ranks share.
+const rankChat = "a launcher such as mpirun has no terminal for a conversation; give one question as an argument or through a pipe, or start leo serve and use its page"
+
 // askedOf returns the question: the argument, or standard input; given both, the text from standard input followed by
-// the argument, which asks about it. A terminal is read only if there is no argument.
-func askedOf(ctx context.Context, stdin io.Reader, stderr io.Writer, args []string) (string, error) {
+// the argument, which asks about it. A terminal is read only if there is no argument. Under a launcher of ranks standard
+// input is never one, though somebody may sit before it.
+func askedOf(ctx context.Context, stdin io.Reader, stderr io.Writer, args []string, ranks bool) (string, error) {
+	if len(args) == 0 && ranks {
+		wait := time.AfterFunc(time.Second, func() {
+			fmt.Fprintln(stderr, "note: waiting for the end of standard input (Ctrl-D): "+rankChat)
+		})
+		defer wait.Stop()
+	}
 	if len(args) == 1 {
 		if isTerminal(stdin) {
 			return args[0], nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"leolm/internal/cluster"
 	"leolm/internal/mapped"
 	"leolm/internal/screen"
 )
@@ -26,9 +27,9 @@ func (e usageError) Unwrap() error { return e.error }
 // errSilent ends the program with status 1 when the command has already said why.
 var errSilent = errors.New("failed")
 
-func main() { os.Exit(run()) }
+func main() { cluster.Exit(run()) }
 
-// run is main without os.Exit, so that testscript can call it.
+// run is main without the exit, so that testscript can call it.
 func run() int {
 	ctx, stop := stoppable(context.Background())
 	defer stop()

@@ -36,17 +36,28 @@ func joinRanks(ctx context.Context, stderr io.Writer, patience time.Duration) (*
 	r.comm, err = cluster.Open(ctx, world, cluster.Options{
 		Patience: patience,
 		Note:     func(format string, args ...any) { fmt.Fprintf(r.log, format+"\n", args...) },
-		Lost:     func(err error) { fmt.Fprintf(stderr, "%s%v\n", r.log.prefix, err) },
+		Detail:   func(format string, args ...any) { r.log.only(format+"\n", args...) },
+		Lost: func(err error) {
+			fmt.Fprintf(stderr, "%s%v\n", r.log.prefix, err)
+			r.log.only("%v\n", err)
+		},
 	})
 	return r, err
 }
 
 // threads is how many workers this rank should have: what was asked for, else its share of the processors.
 func (r *rank) threads(asked int) int {
-	if asked > 0 || r.comm.Size() == 1 {
+	if r.comm.Size() == 1 {
 		return asked
 	}
-	return r.comm.Place().Threads
+	p := r.comm.Place()
+	if asked <= 0 {
+		return p.Threads
+	}
+	if crowded := p.Crowded(asked); crowded != "" {
+		fmt.Fprintln(r.log, crowded)
+	}
+	return asked
 }
 
 // first reports whether this rank speaks for all.
@@ -67,7 +78,8 @@ func (r *rank) keepLog(output string) error {
 	}
 	r.log.keep(f)
 	seat := r.comm.Seats()[r.comm.Rank()]
-	r.log.only("%s: rank %d of %d on %s, process %d\n", time.Now().Format(time.RFC3339), r.comm.Rank(), r.comm.Size(), seat.Node, seat.PID)
+	r.log.only("%s: rank %d of %d on %s, process %d, processors %s\n",
+		time.Now().Format(time.RFC3339), r.comm.Rank(), r.comm.Size(), seat.Node, seat.PID, seat.CPUs)
 	return nil
 }
 
@@ -100,6 +112,7 @@ func (r *rank) leave(ctx context.Context, err error) error {
 	if e := r.comm.Close(ctx); e == nil {
 		return err // all ranks came to an end
 	}
+	fmt.Fprintf(r.log.screen, "%s%v\n", r.log.prefix, err) // nobody else may have the time to
 	r.comm.Abort(err)
 	return err
 }
@@ -114,6 +127,9 @@ type rankLog struct {
 	early  []byte // before there was a file
 }
 
+// mostEarly bounds what is kept for a file, in bytes.
+const mostEarly = 1 << 16
+
 // Write implements io.Writer.
 func (l *rankLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
@@ -122,7 +138,7 @@ func (l *rankLog) Write(p []byte) (int, error) {
 		if _, err := l.file.Write(p); err != nil {
 			return 0, err
 		}
-	} else if l.quiet && len(l.early) < 1<<16 {
+	} else if len(l.early) < mostEarly {
 		l.early = append(l.early, p...)
 	}
 	if l.quiet {
@@ -131,12 +147,14 @@ func (l *rankLog) Write(p []byte) (int, error) {
 	return l.screen.Write(p)
 }
 
-// only writes into the file.
+// only writes into the file, now or when there is one.
 func (l *rankLog) only(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file != nil {
 		_, _ = fmt.Fprintf(l.file, format, args...) // the run's outcome does not depend on it
+	} else if len(l.early) < mostEarly {
+		l.early = fmt.Appendf(l.early, format, args...)
 	}
 }
 

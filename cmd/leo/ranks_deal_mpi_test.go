@@ -155,20 +155,24 @@ doc_to_target: ziel
 			if c.result == "" {
 				continue
 			}
-			var results [2]*eval.Artifact
-			for i, run := range []string{"one", "two"} {
-				a, err := eval.ReadArtifact(t.Context(), path(c.result, run))
-				if err != nil {
-					t.Fatal(err)
-				}
-				a.Started, a.Seconds = time.Time{}, 0
-				results[i] = a
-			}
-			if eval.HashOf(results[0]) != eval.HashOf(results[1]) {
+			if !sameResult(t, path(c.result, "two"), path(c.result, "one")) {
 				t.Errorf("%v: other results", c.args)
 			}
 		}
-		cmd, log := l.command(dir, 2, "eval", "task", "task.yaml", "--ranks", "replicas", "-m", "nowhere")
+		// A rank starts no other program: memory that network cards know does not survive a fork.
+		bin := t.TempDir()
+		if err := os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\necho \"$@\" >>\""+bin+"/asked\"\nexit 1\n"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		cmd, log := l.command(dir, 2, "eval", "suite", "suite.jsonl", "--min-pass", "0", "-q", "--ranks", "replicas", "--output", "forks/suite")
+		cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"))
+		if err := cmd.Run(); err != nil {
+			t.Errorf("%v\n%s", err, log)
+		}
+		if asked, err := os.ReadFile(filepath.Join(bin, "asked")); err == nil {
+			t.Errorf("git %s", asked)
+		}
+		cmd, log = l.command(dir, 2, "eval", "task", "task.yaml", "--ranks", "replicas", "-m", "nowhere")
 		if err := cmd.Run(); err == nil || strings.Count(log.String(), "nowhere") != 1 {
 			t.Errorf("%v\n%s", err, log)
 		}
@@ -177,4 +181,61 @@ doc_to_target: ziel
 			t.Errorf("%v\n%s", err, log)
 		}
 	})
+}
+
+// GermanBench on two ranks, which share the model or have one each, writes the records of one process to the byte, and its
+// results but for the time.
+func TestSharedGermanBenchUnderMPI(t *testing.T) {
+	documents, err := filepath.Abs("../../eval/germanbench/testdata/documents")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachLauncher(t, func(t *testing.T, l launcher) {
+		dir := t.TempDir()
+		bench := func(output string, more ...string) []string {
+			return append([]string{"eval", "germanbench", "--data", documents, "--num-fewshot", "2", "--limit", "3", "-q", "--output", output}, more...)
+		}
+		one := exec.Command("leo", bench("one")...)
+		one.Dir = dir
+		if out, err := one.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		names, err := filepath.Glob(filepath.Join(dir, "one", "*.json*"))
+		if err != nil || len(names) < 10 {
+			t.Fatalf("%v %v", names, err)
+		}
+		for _, mode := range []string{"share", "replicas"} {
+			cmd, log := l.command(dir, 2, bench(mode, "--ranks", mode)...)
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%s: %v\n%s", mode, err, log)
+			}
+			for _, name := range names {
+				got := filepath.Join(dir, mode, filepath.Base(name))
+				switch {
+				case filepath.Base(name) == "progress.jsonl": // in the order in which results came
+				case filepath.Ext(name) == ".jsonl":
+					sameFile(t, got, name)
+				case sameResult(t, got, name):
+				default:
+					t.Errorf("%s has other results than one process", got)
+				}
+			}
+		}
+	})
+}
+
+// sameResult compares artifacts but for the time.
+func sameResult(t *testing.T, name, as string) bool {
+	t.Helper()
+	var hashes [2]string
+	for i, path := range []string{name, as} {
+		a, err := eval.ReadArtifact(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Started, a.Seconds = time.Time{}, 0
+		a.Leo.Commit = "" // a test program asks git, as long as it is no rank
+		hashes[i] = fmt.Sprint(eval.HashOf(a))
+	}
+	return hashes[0] == hashes[1]
 }

@@ -8,10 +8,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"leolm/internal/cluster"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(heedful{m}, map[string]func(){"leo": func() { os.Exit(run()) }})
+	testscript.Main(heedful{m}, map[string]func(){"leo": func() { cluster.Exit(run()) }})
 }
 
 // heedful runs the tests so that the programs they start heed a hang-up, also below nohup, which has it ignored: what a

@@ -7,5 +7,6 @@ import (
 	"syscall"
 )
 
-// stopSignals are further signals that stop a training run after a checkpoint: Slurm sends SIGUSR1 when time is nearly up.
-var stopSignals = []os.Signal{syscall.SIGUSR1}
+// stopSignals are further signals that stop a training run after a checkpoint: sites have schedulers send one or the other
+// when time is nearly up.
+var stopSignals = []os.Signal{syscall.SIGUSR1, syscall.SIGUSR2}

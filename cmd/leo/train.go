@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"leolm/device/cpu"
 	"leolm/internal/durable"
 	"leolm/internal/kernel/limits"
 	"leolm/internal/recipe"
@@ -36,7 +37,7 @@ func newTrainCmd() *cobra.Command {
 		Use:   "train RECIPE",
 		Short: "Train a model: continued pretraining, fine-tuning, LoRA",
 		Long: `Train what a YAML recipe describes. A run that was stopped (Ctrl-C, SIGTERM,
-SIGHUP, SIGUSR1, a crash) resumes from its last checkpoint when the same command is given again.
+SIGHUP, SIGUSR1, SIGUSR2, a crash) resumes from its last checkpoint when the same command is given again.
 
 Started by mpirun or srun, all processes train one model together: mpirun -n 4 leo train RECIPE.
 --emit prints the script that starts them on a cluster.`,
@@ -63,7 +64,7 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 				if !cmd.Flags().Changed("ranks") {
 					among.ranks = max(1, jobs.nodes)
 				}
-				return emitJob(cmd.OutOrStdout(), cfg, jobs, among.ranks, rankCommand(jobs.leo, args[0], sets, threads))
+				return emitJob(cmd.OutOrStdout(), cfg, jobs, among.ranks, jobs.rankCommand(args[0], sets, threads))
 			}
 			if cmd.Flags().Changed("ranks") && !plan {
 				return usageError{errors.New("--ranks is for --plan and --emit: how many ranks train, a launcher says, such as mpirun -n 4 leo train RECIPE")}
@@ -77,7 +78,11 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 			if from != "" || force {
 				return usageError{errors.New("--checkpoint and --force say how --export DIR writes: give both")}
 			}
-			return runTraining(cmd, cfg, threads, asJSON)
+			grace := 0
+			if cmd.Flags().Changed("grace") {
+				grace = jobs.grace
+			}
+			return runTraining(cmd, cfg, threads, grace, asJSON)
 		},
 	}
 	fl := cmd.Flags()
@@ -106,9 +111,24 @@ type trainLog struct {
 	first int
 	run   *report.Run
 	err   error // of the metrics, reported at the end
+
+	grace   time.Duration // that is left to a run which is told to stop; 0 if that is not known or was too short
+	slowest float64       // step, in seconds
+}
+
+// saved says once that a job leaves too little time for a step and a checkpoint: the next ones may take longer.
+func (l *trainLog) saved(took time.Duration) {
+	long := 2 * (took.Seconds() + l.slowest)
+	if l.grace == 0 || long <= l.grace.Seconds() {
+		return
+	}
+	fmt.Fprintf(l.w, "a step took up to %.3g s, this checkpoint %.3g s, and the job leaves %.0f s for both: let it leave %.0f or more (--grace, where the job was emitted)\n",
+		l.slowest, took.Seconds(), l.grace.Seconds(), math.Ceil(long))
+	l.grace = 0
 }
 
 func (l *trainLog) step(s train.Step) {
+	l.slowest = max(l.slowest, s.Seconds)
 	if l.first == 0 {
 		l.first, l.start = s.Step, time.Now().Add(-time.Duration(s.Seconds*float64(time.Second)))
 	}
@@ -211,41 +231,26 @@ func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string, f
 	return err
 }
 
-func runTraining(cmd *cobra.Command, cfg *train.Config, threads int, asJSON bool) error {
+func runTraining(cmd *cobra.Command, cfg *train.Config, threads, grace int, asJSON bool) error {
 	r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr(), 0)
 	if err != nil {
 		return err
 	}
-	return r.leave(context.WithoutCancel(cmd.Context()), trainRank(cmd, cfg, r, threads, asJSON))
+	return r.leave(context.WithoutCancel(cmd.Context()), trainRank(cmd, cfg, r, threads, grace, asJSON))
 }
 
 // trainRank is the part of one process in a run.
-func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads int, asJSON bool) error {
-	measured, err := loadEvaluation(cmd.Context(), cfg.Evaluate, false)
-	if err != nil {
+func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads, grace int, asJSON bool) error {
+	measured, dev, unlock, err := r.prepare(cmd.Context(), cfg, threads)
+	if err = r.together(err); err != nil {
 		return err
 	}
+	defer unlock()
 	measured.printNotes(r.log)
-	dev, err := newDevice(r.threads(threads))
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
-		return fmt.Errorf("output: %w", err)
-	}
-	if err := r.keepLog(cfg.Output); err != nil {
-		return fmt.Errorf("output: %w", err)
-	}
-	if r.first() {
-		unlock, err := durable.LockDir(cfg.Output)
-		if err != nil {
-			return fmt.Errorf("output: %w: two runs can't share a folder; wait for its end, or choose another output", err)
-		}
-		defer unlock()
-	}
-	log := &trainLog{w: r.log, cfg: cfg}
+	log := &trainLog{w: r.log, cfg: cfg, grace: time.Duration(grace) * time.Second}
+	defer collectOften(gcPercent(nil, 1))()
 	t, err := train.NewRank(context.WithoutCancel(cmd.Context()), cfg, dev, train.Observer{
-		Step: log.step, Eval: log.eval,
+		Step: log.step, Eval: log.eval, Saved: log.saved,
 		Evaluate: func(ctx context.Context, m *train.Snapshot) error { return log.evaluate(ctx, measured, m) },
 		Note:     func(format string, args ...any) { fmt.Fprintf(r.log, format+"\n", args...) },
 	}, r.comm, nil)
@@ -253,7 +258,9 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads int, asJS
 		return err
 	}
 	defer t.Close()
-	defer debug.SetGCPercent(collectOften(t.Plan(), r.comm.Size()))
+	plan := t.Plan()
+	collectOften(gcPercent(&plan, r.comm.Size()))
+	debug.FreeOSMemory() // what only the start has needed
 	if err := log.begin(t, r, dev.Workers()); err != nil {
 		return err
 	}
@@ -286,18 +293,54 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads int, asJS
 	return err
 }
 
-// collectOften keeps what the collector has not yet found small beside the memory of a run: left alone, it waits until garbage
-// equals all that is in use, and a run would take twice its plan. There is little to search, since weights hold no pointers. It returns the percentage from before.
-func collectOften(p train.Plan, ranks int) int {
-	const garbage, least = 128 << 20, 10 // bytes; percent of what is in use
-	each, err := p.ForRanks(ranks)
-	before := debug.SetGCPercent(100)
-	if err != nil || os.Getenv("GOGC") != "" {
-		debug.SetGCPercent(before)
-		return before
+// prepare opens what this rank can open by itself. Files that two runs cannot share are locked until unlock.
+func (r *rank) prepare(ctx context.Context, cfg *train.Config, threads int) (measured *evaluation, dev *cpu.Device, unlock func(), err error) {
+	unlock = func() {}
+	if measured, err = loadEvaluation(ctx, cfg.Evaluate, false); err != nil {
+		return nil, nil, unlock, err
 	}
-	debug.SetGCPercent(int(min(100, max(least, 100*garbage/max(1, each.Memory.Total())))))
-	return before
+	if dev, err = newDevice(r.threads(threads)); err != nil {
+		return nil, nil, unlock, err
+	}
+	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
+		return nil, nil, unlock, fmt.Errorf("output: %w", err)
+	}
+	if err := r.keepLog(cfg.Output); err != nil {
+		return nil, nil, unlock, fmt.Errorf("output: %w", err)
+	}
+	if !r.first() {
+		return measured, dev, unlock, nil
+	}
+	free, err := durable.LockDir(cfg.Output)
+	if err != nil {
+		return nil, nil, unlock, fmt.Errorf("output: %w: two runs can't share a folder; wait for its end, or choose another output", err)
+	}
+	return measured, dev, free, nil
+}
+
+// collectOften keeps what the collector has not yet found small beside the memory of a run: left alone, it waits until
+// garbage equals all that is in use, and a run would take twice its plan. There is little to search, since weights hold no
+// pointers. What it returns puts the percentage from before back.
+func collectOften(percent int) (undo func()) {
+	before := debug.SetGCPercent(percent)
+	if os.Getenv("GOGC") != "" {
+		debug.SetGCPercent(before)
+	}
+	return func() { debug.SetGCPercent(before) }
+}
+
+// gcPercent is how much garbage a run may have, in percent of what is in use: while it is opened, or where its plan is
+// known, by that.
+func gcPercent(p *train.Plan, ranks int) int {
+	const opening = 25
+	if p == nil {
+		return opening
+	}
+	each, err := p.ForRanks(ranks)
+	if err != nil {
+		return opening
+	}
+	return int(min(opening, max(1, 100*train.GarbageBytes/max(1, each.Memory.Total()))))
 }
 
 // begin says what is about to be trained, and opens the metrics, on the rank that speaks for all.

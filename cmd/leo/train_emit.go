@@ -32,7 +32,7 @@ type jobFlags struct {
 }
 
 // jobOnly are the flags that mean something with --emit only.
-var jobOnly = []string{"nodes", "cpus-per-rank", "time", "grace", "leo", "mpi", "image", "claim", "mount"}
+var jobOnly = []string{"nodes", "cpus-per-rank", "time", "leo", "mpi", "image", "claim", "mount"}
 
 func (j *jobFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
@@ -40,7 +40,7 @@ func (j *jobFlags) add(cmd *cobra.Command) {
 	fl.IntVar(&j.nodes, "nodes", 0, "with --emit: machines (default: one for each rank)")
 	fl.IntVar(&j.cpus, "cpus-per-rank", 0, "with --emit: processors of a rank (default: whole machines, shared evenly by their ranks)")
 	fl.StringVar(&j.time, "time", "24:00:00", "with --emit slurm: limit, after which the job goes on from its checkpoint in the queue")
-	fl.IntVar(&j.grace, "grace", 300, "with --emit slurm or kubernetes: seconds that a step and a checkpoint take; so long before the limit ranks are told to stop")
+	fl.IntVar(&j.grace, "grace", 300, "seconds that a step and a checkpoint take: with --emit slurm or kubernetes, so long before the limit ranks are told to stop; a training says whether that is enough")
 	fl.StringVar(&j.leo, "leo", "leo", "with --emit: the program on the machines that train")
 	fl.StringVar(&j.mpi, "mpi", "openmpi", "with --emit: the MPI there, openmpi or mpich; for slurm also what srun --mpi=list has")
 	fl.StringVar(&j.image, "image", "", "with --emit kubernetes: container image with leo, Open MPI and sshd")
@@ -55,6 +55,9 @@ func (j *jobFlags) check(cmd *cobra.Command) error {
 			if cmd.Flags().Changed(name) {
 				return usageError{fmt.Errorf("--%s is for --emit: it says how a job is written", name)}
 			}
+		}
+		if j.grace < 1 {
+			return usageError{fmt.Errorf("--grace is %d, want 1 second or more", j.grace)}
 		}
 		return nil
 	}
@@ -185,8 +188,12 @@ func makeJob(cfg *train.Config, flags jobFlags, ranks int, command []string) (*j
 }
 
 // rankCommand is what a rank runs: this command, without what only --emit needs.
-func rankCommand(leo, recipe string, sets []string, threads int) []string {
-	out := []string{leo, "train", recipe}
+func (j *jobFlags) rankCommand(recipe string, sets []string, threads int) []string {
+	out := []string{j.leo, "train"}
+	if j.kind != "mpirun" {
+		out = append(out, "--grace", strconv.Itoa(j.grace))
+	}
+	out = append(out, recipe)
 	for _, s := range sets {
 		out = append(out, "--set", s)
 	}
@@ -257,9 +264,20 @@ if [ -z "${SLURM_JOB_ID-}" ]; then
 fi
 cd %s || exit
 `, shell.Quote(logs), shell.Quote(j.dir))
-	j.guarded(&b, fmt.Sprintf("srun -K --ntasks=%d --cpus-per-task=%s --cpu-bind=cores --mpi=%s", j.ranks, cpus, mpi), "USR1", `
-# Stopped before the end: back into the queue.
-if [ -n "$stopped" ] && [ "$status" != 0 ]; then
+	fmt.Fprintf(&b, `
+# Whatever brings it back, it does not start for ever: it ends when it was started twice without a new checkpoint.
+starts=%s/slurm-$SLURM_JOB_ID.starts
+echo "from $(ls -d %s/step-*/COMMIT 2>/dev/null | sort | tail -n 1)" >>"$starts"
+if [ "$(wc -l <"$starts")" -gt 2 ] && [ "$(tail -n 3 "$starts" | uniq | wc -l)" -eq 1 ]; then
+  echo "$0: given up: two starts have brought no new checkpoint. Is --time too short for a step, or --grace for a checkpoint?" >&2
+  exit 1
+fi
+`, shell.Quote(logs), shell.Quote(filepath.Join(j.output, "checkpoints")))
+	// The last rank may come long after the first: --wait=0 overrides a site's WaitTime, which would kill it.
+	launch := fmt.Sprintf("srun -K --wait=0 --ntasks=%d --cpus-per-task=%s --cpu-bind=cores --mpi=%s", j.ranks, cpus, mpi)
+	j.guarded(&b, launch, trap("yes", "USR1 USR2")+trap("ended", "TERM"), `
+# Stopped before the end, and not to be ended: back into the queue.
+if [ "$stopped" = yes ] && [ "$status" != 0 ]; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 `)
@@ -287,13 +305,18 @@ func (j *job) mpirun() string {
 # Each machine needs %d MiB for it. Start it again after anything: it goes on from the last checkpoint.
 cd %s || exit
 `, j.name, j.ranks, j.memory>>20, shell.Quote(j.dir))
-	j.guarded(&b, "setsid mpirun "+options+` "$@"`, "USR1 TERM INT HUP", "")
+	j.guarded(&b, "setsid mpirun "+options+` "$@"`, trap("yes", "USR1 USR2 TERM INT HUP"), "")
 	return b.String()
+}
+
+// trap is the line for signals that have the ranks stop.
+func trap(stopped, signals string) string {
+	return fmt.Sprintf("trap 'stopped=%s; [ -z \"$ranks\" ] || kill -USR1 \"$ranks\" 2>/dev/null' %s\n", stopped, signals)
 }
 
 // guarded starts the ranks, passes a signal that ends the run on to them, waits for their checkpoint and keeps their status.
 // A wait that a signal breaks off is begun again.
-func (j *job) guarded(b *strings.Builder, launch, signals, after string) {
+func (j *job) guarded(b *strings.Builder, launch, traps, after string) {
 	quoted := make([]string, len(j.command))
 	for i, word := range j.command {
 		quoted[i] = shell.Quote(word)
@@ -301,8 +324,7 @@ func (j *job) guarded(b *strings.Builder, launch, signals, after string) {
 	fmt.Fprintf(b, `
 # Told to stop, all ranks write a checkpoint after their step, and end.
 ranks="" stopped=""
-trap 'stopped=yes; [ -z "$ranks" ] || kill -USR1 "$ranks" 2>/dev/null' %s
-%s \
+%s%s \
   %s &
 ranks=$!
 [ -z "$stopped" ] || kill -USR1 "$ranks"
@@ -313,5 +335,5 @@ while kill -0 "$ranks" 2>/dev/null; do
   status=$?
 done
 %sexit "$status"
-`, signals, launch, strings.Join(quoted, " "), after)
+`, traps, launch, strings.Join(quoted, " "), after)
 }

@@ -137,7 +137,8 @@ func TestEmitSlurmJob(t *testing.T) {
 		}
 	}
 	script := filepath.Join(dir, "job.sh")
-	srun := "srun -K --ntasks=4 --cpus-per-task=8 --cpu-bind=cores --mpi=pmix leo train mein rezept.yaml --set name=a'b c --set parallel.parts=4 --threads 3\n"
+	starts := filepath.Join(dir, "out/mini-5min/model/logs/slurm-7.starts")
+	srun := "srun -K --wait=0 --ntasks=4 --cpus-per-task=8 --cpu-bind=cores --mpi=pmix leo train --grace 300 mein rezept.yaml --set name=a'b c --set parallel.parts=4 --threads 3\n"
 	for _, c := range []struct {
 		ranks string
 		sig   os.Signal
@@ -147,7 +148,12 @@ func TestEmitSlurmJob(t *testing.T) {
 		{ranks: "0", want: 0},
 		{ranks: "7", want: 7}, // not again: it would fail as often as it starts
 		{ranks: "wait", sig: syscall.SIGUSR1, after: "USR1\nscontrol requeue 7\n", want: 1},
+		{ranks: "wait", sig: syscall.SIGUSR2, after: "USR1\nscontrol requeue 7\n", want: 1},
+		{ranks: "wait", sig: syscall.SIGTERM, after: "USR1\n", want: 1}, // whoever cancels a job does not want it back
 	} {
+		if err := os.RemoveAll(starts); err != nil {
+			t.Fatal(err)
+		}
 		calls, status := underStandIns(t, dir, script, c.ranks, c.sig)
 		if want := "sbatch " + script + "\n" + srun + c.after; calls != want || status != c.want {
 			t.Errorf("ranks %s: status %d, want %d; called\n%swant\n%s", c.ranks, status, c.want, calls, want)
@@ -161,11 +167,38 @@ func TestEmitSlurmJob(t *testing.T) {
 		t.Errorf("the folder of the log, which Slurm does not make: %v", err)
 	}
 
+	// Queued again and again, it ends when that brings nothing new.
+	saved := 0
+	for i, c := range []struct {
+		save bool // a checkpoint, before this start
+		want int
+	}{{false, 0}, {false, 0}, {true, 0}, {false, 0}, {true, 0}, {false, 0}, {false, 1}} {
+		if i == 0 {
+			if err := os.RemoveAll(starts); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.save {
+			saved++
+			step := filepath.Join(dir, fmt.Sprintf("out/mini-5min/model/checkpoints/step-%08d", saved))
+			if err := os.MkdirAll(step, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(step, "COMMIT"), nil, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if calls, status := underStandIns(t, dir, script, "0", nil); status != c.want || strings.Contains(calls, "srun") != (c.want == 0) {
+			t.Errorf("start %d: status %d, want %d; called\n%s", i+1, status, c.want, calls)
+		}
+	}
+
 	text = emitted(t, dir, "slurm", "mein rezept.yaml", "--ranks", "4", "--nodes", "1", "--mpi", "mpich")
+	_ = os.RemoveAll(starts)
 	if !strings.Contains(text, "#SBATCH --exclusive\n") || strings.Contains(text, "#SBATCH --cpus-per-task") {
 		t.Errorf("whole nodes:\n%s", text)
 	}
-	if calls, _ := underStandIns(t, dir, script, "0", nil); !strings.Contains(calls, "srun -K --ntasks=4 --cpus-per-task=4 --cpu-bind=cores --mpi=pmi2 leo") {
+	if calls, _ := underStandIns(t, dir, script, "0", nil); !strings.Contains(calls, "srun -K --wait=0 --ntasks=4 --cpus-per-task=4 --cpu-bind=cores --mpi=pmi2 leo") {
 		t.Errorf("16 processors and 4 ranks:\n%s", calls)
 	}
 }
@@ -188,7 +221,7 @@ func TestEmitMPIRunJob(t *testing.T) {
 			t.Errorf("status %d, called %swant %s", status, calls, want)
 		}
 	}
-	for _, sig := range []os.Signal{syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for _, sig := range []os.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		calls, status := underStandIns(t, dir, filepath.Join(dir, "job.sh"), "wait", sig)
 		if !strings.HasSuffix(calls, "\nUSR1\n") || status != 1 {
 			t.Errorf("%v: status %d, called\n%s", sig, status, calls)
@@ -324,7 +357,7 @@ func TestEmitKubernetesJob(t *testing.T) {
 				t.Errorf("container %+v", c)
 			}
 		}
-		if got := jobs[nodes-1].Template.Spec.Template.Spec.Containers[0].Command; len(got) != 3 || got[0] != "sh" || got[1] != "-c" || got[2] != script {
+		if got := jobs[nodes-1].Template.Spec.Template.Spec.Containers[0].Command; len(got) != 3 || got[0] != "sh" || got[1] != "-c" || got[2] != strings.Replace(script, " leo train 'mein", " leo train --grace 300 'mein", 1) {
 			t.Errorf("the first pod runs\n%s\nwant\n%s", got, script)
 		}
 	}

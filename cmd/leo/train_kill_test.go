@@ -141,12 +141,12 @@ func TestTrainingSurvivesKills(t *testing.T) {
 	t.Logf("%d kills of a run of %v", done, whole)
 }
 
-// SIGTERM, SIGHUP and SIGUSR1 write a checkpoint and end the program; the same command resumes with the same bits.
+// SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 write a checkpoint and end the program; the same command resumes with the same bits.
 // A terminal that is closed sends SIGHUP several times, and ends what reads the output.
 func TestSignalsWriteCheckpoints(t *testing.T) {
 	dir := trainingFolder(t)
 	want := finished(t, dir, "whole")
-	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1} {
+	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2} {
 		output := fmt.Sprintf("stopped-%d", sig)
 		cmd := exec.Command("leo", "train", "train.yaml", "--set", "output="+output, "--set", "checkpoint.every=0")
 		cmd.Dir = dir

@@ -9,11 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"leolm/internal/durable"
 )
 
 // launcher is an MPI's.
@@ -97,8 +102,57 @@ func TestTrainingUnderMPI(t *testing.T) {
 				t.Errorf("%s: %d logs; on the screen:\n%s", sharding, len(logs), log)
 			}
 		}
-		cmd, log := start(2, "refused", "--set", "parallel.parts=3")
+		out := filepath.Base(t.Name()) + "none"
+		kept, _ := os.ReadFile(filepath.Join(dir, out, "logs", "rank-00001.log"))
+		if !regexp.MustCompile(`rank 1 of 2 on \S+, process \d+, processors [0-9,-]+\n`).Match(kept) {
+			t.Errorf("the log of rank 1 does not say where it is:\n%s", kept)
+		}
+		if mpich := strings.HasSuffix(t.Name(), "mpich"); mpich != bytes.Contains(kept, []byte("took signals")) {
+			t.Errorf("what MPICH does with signals:\n%s", kept)
+		}
+		cmd, log := start(2, out+"crowded", "--threads", strconv.Itoa(runtime.NumCPU()), "--set", "schedule.steps=1")
+		if err := cmd.Run(); err != nil || !strings.Contains(log.String(), fmt.Sprintf("2 ranks of %d threads share %[1]d processors", runtime.NumCPU())) || strings.Contains(log.String(), "took signals") {
+			t.Errorf("%v\n%s", err, log)
+		}
+		// What only rank 0 finds is said, and ends all.
+		if err := os.MkdirAll(filepath.Join(dir, out+"locked"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := durable.LockDir(filepath.Join(dir, out+"locked"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		cmd, log = start(2, out+"locked")
+		if err := cmd.Run(); err == nil || strings.Count(log.String(), "two runs can't share a folder") != 1 {
+			t.Errorf("%v\n%s", err, log)
+		}
+		cmd, log = start(2, "refused", "--set", "parallel.parts=3")
 		if err := cmd.Run(); err == nil || !strings.Contains(log.String(), "3 parts of a step cannot be shared evenly by 2 ranks") {
+			t.Errorf("%v\n%s", err, log)
+		}
+	})
+}
+
+// A rank with another disk at the path of the output folder is refused before it writes there.
+func TestTrainingUnderMPIOnOtherDisks(t *testing.T) {
+	eachLauncher(t, func(t *testing.T, l launcher) {
+		if err := exec.Command("unshare", "-m", "true").Run(); err != nil {
+			t.Skipf("cannot give a rank other disks here: %v", err)
+		}
+		dir := trainingFolder(t)
+		elsewhere := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, "out"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		script := fmt.Sprintf("#!/bin/sh\n[ \"${OMPI_COMM_WORLD_RANK-$PMI_RANK}\" = 0 ] && exec leo \"$@\"\nexec unshare -m sh -c 'mount --bind %s %s/out && exec leo \"$@\"' leo \"$@\"\n", elsewhere, dir)
+		if err := os.WriteFile(filepath.Join(dir, "rank.sh"), []byte(script), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		cmd, log := l.command(dir, 2, "train", "train.yaml", "--set", "parallel.sharding=optimizer")
+		cmd.Args[slices.Index(cmd.Args, "leo")] = "./rank.sh"
+		const want = "leo: rank 1: output: what rank 0 writes into out is not there: all ranks need the same folder"
+		if err := cmd.Run(); err == nil || !strings.Contains(log.String(), want) || strings.Contains(log.String(), "step 1/") {
 			t.Errorf("%v\n%s", err, log)
 		}
 	})
@@ -188,7 +242,7 @@ func TestTrainingUnderMPISurvivesKills(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, uint64(len(out))))
 		for i := range times {
 			sharding := []string{"optimizer", "parameters", "none", "gradients"}[i%4]
-			cmd, log := start([]int{2, 4, 1}[i%3], out, append(more, "--set", "parallel.sharding="+sharding)...)
+			cmd, log := start([]int{2, 4, 1}[i%3], out, append(more, "--set", "parallel.sharding="+sharding, "--set", "parallel.overlap="+[]string{"always", "never"}[i/4%2])...)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -212,6 +266,62 @@ func TestTrainingUnderMPISurvivesKills(t *testing.T) {
 		}
 		if !bytes.Equal(modelOf(t, dir, out), modelOf(t, dir, "one")) {
 			t.Error("another model than that of an undisturbed run")
+		}
+	})
+}
+
+// Again and again a rank is killed at a random moment; each time all end, and the run ends in the model of an undisturbed
+// one. LEO_KILLS says how often in each sharding.
+func TestTrainingUnderMPIKilled(t *testing.T) {
+	kills := 2
+	if n, err := strconv.Atoi(os.Getenv("LEO_KILLS")); err == nil {
+		kills = n
+	}
+	more := []string{"--set", "schedule.steps=200", "--set", "batch.micro=2", "--set", "parallel.parts=4"}
+	dir, whole := "", time.Second
+	if os.Getenv("LEO_MPI_TESTS") != "" {
+		dir = trainingFolder(t)
+		one, log := training(dir, "one", more...)
+		begin := time.Now()
+		if err := one.Run(); err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		whole = time.Since(begin)
+	}
+	eachTraining(t, dir, func(t *testing.T, start func(int, string, ...string) (*exec.Cmd, *bytes.Buffer)) {
+		for _, sharding := range []string{"optimizer", "parameters"} {
+			done, runs := 0, 0
+			for ; done < kills; runs++ {
+				out := fmt.Sprint(filepath.Base(t.Name()), sharding, runs)
+				for finished := false; !finished; {
+					cmd, log := start(2, out, append(more, "--set", "parallel.sharding="+sharding)...)
+					if err := cmd.Start(); err != nil {
+						t.Fatal(err)
+					}
+					killed := make(chan bool, 1)
+					timer := time.AfterFunc(300*time.Millisecond+time.Duration(rand.Float64()*float64(2*whole)), func() {
+						victims := ranksBelow(cmd.Process.Pid)
+						killed <- len(victims) > 0 && syscall.Kill(victims[rand.IntN(len(victims))], syscall.SIGKILL) == nil
+					})
+					limit := time.AfterFunc(time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+					begin := time.Now()
+					err := cmd.Wait()
+					if !limit.Stop() {
+						t.Fatalf("%s, run %d does not end after %v:\n%s", sharding, runs, time.Since(begin), log)
+					}
+					if !timer.Stop() && <-killed {
+						done++
+					} else if err != nil {
+						t.Fatalf("%s, run %d: not killed, and %v\n%s", sharding, runs, err, log)
+					}
+					_, unfinished := os.Stat(filepath.Join(dir, out, "run.json"))
+					finished = unfinished == nil && err == nil
+				}
+				if !bytes.Equal(modelOf(t, dir, out), modelOf(t, dir, "one")) {
+					t.Fatalf("%s, run %d: another model than that of an undisturbed run", sharding, runs)
+				}
+			}
+			t.Logf("%s: %d kills in %d runs", sharding, done, runs)
 		}
 	})
 }

@@ -139,8 +139,8 @@ func (c ranksPlanned) seconds(p *train.RankPlan) float64 {
 
 // memoryText lists the parts of a run's memory.
 func memoryText(m *train.Memory) string {
-	return fmt.Sprintf("%s: weights %s, gradients %s, optimizer %s, activations %s, workspace %s", bytesText(m.Total()),
-		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace))
+	return fmt.Sprintf("%s: weights %s, gradients %s, optimizer %s, activations %s, workspace %s, process %s", bytesText(m.Total()),
+		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace), bytesText(m.Process))
 }
 
 // durationText formats seconds for people.

@@ -88,8 +88,11 @@ built with -trimpath doesn't know where that was.
 func printDevices(w io.Writer, devices []vulkan.Info) error {
 	for _, d := range devices {
 		can := ""
+		if d.Matrix != (vulkan.Matrix{}) {
+			can = fmt.Sprintf(", matrix units %v", d.Matrix)
+		}
 		if len(d.Lacks) > 0 {
-			can = "; cannot be used, lacks " + strings.Join(d.Lacks, ", ")
+			can += "; cannot be used, lacks " + strings.Join(d.Lacks, ", ")
 		}
 		if _, err := fmt.Fprintf(w, "gpu:%d %s: %v, Vulkan %s, %s, %s of memory, %s free, %s for a work group, %d lanes%s\n",
 			d.Index, d.Name, d.Kind, d.API, d.Driver, bytesText(d.Memory), bytesText(d.Free), bytesText(int64(d.Shared)), d.Lanes, can); err != nil {
@@ -167,12 +170,19 @@ func buildVersion() *versionInfo {
 // commit, but not in a git worktree, and go run does so only with -buildvcs=true.
 func readVersion() *versionInfo {
 	v := buildVersion()
-	if v.Source == "" {
+	if v.Source == "" && !inRanks() {
 		if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) { // not with -trimpath
 			v.fromFolder(filepath.Dir(file))
 		}
 	}
 	return v
+}
+
+// inRanks reports whether this process may have loaded an MPI library: it starts no other program then, for memory that
+// network cards know does not survive a fork.
+func inRanks() bool {
+	several, err := severalRanks()
+	return several || err != nil
 }
 
 // fromFolder asks git for the commit that a source folder is at.

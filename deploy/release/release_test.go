@@ -108,6 +108,22 @@ func TestBillOfMaterials(t *testing.T) {
 	}
 }
 
+// There is a program that loads libraries for both kinds of Linux, and every archive has a name of its own.
+func TestPlatforms(t *testing.T) {
+	names := map[string]bool{}
+	for _, p := range platforms {
+		names[p.archive("v1")] = true
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		if static := "leo-v1-linux-" + arch; !names[static+".tar.gz"] || !names[static+"-glibc.tar.gz"] {
+			t.Errorf("%s: archives %v", arch, names)
+		}
+	}
+	if len(names) != len(platforms) {
+		t.Errorf("%d platforms, %d archives", len(platforms), len(names))
+	}
+}
+
 // The second program for Linux has another name and no tag, and is told from the static one.
 func TestProgramsThatLoadLibraries(t *testing.T) {
 	p := platform{os: "linux", arch: "arm64", glibc: true}

@@ -25,20 +25,22 @@ func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targ
 }
 
 // LinearCrossEntropyGrad implements device.Derivatives.
-func (d *Device) LinearCrossEntropyGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, needHidden bool) (device.CrossEntropy, *device.Tensor) {
+func (d *Device) LinearCrossEntropyGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, needHidden bool) (func() device.CrossEntropy, *device.Tensor) {
 	ce, dh := d.crossEntropy(mat(hidden), of(w), targets, weights, vocab, nil, true, needHidden)
+	loss := func() device.CrossEntropy { return ce.CrossEntropy }
 	if dh == nil {
-		return ce.CrossEntropy, nil
+		return loss, nil
 	}
-	return ce.CrossEntropy, &dh.Tensor
+	return loss, &dh.Tensor
 }
 
 // LinearDistillGrad implements device.Derivatives.
-func (d *Device) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, needHidden bool) (device.Distillation, *device.Tensor) {
+func (d *Device) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, needHidden bool) (func() device.Distillation, *device.Tensor) {
 	if teacher.Hidden.Rows != hidden.Rows {
 		panic(fmt.Sprintf("device: hidden states of %d and %d rows", hidden.Rows, teacher.Hidden.Rows))
 	}
-	loss, dh := d.crossEntropy(mat(hidden), of(w), targets, weights, vocab, teacher, true, needHidden)
+	found, dh := d.crossEntropy(mat(hidden), of(w), targets, weights, vocab, teacher, true, needHidden)
+	loss := func() device.Distillation { return found }
 	if dh == nil {
 		return loss, nil
 	}

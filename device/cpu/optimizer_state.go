@@ -4,15 +4,15 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"sort"
 
 	"leolm/device"
+	"leolm/internal/codebook"
 	"leolm/internal/largepage"
 )
 
 // momentBlock is the number of elements that share one scale in 8-bit optimizer state, and
 // the unit of work of the optimizer.
-const momentBlock = 2048
+const momentBlock = codebook.Block
 
 // stateBlock is how the optimizer sees its state: runs of float32 values that
 // it reads, changes and writes back.
@@ -126,31 +126,8 @@ var (
 	unsignedBook = newBook(false)
 )
 
-// newBook builds the dynamic tree quantization of Dettmers (2015): for each
-// decade 10^-e, evenly spaced fractions, more of them the larger the
-// decade; 0 and 1 are exact.
 func newBook(signed bool) *codeBook {
-	var vs []float64
-	for e := range 7 {
-		n := 1 << e
-		if !signed {
-			n *= 2
-		}
-		for i := range n {
-			f := 0.1 + 0.9*(float64(i)+0.5)/float64(n)
-			v := f * math.Pow(10, float64(e-6))
-			vs = append(vs, v)
-			if signed {
-				vs = append(vs, -v)
-			}
-		}
-	}
-	vs = append(vs, 0, 1)
-	sort.Float64s(vs)
-	b := &codeBook{}
-	for i := range b.values {
-		b.values[i] = float32(vs[min(i, len(vs)-1)])
-	}
+	b := &codeBook{values: codebook.Values(signed)}
 	c := 0
 	for i := range b.first {
 		x := float32(i-1)/2048 - 1

@@ -318,8 +318,16 @@ func (d *Device) ZeroGrad(ws ...device.Weight) {
 const gradBlock = 1 << 16
 
 // GradSquares implements device.Device.
-func (d *Device) GradSquares(w device.Weight) float64 {
-	g := of(w).grad
+func (d *Device) GradSquares(ws ...device.Weight) []float64 {
+	out := make([]float64, len(ws))
+	for i, w := range ws {
+		out[i] = d.squares(of(w).grad)
+	}
+	return out
+}
+
+// squares is Σg².
+func (d *Device) squares(g []float32) float64 {
 	n := (len(g) + gradBlock - 1) / gradBlock
 	sums := make([]float64, n)
 	d.pool.Run(n, func(_, b int) { sums[b] = sumSquares(g[b*gradBlock : min((b+1)*gradBlock, len(g))]) })

@@ -266,7 +266,7 @@ func crossEntropy(s *suite) {
 	}
 	if s.trainer != nil {
 		same, dh := s.trainer.LinearCrossEntropyGrad(h, w, targets, weights, vocab, true)
-		s.same("log-probabilities with derivatives", same.LogProbs, ce.LogProbs)
+		s.same("log-probabilities with derivatives", same().LogProbs, ce.LogProbs)
 		s.dev.Release(dh)
 	}
 	s.dev.Release(h)

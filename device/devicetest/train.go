@@ -149,8 +149,17 @@ func crossEntropyGrad(s *suite) {
 		targets[i], weights[i] = int32(i*7%vocab), float32(i%3-1) // negative where an answer is to become less likely
 	}
 	w, h := s.param(padded, hidden, wv), s.tensor(r, hidden, hv)
-	_, dh := d.LinearCrossEntropyGrad(h, w, targets, weights, vocab, true)
+	later, dh := d.LinearCrossEntropyGrad(h, w, targets, weights, vocab, true)
+	want := d.LinearCrossEntropy(h, w, targets, weights, vocab)
 	d.Release(h)
+	// The values are asked for when the operands are gone, twice.
+	for range 2 {
+		loss := later()
+		s.same("log-probabilities that were asked for later", loss.LogProbs, want.LogProbs)
+		if math.Abs(loss.Loss-want.Loss) > 1e-5*math.Abs(want.Loss) {
+			s.Errorf("the loss is %v with derivatives, %v without", loss.Loss, want.Loss)
+		}
+	}
 	s.slope("LinearCrossEntropy", func(v [][]float32) float64 {
 		h := s.tensor(r, hidden, v[0])
 		defer d.Release(h)
@@ -175,9 +184,10 @@ func distillGrad(s *suite) {
 		head := s.param(c.rows, wide, twv)
 		run := func(hv, wv []float32) (loss device.Distillation, total float64, dh, dw []float32) {
 			h, th, w := s.tensor(r, hidden, hv), s.tensor(r, wide, tv), s.param(padded, hidden, wv)
-			loss, x := d.LinearDistillGrad(h, w, targets, weights, vocab,
+			later, x := d.LinearDistillGrad(h, w, targets, weights, vocab,
 				&device.Teacher{Hidden: th, Head: head, Vocab: c.known, Alpha: c.alpha, Temperature: c.temperature}, true)
 			d.Release(h, th)
+			loss = later()
 			t := float64(c.temperature)
 			return loss, float64(c.alpha)*loss.Loss + float64(1-c.alpha)*t*t*loss.Divergence, s.take(x), s.grad(w)
 		}
@@ -271,29 +281,41 @@ func gradients(s *suite) {
 	}
 	d.FreezeRows(w, 3)
 	d.WriteGrad(w, []float32{3, 0, 4})
-	if n := d.GradSquares(w); n != 25 || w.FrozenRows() != 3 {
+	if n := squares(d, w); n != 25 || w.FrozenRows() != 3 {
 		s.Errorf("Σg² is %v with %d frozen rows, want 25 with 3", n, w.FrozenRows())
 	}
 	d.WriteGrad(w, []float32{1, float32(math.NaN()), 0})
-	if n := d.GradSquares(w); !math.IsNaN(n) {
+	if n := squares(d, w); !math.IsNaN(n) {
 		s.Errorf("Σg² of a NaN is %v", n)
 	}
 	d.ZeroGrad(w)
-	if n := d.GradSquares(w); n != 0 {
+	if n := squares(d, w); n != 0 {
 		s.Errorf("Σg² is %v after ZeroGrad", n)
 	}
 	d.WriteGrad(w, []float32{1, 2, 3})
 	d.DropGrad(w)
 	g := []float32{7, 7, 7}
 	d.ReadGrad(w, g)
-	if n := d.GradSquares(w); n != 0 || g[0] != 0 || g[2] != 0 || !w.Trainable() {
+	if n := squares(d, w); n != 0 || g[0] != 0 || g[2] != 0 || !w.Trainable() {
 		s.Errorf("after DropGrad the gradient is %v, its Σg² %v", g, n)
 	}
 	d.WriteGrad(w, []float32{1, 2, 2})
-	if n := d.GradSquares(w); n != 9 {
+	if n := squares(d, w); n != 9 {
 		s.Errorf("Σg² is %v, want 9, after a gradient was dropped and made again", n)
 	}
+	large := s.param(300, 299, make([]float32, 300*299))
+	d.WriteGrad(large, s.values(300*299))
+	alone := squares(d, large)
+	if all := d.GradSquares(w, large, s.param(1, 1, []float32{1}), large); len(all) != 4 || all[0] != 9 || all[1] != alone || all[2] != 0 || all[3] != alone {
+		s.Errorf("Σg² of four weights together is %v, want 9, %v, 0 and %[2]v", all, alone)
+	}
+	if all := d.GradSquares(); len(all) != 0 {
+		s.Errorf("Σg² of no weights is %v", all)
+	}
 }
+
+// squares is Σg² of one weight.
+func squares(d device.Device, w device.Weight) float64 { return d.GradSquares(w)[0] }
 
 // lending is what ranks ask for that share the memory of a model; devices may do without.
 func lending(s *suite) {
@@ -308,7 +330,7 @@ func lending(s *suite) {
 	if len(lent) != d.StoredBytes(from) || len(own) != len(lent) || d.TakeStored(to) != nil {
 		s.Errorf("%d and %d bytes of values were taken, want %d", len(lent), len(own), d.StoredBytes(from))
 	}
-	if d.GradSquares(to) == 0 {
+	if squares(d, to) == 0 {
 		s.Error("the gradient went with the values")
 	}
 	for _, memory := range [][]byte{own, nil} {

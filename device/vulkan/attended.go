@@ -11,6 +11,7 @@ type attended struct {
 	kind           uint32
 	q, k, v        uint64
 	table, rows, y uint64
+	lse            uint64 // of training, or 0
 	pageLen, words int
 	ran            bool // a kernel of it: the next one need not wait
 }
@@ -80,7 +81,12 @@ func (a *attended) push(jobs, parts uint64, ranges int) *push {
 	p.addrs(a.q, a.k, a.v, a.table, a.rows, a.y, jobs, parts)
 	p.words(s.Heads, s.KVHeads, a.pageLen, a.words, s.Layer, s.Window)
 	p.float(s.Scale)
-	p.words(ranges)
+	if p.words(ranges); a.lse != 0 {
+		p.words(1, 0)
+		p.addrs(a.lse)
+	} else {
+		p.words(0, 0, 0, 0)
+	}
 	return p
 }
 

@@ -110,6 +110,11 @@ func (c *pages) WritePage(p int32, src []byte) {
 
 // Attention implements device.Ops.
 func (d *Device) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *device.Tensor {
+	return d.attention(q, k, v, nil, spec)
+}
+
+// attention is Attention that also writes the log-sum-exp of the scores, unless lse is nil.
+func (d *Device) attention(q, k, v, lse *device.Tensor, spec *device.AttentionSpec) *device.Tensor {
 	checkAttention(q, k, v, spec)
 	rows, table, c := d.sequences(q.Rows, spec)
 	out := d.New(q.Rows, q.Cols)
@@ -126,6 +131,9 @@ func (d *Device) Attention(q, k, v *device.Tensor, spec *device.AttentionSpec) *
 		d.run(kernelKey{"store", [2]uint32{kind}}, &p, groups(k.Rows*spec.KVHeads*parts, 64), 1, false)
 	}
 	at := attended{d: d, spec: spec, kind: kind, q: d.at(q), k: d.at(k), v: d.at(v), table: table, rows: rows, y: d.at(out), pageLen: pageLen, words: words}
+	if lse != nil {
+		at.lse = d.at(lse)
+	}
 	at.run(q.Rows)
 	return out
 }

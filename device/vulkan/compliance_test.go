@@ -35,5 +35,5 @@ func newDevice(t *testing.T, o vulkan.Options) *Device {
 }
 
 func TestCompliance(t *testing.T) {
-	devicetest.RunInference(t, func(t *testing.T) device.Runner { return newDevice(t, vulkan.Options{}) })
+	devicetest.Run(t, func(t *testing.T) device.Device { return newDevice(t, vulkan.Options{}) })
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"leolm/device"
-	"leolm/internal/splitmix"
 	"leolm/internal/vulkan"
 )
 
@@ -18,6 +17,8 @@ const (
 	opBias
 	opGather
 	opDoRA
+	opZero
+	opDivide
 )
 
 // elements runs an operation on n elements: b and index where it reads them.
@@ -92,38 +93,6 @@ func (d *Device) Gather(x *device.Tensor, rows []int32) *device.Tensor {
 	return y
 }
 
-// Dropout implements device.Ops. The mask is drawn by the processor, as package cpu draws it.
-func (d *Device) Dropout(x *device.Tensor, p float32, seed uint64) *device.Tensor {
-	limit, scale := uint64(float64(p)*(1<<32)), 1/(1-p)
-	mask := d.drawn(x, func(_ int, noise uint64) float32 {
-		if noise>>32 < limit {
-			return 0
-		}
-		return scale
-	}, seed)
-	y := d.New(x.Rows, x.Cols)
-	d.elements(opMul, d.at(x), d.at(mask), d.at(y), 0, y.Rows*y.Cols, y.Cols, 0)
-	d.Release(mask)
-	return y
-}
-
-// Noise implements device.Ops.
-func (d *Device) Noise(x *device.Tensor, scales []float32, seed uint64) *device.Tensor {
-	noise := d.drawn(x, func(row int, noise uint64) float32 { return scales[row] * (float32(int32(noise>>32)) / (1 << 31)) }, seed)
-	y := d.Add(x, noise, 1)
-	d.Release(noise)
-	return y
-}
-
-// drawn returns a tensor of x's shape: f of the random number of each place.
-func (d *Device) drawn(x *device.Tensor, f func(row int, noise uint64) float32, seed uint64) *device.Tensor {
-	v := make([]float32, x.Rows*x.Cols)
-	for i := range v {
-		v[i] = f(i/x.Cols, splitmix.Mix((seed+uint64(i))*splitmix.Gamma))
-	}
-	return d.FromSlice(x.Rows, x.Cols, v)
-}
-
 // rope is the GPU's part of a device.Rope: a table of cosines and sines of the positions so far.
 type rope struct {
 	buf       vulkan.Buffer
@@ -158,6 +127,12 @@ func turns(table []float32, position int32, freqs []float32, scale float32) []fl
 
 // Rope implements device.Ops.
 func (d *Device) Rope(x *device.Tensor, r *device.Rope, positions []int32) *device.Tensor {
+	d.rotate(x, r, positions, false)
+	return x
+}
+
+// rotate turns x in place, or back.
+func (d *Device) rotate(x *device.Tensor, r *device.Rope, positions []int32, back bool) {
 	own, ok := r.Impl.(*rope)
 	switch {
 	case !ok:
@@ -180,8 +155,11 @@ func (d *Device) Rope(x *device.Tensor, r *device.Rope, positions []int32) *devi
 	var p push
 	p.addrs(d.at(x), table, d.ints(index))
 	p.words(x.Rows, x.Cols, r.HeadDim/2)
-	d.run(kernelKey{shader: "rope"}, &p, groups(x.Rows*x.Cols/2, 64), 1, false)
-	return x
+	turned := uint32(0)
+	if back {
+		turned = 1
+	}
+	d.run(kernelKey{"rope", [2]uint32{turned}}, &p, groups(x.Rows*x.Cols/2, 64), 1, false)
 }
 
 // ropeTable returns a table that covers the positions.
@@ -207,61 +185,6 @@ func (d *Device) ropeTable(own *rope, r *device.Rope, positions []int32) uint64 
 	d.drop(own.buf)
 	own.buf, own.positions = b, total
 	return b.Addr
-}
-
-// dora is the GPU's part of a device.DoRA: Magnitude[j]/‖(W + Scale·B·A) row j‖, once measured.
-type dora struct{ gains vulkan.Buffer }
-
-// NewDoRA implements device.Runner.
-func (d *Device) NewDoRA(w, a, b, magnitude device.Weight, scale float32) *device.DoRA {
-	out, in, rank := w.Rows(), w.Cols(), a.Rows()
-	if a.Cols() != in || b.Rows() != out || b.Cols() != rank || magnitude.Rows() != 1 || magnitude.Cols() != out {
-		panic(fmt.Sprintf("device: DoRA of a weight [%d, %d] with A [%d, %d], B [%d, %d] and magnitudes [%d, %d]",
-			out, in, rank, a.Cols(), b.Rows(), b.Cols(), magnitude.Rows(), magnitude.Cols()))
-	}
-	return &device.DoRA{W: w, A: a, B: b, Magnitude: magnitude, Scale: scale, Impl: &dora{}}
-}
-
-// DoRA implements device.Ops.
-func (d *Device) DoRA(base, low *device.Tensor, c *device.DoRA) *device.Tensor {
-	sameShape("DoRA", base, low)
-	own, ok := c.Impl.(*dora)
-	if !ok {
-		panic(fmt.Sprintf("device: a DoRA of another device (%T)", c.Impl))
-	}
-	if own.gains.Size == 0 {
-		d.measure(own, c)
-	}
-	y := d.New(base.Rows, base.Cols)
-	d.elements(opDoRA, d.at(base), d.at(low), d.at(y), own.gains.Addr, y.Rows*y.Cols, y.Cols, c.Scale)
-	return y
-}
-
-// measure computes the gains on the processor: weights are frozen, so that this happens once.
-func (d *Device) measure(own *dora, c *device.DoRA) {
-	out, in, rank := c.W.Rows(), c.W.Cols(), c.A.Rows()
-	w, a, b, gains := make([]float32, out*in), make([]float32, rank*in), make([]float32, out*rank), make([]float32, out)
-	d.ReadWeight(c.W, w)
-	d.ReadWeight(c.A, a)
-	d.ReadWeight(c.B, b)
-	d.ReadWeight(c.Magnitude, gains)
-	for j := range out {
-		var sum float64
-		for k := range in {
-			x := float64(w[j*in+k])
-			for l := range rank {
-				x += float64(c.Scale) * float64(b[j*rank+l]) * float64(a[l*in+k])
-			}
-			sum += x * x
-		}
-		gains[j] = float32(float64(gains[j]) / math.Sqrt(sum))
-	}
-	var err error
-	if own.gains, err = d.take("magnitudes of an adapter", 4*out); err != nil {
-		d.gpu.Fail(err)
-		return
-	}
-	d.upload(own.gains, gains)
 }
 
 // lossRows is how many rows of logits exist at a time.

@@ -6,5 +6,5 @@ import "embed"
 
 // shaders are the compiled shaders.
 //
-//go:embed shaders/*.spv
+//go:embed shaders/*.spv shaders/matrix/*.spv
 var shaders embed.FS

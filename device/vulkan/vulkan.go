@@ -1,6 +1,6 @@
 // Package vulkan is the device that computes on a GPU, through Vulkan: weights stay in device memory as they are stored,
-// quantized ones too, and a pass is recorded as a whole and runs when a result is read. It runs models and does not
-// train them: it is a device.Runner. Memory, commands and drivers are package internal/vulkan's.
+// quantized ones too, and a pass is recorded as a whole and runs when a result is read. Trained weights, their gradients and
+// optimizer state are there as well. Memory, commands and drivers are package internal/vulkan's.
 //
 // Sums over the features of a row have one order that depends on their number only, so that a row has the same bits
 // alone and among others; attention works in ranges of 256 positions and tiles of 64 wherever chunks and pages end. Results are those of
@@ -15,19 +15,29 @@ import (
 
 	"leolm/device"
 	"leolm/internal/vulkan"
+	"leolm/tensor"
 )
 
 // Device runs operations on a GPU. It is used by one goroutine at a time.
 type Device struct {
 	gpu     *vulkan.Device
 	kernels map[kernelKey]*vulkan.Kernel
-	owned   map[vulkan.Buffer]struct{} // weights, caches, tables: until they are freed, or Close
-	made    uint64                     // IDs given so far
-	live    int                        // bytes of tensors
-	peak    int
+	// What products on matrix units need: their shape, kernels, and a word that is 0.
+	matrix        vulkan.Matrix
+	matrixKernels map[matrixKey]*vulkan.Kernel
+	none          vulkan.Buffer
+	owned         map[vulkan.Buffer]struct{} // weights, caches, tables: until they are freed, or Close
+	made          uint64                     // IDs given so far
+	live          int                        // bytes of tensors
+	peak          int
+	compute       tensor.DType  // of products with trainable weights: F32 or BF16
+	books         vulkan.Buffer // of 8-bit optimizer state, once it was needed
 }
 
-var _ device.Freer = (*Device)(nil)
+var (
+	_ device.Device = (*Device)(nil)
+	_ device.Freer  = (*Device)(nil)
+)
 
 // Options choose a GPU.
 type Options struct {
@@ -63,7 +73,14 @@ func open(o vulkan.Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Device{gpu: gpu, kernels: map[kernelKey]*vulkan.Kernel{}, owned: map[vulkan.Buffer]struct{}{}}, nil
+	d := &Device{gpu: gpu, compute: tensor.F32, kernels: map[kernelKey]*vulkan.Kernel{}, owned: map[vulkan.Buffer]struct{}{}, matrix: gpu.Info().Matrix, matrixKernels: map[matrixKey]*vulkan.Kernel{}}
+	if d.matrix != (vulkan.Matrix{}) {
+		if d.none, err = d.take("a word", 4); err != nil {
+			return nil, errors.Join(err, gpu.Close())
+		}
+		d.gpu.Upload(d.none, 0, 4, func(dst []byte) { clear(dst) })
+	}
+	return d, nil
 }
 
 // Close gives the GPU's memory back. Nothing that the device made may be used afterwards. It returns an error if tensors
@@ -96,6 +113,7 @@ func (d *Device) FreeWeights(ws ...device.Weight) {
 	for _, w := range ws {
 		if w != nil {
 			d.drop(of(w).buf)
+			d.drop(of(w).grad)
 		}
 	}
 	d.trim()
@@ -104,8 +122,10 @@ func (d *Device) FreeWeights(ws ...device.Weight) {
 // FreeDoRA implements device.Freer.
 func (d *Device) FreeDoRA(c *device.DoRA) {
 	if own, ok := c.Impl.(*dora); ok {
-		d.drop(own.gains)
-		own.gains = vulkan.Buffer{}
+		for _, b := range []vulkan.Buffer{own.squares, own.lengths, own.gains} {
+			d.drop(b)
+		}
+		*own = dora{}
 	}
 	d.trim()
 }

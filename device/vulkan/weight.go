@@ -31,14 +31,26 @@ type weight struct {
 	kind       uint32 // among types
 	stride     int    // of rows, in 16-bit words
 	buf        vulkan.Buffer
+	largest    uint64 // where the bits of the largest magnitude are, for products on matrix units
+
+	trains bool
+	grad   vulkan.Buffer // from row frozen on; none where nothing was added since it was made or dropped
+	frozen int           // leading rows that no gradient reaches
 }
 
 func (w *weight) Rows() int           { return w.rows }
 func (w *weight) Cols() int           { return w.cols }
 func (w *weight) DType() tensor.DType { return w.dt }
-func (w *weight) Bytes() int          { return 2 * w.stride * w.rows }
-func (w *weight) Trainable() bool     { return false }
-func (w *weight) FrozenRows() int     { return 0 }
+func (w *weight) Trainable() bool     { return w.trains }
+func (w *weight) FrozenRows() int     { return w.frozen }
+
+func (w *weight) Bytes() int {
+	n := 2 * w.stride * w.rows
+	if w.grad.Size > 0 {
+		n += 4 * w.gradients()
+	}
+	return n
+}
 
 func of(w device.Weight) *weight {
 	c, ok := w.(*weight)
@@ -66,12 +78,25 @@ func (d *Device) NewWeight(s device.WeightSpec) (device.Weight, error) {
 	if s.Rows > math.MaxUint32/w.stride {
 		return nil, fmt.Errorf("weight %s: [%d, %d] of %v are more than 8 GiB", s.Name, s.Rows, s.Cols, s.DType)
 	}
-	if w.buf, err = d.take("weight "+s.Name, w.Bytes()); err != nil {
+	// float16 goes to matrix units as it is, float32 not at all.
+	measured := s.Use&device.WeightUseMatmul != 0 && s.DType != tensor.F16 && d.onMatrixUnits(w, 1)
+	size, end := w.Bytes(), w.Bytes()
+	if measured {
+		end = ceil(size, 4) * 4
+		size = end + 4
+	}
+	if w.buf, err = d.take("weight "+s.Name, size); err != nil {
 		return nil, err
 	}
+	w.largest = d.none.Addr
 	if err := d.fill(w, s, wide); err != nil {
 		d.drop(w.buf)
 		return nil, fmt.Errorf("weight %s: %w", s.Name, err)
+	}
+	if measured {
+		w.largest = w.buf.Addr + uint64(end)
+		d.gpu.Upload(w.buf, int64(end), 4, func(dst []byte) { clear(dst) })
+		d.measureWeight(w)
 	}
 	return w, nil
 }
@@ -112,6 +137,10 @@ func (d *Device) fill(w *weight, s device.WeightSpec, wide bool) error {
 // ReadWeight implements device.Runner.
 func (d *Device) ReadWeight(w device.Weight, dst []float32) {
 	c := of(w)
+	if c.kind == types[tensor.F32] {
+		d.download(dst[:c.rows*c.cols], c.buf)
+		return
+	}
 	many := max(1, uploadPart/c.cols)
 	for lo := 0; lo < c.rows; lo += many {
 		hi := min(lo+many, c.rows)
@@ -137,41 +166,5 @@ func (d *Device) Embed(table device.Weight, ids []int32) *device.Tensor {
 	p.addrs(w.buf.Addr, d.ints(ids), d.at(y))
 	p.words(len(ids), w.cols, w.stride)
 	d.run(kernelKey{"embed", [2]uint32{w.kind}}, &p, groups(len(ids)*((w.cols+15)/16), 64), 1, false)
-	return y
-}
-
-// Linear implements device.Ops.
-func (d *Device) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
-	return d.linear(x, of(w), false)
-}
-
-// LinearGroup implements device.Ops: the products may run at one time.
-func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
-	for i, w := range ws {
-		ys[i] = d.linear(x, of(w), i > 0)
-	}
-}
-
-// linear returns x·wᵀ. An independent product has the input of the command before it.
-func (d *Device) linear(x *device.Tensor, w *weight, independent bool) *device.Tensor {
-	if x.Cols != w.cols {
-		panic(fmt.Sprintf("device: %v times %s [%d, %d]ᵀ", x, w.name, w.rows, w.cols))
-	}
-	y := d.New(x.Rows, w.rows)
-	var p push
-	p.addrs(d.at(x), w.buf.Addr, d.at(y))
-	p.words(w.rows, w.cols, w.stride, x.Rows)
-	if x.Rows == 1 {
-		n := (w.rows + 3) / 4
-		lines := (n + mostGroups - 1) / mostGroups
-		d.run(kernelKey{"matvec", [2]uint32{w.kind}}, &p, (n+lines-1)/lines, lines, independent)
-		return y
-	}
-	tall := uint32(4)
-	if x.Rows <= 8 {
-		tall = 1
-	}
-	tile := 8 * int(tall)
-	d.run(kernelKey{"matmul", [2]uint32{w.kind, tall}}, &p, (w.rows+63)/64, (x.Rows+tile-1)/tile, independent)
 	return y
 }

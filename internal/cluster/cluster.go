@@ -26,6 +26,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,9 @@ func (o Op) String() string {
 	}
 	return fmt.Sprintf("op %d", uint8(o))
 }
+
+// closeGrace is how long a library may take to end when all ranks have come to the end.
+const closeGrace = 3 * time.Second
 
 // ErrClosed is what calls on a group return after Close.
 var ErrClosed = errors.New("cluster: the group is closed")
@@ -378,25 +382,51 @@ func (c *Comm) Abort(err error) { c.engine.life.abort(err) }
 
 // Close leaves the cluster; all ranks must call it on the group that Open returned, after their last call. It fails
 // with what an earlier call failed with.
+//
+// Once all have called it, the library has closeGrace to end: that of some waits for ever for a rank that has done so.
 func (c *Comm) Close(ctx context.Context) error {
+	met := make(chan struct{})
 	w := c.start(func() error {
 		if _, err := c.meet(call{op: opClose}); err != nil {
 			return err
 		}
+		close(met)
 		return c.engine.life.close()
 	})
-	err := w.Wait(ctx)
+	var late <-chan time.Time
+	var err error
+wait:
+	for {
+		select {
+		case <-w.done:
+			err = w.err
+			break wait
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+			break wait
+		case <-met:
+			met, late = nil, time.After(cmp.Or(c.engine.opts.closing, closeGrace))
+		case <-late:
+			c.engine.opts.detail("%s does not end; all ranks had come to the end, and leave without it", c.engine.backend)
+			c.engine.shut()
+			return nil
+		}
+	}
 	e := c.engine
-	e.mu.Lock()
-	again := e.closed
-	e.closed = true
-	e.mu.Unlock()
-	if again {
+	if e.shut() {
 		return err
 	}
 	last := &Work{done: make(chan struct{})}
 	e.tasks <- task{nil, last}
 	return errors.Join(err, last.Wait(ctx))
+}
+
+// shut refuses further calls; it says whether they had been refused before.
+func (e *engine) shut() (before bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before, e.closed = e.closed, true
+	return before
 }
 
 // bytesOf looks at numbers as bytes.

@@ -110,7 +110,7 @@ func TestMPIDeath(t *testing.T) {
 		}{
 			{"killed", syscall.SIGKILL, nil, ""},
 			{"killed, and the launcher does not mind", syscall.SIGKILL, k.keep, `rank 1 \(on \S+, process \d+\) has died: its process is gone`},
-			{"stopped", syscall.SIGSTOP, nil, `rank 1 \(on \S+, process \d+\) has died: nothing heard for [67] s by rank`},
+			{"stopped", syscall.SIGSTOP, nil, `rank 1 \(on \S+, process \d+\) has died: nothing heard for [67] s by rank \d; the last call of this rank was Barrier \(call \d+\)`},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				out, took := watchDeath(t, k, c.signal, c.args...)

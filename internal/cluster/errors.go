@@ -30,6 +30,7 @@ type DeadError struct {
 	Silent time.Duration // since it was last heard of; 0 if it was seen to end
 	By     int           // the rank that noticed; this one's own where nobody else did
 	Cause  string        // what the library said, if that is how it was noticed
+	Call   string        // the last call of the rank that has this error; "" before its first
 }
 
 func (e *DeadError) Error() string {
@@ -39,6 +40,9 @@ func (e *DeadError) Error() string {
 	}
 	if e.Cause != "" {
 		s += ": " + e.Cause
+	}
+	if e.Call != "" {
+		s += "; the last call of this rank was " + e.Call
 	}
 	return s
 }

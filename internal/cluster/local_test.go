@@ -299,3 +299,48 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+// stuck is a life whose library does not end.
+type stuck struct {
+	life
+	left chan struct{}
+}
+
+func (s *stuck) close() error {
+	<-s.left
+	return nil
+}
+
+// Close waits for all ranks, however late they are, but not for a library that does not end.
+func TestCloseWaitsForRanks(t *testing.T) {
+	left := make(chan struct{})
+	defer close(left)
+	all, err := Local(2, Faults{}, Options{closing: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all {
+		c.engine.life = &stuck{c.engine.life, left}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- all[0].Close(t.Context()) }()
+	select {
+	case err := <-ended:
+		t.Fatalf("rank 0 has left without rank 1: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := all[1].Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("rank 0 waits for its library")
+	}
+	if err := all[0].Barrier(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("Barrier after Close: %v", err)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/ebitengine/purego"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,6 +35,7 @@ type mpiWorld struct {
 
 	waiting   *call // the call in which this rank waits for others; nil if it does not
 	waitSince time.Time
+	last      string    // its last call
 	awaySince time.Time // the end of its last call, if it does not
 
 	aborting atomic.Pointer[AbortError] // asked for by abort
@@ -121,7 +123,7 @@ func startMPI(w World, o Options) (*Comm, error) {
 		return nil, fmt.Errorf("cluster: %s keeps signals of the program: %w", lib.version, err)
 	}
 	if len(taken) > 0 {
-		o.note("%s took signals %v; they were given back", lib.version, taken)
+		o.detail("%s took signals %v; they were given back", lib.version, taken)
 	}
 	// Some launchers leave it to the library to bind the process, and it binds this one thread.
 	if affinity == nil {
@@ -215,7 +217,25 @@ func (m *mpiWorld) close() error {
 	if err := m.closeLinks(); err != nil {
 		return err
 	}
-	return m.call("MPI_Finalize", m.finalize)
+	if err := m.call("MPI_Finalize", m.finalize); err != nil {
+		return err
+	}
+	if exit, err := purego.Dlsym(purego.RTLD_DEFAULT, "exit"); err == nil {
+		mpiExit.Store(exit)
+	}
+	return nil
+}
+
+// mpiExit is exit of the C library, once MPI has been left.
+var mpiExit atomic.Uintptr
+
+// Exit ends the process, as a C program ends where MPI was in use: libraries have work left for the C library's exit, which
+// os.Exit does not call. MPICH 5 says goodbye to its launcher there; without it, the launcher kills the other ranks.
+func Exit(code int) {
+	if exit := mpiExit.Load(); exit != 0 {
+		_, _, _ = purego.SyscallN(exit, uintptr(code))
+	}
+	os.Exit(code)
 }
 
 // How long polling stays awake, and then dozes. A rank that waits for slower ones leaves the processor to its own

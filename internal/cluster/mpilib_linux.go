@@ -55,7 +55,7 @@ func mpiNames(w World, o Options, getenv func(string) string) []string {
 	if prefix := getenv("OPAL_PREFIX"); prefix != "" {
 		openMPI = append([]string{filepath.Join(prefix, "lib", "libmpi.so.40")}, openMPI...)
 	}
-	standard := []string{"libmpi_abi.so.0"}
+	standard := []string{"libmpi_abi.so.1"}
 	pmix := w.Launcher == "Open MPI" || w.Launcher != "PMI" && getenv("PMIX_RANK") != ""
 	if pmix {
 		return append(append(openMPI, standard...), append(mpich, "libmpi.so")...)
@@ -134,7 +134,7 @@ var (
 	mpichABI = mpiABI{name: "MPICH", world: 0x44000000, bytes: 0x4c00010d, returnErrors: 0x54000001, ignore: 1,
 		funneled: 1, undefined: -32766}
 	// The ABI of the standard itself, from MPI 5.0 on.
-	standardABI = mpiABI{name: "MPI ABI", world: 0x101, bytes: 0x247, returnErrors: 0x142, funneled: 1024, undefined: -32766}
+	standardABI = mpiABI{name: "MPI ABI", world: 0x101, bytes: 0x247, returnErrors: 0x143, funneled: 1024, undefined: -32766}
 )
 
 // askVersion reads the library's own description, which is allowed before MPI_Init.

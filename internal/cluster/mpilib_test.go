@@ -43,7 +43,7 @@ func TestChooseABI(t *testing.T) {
 		{"libmpi.so.40", "Open MPI v5.0.3", "ompi_mpi_comm_world ompi_mpi_byte", "", 0},
 		{"libmpi.so.12", "MPICH Version: 4.3.0", "MPI_Abi_get_version", "MPICH", 0x44000000},
 		{"/opt/intel/lib/libmpi.so.12", "Intel(R) MPI Library 2021.11 for Linux* OS", "", "MPICH", 0x44000000},
-		{"libmpi_abi.so.0", "MPICH Version: 5.0.0", "MPI_Abi_get_version", "MPI ABI", 0x101},
+		{"libmpi_abi.so.1", "MPICH Version: 5.0.0", "MPI_Abi_get_version", "MPI ABI", 0x101},
 		{"libmpi.so", "Homemade MPI 0.1", "", "", 0},
 	} {
 		lib := &mpiLib{file: c.file, version: c.version}

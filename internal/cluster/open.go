@@ -39,13 +39,22 @@ type Options struct {
 	Lost func(error)
 	// Note is told what is odd about this start; nil drops it.
 	Note func(format string, args ...any)
+	// Detail is told what is as it should be, and helps whoever looks for a fault; nil drops it.
+	Detail func(format string, args ...any)
 
-	piece int // bytes; tests of cutting
+	piece   int           // bytes; tests of cutting
+	closing time.Duration // tests of closeGrace; 0 is that
 }
 
 func (o *Options) note(format string, args ...any) {
 	if o.Note != nil {
 		o.Note(format, args...)
+	}
+}
+
+func (o *Options) detail(format string, args ...any) {
+	if o.Detail != nil {
+		o.Detail(format, args...)
 	}
 }
 

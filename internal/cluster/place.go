@@ -24,7 +24,7 @@ func (c *Comm) Place() Place {
 	own := parseCPUs(mine.CPUs)
 	p.CPUs = len(own)
 	for r, s := range c.seats {
-		if r == c.rank || s.Machine != mine.Machine || mine.Machine == "" && s.Node != mine.Node {
+		if r == c.rank || !s.sameMachine(mine) {
 			continue
 		}
 		if overlap(own, parseCPUs(s.CPUs)) {
@@ -33,6 +33,30 @@ func (c *Comm) Place() Place {
 	}
 	p.Threads = max(1, p.CPUs/p.Ranks)
 	return p
+}
+
+// Crowded says that ranks which each compute with so many threads have fewer processors together than threads, or "".
+func (p Place) Crowded(threads int) string {
+	if p.CPUs == 0 || p.Ranks*threads <= p.CPUs {
+		return ""
+	}
+	return fmt.Sprintf("%d ranks of %d threads share %d processors: they wait for each other's turns, and are slower than with %d",
+		p.Ranks, threads, p.CPUs, p.Threads)
+}
+
+// Here is how many ranks of the group run on this machine, this one included.
+func (c *Comm) Here() int {
+	mine, n := c.seats[c.rank], 0
+	for _, s := range c.seats {
+		if s.sameMachine(mine) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s Seat) sameMachine(other Seat) bool {
+	return s.Machine == other.Machine && (s.Machine != "" || s.Node == other.Node)
 }
 
 // odd says what a user probably did not want, or "".

@@ -144,7 +144,7 @@ func (m *mpiWorld) hearLink(l *link, now time.Time) error {
 			m.noteLate(l, time.Duration(s.silent)*time.Millisecond, now)
 		case signDead:
 			m.spread(s)
-			return &DeadError{Rank: int(s.rank), Seat: m.seat(int(s.rank)), Silent: time.Duration(s.silent) * time.Millisecond, By: int(s.by), Cause: s.text}
+			return &DeadError{Rank: int(s.rank), Seat: m.seat(int(s.rank)), Silent: time.Duration(s.silent) * time.Millisecond, By: int(s.by), Cause: s.text, Call: m.last}
 		case signAbort:
 			m.spread(s)
 			return &AbortError{Rank: int(s.rank), Seat: m.seat(int(s.rank)), Reason: s.text}
@@ -214,7 +214,7 @@ func (m *mpiWorld) waits(in *call) {
 		m.awaySince = now
 		return
 	}
-	m.waitSince = now
+	m.waitSince, m.last = now, in.String()
 	for _, l := range m.links {
 		l.noted = false
 	}
@@ -233,7 +233,7 @@ func (m *mpiWorld) noteLate(l *link, away time.Duration, now time.Time) {
 // declareDead tells everybody that a rank is gone.
 func (m *mpiWorld) declareDead(rank int, silent time.Duration, cause string) error {
 	m.spread(sign{kind: signDead, rank: uint32(rank), silent: uint32(silent.Milliseconds()), by: uint32(m.rank), text: cause})
-	return &DeadError{Rank: rank, Seat: m.seat(rank), Silent: silent, By: m.rank, Cause: cause}
+	return &DeadError{Rank: rank, Seat: m.seat(rank), Silent: silent, By: m.rank, Cause: cause, Call: m.last}
 }
 
 func (m *mpiWorld) seat(rank int) Seat {

@@ -62,11 +62,22 @@ func (d *Device) create() error {
 	p := d.physical
 	priority := float32(1)
 	queue := &deviceQueueCreateInfo{head: head{sType: typeDeviceQueueCreateInfo}, flags: 0, queueFamilyIndex: p.family, queueCount: 1, queuePriorities: &priority}
-	f12 := &physicalDeviceVulkan12Features{head: head{sType: typeVulkan12Features}, bufferDeviceAddress: 1}
+	f12 := &physicalDeviceVulkan12Features{head: head{sType: typeVulkan12Features}}
+	var extensions []string
+	if p.Matrix != (Matrix{}) {
+		f := newMatrixFeatures()
+		f.v12.shaderFloat16, f.v12.vulkanMemoryModel, f.matrix.cooperativeMatrix = 1, 1, 1
+		f.lanes.subgroupSizeControl, f.lanes.computeFullSubgroups = 1, 1
+		f12, extensions = &f.v12, append(extensions, FeatureMatrix, FeatureLanes)
+	}
+	f12.bufferDeviceAddress = 1
 	f11 := &physicalDeviceVulkan11Features{head: head{typeVulkan11Features, unsafe.Pointer(f12)}, storageBuffer16BitAccess: 1}
 	info := &deviceCreateInfo{head: head{typeDeviceCreateInfo, unsafe.Pointer(f11)}, queueCreateInfoCount: 1, queueCreateInfos: queue}
 	if p.budget {
-		info.enabledExtensionCount, info.enabledExtensionNames = 1, cStrings([]string{budgetExtension})
+		extensions = append(extensions, budgetExtension)
+	}
+	if len(extensions) > 0 {
+		info.enabledExtensionCount, info.enabledExtensionNames = uint32(len(extensions)), cStrings(extensions)
 	}
 	if err := d.check("vkCreateDevice", p.handle, uintptr(unsafe.Pointer(info)), 0, uintptr(unsafe.Pointer(&d.dev))); err != nil {
 		return err
@@ -145,6 +156,17 @@ type Kernel struct{ pipeline uintptr }
 
 // Kernel makes a kernel of SPIR-V whose entry point is main; constants are its specialization constants 0, 1, ….
 func (d *Device) Kernel(code []byte, constants ...uint32) (*Kernel, error) {
+	return d.kernel(code, pipelineShaderStageCreateInfo{}, constants)
+}
+
+// MatrixKernel is Kernel for shaders that use the matrix units: all their subgroups have Info.Lanes invocations.
+func (d *Device) MatrixKernel(code []byte, constants ...uint32) (*Kernel, error) {
+	size := &pipelineShaderStageRequiredSubgroupSizeCreateInfo{head{sType: typeSubgroupSizeRequired}, uint32(d.physical.Lanes)}
+	stage := pipelineShaderStageCreateInfo{head: head{pNext: unsafe.Pointer(size)}, flags: fullSubgroups}
+	return d.kernel(code, stage, constants)
+}
+
+func (d *Device) kernel(code []byte, stage pipelineShaderStageCreateInfo, constants []uint32) (*Kernel, error) {
 	words := make([]uint32, (len(code)+3)/4) // aligned
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 4*len(words)), code)
 	info := &shaderModuleCreateInfo{head: head{sType: typeShaderModuleCreateInfo}, codeSize: uint64(len(code)), code: unsafe.Pointer(unsafe.SliceData(words))}
@@ -153,7 +175,7 @@ func (d *Device) Kernel(code []byte, constants ...uint32) (*Kernel, error) {
 		return nil, err
 	}
 	defer d.call("vkDestroyShaderModule", d.dev, *module, 0)
-	stage := pipelineShaderStageCreateInfo{head: head{sType: typePipelineShaderStage}, stage: stageCompute, module: *module, name: cString("main")}
+	stage.sType, stage.stage, stage.module, stage.name = typePipelineShaderStage, stageCompute, *module, cString("main")
 	if len(constants) > 0 {
 		entries := make([]specializationMapEntry, len(constants))
 		for i := range entries {

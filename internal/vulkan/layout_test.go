@@ -28,7 +28,12 @@ var layouts = map[string]any{
 	"VkSpecializationInfo": specializationInfo{}, "VkPipelineShaderStageCreateInfo": pipelineShaderStageCreateInfo{},
 	"VkComputePipelineCreateInfo": computePipelineCreateInfo{}, "VkCommandPoolCreateInfo": commandPoolCreateInfo{},
 	"VkCommandBufferAllocateInfo": commandBufferAllocateInfo{}, "VkCommandBufferBeginInfo": commandBufferBeginInfo{}, "VkSubmitInfo": submitInfo{},
-	"VkFenceCreateInfo": fenceCreateInfo{}, "VkMemoryBarrier": memoryBarrier{}, "VkBufferCopy": bufferCopy{},
+	"VkPhysicalDeviceSubgroupSizeControlFeatures":         physicalDeviceSubgroupSizeControlFeatures{},
+	"VkPhysicalDeviceSubgroupSizeControlProperties":       physicalDeviceSubgroupSizeControlProperties{},
+	"VkPipelineShaderStageRequiredSubgroupSizeCreateInfo": pipelineShaderStageRequiredSubgroupSizeCreateInfo{},
+	"VkPhysicalDeviceCooperativeMatrixFeaturesKHR":        physicalDeviceCooperativeMatrixFeatures{},
+	"VkCooperativeMatrixPropertiesKHR":                    cooperativeMatrixProperties{},
+	"VkFenceCreateInfo":                                   fenceCreateInfo{}, "VkMemoryBarrier": memoryBarrier{}, "VkBufferCopy": bufferCopy{},
 }
 
 // fieldOf finds the field that C calls name: pointers begin with p there.

@@ -25,6 +25,13 @@ type frame struct {
 	chunk     int      // that is being filled
 	used      int64    // bytes of it
 	fed       int64    // bytes of all
+	fetches   []fetch
+}
+
+// fetch is a copy for the processor, which reads it when the frame has run.
+type fetch struct {
+	from Buffer
+	to   func([]byte)
 }
 
 const (
@@ -109,6 +116,10 @@ func (d *Device) finish(f *frame) error {
 		break
 	}
 	f.running, f.chunk, f.used, f.fed = false, 0, 0, 0
+	for _, g := range f.fetches {
+		g.to(g.from.Bytes())
+	}
+	f.fetches = nil
 	return d.result("vkResetFences", int32(call(d.fns.reset, d.dev, 1, uintptr(unsafe.Pointer(&f.fence)))))
 }
 
@@ -148,14 +159,14 @@ func (d *Device) Sync() error {
 	for i := range d.stream.frames {
 		f := &d.stream.frames[i]
 		if d.lost != nil {
-			f.running, f.recording = false, false
+			f.running, f.recording, f.fetches = false, false, nil
 			d.fail(d.lost)
 			continue
 		}
 		if err := d.finish(f); err != nil {
 			d.fail(err)
 		}
-		f.chunk, f.used, f.fed = 0, 0, 0
+		f.chunk, f.used, f.fed, f.fetches = 0, 0, 0, nil
 	}
 	err := d.err
 	d.err = nil
@@ -287,6 +298,22 @@ func (d *Device) Download(dst []byte, src Buffer, from int64) error {
 		dst, from = dst[n:], from+int64(n)
 	}
 	return nil
+}
+
+// Fetch records that to gets the first n bytes of src once the commands so far have run: in the Sync that follows, or while
+// later ones are recorded. It is not called after an error, and must not use the device.
+func (d *Device) Fetch(src Buffer, n int, to func([]byte)) {
+	f := d.record()
+	if f == nil || n == 0 {
+		return
+	}
+	b, ok := d.feed(f, int64(n))
+	if !ok {
+		return
+	}
+	d.copy(f, b, 0, src, 0, int64(n))
+	f.fetches = append(f.fetches, fetch{b, to})
+	d.flush(f)
 }
 
 // Fail makes err what the next Sync returns, unless there is an earlier one: nothing more is recorded until then.

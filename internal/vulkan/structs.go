@@ -33,6 +33,11 @@ const (
 	typeMemoryAllocateFlags     = 1000060000
 	typeMemoryBudgetProperties  = 1000237000
 	typeBufferDeviceAddressInfo = 1000244001
+	typeSubgroupSizeProperties  = 1000225000
+	typeSubgroupSizeRequired    = 1000225001
+	typeSubgroupSizeFeatures    = 1000225002
+	typeMatrixFeatures          = 1000506000
+	typeMatrixProperties        = 1000506001
 )
 
 // head begins every extensible structure.
@@ -114,9 +119,40 @@ type physicalDeviceVulkan11Features struct {
 
 type physicalDeviceVulkan12Features struct {
 	head
-	_                   [38]uint32
+	_                   [7]uint32
+	shaderFloat16       uint32
+	_                   [30]uint32
 	bufferDeviceAddress uint32
-	_                   [8]uint32
+	_                   [2]uint32
+	vulkanMemoryModel   uint32
+	_                   [5]uint32
+}
+
+type physicalDeviceSubgroupSizeControlFeatures struct {
+	head
+	subgroupSizeControl, computeFullSubgroups uint32
+}
+
+type physicalDeviceSubgroupSizeControlProperties struct {
+	head
+	minSubgroupSize, maxSubgroupSize, maxComputeWorkgroupSubgroups, requiredSubgroupSizeStages uint32
+}
+
+type pipelineShaderStageRequiredSubgroupSizeCreateInfo struct {
+	head
+	requiredSubgroupSize uint32
+}
+
+type physicalDeviceCooperativeMatrixFeatures struct {
+	head
+	cooperativeMatrix, cooperativeMatrixRobustBufferAccess uint32
+}
+
+type cooperativeMatrixProperties struct {
+	head
+	mSize, nSize, kSize             uint32
+	aType, bType, cType, resultType uint32
+	saturatingAccumulation, scope   uint32
 }
 
 type physicalDeviceFeatures2 struct {
@@ -308,6 +344,11 @@ const (
 	usageTransferDst   = 2
 	usageStorage       = 0x20
 	usageDeviceAddress = 0x20000
+
+	componentFloat16 = 0
+	componentFloat32 = 1
+	scopeSubgroup    = 3
+	fullSubgroups    = 2 // of a shader stage
 
 	allocateDeviceAddress = 2
 	stageCompute          = 0x20

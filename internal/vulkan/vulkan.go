@@ -75,6 +75,7 @@ type Info struct {
 	Free   int64    `json:"free"`          // of them, as far as the driver says
 	Shared int      `json:"shared_memory"` // of a work group, bytes
 	Lanes  int      `json:"subgroup"`      // invocations that run together
+	Matrix Matrix   `json:"matrix,omitzero"`
 	Lacks  []string `json:"lacks,omitempty"`
 }
 
@@ -265,6 +266,7 @@ func (i *instance) describe(p *physical, o Options) {
 	lacks(featureQueue, i.computeFamily(p))
 	p.budget = !o.without(budgetExtension) && i.hasExtension(p.handle, budgetExtension)
 	lacks(featureMemory, i.memoryTypes(p))
+	p.Matrix = i.matrixUnits(p, o)
 }
 
 // computeFamily finds queues that compute, those that do nothing else last: the first family is the driver's main one.

@@ -21,6 +21,8 @@ layout(push_constant, std430) uniform Push {
   uint heads, kvHeads, pageLen, words, layer, window;
   float scale;
   uint ranges;
+  uint training; // lse gets the log-sum-exp of the scores
+  Floats lse;
 };
 
 const uint DIM = SHAPE & 4095u, TALL = SHAPE >> 12 & 63u, WIDE = SHAPE >> 18 & 63u, Q = TALL * WIDE;
@@ -50,6 +52,7 @@ void main() {
   uint head0 = gl_WorkGroupID.y * WIDE, head = head0 / (heads / kvHeads);
   if (rows.v[4u * row0 + 3u] == 0u) {
     for (uint d = lane; d < WIDE * DIM; d += 64u) y.v[(row0 * heads + head0) * DIM + d] = 0.0;
+    if (training != 0u && lane < WIDE) lse.v[row0 * heads + head0 + lane] = 0.0;
     return;
   }
   for (uint d = lane; d < Q * PADDED; d += 64u) {
@@ -158,6 +161,7 @@ void main() {
   }
   if (SPLIT) return;
   for (uint n = 0u; n < count * WIDE; n++) {
+    if (training != 0u && lane == 0u) lse.v[(row0 + n / WIDE) * heads + head0 + n % WIDE] = allTop[n] + log(allTotal[n]);
     for (uint i = 0u; i < OWN; i++) {
       uint e = 64u * i + lane;
       if (e < DIM) y.v[((row0 + n / WIDE) * heads + head0 + n % WIDE) * DIM + e] = acc[n * OWN + i] / allTotal[n];

@@ -3,6 +3,23 @@
 #include <stdio.h>
 #include <vulkan/vulkan_core.h>
 
+#ifndef VK_KHR_cooperative_matrix
+// As the specification has them, for older headers.
+typedef struct {
+  VkStructureType sType;
+  void *pNext;
+  VkBool32 cooperativeMatrix, cooperativeMatrixRobustBufferAccess;
+} VkPhysicalDeviceCooperativeMatrixFeaturesKHR;
+typedef struct {
+  VkStructureType sType;
+  void *pNext;
+  uint32_t MSize, NSize, KSize;
+  uint32_t AType, BType, CType, ResultType; // VkComponentTypeKHR
+  VkBool32 saturatingAccumulation;
+  uint32_t scope; // VkScopeKHR
+} VkCooperativeMatrixPropertiesKHR;
+#endif
+
 #define SIZE(t) printf(#t " %zu\n", sizeof(t));
 #define FIELD(t, f) printf(#t "." #f " %zu\n", offsetof(t, f));
 
@@ -64,7 +81,9 @@ int main(void) {
   SIZE(VkPhysicalDeviceVulkan12Features)
   FIELD(VkPhysicalDeviceVulkan12Features, sType)
   FIELD(VkPhysicalDeviceVulkan12Features, pNext)
+  FIELD(VkPhysicalDeviceVulkan12Features, shaderFloat16)
   FIELD(VkPhysicalDeviceVulkan12Features, bufferDeviceAddress)
+  FIELD(VkPhysicalDeviceVulkan12Features, vulkanMemoryModel)
   SIZE(VkPhysicalDeviceFeatures2)
   FIELD(VkPhysicalDeviceFeatures2, sType)
   FIELD(VkPhysicalDeviceFeatures2, pNext)
@@ -211,6 +230,39 @@ int main(void) {
   FIELD(VkSubmitInfo, pCommandBuffers)
   FIELD(VkSubmitInfo, signalSemaphoreCount)
   FIELD(VkSubmitInfo, pSignalSemaphores)
+  SIZE(VkPhysicalDeviceSubgroupSizeControlFeatures)
+  FIELD(VkPhysicalDeviceSubgroupSizeControlFeatures, sType)
+  FIELD(VkPhysicalDeviceSubgroupSizeControlFeatures, pNext)
+  FIELD(VkPhysicalDeviceSubgroupSizeControlFeatures, subgroupSizeControl)
+  FIELD(VkPhysicalDeviceSubgroupSizeControlFeatures, computeFullSubgroups)
+  SIZE(VkPhysicalDeviceSubgroupSizeControlProperties)
+  FIELD(VkPhysicalDeviceSubgroupSizeControlProperties, sType)
+  FIELD(VkPhysicalDeviceSubgroupSizeControlProperties, pNext)
+  FIELD(VkPhysicalDeviceSubgroupSizeControlProperties, minSubgroupSize)
+  FIELD(VkPhysicalDeviceSubgroupSizeControlProperties, maxSubgroupSize)
+  FIELD(VkPhysicalDeviceSubgroupSizeControlProperties, maxComputeWorkgroupSubgroups)
+  FIELD(VkPhysicalDeviceSubgroupSizeControlProperties, requiredSubgroupSizeStages)
+  SIZE(VkPipelineShaderStageRequiredSubgroupSizeCreateInfo)
+  FIELD(VkPipelineShaderStageRequiredSubgroupSizeCreateInfo, sType)
+  FIELD(VkPipelineShaderStageRequiredSubgroupSizeCreateInfo, pNext)
+  FIELD(VkPipelineShaderStageRequiredSubgroupSizeCreateInfo, requiredSubgroupSize)
+  SIZE(VkPhysicalDeviceCooperativeMatrixFeaturesKHR)
+  FIELD(VkPhysicalDeviceCooperativeMatrixFeaturesKHR, sType)
+  FIELD(VkPhysicalDeviceCooperativeMatrixFeaturesKHR, pNext)
+  FIELD(VkPhysicalDeviceCooperativeMatrixFeaturesKHR, cooperativeMatrix)
+  FIELD(VkPhysicalDeviceCooperativeMatrixFeaturesKHR, cooperativeMatrixRobustBufferAccess)
+  SIZE(VkCooperativeMatrixPropertiesKHR)
+  FIELD(VkCooperativeMatrixPropertiesKHR, sType)
+  FIELD(VkCooperativeMatrixPropertiesKHR, pNext)
+  FIELD(VkCooperativeMatrixPropertiesKHR, MSize)
+  FIELD(VkCooperativeMatrixPropertiesKHR, NSize)
+  FIELD(VkCooperativeMatrixPropertiesKHR, KSize)
+  FIELD(VkCooperativeMatrixPropertiesKHR, AType)
+  FIELD(VkCooperativeMatrixPropertiesKHR, BType)
+  FIELD(VkCooperativeMatrixPropertiesKHR, CType)
+  FIELD(VkCooperativeMatrixPropertiesKHR, ResultType)
+  FIELD(VkCooperativeMatrixPropertiesKHR, saturatingAccumulation)
+  FIELD(VkCooperativeMatrixPropertiesKHR, scope)
   SIZE(VkFenceCreateInfo)
   FIELD(VkFenceCreateInfo, sType)
   FIELD(VkFenceCreateInfo, pNext)

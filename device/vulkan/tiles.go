@@ -1,0 +1,171 @@
+package vulkan
+
+import (
+	"fmt"
+
+	"leolm/device"
+	"leolm/internal/vulkan"
+	"leolm/tensor"
+)
+
+// strands is how many parts, added in turn, a sum over K has on matrix units; step is what strands are multiples of.
+// shaders/matrix/tiles.glsl says the same.
+const (
+	strands = 8
+	step    = 64
+)
+
+// tiles is a way to cut a product for matrix units: how many shapes of theirs a subgroup computes, and how many subgroups
+// a work group has, down the rows and across the columns. Bits do not depend on it.
+type tiles struct {
+	shader               string
+	tall, wide           int // shapes of a subgroup
+	down, across, copies int // subgroups; copies of the same elements, for parts of K
+}
+
+// The ways: few rows, where reading the weights takes the time; more; and many, where the matrix units do.
+var (
+	oneTile  = tiles{"matrix/matvec", 1, 1, 1, 1, strands}
+	twoTiles = tiles{"matrix/matvec", 2, 1, 1, 1, strands}
+	someRows = tiles{"matrix/matmul", 2, 2, 2, 2, 1}
+	manyRows = tiles{"matrix/matmul", 2, 4, 4, 2, 1}
+)
+
+func (t tiles) rows(m vulkan.Matrix) int { return t.tall * t.down * m.M }
+func (t tiles) cols(m vulkan.Matrix) int { return t.wide * t.across * m.N }
+
+// busy is how many work groups of manyRows are enough for a GPU; with fewer, smaller ones share the work better.
+const busy = 96
+
+// tilesFor chooses a way for a product of that many rows and columns.
+func tilesFor(m vulkan.Matrix, rows, cols int) tiles {
+	switch {
+	case rows <= oneTile.rows(m):
+		return oneTile
+	case rows <= twoTiles.rows(m):
+		return twoTiles
+	case ceil(rows, manyRows.rows(m))*ceil(cols, manyRows.cols(m)) < busy:
+		return someRows
+	}
+	return manyRows
+}
+
+// ceil is n/size, rounded up.
+func ceil(n, size int) int { return (n + size - 1) / size }
+
+// onMatrixUnits reports whether products with w run on matrix units. Those of float32 weights do not: both operands would
+// lose half their digits.
+func (d *Device) onMatrixUnits(w *weight, rows int) bool {
+	return d.matrix != (vulkan.Matrix{}) && w.kind != types[tensor.F32] && ceil(w.rows, oneTile.cols(d.matrix)) <= mostGroups && rows <= mostGroups
+}
+
+// packed are the rows of a tensor as matrix units take them.
+type packed struct {
+	values, powers *device.Tensor
+	pad            int // columns
+}
+
+// pack records the kernel that packs x. The caller gives the result's tensors back.
+func (d *Device) pack(x *device.Tensor) packed {
+	rows, pad := ceil(x.Rows, 2*d.matrix.M)*2*d.matrix.M, ceil(x.Cols, step)*step
+	p := packed{d.New(rows, pad/2), d.New(1, rows), pad}
+	var args push
+	args.addrs(d.at(x), d.at(p.values), d.at(p.powers))
+	args.words(x.Rows, x.Cols, pad)
+	d.run(kernelKey{shader: "pack"}, &args, rows, 1, false)
+	return p
+}
+
+// multiplyTiles records y = x·wᵀ on matrix units.
+func (d *Device) multiplyTiles(y *device.Tensor, x packed, w *weight, t tiles, independent bool) {
+	var args push
+	args.addrs(d.at(x.values), d.at(x.powers), w.buf.Addr, w.largest, d.at(y))
+	args.words(w.rows, w.cols, w.stride, y.Rows, x.pad)
+	key := matrixKey{t.shader, [9]uint32{w.kind, uint32(t.down * t.across * t.copies * d.gpu.Info().Lanes), uint32(d.matrix.M), uint32(d.matrix.N), uint32(d.matrix.K),
+		uint32(t.rows(d.matrix)), uint32(t.cols(d.matrix)), uint32(t.down), uint32(t.across)}}
+	if k := d.matrixKernel(key); k != nil {
+		d.gpu.Dispatch(k, args.b[:args.n], ceil(y.Rows, t.rows(d.matrix)), ceil(y.Cols, t.cols(d.matrix)), 1, independent)
+	}
+}
+
+// matrixKey names a kernel for matrix units.
+type matrixKey struct {
+	shader    string
+	constants [9]uint32 // as tiles.glsl and the shader number them
+}
+
+func (d *Device) matrixKernel(key matrixKey) *vulkan.Kernel {
+	if k := d.matrixKernels[key]; k != nil {
+		return k
+	}
+	code, err := shaders.ReadFile("shaders/" + key.shader + ".spv")
+	if err == nil {
+		var k *vulkan.Kernel
+		if k, err = d.gpu.MatrixKernel(code, key.constants[:]...); err == nil {
+			d.matrixKernels[key] = k
+			return k
+		}
+	}
+	d.gpu.Fail(fmt.Errorf("shader %s: %w", key.shader, err))
+	return nil
+}
+
+// measureWeight records the kernel that finds the largest magnitude of w, for the power of two that brings it to float16.
+func (d *Device) measureWeight(w *weight) {
+	var args push
+	args.addrs(w.buf.Addr, w.largest)
+	args.words(w.rows, w.cols, w.stride)
+	across := min(ceil(w.cols, 16*64), 256)
+	d.run(kernelKey{"largest", [2]uint32{w.kind}}, &args, across, min(w.rows, 4096), false)
+}
+
+// Linear implements device.Ops.
+func (d *Device) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
+	ys := []*device.Tensor{nil}
+	d.LinearGroup(ys, x, w)
+	return ys[0]
+}
+
+// LinearGroup implements device.Ops: the products may run at one time.
+func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
+	var p packed
+	for i, w := range ws {
+		c := of(w)
+		if x.Cols != c.cols {
+			panic(fmt.Sprintf("device: %v times %s [%d, %d]ᵀ", x, c.name, c.rows, c.cols))
+		}
+		ys[i] = d.New(x.Rows, c.rows)
+		if !d.onMatrixUnits(c, x.Rows) {
+			d.plain(ys[i], x, c, i > 0)
+			continue
+		}
+		first := p.values == nil
+		if first {
+			p = d.pack(x)
+		}
+		d.multiplyTiles(ys[i], p, c, tilesFor(d.matrix, x.Rows, c.rows), !first)
+	}
+	d.Release(p.values, p.powers)
+}
+
+// plain records y = x·wᵀ in float32. An independent product has the input of the command before it.
+func (d *Device) plain(y, x *device.Tensor, w *weight, independent bool) {
+	if form := d.half(w); form != 0 {
+		d.multiply(product{a: d.at(x), b: w.buf.Addr, c: d.at(y), m: x.Rows, n: w.rows, k: w.cols, lda: w.cols, stride: w.stride, kind: w.kind, form: form})
+		return
+	}
+	var p push
+	p.addrs(d.at(x), w.buf.Addr, d.at(y))
+	p.words(w.rows, w.cols, w.stride, x.Rows)
+	if x.Rows == 1 {
+		n := ceil(w.rows, 4)
+		lines := ceil(n, mostGroups)
+		d.run(kernelKey{"matvec", [2]uint32{w.kind}}, &p, ceil(n, lines), lines, independent)
+		return
+	}
+	tall := uint32(4)
+	if x.Rows <= 8 {
+		tall = 1
+	}
+	d.run(kernelKey{"matmul", [2]uint32{w.kind, tall}}, &p, ceil(w.rows, 64), ceil(x.Rows, 8*int(tall)), independent)
+}
