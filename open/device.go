@@ -51,33 +51,30 @@ func deviceName(name string) (kind string, index int, err error) {
 
 // choose makes the device that opt names.
 func (m *Model) choose(opt Options) error {
-	kind, index, err := deviceName(opt.On)
-	if err != nil {
-		return err
+	on := opt.On
+	if m.ranks != nil {
+		switch kind, _, err := deviceName(on); {
+		case err != nil:
+			return err
+		case kind == OnGPU:
+			return ErrRanksOnGPU
+		}
+		on = OnCPU
 	}
 	if err := CheckGPULayers(opt.GPULayers); err != nil {
 		return err
 	}
-	if m.ranks != nil {
-		if kind == OnGPU {
-			return ErrRanksOnGPU
-		}
-		kind = OnCPU
+	if opt.GPULayers == "0" {
+		on = OnCPU
 	}
-	if (kind == OnGPU || kind == OnAuto) && opt.GPULayers != "0" {
-		gpu, err := vulkan.New(vulkan.Options{Index: index, Budget: opt.GPUMemory})
-		switch {
-		case err == nil && (kind == OnGPU || !gpu.Processor()):
-			return m.onGPU(gpu, opt)
-		case err == nil:
-			if err := gpu.Close(); err != nil {
-				return err
-			}
-		case kind == OnGPU:
-			return err
-		}
+	gpu, err := openGPU(on, vulkan.Options{Budget: opt.GPUMemory})
+	if err != nil {
+		return err
 	}
-	return m.onProcessor(opt)
+	if gpu == nil {
+		return m.onProcessor(opt)
+	}
+	return m.onGPU(gpu, opt)
 }
 
 // ErrRanksOnGPU is what opening a model on a GPU returns where ranks share it.

@@ -26,10 +26,15 @@ type deviceRows struct {
 
 // turn lets one of several weights have a copy at a time: writers read one after another.
 type turn struct {
-	mu   sync.Mutex
+	mu   *sync.Mutex // a device is used by one goroutine at a time
 	room *room
 	last *deviceRows // whose values are in the room
 }
+
+func newTurn(r *room) *turn { return &turn{mu: new(sync.Mutex), room: r} }
+
+// beside is the turn of a weight that is read beside others of the same device.
+func (t *turn) beside() *turn { return &turn{mu: t.mu, room: new(room)} }
 
 func (r *deviceRows) ReadRow(dst []float32, row int) error {
 	r.turn.mu.Lock()
@@ -47,16 +52,19 @@ func (r *deviceRows) ReadRow(dst []float32, row int) error {
 type mergedRows struct {
 	deviceRows
 	adapters []*llama.Adapter
-	low      []*deviceRows // A and B of each adapter, read beside it
+	low      []*deviceRows // A, B and DoRA's magnitudes of each adapter, read beside it
 }
-
-// ownTurn is that of a weight that is read beside others.
-func ownTurn() *turn { return &turn{room: new(room)} }
 
 func newMergedRows(dev device.Device, l *llama.Linear, base *turn) *mergedRows {
 	r := &mergedRows{deviceRows: deviceRows{dev: dev, w: l.W, turn: base}, adapters: l.Adapters}
 	for _, a := range l.Adapters {
-		r.low = append(r.low, &deviceRows{dev: dev, w: a.A, turn: ownTurn()}, &deviceRows{dev: dev, w: a.B, turn: ownTurn()})
+		ws := []device.Weight{a.A, a.B, nil}
+		if a.DoRA != nil {
+			ws[2] = a.DoRA.Magnitude
+		}
+		for _, w := range ws {
+			r.low = append(r.low, &deviceRows{dev: dev, w: w, turn: base.beside()})
+		}
 	}
 	return r
 }
@@ -68,11 +76,11 @@ func (r *mergedRows) ReadRow(dst []float32, row int) error {
 	in := make([]float32, len(dst))
 	for i, a := range r.adapters {
 		b := make([]float32, a.B.Cols())
-		if err := r.low[2*i+1].ReadRow(b, row); err != nil {
+		if err := r.low[3*i+1].ReadRow(b, row); err != nil {
 			return err
 		}
 		for k, s := range b {
-			if err := r.low[2*i].ReadRow(in, k); err != nil {
+			if err := r.low[3*i].ReadRow(in, k); err != nil {
 				return err
 			}
 			for j, v := range in {
@@ -80,16 +88,20 @@ func (r *mergedRows) ReadRow(dst []float32, row int) error {
 			}
 		}
 		if a.DoRA != nil {
-			r.rescale(dst, a, row)
+			if err := r.rescale(dst, r.low[3*i+2], row); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // rescale gives dst the length that DoRA learnt for the row.
-func (r *mergedRows) rescale(dst []float32, a *llama.Adapter, row int) {
-	lengths := make([]float32, a.DoRA.Magnitude.Cols())
-	r.dev.ReadWeight(a.DoRA.Magnitude, lengths)
+func (r *mergedRows) rescale(dst []float32, magnitudes *deviceRows, row int) error {
+	lengths := make([]float32, magnitudes.w.Cols())
+	if err := magnitudes.ReadRow(lengths, 0); err != nil {
+		return err
+	}
 	var sum float64
 	for _, v := range dst {
 		sum += float64(v) * float64(v)
@@ -98,6 +110,7 @@ func (r *mergedRows) rescale(dst []float32, a *llama.Adapter, row int) {
 	for j := range dst {
 		dst[j] *= f
 	}
+	return nil
 }
 
 // average replaces the weights by the mean of those in the last n finished checkpoints.
@@ -304,7 +317,7 @@ func (t *Trainer) sources() []checkpoint.Source {
 		linears[l.Name+".weight"] = l
 	}
 	var sources []checkpoint.Source
-	one := &turn{room: t.room}
+	one := newTurn(t.room)
 	for _, p := range t.sub.model.Params() {
 		src := t.source(p, one)
 		if l := linears[p.Name]; l != nil && len(l.Adapters) > 0 {
@@ -326,7 +339,7 @@ func (t *Trainer) source(p llama.Param, one *turn) checkpoint.Source {
 // exportAdapter writes the adapters as PEFT has them.
 func (t *Trainer) exportAdapter(dir string) error {
 	var targets []checkpoint.LoRAWeights
-	one := &turn{room: t.room}
+	one := newTurn(t.room)
 	for _, l := range t.sub.model.Linears() {
 		for _, a := range l.Adapters {
 			w := checkpoint.LoRAWeights{

@@ -202,78 +202,83 @@ func distance(a []float32, b []float64) (rel, cos float64) {
 	return math.Sqrt(d / bb), ab / math.Sqrt(aa*bb)
 }
 
-func TestLogitsLossAndGradientsEqualPyTorch(t *testing.T) {
+// onCPU runs f for each golden file on the processor.
+func onCPU(t *testing.T, compute tensor.DType, f func(t *testing.T, name string, g *golden, dev device.Device)) {
+	t.Helper()
 	for name, g := range goldens(t) {
-		for _, recompute := range []bool{false, true} {
-			dev := newCPU(t, tensor.F32)
-			m := g.model(t, dev)
-			b, _, _ := g.batch(0)
-			h := m.Forward(dev, b)
-			y := dev.Linear(h, m.Head)
-			logits := make([]float32, y.Rows*y.Cols)
-			dev.Read(y, logits)
-			dev.Release(h, y)
-			if rel, _ := distance(logits, g.values["logits"]); rel > 1e-5 {
-				t.Errorf("%s: logits differ by %.2g", name, rel)
-			}
-			loss := g.backward(dev, m, recompute, 0, 1, 2, 3)
-			if want := g.values["loss"][0]; math.Abs(loss-want) > 1e-6*want {
-				t.Errorf("%s: loss %v, PyTorch %v", name, loss, want)
-			}
-			for _, p := range m.Params() {
-				got := make([]float32, p.Weight.Rows()*p.Weight.Cols())
-				dev.ReadGrad(p.Weight, got)
-				rel, _ := distance(got, g.values["g."+p.Name])
-				// A key bias shifts all scores of a query alike, so its true gradient is zero
-				// and a relative error says nothing.
-				if rel > 1e-5 && !strings.HasSuffix(p.Name, "k_proj.bias") {
-					t.Errorf("%s (recompute %v): gradient of %s differs by %.2g", name, recompute, p.Name, rel)
-				}
-			}
-			if n := dev.Memory().Tensors; n != 0 {
-				t.Errorf("%s (recompute %v): %d bytes of tensors were not released", name, recompute, n)
-			}
-		}
+		f(t, name, g, newCPU(t, compute))
 	}
 }
 
-func TestBF16GradientsPointWherePyTorchPoints(t *testing.T) {
-	for name, g := range goldens(t) {
-		dev := newCPU(t, tensor.BF16)
+func TestLogitsLossAndGradientsEqualPyTorch(t *testing.T) { onCPU(t, tensor.F32, equalGradients) }
+
+func TestBF16GradientsPointWherePyTorchPoints(t *testing.T) { onCPU(t, tensor.BF16, likeGradients) }
+
+func TestTenAdamWStepsEqualPyTorch(t *testing.T) { onCPU(t, tensor.F32, equalSteps) }
+
+func equalGradients(t *testing.T, name string, g *golden, dev device.Device) {
+	for _, recompute := range []bool{false, true} {
 		m := g.model(t, dev)
-		loss := g.backward(dev, m, false, 0, 1, 2, 3)
-		if want := g.values["loss"][0]; math.Abs(loss-want) > 1e-2*want {
-			t.Errorf("%s: bf16 loss %v, PyTorch %v", name, loss, want)
+		b, _, _ := g.batch(0)
+		h := m.Forward(dev, b)
+		y := dev.Linear(h, m.Head)
+		logits := make([]float32, y.Rows*y.Cols)
+		dev.Read(y, logits)
+		dev.Release(h, y)
+		if rel, _ := distance(logits, g.values["logits"]); rel > 1e-5 {
+			t.Errorf("%s: logits differ by %.2g", name, rel)
+		}
+		loss := g.backward(dev, m, recompute, 0, 1, 2, 3)
+		if want := g.values["loss"][0]; math.Abs(loss-want) > 1e-6*want {
+			t.Errorf("%s: loss %v, PyTorch %v", name, loss, want)
 		}
 		for _, p := range m.Params() {
 			got := make([]float32, p.Weight.Rows()*p.Weight.Cols())
 			dev.ReadGrad(p.Weight, got)
-			if _, cos := distance(got, g.values["g."+p.Name]); cos < 0.999 && !strings.HasSuffix(p.Name, "k_proj.bias") {
-				t.Errorf("%s: gradient of %s has cosine %.5f", name, p.Name, cos)
+			rel, _ := distance(got, g.values["g."+p.Name])
+			// A key bias shifts all scores of a query alike, so its true gradient is zero
+			// and a relative error says nothing.
+			if rel > 1e-5 && !strings.HasSuffix(p.Name, "k_proj.bias") {
+				t.Errorf("%s (recompute %v): gradient of %s differs by %.2g", name, recompute, p.Name, rel)
 			}
+		}
+		if n := dev.Memory().Tensors; n != 0 {
+			t.Errorf("%s (recompute %v): %d bytes of tensors were not released", name, recompute, n)
 		}
 	}
 }
 
-func TestTenAdamWStepsEqualPyTorch(t *testing.T) {
-	for name, g := range goldens(t) {
-		dev := newCPU(t, tensor.F32)
-		m := g.model(t, dev)
-		opt, err := NewOptimizer(dev, OptimizerConfig{Betas: []float64{0.9, 0.95}, Eps: 1e-8, WeightDecay: 0.1, Clip: 0.5, Bits: 32}, m.Params())
-		if err != nil {
-			t.Fatal(err)
+func likeGradients(t *testing.T, name string, g *golden, dev device.Device) {
+	m := g.model(t, dev)
+	loss := g.backward(dev, m, false, 0, 1, 2, 3)
+	if want := g.values["loss"][0]; math.Abs(loss-want) > 1e-2*want {
+		t.Errorf("%s: bf16 loss %v, PyTorch %v", name, loss, want)
+	}
+	for _, p := range m.Params() {
+		got := make([]float32, p.Weight.Rows()*p.Weight.Cols())
+		dev.ReadGrad(p.Weight, got)
+		if _, cos := distance(got, g.values["g."+p.Name]); cos < 0.999 && !strings.HasSuffix(p.Name, "k_proj.bias") {
+			t.Errorf("%s: gradient of %s has cosine %.5f", name, p.Name, cos)
 		}
-		s := ScheduleConfig{Type: "cosine", WarmupSteps: 3, MinLR: 0.001}
-		for step := 1; step <= 10; step++ {
-			loss := g.backward(dev, m, false, 0, 1) + g.backward(dev, m, false, 2, 3)
-			if want := g.values["losses"][step-1]; math.Abs(loss-want) > 1e-5 {
-				t.Errorf("%s: step %d: loss %.8f, PyTorch %.8f (PyTorch in float32 %.8f)", name, step, loss, want, g.values["losses_f32"][step-1])
-			}
-			norm, bad := opt.GradNorm()
-			if bad != "" {
-				t.Fatal(bad)
-			}
-			opt.Update(s.LR(0.01, step, 10), norm)
+	}
+}
+
+func equalSteps(t *testing.T, name string, g *golden, dev device.Device) {
+	m := g.model(t, dev)
+	opt, err := NewOptimizer(dev, OptimizerConfig{Betas: []float64{0.9, 0.95}, Eps: 1e-8, WeightDecay: 0.1, Clip: 0.5, Bits: 32}, m.Params())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := ScheduleConfig{Type: "cosine", WarmupSteps: 3, MinLR: 0.001}
+	for step := 1; step <= 10; step++ {
+		loss := g.backward(dev, m, false, 0, 1) + g.backward(dev, m, false, 2, 3)
+		if want := g.values["losses"][step-1]; math.Abs(loss-want) > 1e-5 {
+			t.Errorf("%s: step %d: loss %.8f, PyTorch %.8f (PyTorch in float32 %.8f)", name, step, loss, want, g.values["losses_f32"][step-1])
 		}
+		norm, bad := opt.GradNorm()
+		if bad != "" {
+			t.Fatal(bad)
+		}
+		opt.Update(s.LR(0.01, step, 10), norm)
 	}
 }

@@ -3,11 +3,13 @@ package train
 import (
 	"errors"
 	"fmt"
+
+	"leolm/device"
 )
 
-// checkMemory refuses a run on so many ranks, some of them here, that does not fit into memory with a *device.MemoryError,
-// before anything of it is allocated.
-func checkMemory(c *Config, ranks, here int) error {
+// checkMemory refuses a run on so many ranks, some of them here, that does not fit into the device's memory with a
+// *device.MemoryError, before anything of it is allocated.
+func checkMemory(dev device.Device, c *Config, ranks, here int) error {
 	var assumed []string
 	m, _, err := planModel(c, nil, &assumed) // without data: the shape alone
 	if err != nil {
@@ -32,7 +34,7 @@ func checkMemory(c *Config, ranks, here int) error {
 		}
 		least += 8 * float64(rank) * h // one adapter at least
 	}
-	if err := errors.Join(need(what, least/2, here), need("the sequences of a step", 4*float64(c.Batch.Global)*float64(c.Data.SequenceLength), here)); err != nil {
+	if err := errors.Join(need(dev, what, least/2, here), need(nil, "the sequences of a step", 4*float64(c.Batch.Global)*float64(c.Data.SequenceLength), here)); err != nil {
 		return err
 	}
 	teacher, err := planTeacher(c, nil, &assumed)
@@ -40,9 +42,13 @@ func checkMemory(c *Config, ranks, here int) error {
 		return nil // it is opened later
 	}
 	p := makePlan(c, m, stored, runLength{steps: 1}, teacher)
+	if onGPU(dev) {
+		p.OnGPU()
+		return need(dev, what, float64(p.Memory.Total()), here)
+	}
 	each, err := p.ForRanks(ranks)
 	if err != nil {
 		return nil // join says that these ranks cannot share it
 	}
-	return need(what, float64(each.Memory.Total()), here)
+	return need(dev, what, float64(each.Memory.Total()), here)
 }

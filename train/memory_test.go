@@ -32,7 +32,7 @@ func TestMemoryIsCheckedFirst(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := checkMemory(workshop(t), 1, 1); err != nil {
+	if err := checkMemory(newCPU(t, tensor.F32), workshop(t), 1, 1); err != nil {
 		t.Errorf("a tiny run: %v", err)
 	}
 }

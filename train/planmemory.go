@@ -5,6 +5,7 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/device/cpu"
+	"leolm/device/vulkan"
 	"leolm/tensor"
 )
 
@@ -51,15 +52,21 @@ func (m *Memory) inProcess(ranks int) {
 // before it grew, and the parameters that p counts. teacher is the shape of the model that is distilled, or nil.
 func planMemory(c *Config, m *checkpoint.Config, stored int, p *Plan, teacher *checkpoint.Config) Memory {
 	e := newMemoryEstimate(c, m, stored, p, teacher)
-	n := Memory{
-		Weights:     e.weights(),
-		Gradients:   4 * p.Trainable,
-		Optimizer:   e.optimizer(),
-		Activations: e.activations(),
-		Workspace:   e.loss() + e.backward() + e.packed() + e.unpacked() + p.room(),
-	}
+	n := e.sum()
+	n.Workspace += p.room()
 	n.inProcess(1)
 	return n
+}
+
+// sum adds up what is on the device.
+func (e *memoryEstimate) sum() Memory {
+	return Memory{
+		Weights:     e.weights(),
+		Gradients:   4 * e.trainable,
+		Optimizer:   e.optimizer(),
+		Activations: e.activations(),
+		Workspace:   e.loss() + e.backward() + e.packed() + e.unpacked(),
+	}
 }
 
 // memoryEstimate holds what all parts of the prediction look at.
@@ -72,6 +79,7 @@ type memoryEstimate struct {
 	trainable, frozen int64
 	demand            demand
 	bf16              bool
+	gpu               bool
 
 	newRows   bool    // vocabulary matrices whose stored rows are frozen
 	wholeHead bool    // all rows of the head are trained
@@ -152,7 +160,12 @@ func (e *memoryEstimate) optimizer() int64 {
 }
 
 // computed is the size of a tensor as operations write it: in f32.
-func (e *memoryEstimate) computed(rows, cols int) int64 { return int64(4 * cpu.BufferLen(rows*cols)) }
+func (e *memoryEstimate) computed(rows, cols int) int64 {
+	if e.gpu {
+		return 4 * int64(rows) * int64(cols)
+	}
+	return int64(4 * cpu.BufferLen(rows*cols))
+}
 
 // saved is the size of a tensor as it is kept for the backward pass.
 func (e *memoryEstimate) saved(rows, cols int) int64 {
@@ -201,6 +214,9 @@ func (e *memoryEstimate) layer() int64 {
 // hidden states; with a teacher, the same of its logits and its head.
 func (e *memoryEstimate) loss() int64 {
 	chunk := min(e.t, cpu.LossRows(e.v))
+	if e.gpu {
+		chunk = min(e.t, vulkan.LossRows(e.v))
+	}
 	n := e.computed(chunk, e.v) + e.computed(e.t, e.h) + 2*e.computed(chunk, e.h)
 	if e.bf16 {
 		n += e.saved(chunk, e.v) + e.saved(chunk, e.h)
@@ -228,6 +244,9 @@ func (e *memoryEstimate) widest() int64 { return int64(max(e.f, e.q, e.h)) }
 
 // packed are operands in the order in which products read them: the head both ways, and the largest matrix or input.
 func (e *memoryEstimate) packed() int64 {
+	if e.gpu {
+		return 0
+	}
 	per := int64(4)
 	if e.bf16 {
 		per = 2
@@ -238,6 +257,9 @@ func (e *memoryEstimate) packed() int64 {
 // unpacked are the frozen matrices that exist in f32 for a moment, the largest at a time; beside them, the head of the model
 // that a preference is measured against.
 func (e *memoryEstimate) unpacked() int64 {
+	if e.gpu {
+		return 0
+	}
 	head := 4 * int64(e.v) * int64(e.h)
 	var n int64
 	switch {

@@ -114,7 +114,7 @@ func NewRank(ctx context.Context, cfg *Config, dev device.Device, obs Observer, 
 		return nil, err // as on all others
 	}
 	// All at once, before any of them takes some.
-	if err := r.failed(ctx, checkMemory(cfg, r.Size(), r.here())); err != nil {
+	if err := r.failed(ctx, checkMemory(dev, cfg, r.Size(), r.here())); err != nil {
 		return nil, err
 	}
 	if err := r.sameFolder(ctx, cfg.Output, lateProbe); err != nil {

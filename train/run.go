@@ -169,7 +169,7 @@ func newTrainer(cfg *Config, dev device.Device, obs Observer, r *ranks) (*Traine
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
 		return nil, fmt.Errorf("output: %w", err)
 	}
-	if err := t.open(); err != nil {
+	if err := errors.Join(t.open(), dev.Sync()); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -211,6 +211,9 @@ func (t *Trainer) open() (err error) {
 		stored = t.sub.base.Checkpoint.Config.VocabSize
 	}
 	t.plan = makePlan(cfg, t.sub.cfg, stored, t.length, teacher)
+	if onGPU(t.dev) {
+		t.plan.OnGPU()
+	}
 	if free, err := durable.FreeSpace(cfg.Output); err == nil && free < t.plan.Disk {
 		t.obs.note("%s has %d MB free; checkpoints and model may take %d MB", cfg.Output, free/1e6, t.plan.Disk/1e6)
 	}
@@ -397,7 +400,7 @@ func (t *Trainer) due() bool {
 // finishStep looks at the gradients, updates the weights and fills in what the step took.
 func (t *Trainer) finishStep(ctx context.Context, st *Step, start time.Time) error {
 	norm, bad, err := t.opt.gradNorm(ctx)
-	if err != nil {
+	if err = errors.Join(err, t.dev.Sync()); err != nil { // before numbers of a device that failed are believed
 		return err
 	}
 	st.GradNorm = norm

@@ -13,6 +13,7 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/dataset/shard"
+	"leolm/device"
 	"leolm/tensor"
 	"leolm/tokenizer"
 )
@@ -91,10 +92,16 @@ func workshop(t *testing.T) *Config {
 // runAll trains from wherever the output folder stands to the end; with stopAt, it is interrupted after that step.
 func runAll(t *testing.T, cfg *Config, stopAt int) (*Result, []Step) {
 	t.Helper()
+	return runOn(t, newCPU(t, tensor.F32), cfg, stopAt)
+}
+
+// runOn is runAll on a device.
+func runOn(t *testing.T, dev device.Device, cfg *Config, stopAt int) (*Result, []Step) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var steps []Step
-	tr, err := New(cfg, newCPU(t, tensor.F32), Observer{Step: func(s Step) {
+	tr, err := New(cfg, dev, Observer{Step: func(s Step) {
 		steps = append(steps, s)
 		if s.Step == stopAt {
 			cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -138,7 +139,7 @@ func (t *Trainer) write(ctx context.Context, dir string, files func(dir string, 
 		return err
 	}
 	written := sums{Tensors: map[string]map[string]string{}}
-	if err := t.ranks.failed(ctx, files(dir, &written)); err != nil {
+	if err := t.ranks.failed(ctx, errors.Join(files(dir, &written), t.dev.Sync())); err != nil {
 		return err
 	}
 	mine, err := json.Marshal(written)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"leolm/checkpoint"
+	"leolm/device"
 	"leolm/internal/sysmem"
 )
 
@@ -25,10 +26,13 @@ func (r *ranks) here() int {
 	return 1
 }
 
-// need refuses what the ranks of this machine would take together.
-func need(what string, bytes float64, here int) error {
+// need refuses what the ranks of this machine would take together of its memory, or of that of dev, if that is a GPU.
+func need(dev device.Device, what string, bytes float64, here int) error {
 	if here > 1 {
 		what = fmt.Sprintf("%s, in each of %d ranks on this machine,", what, here)
+	}
+	if dev != nil && onGPU(dev) {
+		return device.Need(dev, what, bytes)
 	}
 	return sysmem.Need(what, bytes*float64(here))
 }

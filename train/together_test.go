@@ -195,10 +195,10 @@ func TestMemoryOfNeighbors(t *testing.T) {
 		t.Skip("the system does not say what memory it has")
 	}
 	var short *device.MemoryError
-	if err := need("weights", 0.6*float64(available), 1); err != nil {
+	if err := need(nil, "weights", 0.6*float64(available), 1); err != nil {
 		t.Error(err)
 	}
-	if err := need("weights", 0.6*float64(available), 2); !errors.As(err, &short) || !strings.Contains(err.Error(), "weights, in each of 2 ranks on this machine,") {
+	if err := need(nil, "weights", 0.6*float64(available), 2); !errors.As(err, &short) || !strings.Contains(err.Error(), "weights, in each of 2 ranks on this machine,") {
 		t.Error(err)
 	}
 	errs := onRanks(t, workshop(t), 2, func(c *cluster.Comm) Comm {

@@ -39,7 +39,7 @@ step() {
   [ $((SECONDS + limit)) -le "$budget" ] || limit=$((budget - SECONDS))
   printf '\n## %s (at %d s)\n' "$name" "$SECONDS"
   local rc=0
-  timeout "$limit" "$@" 2>&1 || rc=$?
+  timeout -k 5 "$limit" "$@" 2>&1 || rc=$?
   echo "-- status $rc after $((SECONDS - began)) s"
 }
 
@@ -80,19 +80,20 @@ run() {
   work=$(mktemp -d)
   export work
   trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
-  shapes=(1b 7b) prompts=512 tokens=64 runs=3 batch=1,8 tests=Compliance suite=150
+  shapes=(1b 7b) prompts=512 tokens=64 runs=3 batch=1,8 tests=Compliance suite=150 text=20000
   if [ "${1:-}" = --small ]; then
-    shapes=(tiny) prompts=16 tokens=4 runs=1 batch=1,2 tests='Compliance/(Elementwise|Embed)' suite=60
+    shapes=(tiny) prompts=16 tokens=4 runs=1 batch=1,2 tests='Compliance/(Elementwise|Embed)' suite=60 text=1000
   fi
+  head -c "$text" text.txt | iconv -c -f utf-8 -t utf-8 >"$work/text.txt"
   loader
   models
   echo "# Leo on a GPU, commit $(cat commit), $(date -u '+%F %T')"
   step "The machine" 20 sh -c 'nproc; free -g | head -2; df -h "$work" | tail -1; nvidia-smi -L; ./leo version --devices'
   step "Limits" 30 ./leo bench --device gpu
   step "Devicetest and bits" "$suite" ./device.test -test.run "$tests|Tiles|RowsOf|Limits"
-  step "Perplexity on the processor" 60 ./leo eval perplexity --device cpu text.txt
-  step "Perplexity on the GPU" 60 ./leo eval perplexity --device gpu text.txt
-  step "Perplexity without matrix units" 60 env LEO_VULKAN_MASK=VK_KHR_cooperative_matrix ./leo eval perplexity --device gpu text.txt
+  step "Perplexity on the processor" 60 ./leo eval perplexity --device cpu "$work/text.txt"
+  step "Perplexity on the GPU" 60 ./leo eval perplexity --device gpu "$work/text.txt"
+  step "Perplexity without matrix units" 60 env LEO_VULKAN_MASK=VK_KHR_cooperative_matrix ./leo eval perplexity --device gpu "$work/text.txt"
   for shape in "${shapes[@]}"; do
     for type in q4_0 q8_0 bf16; do
       step "$shape $type" 90 bash -c "bench $shape-$type --prompt $prompts --sequences $batch -n $tokens --runs $runs"

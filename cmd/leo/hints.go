@@ -120,9 +120,11 @@ var hints = []func(error) []advice{
 	}),
 	as(func(e *device.MemoryError) []advice {
 		if e.On != "" {
-			return []advice{{"gpu-layers", "run a part of the model on the processor with --gpu-layers auto or --gpu-layers N"}, {"context", "choose a smaller --context"}}
+			return []advice{{"gpu-layers", "run a part of the model on the processor with --gpu-layers auto or --gpu-layers N"}, {"context", "choose a smaller --context"},
+				{"set", "smaller micro-batches, such as --set batch.micro=1, or --set compute.recompute=true"}}
 		}
-		return []advice{{"context", "choose a smaller --context"}, {"beams", "fewer --beams"}, {"cache-type", "--cache-type q8_0"}}
+		return []advice{{"context", "choose a smaller --context"}, {"beams", "fewer --beams"}, {"cache-type", "--cache-type q8_0"},
+			{"set", "smaller micro-batches, such as --set batch.micro=1, or --set compute.recompute=true"}}
 	}),
 	as(func(*serve.CutError) []advice {
 		return []advice{{"drain", "give them longer with --drain"}}

@@ -18,18 +18,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"leolm/device/cpu"
 	"leolm/internal/durable"
 	"leolm/internal/kernel/limits"
 	"leolm/internal/recipe"
 	"leolm/internal/report"
+	"leolm/open"
 	"leolm/train"
 )
 
 func newTrainCmd() *cobra.Command {
 	var sets []string
 	var plan, print, asJSON, force bool
-	var export, from string
+	var export, from, on string
 	var threads int
 	var among ranksPlanned
 	var jobs jobFlags
@@ -46,6 +46,9 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkThreads("--threads", threads); err != nil {
 				return err
+			}
+			if err := open.CheckDevice(on); err != nil {
+				return usageError{fmt.Errorf("--device: %w", err)}
 			}
 			if err := jobs.check(cmd); err != nil {
 				return err
@@ -70,7 +73,7 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 				return usageError{errors.New("--ranks is for --plan and --emit: how many ranks train, a launcher says, such as mpirun -n 4 leo train RECIPE")}
 			}
 			if plan {
-				return showPlan(cmd.Context(), cmd.OutOrStdout(), cfg, among, asJSON)
+				return showPlan(cmd.Context(), cmd.OutOrStdout(), cfg, on, among, asJSON)
 			}
 			if export != "" {
 				return exportCheckpoint(cmd, cfg, from, export, force)
@@ -82,7 +85,7 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 			if cmd.Flags().Changed("grace") {
 				grace = jobs.grace
 			}
-			return runTraining(cmd, cfg, threads, grace, asJSON)
+			return runTraining(cmd, cfg, on, threads, grace, asJSON)
 		},
 	}
 	fl := cmd.Flags()
@@ -96,6 +99,8 @@ Started by mpirun or srun, all processes train one model together: mpirun -n 4 l
 	fl.StringVar(&from, "checkpoint", "", "with --export: best, or a name such as step-00000200 (default: the newest)")
 	fl.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	jobs.add(cmd)
+	fl.StringVar(&on, "device", open.OnCPU, "where the training runs: cpu, gpu or gpu:N (through Vulkan), or auto (a GPU if there is one)")
+	completeWith(cmd, "device", open.OnCPU, open.OnGPU, open.OnAuto)
 	fl.IntVarP(&threads, "threads", "t", 0, "worker threads (default: the processors that this process may use)")
 	return cmd
 }
@@ -231,25 +236,30 @@ func exportCheckpoint(cmd *cobra.Command, cfg *train.Config, from, dir string, f
 	return err
 }
 
-func runTraining(cmd *cobra.Command, cfg *train.Config, threads, grace int, asJSON bool) error {
+func runTraining(cmd *cobra.Command, cfg *train.Config, on string, threads, grace int, asJSON bool) error {
 	r, err := joinRanks(cmd.Context(), cmd.ErrOrStderr(), 0)
 	if err != nil {
 		return err
 	}
-	return r.leave(context.WithoutCancel(cmd.Context()), trainRank(cmd, cfg, r, threads, grace, asJSON))
+	return r.leave(context.WithoutCancel(cmd.Context()), trainRank(cmd, cfg, r, on, threads, grace, asJSON))
 }
 
 // trainRank is the part of one process in a run.
-func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads, grace int, asJSON bool) error {
-	measured, dev, unlock, err := r.prepare(cmd.Context(), cfg, threads)
+func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, on string, threads, grace int, asJSON bool) (err error) {
+	measured, dev, unlock, err := r.prepare(cmd.Context(), cfg, on, threads)
 	if err = r.together(err); err != nil {
 		return err
 	}
 	defer unlock()
 	measured.printNotes(r.log)
+	defer func() {
+		if closed := dev.Close(); err == nil { // else tensors of the pass that failed are left
+			err = closed
+		}
+	}()
 	log := &trainLog{w: r.log, cfg: cfg, grace: time.Duration(grace) * time.Second}
 	defer collectOften(gcPercent(nil, 1))()
-	t, err := train.NewRank(context.WithoutCancel(cmd.Context()), cfg, dev, train.Observer{
+	t, err := train.NewRank(context.WithoutCancel(cmd.Context()), cfg, dev.Device, train.Observer{
 		Step: log.step, Eval: log.eval, Saved: log.saved,
 		Evaluate: func(ctx context.Context, m *train.Snapshot) error { return log.evaluate(ctx, measured, m) },
 		Note:     func(format string, args ...any) { fmt.Fprintf(r.log, format+"\n", args...) },
@@ -259,9 +269,11 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads, grace in
 	}
 	defer t.Close()
 	plan := t.Plan()
-	collectOften(gcPercent(&plan, r.comm.Size()))
+	if dev.GPU == nil { // else little of the plan is in this process
+		collectOften(gcPercent(&plan, r.comm.Size()))
+	}
 	debug.FreeOSMemory() // what only the start has needed
-	if err := log.begin(t, r, dev.Workers()); err != nil {
+	if err := log.begin(t, r, dev); err != nil {
 		return err
 	}
 	if log.run != nil {
@@ -294,12 +306,12 @@ func trainRank(cmd *cobra.Command, cfg *train.Config, r *rank, threads, grace in
 }
 
 // prepare opens what this rank can open by itself. Files that two runs cannot share are locked until unlock.
-func (r *rank) prepare(ctx context.Context, cfg *train.Config, threads int) (measured *evaluation, dev *cpu.Device, unlock func(), err error) {
+func (r *rank) prepare(ctx context.Context, cfg *train.Config, on string, threads int) (measured *evaluation, dev *open.Trainer, unlock func(), err error) {
 	unlock = func() {}
 	if measured, err = loadEvaluation(ctx, cfg.Evaluate, false); err != nil {
 		return nil, nil, unlock, err
 	}
-	if dev, err = newDevice(r.threads(threads)); err != nil {
+	if dev, err = r.trainer(on, threads); err != nil {
 		return nil, nil, unlock, err
 	}
 	if err := os.MkdirAll(cfg.Output, 0o777); err != nil {
@@ -344,7 +356,7 @@ func gcPercent(p *train.Plan, ranks int) int {
 }
 
 // begin says what is about to be trained, and opens the metrics, on the rank that speaks for all.
-func (l *trainLog) begin(t *train.Trainer, r *rank, workers int) (err error) {
+func (l *trainLog) begin(t *train.Trainer, r *rank, dev *open.Trainer) (err error) {
 	l.plan = t.Plan()
 	p := &l.plan
 	if r.first() {
@@ -358,12 +370,15 @@ func (l *trainLog) begin(t *train.Trainer, r *rank, workers int) (err error) {
 	}
 	among := ""
 	if n := r.comm.Size(); n > 1 {
-		among = fmt.Sprintf(", %d ranks of %d threads", n, workers)
+		among = fmt.Sprintf(", %d ranks of %d threads", n, dev.Workers)
+	}
+	if dev.GPU != nil {
+		among = ", on " + dev.Name()
 	}
 	fmt.Fprintf(l.w, "%s: %s parameters (%s trained), %d steps of up to %d tokens, %.3g FLOPs%s\n",
 		l.cfg.Name, count(p.Params), count(p.Trainable), p.Steps, p.TokensPerStep, p.FLOPs, among)
-	if p.FLOPs > longRun && r.first() {
-		l.peak = measuredPeak(l.cfg, workers) * float64(r.comm.Size())
+	if p.FLOPs > longRun && r.first() && dev.GPU == nil {
+		l.peak = measuredPeak(l.cfg, dev.Workers) * float64(r.comm.Size())
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func (j *jobFlags) check(cmd *cobra.Command) error {
 		}
 		return nil
 	}
-	for _, name := range []string{"plan", "print", "export", "checkpoint", "force", "json", "bandwidth"} {
+	for _, name := range []string{"device", "plan", "print", "export", "checkpoint", "force", "json", "bandwidth"} {
 		if cmd.Flags().Changed(name) {
 			return usageError{fmt.Errorf("--emit prints a job, --%s is for something else: give one of them", name)}
 		}

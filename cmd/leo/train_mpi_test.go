@@ -246,6 +246,12 @@ func TestTrainingUnderMPISurvivesKills(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+			for range 400 { // a busy machine takes its time to start them
+				if len(ranksBelow(cmd.Process.Pid)) > 0 {
+					break
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
 			time.Sleep(time.Duration(600+rng.IntN(900)) * time.Millisecond)
 			victims := ranksBelow(cmd.Process.Pid)
 			if len(victims) > 0 {

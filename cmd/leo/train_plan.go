@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"leolm/internal/durable"
 	"leolm/internal/pool"
+	"leolm/open"
 	"leolm/train"
 )
 
@@ -34,10 +36,17 @@ type timing struct {
 }
 
 // showPlan prints the memory, time and disk that a recipe would take.
-func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, among ranksPlanned, asJSON bool) error {
+func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, on string, among ranksPlanned, asJSON bool) error {
 	p, err := train.MakePlan(cfg)
 	if err != nil {
 		return err
+	}
+	gpu, err := planGPU(p, on)
+	if err != nil {
+		return err
+	}
+	if gpu != nil && among.ranks > 1 {
+		return open.ErrRanksOnGPU
 	}
 	ranks, err := p.ForRanks(among.ranks)
 	if err != nil {
@@ -47,7 +56,10 @@ func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, among ranksPl
 	if err != nil {
 		return err
 	}
-	peak := measuredPeak(cfg, pool.Processors())
+	var peak float64 // a GPU's is not known
+	if gpu == nil {
+		peak = measuredPeak(cfg, pool.Processors())
+	}
 	var times []timing
 	if peak > 0 {
 		times = append(times, timing{fmt.Sprintf("this machine (%.0f GFLOP/s)", peak), p.FLOPs / (assumedShare * peak * 1e9), true})
@@ -65,12 +77,16 @@ func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, among ranksPl
 		if among.ranks > 1 {
 			out["ranks"] = ranks
 		}
+		if gpu != nil {
+			out["gpu"] = gpu
+		}
 		if cfg.Evaluate != nil {
 			out["evaluation"] = measured.plan(p, cfg)
 		}
 		return printJSON(w, out)
 	}
 	printTraining(w, p, among, &ranks)
+	gpu.print(w)
 	fmt.Fprintf(w, "disk           %s for checkpoints and the model", bytesText(p.Disk))
 	if freeErr == nil {
 		fmt.Fprintf(w, ", %s are free", bytesText(free))
@@ -87,6 +103,42 @@ func showPlan(ctx context.Context, w io.Writer, cfg *train.Config, among ranksPl
 		fmt.Fprintln(w, "note:", n)
 	}
 	return nil
+}
+
+// plannedGPU is the GPU of a plan.
+type plannedGPU struct {
+	Name      string `json:"name"`
+	Available int64  `json:"available"` // bytes
+	Fits      bool   `json:"fits"`
+}
+
+// planGPU makes p a plan for the GPU that on names; nil where that is the processor.
+func planGPU(p *train.Plan, on string) (g *plannedGPU, err error) {
+	if on == open.OnCPU {
+		return nil, nil
+	}
+	dev, err := open.Training(on, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	if dev.GPU == nil {
+		return nil, nil
+	}
+	p.OnGPU()
+	free, _ := dev.Available()
+	return &plannedGPU{Name: dev.Name(), Available: free, Fits: p.Memory.Total() <= free}, nil
+}
+
+func (g *plannedGPU) print(w io.Writer) {
+	if g == nil {
+		return
+	}
+	fits := ""
+	if !g.Fits {
+		fits = " (does not fit)"
+	}
+	fmt.Fprintf(w, "on the GPU     %s: %s are available%s\n", g.Name, bytesText(g.Available), fits)
 }
 
 // printTraining prints what is computed, and what memory and network that takes.

@@ -57,7 +57,7 @@ var (
 		{"CachedAttention", cachedAttention}, {"CrossEntropy", crossEntropy}, {"TopLogits", topLogits}, {"Random", random}, {"DoRA", dora},
 		{"Arguments", arguments}, {"Rows", rows}, {"Weights", weights}, {"Cache", cache}, {"Memory", memory},
 	}
-	training = []part{{"Lending", lending}, {"Derivatives", derivatives}, {"Gradients", gradients}, {"Optimizers", optimizers}}
+	training = []part{{"Lending", lending}, {"Derivatives", derivatives}, {"Tiles", tiles}, {"Gradients", gradients}, {"Optimizers", optimizers}}
 )
 
 // Run runs the suite for a device that trains. Each part gets a device of its own from newDevice.

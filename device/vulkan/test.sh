@@ -11,5 +11,5 @@ if ! devices=$(go run ./cmd/leo version --devices 2>&1 | grep '^gpu:'); then
   exit 2
 fi
 echo "$devices"
-go test -count=1 ./internal/vulkan ./device/vulkan
-go test -count=1 -run GPU -timeout 20m ./open ./serve
+go test -count=1 -timeout 30m ./internal/vulkan ./device/vulkan
+go test -count=1 -timeout 30m -run GPU ./open ./serve ./train

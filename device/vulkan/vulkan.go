@@ -265,15 +265,15 @@ func putFloats(dst []byte, values []float32) {
 
 // Read implements device.Runner.
 func (d *Device) Read(t *device.Tensor, dst []float32) {
-	m := mat(t)
-	if m.buf.Size == 0 {
-		d.gpu.Fail(errFailed)
-	}
-	d.download(dst[:t.Rows*t.Cols], m.buf)
+	d.download(dst[:t.Rows*t.Cols], mat(t).buf)
 }
 
 // download copies the beginning of b to dst. After an error, which Sync reports, dst is as it was.
 func (d *Device) download(dst []float32, b vulkan.Buffer) {
+	if b.Size == 0 {
+		d.gpu.Fail(errFailed)
+		return
+	}
 	bytes := make([]byte, 4*len(dst))
 	if err := d.gpu.Download(bytes, b, 0); err != nil {
 		d.gpu.Fail(err)

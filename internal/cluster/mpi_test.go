@@ -121,7 +121,8 @@ func TestMPIRank(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Note: func(format string, args ...any) { fmt.Printf("note: "+format+"\n", args...) }}
+	say := func(format string, args ...any) { fmt.Printf("note: "+format+"\n", args...) }
+	o := Options{Note: say, Detail: say}
 	if part == "suite" {
 		o.piece = 1024
 	}

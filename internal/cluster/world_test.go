@@ -139,3 +139,22 @@ func TestPlace(t *testing.T) {
 		t.Errorf("nothing odd: %q", odd)
 	}
 }
+
+// Threads that a user asked for are more than the ranks have processors, or they are not.
+func TestCrowded(t *testing.T) {
+	for _, c := range []struct {
+		place   Place
+		threads int
+		crowded bool
+	}{
+		{Place{CPUs: 2, Ranks: 2, Threads: 1}, 1, false},
+		{Place{CPUs: 2, Ranks: 2, Threads: 1}, 2, true},
+		{Place{CPUs: 8, Ranks: 2, Threads: 4}, 4, false},
+		{Place{CPUs: 1, Ranks: 1, Threads: 1}, 2, true},
+		{Place{Ranks: 2, Threads: 1}, 9, false}, // on a system that does not say
+	} {
+		if said := c.place.Crowded(c.threads); (said != "") != c.crowded {
+			t.Errorf("%+v, %d threads: %q", c.place, c.threads, said)
+		}
+	}
+}

@@ -67,6 +67,7 @@ func (d *Device) create() error {
 	if p.Matrix != (Matrix{}) {
 		f := newMatrixFeatures()
 		f.v12.shaderFloat16, f.v12.vulkanMemoryModel, f.matrix.cooperativeMatrix = 1, 1, 1
+		f.v12.vulkanMemoryModelDeviceScope = 1 // other shaders of the device use it: atomics
 		f.lanes.subgroupSizeControl, f.lanes.computeFullSubgroups = 1, 1
 		f12, extensions = &f.v12, append(extensions, FeatureMatrix, FeatureLanes)
 	}

@@ -37,7 +37,8 @@ func (i *instance) matrixUnits(p *physical, o Options) Matrix {
 	props := &physicalDeviceProperties2{head: head{typeProperties2, unsafe.Pointer(lanes)}}
 	i.call("vkGetPhysicalDeviceProperties2", p.handle, uintptr(unsafe.Pointer(props)))
 	if f.matrix.cooperativeMatrix == 0 || f.lanes.subgroupSizeControl == 0 || f.lanes.computeFullSubgroups == 0 ||
-		f.v12.shaderFloat16 == 0 || f.v12.vulkanMemoryModel == 0 || lanes.requiredSubgroupSizeStages&stageCompute == 0 {
+		f.v12.shaderFloat16 == 0 || f.v12.vulkanMemoryModel == 0 || f.v12.vulkanMemoryModelDeviceScope == 0 ||
+		lanes.requiredSubgroupSizeStages&stageCompute == 0 {
 		return Matrix{}
 	}
 	return bestMatrix(i.matrixShapes(p.handle))

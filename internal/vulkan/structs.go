@@ -119,13 +119,14 @@ type physicalDeviceVulkan11Features struct {
 
 type physicalDeviceVulkan12Features struct {
 	head
-	_                   [7]uint32
-	shaderFloat16       uint32
-	_                   [30]uint32
-	bufferDeviceAddress uint32
-	_                   [2]uint32
-	vulkanMemoryModel   uint32
-	_                   [5]uint32
+	_                            [7]uint32
+	shaderFloat16                uint32
+	_                            [30]uint32
+	bufferDeviceAddress          uint32
+	_                            [2]uint32
+	vulkanMemoryModel            uint32
+	vulkanMemoryModelDeviceScope uint32
+	_                            [4]uint32
 }
 
 type physicalDeviceSubgroupSizeControlFeatures struct {

@@ -84,6 +84,7 @@ int main(void) {
   FIELD(VkPhysicalDeviceVulkan12Features, shaderFloat16)
   FIELD(VkPhysicalDeviceVulkan12Features, bufferDeviceAddress)
   FIELD(VkPhysicalDeviceVulkan12Features, vulkanMemoryModel)
+  FIELD(VkPhysicalDeviceVulkan12Features, vulkanMemoryModelDeviceScope)
   SIZE(VkPhysicalDeviceFeatures2)
   FIELD(VkPhysicalDeviceFeatures2, sType)
   FIELD(VkPhysicalDeviceFeatures2, pNext)
