@@ -166,6 +166,7 @@ type MemoryError struct {
 	What      string  // "the keys and values of 8192 tokens"
 	Needed    float64 // bytes; a float because absurd sizes exceed every integer
 	Available int64   // bytes
+	On        string  // whose memory it is, "the GPU", if not the processor's
 }
 
 // Need returns a *MemoryError if n bytes for what are more than dev has available. Where nobody says what is available,
@@ -178,11 +179,19 @@ func Need(dev Runner, what string, n float64) error {
 	if n <= float64(available) {
 		return nil
 	}
-	return &MemoryError{What: what, Needed: n, Available: available}
+	e := &MemoryError{What: what, Needed: n, Available: available}
+	if dev, ok := dev.(interface{ MemoryOf() string }); ok {
+		e.On = dev.MemoryOf()
+	}
+	return e
 }
 
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("%s need %s of memory, %s are available", e.What, memorySize(e.Needed), memorySize(float64(e.Available)))
+	where := ""
+	if e.On != "" {
+		where = " on " + e.On
+	}
+	return fmt.Sprintf("%s need %s of memory%s, %s are available", e.What, memorySize(e.Needed), where, memorySize(float64(e.Available)))
 }
 
 func memorySize(n float64) string {

@@ -103,20 +103,19 @@ func (w *beams) next(ctx context.Context, _ *Engine, budget int, dst []Feed) ([]
 	return dst, nil
 }
 
-func (w *beams) took(_ int, logits []float32, vocab int) error {
+func (w *beams) took(_ int, rows []row) error {
 	for _, b := range w.beams {
 		b.s.length = 0
 	}
-	if len(logits) == 0 {
+	if len(rows) == 0 {
 		return nil
 	}
 	lps := make([][]float32, len(w.beams))
 	for i := range w.beams {
-		row := logits[i*vocab : (i+1)*vocab]
-		if err := sample.CheckLogits(row); err != nil {
+		if err := sample.CheckLogits(rows[i].values); err != nil {
 			return err
 		}
-		lps[i] = logSoftmax(row)
+		lps[i] = logSoftmax(rows[i].values)
 	}
 	return w.search.Step(lps)
 }

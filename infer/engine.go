@@ -100,6 +100,13 @@ func NewEngine(dev device.Runner, m *llama.Model, opt Options) (*Engine, error) 
 // Model returns the model that the engine runs.
 func (e *Engine) Model() *llama.Model { return e.model }
 
+// Free gives the memory of the cache back where the garbage collector does not. No session is used afterwards.
+func (e *Engine) Free() {
+	if dev, ok := e.dev.(device.Freer); ok {
+		dev.FreeCache(e.cache)
+	}
+}
+
 // Context is the largest number of tokens of a session.
 func (e *Engine) Context() int { return e.opt.Context }
 
@@ -227,6 +234,24 @@ func (e *Engine) Step(feeds []Feed) ([]float32, error) {
 		undo(feeds)
 	}
 	return logits, err
+}
+
+// step is Step whose rows may be known by their largest logits only, of which there are enough.
+func (e *Engine) step(feeds []Feed, enough int) ([]row, error) {
+	h, err := e.pass(feeds)
+	if err != nil {
+		return nil, err
+	}
+	need := make([]int, h.Rows)
+	for i := range need {
+		need[i] = enough
+	}
+	rows, err := e.outputs(h, nil, need)
+	e.release(h)
+	if err != nil {
+		undo(feeds)
+	}
+	return rows, err
 }
 
 // pass runs one forward pass over the feeds and returns the hidden states of the rows that they want, in their order.

@@ -139,16 +139,16 @@ func (e *Engine) Generate(ctx context.Context, s *Session, text Text, req *Reque
 		if feeds, err = q.next(ctx, e, e.opt.PrefillChunk, feeds[:0]); err != nil {
 			break
 		}
-		var logits []float32
-		if logits, err = e.Step(feeds); err == nil {
-			err = q.took(len(feeds[0].IDs), logits, e.model.Vocab)
+		var rows []row
+		if rows, err = e.step(feeds, q.enough()); err == nil {
+			err = q.took(len(feeds[0].IDs), rows)
 		}
 	}
 	return &q.res, q.end(err)
 }
 
 // next samples one token, records it and emits its text.
-func (r *run) next(logits []float32) (int32, error) {
+func (r *run) next(row row) (int32, error) {
 	var mask []uint64
 	if c := r.req.Constraint; c != nil {
 		var err error
@@ -156,17 +156,11 @@ func (r *run) next(logits []float32) (int32, error) {
 			return 0, err
 		}
 	}
-	tok := Token{}
-	// The sampler changes a copy: log-probabilities are the model's own, and the other rows must stay intact.
-	r.scratch = append(r.scratch[:0], logits...)
-	id, err := r.sampler.Sample(r.scratch, mask)
+	tok, err := r.choose(row, mask)
 	if err != nil {
 		return 0, err
 	}
-	tok.ID = id
-	if r.req.TopLogProbs >= 0 {
-		tok.Top, tok.LogProb = sample.LogProbs(nil, logits, id, r.req.TopLogProbs)
-	}
+	id := tok.ID
 	r.sampler.Accept(id)
 	r.res.IDs = append(r.res.IDs, id)
 	r.res.Stats.NewTokens++

@@ -2,11 +2,7 @@ package infer
 
 import (
 	"cmp"
-	"errors"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"leolm/device"
@@ -56,12 +52,14 @@ func (s *Scheduler) pass() (fed, error) {
 		return n, nil
 	}
 	h, err := s.e.pass(b.feeds)
-	if err != nil {
-		return n, err // an error of the device: those of single requests were handled above
+	if err == nil {
+		err = b.hand(h)
+		s.e.release(h)
 	}
-	err = b.hand(h)
-	s.e.release(h)
-	return n, err
+	if err != nil {
+		err = b.relieve(err)
+	}
+	return n, err // an error of the device: those of single requests were handled above
 }
 
 // batch is what one pass feeds.
@@ -69,7 +67,8 @@ type batch struct {
 	s     *Scheduler
 	feeds []Feed
 	works []fedWork
-	n     int // tokens
+	n     int  // tokens
+	taken bool // results were handed over
 }
 
 // fedWork is a ticket and its part of a batch.
@@ -118,7 +117,7 @@ func (b *batch) hand(h *device.Tensor) error {
 	for _, w := range b.works {
 		switch w.want {
 		case wantScores:
-			err := w.w.took(w.n, nil, 0)
+			err := w.w.took(w.n, nil)
 			if own, ok := w.w.(*scoring); ok && err == nil {
 				b.s.branch(w.Ticket, own)
 			}
@@ -131,7 +130,7 @@ func (b *batch) hand(h *device.Tensor) error {
 			if err := e.dev.Sync(); err != nil {
 				return err
 			}
-			b.s.took(w.Ticket, w.w.took(w.n, v, h.Cols))
+			b.s.took(w.Ticket, w.w.took(w.n, rowsOf(v, h.Cols)))
 		}
 	}
 	return nil
@@ -181,30 +180,28 @@ func (b *batch) scores(h *device.Tensor) error {
 func (b *batch) answers(h *device.Tensor) error {
 	e := b.s.e
 	var rows []int32
+	var need []int
 	for _, w := range b.works {
 		if w.want <= WantAll {
 			rows = append(rows, span(w.row, w.rows)...)
+			for range w.rows {
+				need = append(need, w.enough())
+			}
 		}
 	}
-	var logits []float32
-	var err error
-	if len(rows) > 0 {
-		wanted := rows
-		if len(rows) == h.Rows {
-			wanted = nil
-		}
-		logits, err = e.head(h, wanted)
-	} else {
-		err = e.dev.Sync()
+	wanted := rows
+	if len(rows) == h.Rows {
+		wanted = nil
 	}
+	found, err := e.outputs(h, wanted, need)
 	if err != nil {
 		return err
 	}
-	vocab, at := e.model.Vocab, 0
-	parts := make([][]float32, len(b.works))
+	b.taken = true
+	parts := make([][]row, len(b.works))
 	for i, w := range b.works {
 		if w.want <= WantAll {
-			parts[i], at = logits[at:at+w.rows*vocab], at+w.rows*vocab
+			parts[i], found = found[:w.rows], found[w.rows:]
 		}
 	}
 	errs := make([]error, len(b.works))
@@ -215,7 +212,7 @@ func (b *batch) answers(h *device.Tensor) error {
 			return
 		}
 		reads := w.q != nil && w.q.reading() && !w.q.again
-		errs[i] = w.w.took(w.n, parts[i], vocab)
+		errs[i] = w.w.took(w.n, parts[i])
 		first[i] = reads && !w.q.reading()
 	})
 	for i, w := range b.works {
@@ -223,7 +220,7 @@ func (b *batch) answers(h *device.Tensor) error {
 			continue
 		}
 		if first[i] {
-			b.s.lead(w.Ticket, parts[i], vocab)
+			b.s.lead(w.Ticket, parts[i])
 		}
 		b.s.took(w.Ticket, errs[i])
 	}
@@ -244,7 +241,7 @@ func (s *Scheduler) took(t *Ticket, err error) {
 }
 
 // lead lets the followers of t continue from a fork of its session, now that it has read their prompt.
-func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
+func (s *Scheduler) lead(t *Ticket, rows []row) {
 	for _, f := range t.follow {
 		f.leader = nil
 		session, err := t.q.s.forkEvicting(t.q.s.Len(), s.prefix.evict)
@@ -255,7 +252,7 @@ func (s *Scheduler) lead(t *Ticket, logits []float32, vocab int) {
 		f.q.s = session
 		f.q.cached(session.Len() - 1)
 		f.q.rest = f.q.prompt[len(f.q.prompt)-1:]
-		if err := f.q.took(1, logits, vocab); err != nil || f.q.over {
+		if err := f.q.took(1, rows); err != nil || f.q.over {
 			s.leave(f, err)
 		}
 	}
@@ -291,8 +288,7 @@ func (s *Scheduler) branch(t *Ticket, w *scoring) {
 func (s *Session) forkEvicting(n int, evict func() bool) (*Session, error) {
 	for {
 		f, err := s.forkAt(n)
-		var full *device.CacheFullError
-		if err == nil || !errors.As(err, &full) || !evict() {
+		if !noRoom(err) || !evict() {
 			return f, err
 		}
 	}
@@ -303,8 +299,7 @@ func (s *Session) forkEvicting(n int, evict func() bool) (*Session, error) {
 func (s *Scheduler) room(t *Ticket, session *Session, n int, fed []fedWork) error {
 	for {
 		err := session.grow(n)
-		var full *device.CacheFullError
-		if err == nil || !errors.As(err, &full) {
+		if !noRoom(err) {
 			return err
 		}
 		if s.prefix.evict() || s.reclaim() {
@@ -451,43 +446,4 @@ func (p *pace) took(n fed, d time.Duration) {
 		*to = token // also because the text has become long: at once, or the next pass takes too long as well
 	}
 	*to += (token - *to) / 4
-}
-
-// span is the n integers from first on.
-func span(first, n int) []int32 {
-	out := make([]int32, n)
-	for i := range out {
-		out[i] = int32(first + i)
-	}
-	return out
-}
-
-// parallel calls f with 0 to n-1, on as many goroutines as there are processors, and returns when all have.
-func parallel(n int, f func(i int)) {
-	workers := min(n, runtime.GOMAXPROCS(0))
-	if workers <= 1 {
-		for i := range n {
-			f(i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	work := func() {
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			f(i)
-		}
-	}
-	for range workers - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
-}
-
-// undo takes back the tokens of a pass that failed: their keys and values are worthless.
-func undo(feeds []Feed) {
-	for _, f := range feeds {
-		f.Session.Truncate(f.Session.Len() - len(f.IDs))
-	}
 }

@@ -114,9 +114,8 @@ func (q *sequence) next(ctx context.Context, e *Engine, budget int, dst []Feed) 
 	return append(dst, Feed{q.s, q.feed, WantAll}), nil
 }
 
-// took processes the logits, rows of vocab values, of the feed of n tokens that next returned. It keeps the proposals that
-// turn out right.
-func (q *sequence) took(n int, logits []float32, vocab int) error {
+// took processes the logits of the feed of n tokens that next returned. It keeps the proposals that turn out right.
+func (q *sequence) took(n int, rows []row) error {
 	q.s.length = 0
 	if q.reading() {
 		q.rest = q.rest[n:]
@@ -128,16 +127,16 @@ func (q *sequence) took(n int, logits []float32, vocab int) error {
 			return nil
 		}
 		q.res.Stats.PrefillTime = time.Since(q.start)
-		err := q.sampled(q.run.next(logits[:vocab]))
+		err := q.sampled(q.run.next(rows[0]))
 		q.first = time.Now()
 		q.res.Stats.FirstTokenLag = q.first.Sub(q.start)
 		return err
 	}
 	base := q.s.Len() - len(q.feed)
-	for row := 0; ; row++ {
-		id, err := q.run.next(logits[row*vocab : (row+1)*vocab])
-		if err != nil || q.over || row+1 == len(q.feed) || id != q.feed[row+1] || len(q.res.IDs) >= q.limit {
-			q.s.Truncate(base + row + 1)
+	for i := 0; ; i++ {
+		id, err := q.run.next(rows[i])
+		if err != nil || q.over || i+1 == len(q.feed) || id != q.feed[i+1] || len(q.res.IDs) >= q.limit {
+			q.s.Truncate(base + i + 1)
 			return q.sampled(id, err)
 		}
 		q.res.Stats.Accepted++

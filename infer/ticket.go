@@ -27,6 +27,23 @@ type Ticket struct {
 	err    error
 }
 
+// enough is how many of the largest logits the work needs, and those that follow it; 0: all logits.
+func (t *Ticket) enough() int {
+	c, ok := t.w.(chooser)
+	if !ok {
+		return 0
+	}
+	most := c.enough()
+	for _, f := range t.follow {
+		n := f.enough()
+		if n == 0 || most == 0 {
+			return 0
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
 // put is called by the scheduler for every token. It never blocks: unread tokens are kept, and Request.Unread and the
 // context bound their number.
 func (t *Ticket) put(tok Token) error {

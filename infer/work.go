@@ -21,9 +21,9 @@ type work interface {
 	remaining() int
 	// next appends the feeds of the next pass to dst: one session's, with at most budget tokens, while it is reading.
 	next(ctx context.Context, e *Engine, budget int, dst []Feed) ([]Feed, error)
-	// took takes what those feeds of n tokens wanted: rows of logits or of hidden states, width values each. Works take
-	// theirs at the same time: the cache is not touched here.
-	took(n int, rows []float32, width int) error
+	// took takes what those feeds of n tokens wanted: rows of logits or of hidden states. Works take theirs at the same time:
+	// the cache is not touched here.
+	took(n int, rows []row) error
 	done() bool
 	// preempt frees the pages of the sessions, and arranges that its tokens are fed again.
 	preempt()
@@ -121,7 +121,7 @@ func (r *ScoreRequest) score(token int, logits []float32) Score {
 	return s
 }
 
-func (w *scoring) took(n int, _ []float32, _ int) error {
+func (w *scoring) took(n int, _ []row) error {
 	w.s.length = 0
 	w.at += n
 	return nil
@@ -161,17 +161,19 @@ func (w *embedding) next(ctx context.Context, _ *Engine, budget int, dst []Feed)
 	return append(dst, Feed{w.s, ids[:min(budget, len(ids))], want}), nil
 }
 
-func (w *embedding) took(n int, hidden []float32, width int) error {
+func (w *embedding) took(n int, hidden []row) error {
 	w.s.length = 0
 	w.at += n
 	if len(hidden) == 0 {
 		return nil
 	}
 	if w.sum == nil {
-		w.sum = make([]float64, width)
+		w.sum = make([]float64, len(hidden[0].values))
 	}
-	for i, x := range hidden {
-		w.sum[i%width] += float64(x)
+	for _, h := range hidden {
+		for i, x := range h.values {
+			w.sum[i] += float64(x)
+		}
 	}
 	w.n += n
 	return nil

@@ -325,3 +325,24 @@ func (m *Model) WeightBytes() int {
 	}
 	return n
 }
+
+// Free gives the memory of the weights and adapters back to dev, or, if the weights are shared with another model, of the
+// adapters alone. The model must not be used afterwards.
+func (m *Model) Free(dev device.Freer, shared bool) {
+	var ws []device.Weight
+	if !shared {
+		for _, p := range m.Params() {
+			ws = append(ws, p.Weight)
+		}
+	}
+	for _, l := range m.Linears() {
+		for _, a := range l.Adapters {
+			ws = append(ws, a.A, a.B)
+			if a.DoRA != nil {
+				dev.FreeDoRA(a.DoRA)
+				ws = append(ws, a.DoRA.Magnitude)
+			}
+		}
+	}
+	dev.FreeWeights(ws...)
+}

@@ -2,6 +2,7 @@ package llama
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"leolm/checkpoint"
@@ -81,4 +82,18 @@ func scaled(cut split.Cut, n int) split.Cut {
 		out[r] = split.Span{From: n * s.From, To: n * s.To}
 	}
 	return out
+}
+
+// LayerOf is the layer of the weight with that name, or of an adapter's factor for it, in a model of so many layers: -1 for
+// the embedding, and layers for what comes after the last one.
+func LayerOf(name string, layers int) int {
+	if strings.Contains(name, "embed_tokens") {
+		return -1
+	}
+	_, rest, ok := strings.Cut(name, "layers.")
+	number, _, _ := strings.Cut(rest, ".")
+	if i, err := strconv.Atoi(number); ok && err == nil {
+		return i
+	}
+	return layers
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/device/split"
 	"leolm/device/vulkan"
@@ -60,18 +61,20 @@ func (m *Model) choose(opt Options) error {
 		}
 		on = OnCPU
 	}
-	gpu, err := openGPU(on, vulkan.Options{Limit: opt.GPUMemory})
+	if err := CheckGPULayers(opt.GPULayers); err != nil {
+		return err
+	}
+	if opt.GPULayers == "0" {
+		on = OnCPU
+	}
+	gpu, err := openGPU(on, vulkan.Options{Budget: opt.GPUMemory})
 	if err != nil {
 		return err
 	}
 	if gpu == nil {
 		return m.onProcessor(opt)
 	}
-	m.Device, m.gpu = gpu, gpu
-	if gpu.Processor() {
-		m.note("The GPU's driver computes on the processor: %s.", gpu.Name())
-	}
-	return nil
+	return m.onGPU(gpu, opt)
 }
 
 // ErrRanksOnGPU is what opening a model on a GPU returns where ranks share it.
@@ -88,6 +91,7 @@ func (m *Model) onProcessor(opt Options) error {
 		return err
 	}
 	m.Device = dev
+	part, share := "", m.Checkpoint.Size()
 	if m.ranks != nil {
 		layout, err := llama.Split(m.Config(), m.ranks.group.Size())
 		if err != nil {
@@ -95,20 +99,30 @@ func (m *Model) onProcessor(opt Options) error {
 		}
 		m.split = split.New(dev, m.ranks.group, layout)
 		m.Device = m.split
+		share /= int64(m.ranks.group.Size())
+		part = fmt.Sprintf("-%d-of-%d", m.ranks.group.Rank(), m.ranks.group.Size())
 	}
-	m.openStore(dev, opt)
+	m.openStore(dev, opt, part, share)
 	return nil
 }
 
-// OnGPU reports whether the model runs on a GPU that Open chose.
+// OnGPU reports whether the model, or a part of it, runs on a GPU that Open chose.
 func (m *Model) OnGPU() bool { return m.gpu != nil }
 
-// closeDevice gives the memory of a GPU back.
+// closeDevice gives the memory of a GPU back: all of it, or, where the device goes on, what this model has there.
 func (m *Model) closeDevice() error {
-	if m.gpu == nil {
+	if m.gpu != nil {
+		gpu := m.gpu
+		m.gpu, m.Device = nil, nil
+		return gpu.Close()
+	}
+	if m.Engine == nil {
 		return nil
 	}
-	gpu := m.gpu
-	m.gpu = nil
-	return gpu.Close()
+	if dev, ok := m.Device.(device.Freer); ok {
+		m.Engine.Free()
+		m.Engine.Model().Free(dev, m.shares)
+		return dev.Sync()
+	}
+	return nil
 }

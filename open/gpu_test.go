@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"leolm/device"
+	"leolm/device/vulkan"
 	"leolm/infer"
 	"leolm/open"
 )
@@ -144,7 +145,7 @@ func TestGPUMemory(t *testing.T) {
 		t.Skip("LEO_VULKAN_TESTS is not set; it asks for tests that load Vulkan's drivers")
 	}
 	var full *device.MemoryError
-	m, err := open.Open(context.Background(), "", open.Options{On: open.OnGPU, GPUMemory: 1 << 20})
+	m, err := open.Open(context.Background(), "", open.Options{On: open.OnGPU, GPUMemory: vulkan.NewBudget(1 << 20)})
 	if !errors.As(err, &full) || full.Needed == 0 || full.Available > 1<<20 {
 		t.Errorf("a megabyte for the embedded model: %v, %v", m, err)
 	}

@@ -15,7 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"strconv"
 
 	"leolm/catalog"
 	"leolm/checkpoint"
@@ -42,8 +42,11 @@ type Options struct {
 	Threads int
 	// On says where the model runs: OnCPU (also ""), OnGPU, with a number or without, or OnAuto.
 	On string
-	// GPUMemory, if not 0, is how many bytes of a GPU's memory may be taken.
-	GPUMemory int64
+	// GPULayers says how much of the model a GPU runs: AllLayers (also ""), AutoLayers, or a number: the last so many of the
+	// layers, of which the output (final norm and LM head) is one. The processor runs the rest.
+	GPULayers string
+	// GPUMemory, if not nil, limits how much of a GPU's memory is taken, by all models opened with it together.
+	GPUMemory *vulkan.Budget
 	// Device runs the model instead of a new one.
 	Device device.Runner
 	// Ranks share the model, if it is not this process's alone; each makes a device of its own.
@@ -93,7 +96,10 @@ type Model struct {
 	Engine *infer.Engine
 
 	store *cpu.Store     // nil if the weights are in plain memory
-	gpu   *vulkan.Device // Device, if Open made it and it is to be closed
+	gpu   *vulkan.Device // Device or a part of it, if Open made it and it is to be closed
+
+	gpuLayers int  // on gpu, the output included
+	shares    bool // the weights are those of another model
 
 	ranks  *Ranks // that share the model; nil: it is here alone
 	split  *split.Device
@@ -121,6 +127,30 @@ func Open(ctx context.Context, arg string, opt Options) (*Model, error) {
 }
 
 func (m *Model) start(ctx context.Context, opt Options) error {
+	auto := opt.GPULayers == AutoLayers
+	for {
+		err := m.load(ctx, opt)
+		var short *device.MemoryError
+		if !auto || m.gpu == nil || !errors.As(err, &short) || short.On == "" {
+			if err == nil {
+				m.noteGPU()
+			}
+			return err
+		}
+		// What fits was estimated: pieces of memory are not always where they are needed.
+		opt.GPULayers = strconv.Itoa(m.gpuLayers - max(1, m.gpuLayers/8))
+		if err := m.closeDevice(); err != nil {
+			return err
+		}
+		if m.store != nil {
+			m.store.Close()
+			m.store = nil
+		}
+	}
+}
+
+// load makes the device, loads the weights and makes the engine.
+func (m *Model) load(ctx context.Context, opt Options) error {
 	if m.Device == nil {
 		if err := m.ranks.agree(m.choose(opt)); err != nil {
 			return err
@@ -219,20 +249,15 @@ func Weights(ctx context.Context, m *catalog.Model, dev device.Runner, opt llama
 	return lm, nil
 }
 
-// openStore opens the file of packed weights. Without one the start is slower, which is a note, not an error.
-func (m *Model) openStore(dev *cpu.Device, opt Options) {
-	size, mark := m.Checkpoint.Size(), m.Fingerprint()
-	share := size
-	if m.ranks != nil {
-		share /= int64(m.ranks.group.Size())
-		mark += fmt.Sprintf("-%d-of-%d", m.ranks.group.Rank(), m.ranks.group.Size())
-	}
+// openStore opens the file of packed weights: of all, or of the part with that mark, which are share bytes of the stored
+// ones. Without one the start is slower, which is a note, not an error.
+func (m *Model) openStore(dev *cpu.Device, opt Options, part string, share int64) {
+	size, mark := m.Checkpoint.Size(), m.Fingerprint()+part
 	auto := opt.Packed == PackedAuto
 	if opt.Packed == "" || opt.Packed == PackedOff || auto && (size < packedFrom || len(m.Checkpoint.Files) == 0) || len(m.Adapters) > 0 || opt.Convert != nil {
 		return
 	}
 	paths := []string{opt.Packed}
-	part := strings.TrimPrefix(mark, m.Fingerprint()) // of one rank
 	if auto {
 		paths = []string{m.Checkpoint.Files[0] + part + ".leopack"}
 		if dir, err := os.UserCacheDir(); err == nil {
@@ -271,7 +296,7 @@ func (m *Model) Adapt(ctx context.Context, arg string, opt Options) (*Model, err
 		}
 		return Open(ctx, arg, opt)
 	}
-	n := &Model{Model: files, Device: m.Device}
+	n := &Model{Model: files, Device: m.Device, shares: true}
 	if m.ranks != nil { // they open the files themselves
 		if err := n.Close(); err != nil {
 			return nil, err

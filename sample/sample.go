@@ -418,20 +418,7 @@ func (s *Sampler) Sample(logits []float32, mask []uint64) (int32, error) {
 	if s.p.MirostatTau > 0 {
 		return d.mirostat()
 	}
-	if s.p.Order == OrderHF {
-		d.temperature()
-		d.topK()
-		d.topP()
-		d.minP()
-		d.typical()
-	} else {
-		d.topK()
-		d.typical()
-		d.topP()
-		d.minP()
-		d.temperature()
-	}
-	return d.pick()
+	return d.filtered()
 }
 
 func allowed(mask []uint64, id int32) bool {

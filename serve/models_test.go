@@ -136,6 +136,36 @@ func TestFailedLoad(t *testing.T) {
 // An adapter is a model of its own that shares the weights below it, and answers what a model with the adapter answers;
 // neither finds prefixes of the other.
 func TestAdaptersAreModels(t *testing.T) {
+	spec := randomAdapter(t)
+	_, url := newTest(t, Config{Models: []Source{
+		{Adapters: []AdapterSource{{AdapterSpec: spec}}},
+		{Name: "whole", Options: open.Options{Adapters: []catalog.AdapterSpec{spec}}},
+	}})
+	text := func(name string) string {
+		var a testAnswer
+		post(t, url+"/v1/chat/completions", fmt.Sprintf(`{%s,"model":%q,"temperature":0,"max_tokens":30}`, hello, name), &a)
+		if a.Model != name {
+			t.Errorf("%q answered for %q", a.Model, name)
+		}
+		return *a.Choices[0].Message.Content
+	}
+	base, tuned, whole := text("leo-mini"), text("tuned"), text("whole")
+	if tuned != whole || tuned == base {
+		t.Errorf("base %q, adapter %q, opened with it %q", base, tuned, whole)
+	}
+	if again := text("leo-mini"); again != base {
+		t.Errorf("base %q, after the adapter %q", base, again)
+	}
+	var list struct{ Data []modelObject }
+	_, b := call(t, http.MethodGet, url+"/v1/models", "")
+	if err := json.Unmarshal(b, &list); err != nil || len(list.Data) != 3 || list.Data[1].ID != "tuned" || list.Data[1].Root != "leo-mini" {
+		t.Errorf("%s", b)
+	}
+}
+
+// randomAdapter writes an adapter of the embedded model that changes its answers.
+func randomAdapter(t *testing.T) catalog.AdapterSpec {
+	t.Helper()
 	m, err := catalog.Open("", catalog.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -161,29 +191,5 @@ func TestAdaptersAreModels(t *testing.T) {
 	if err := checkpoint.WritePEFT(dir, targets, checkpoint.PEFTOptions{Rank: 4, Alpha: 8}); err != nil {
 		t.Fatal(err)
 	}
-	spec := catalog.AdapterSpec{Path: dir, Strength: 1}
-	_, url := newTest(t, Config{Models: []Source{
-		{Adapters: []AdapterSource{{AdapterSpec: spec}}},
-		{Name: "whole", Options: open.Options{Adapters: []catalog.AdapterSpec{spec}}},
-	}})
-	text := func(name string) string {
-		var a testAnswer
-		post(t, url+"/v1/chat/completions", fmt.Sprintf(`{%s,"model":%q,"temperature":0,"max_tokens":30}`, hello, name), &a)
-		if a.Model != name {
-			t.Errorf("%q answered for %q", a.Model, name)
-		}
-		return *a.Choices[0].Message.Content
-	}
-	base, tuned, whole := text("leo-mini"), text("tuned"), text("whole")
-	if tuned != whole || tuned == base {
-		t.Errorf("base %q, adapter %q, opened with it %q", base, tuned, whole)
-	}
-	if again := text("leo-mini"); again != base {
-		t.Errorf("base %q, after the adapter %q", base, again)
-	}
-	var list struct{ Data []modelObject }
-	_, b := call(t, http.MethodGet, url+"/v1/models", "")
-	if err := json.Unmarshal(b, &list); err != nil || len(list.Data) != 3 || list.Data[1].ID != "tuned" || list.Data[1].Root != "leo-mini" {
-		t.Errorf("%s", b)
-	}
+	return catalog.AdapterSpec{Path: dir, Strength: 1}
 }

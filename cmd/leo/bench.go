@@ -103,7 +103,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	}
 	workers := cmp.Or(max(f.threads, 0), pool.Default().Workers())
 	lim := limits.Measure(workers, 200*time.Millisecond)
-	gpu, gpuName, err := open.GPULimits(f.device)
+	gpu, gpuName, err := open.GPULimits(f.gpu.device)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (f *benchFlags) check() error {
 			return usageError{fmt.Errorf("--peer needs a GGUF file as --model: %q is not one", f.model)}
 		}
 	}
-	if err := open.CheckDevice(f.device); err != nil {
+	if err := open.CheckDevice(f.gpu.device); err != nil {
 		return usageError{fmt.Errorf("--device: %w", err)}
 	}
 	return nil

@@ -37,6 +37,7 @@ var parsedOnly = map[string]string{
 	"leo chat -m SmolLM2-135M-Instruct.Q4_1.gguf -q --seed 1 --json-schema":          "as above",
 	"leo version --devices":                        "needs Vulkan's loader; device/vulkan/test.sh runs it",
 	"leo chat --device":                            "needs Vulkan's loader; device/vulkan/test.sh runs models on it",
+	"leo chat --gpu-layers":                        "as above",
 	"leo train my.yaml":                            "shows mistakes; internal/recipe tests them",
 	"leo bench --model FILE":                       "measures for a minute, beside llama.cpp; whole_way.txt runs leo bench",
 	"leo eval germanbench --model leo-7b --output": "needs the hub",

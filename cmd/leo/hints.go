@@ -119,7 +119,11 @@ var hints = []func(error) []advice{
 	as(func(*infer.ContextError) []advice {
 		return []advice{{"", "shorten the input"}, {"context", "raise --context if the model allows it"}}
 	}),
-	as(func(*device.MemoryError) []advice {
+	as(func(e *device.MemoryError) []advice {
+		if e.On != "" {
+			return []advice{{"gpu-layers", "run a part of the model on the processor with --gpu-layers auto or --gpu-layers N"}, {"context", "choose a smaller --context"},
+				{"set", "smaller micro-batches, such as --set batch.micro=1, or --set compute.recompute=true"}}
+		}
 		return []advice{{"context", "choose a smaller --context"}, {"beams", "fewer --beams"}, {"cache-type", "--cache-type q8_0"},
 			{"set", "smaller micro-batches, such as --set batch.micro=1, or --set compute.recompute=true"}}
 	}),

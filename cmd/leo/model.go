@@ -23,7 +23,8 @@ type modelFlags struct {
 	model, tokenizer, template string
 	cacheType                  string
 	loras                      []string
-	packed, device             string
+	packed                     string
+	gpu                        gpuFlags
 	context, threads           int
 	quiet                      bool
 }
@@ -39,8 +40,7 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	completeWith(cmd, "template", templateNames()...)
 	completeWith(cmd, "cache-type", "f32", "f16", "bf16", "q8_0")
 	completeWith(cmd, "packed", "auto", "off")
-	fl.StringVar(&f.device, "device", open.OnCPU, "where the model runs: cpu, gpu or gpu:N (through Vulkan), or auto (a GPU if there is one)")
-	completeWith(cmd, "device", open.OnCPU, open.OnGPU, open.OnAuto)
+	f.gpu.register(cmd)
 	fl.IntVarP(&f.context, "context", "c", 0, "context length in tokens (default: the model's own, at most 8192)")
 	fl.IntVarP(&f.threads, "threads", "t", 0, "worker threads (default: the processors that this process may use)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress and no notes")
@@ -68,9 +68,6 @@ func (f *modelFlags) openFor(ctx context.Context, stderr io.Writer, change func(
 	if err := checkThreads("--threads", f.threads); err != nil {
 		return nil, err
 	}
-	if err := open.CheckDevice(f.device); err != nil {
-		return nil, usageError{fmt.Errorf("--device: %w", err)}
-	}
 	adapters, err := adapterSpecs(f.loras)
 	if err != nil {
 		return nil, err
@@ -81,8 +78,11 @@ func (f *modelFlags) openFor(ctx context.Context, stderr io.Writer, change func(
 	}
 	p := newLoadProgress(stderr, f.quiet)
 	opt := open.Options{
-		Template: f.template, Tokenizer: f.tokenizer, Adapters: adapters, Threads: threads, On: f.device,
+		Template: f.template, Tokenizer: f.tokenizer, Adapters: adapters, Threads: threads,
 		Context: f.context, CacheType: cache, Packed: f.packed, Progress: p.update, Ranks: ranksOf(ctx),
+	}
+	if err := f.gpu.set(&opt); err != nil {
+		return nil, err
 	}
 	change(&opt)
 	m, err := open.Open(ctx, f.model, opt)

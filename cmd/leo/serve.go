@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"leolm/internal/recipe"
+	"leolm/open"
 	"leolm/serve"
 	"leolm/serve/apikey"
 )
@@ -52,6 +53,8 @@ drain_delay and LEO_SERVE_DRAIN_DELAY. Flags come before the environment, and th
 	addServeFlags(fl)
 	completeWith(cmd, "template", templateNames()...)
 	completeWith(cmd, "cache-type", "f32", "f16", "bf16", "q8_0")
+	completeWith(cmd, "device", open.OnCPU, open.OnGPU, open.OnAuto)
+	completeWith(cmd, "gpu-layers", open.AutoLayers, open.AllLayers)
 	completeWith(cmd, "metrics-names", serve.LeoNames, serve.VLLMNames)
 	completeWith(cmd, "log-format", "text", "json")
 	completeWith(cmd, "log-level", "debug", "info", "warn", "error")

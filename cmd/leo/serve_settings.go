@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"leolm/catalog"
+	"leolm/device/vulkan"
 	"leolm/internal/recipe"
 	"leolm/open"
 	"leolm/serve"
@@ -33,6 +34,9 @@ type serveSettings struct {
 	Packed    string          `yaml:"packed" default:"auto" help:"keep the repacked weights of large models in files: auto, off"`
 	CacheType string          `yaml:"cache_type" default:"f16" help:"type of the key/value cache: f32, f16, bf16 or q8_0"`
 	CacheSize string          `yaml:"cache_size" help:"memory for each model's key/value cache, such as 2GiB (default: for --parallel contexts, at most a quarter of the free memory)"`
+	Device    string          `yaml:"device" default:"cpu" help:"where models run: cpu, gpu or gpu:N (through Vulkan), or auto (a GPU if there is one)"`
+	GPULayers string          `yaml:"gpu_layers" default:"all" help:"how many of the last layers a GPU runs, the output counted as one, and the processor the rest: a number, auto (as many as fit) or all"`
+	GPUMemory string          `yaml:"gpu_memory" help:"the most that all models together take of a GPU's memory, such as 6GiB (default: what is free)"`
 	Context   int             `yaml:"context" short:"c" check:"min=0" help:"context length in tokens (default: each model's own, at most 8192)"`
 	Threads   int             `yaml:"threads" short:"t" check:"min=0,max=1024" help:"worker threads (default: the processors that this process may use)"`
 	MaxModels int             `yaml:"max_models" check:"min=0" help:"models in memory at a time (0: as many as fit)"`
@@ -73,6 +77,8 @@ type modelSettings struct {
 	Template  string            `yaml:"template"`
 	CacheType string            `yaml:"cache_type"`
 	CacheSize string            `yaml:"cache_size"`
+	Device    string            `yaml:"device"`
+	GPULayers string            `yaml:"gpu_layers"`
 	Context   int               `yaml:"context" check:"min=0"`
 	Adapters  []adapterSettings `yaml:"adapters"`
 }
@@ -92,7 +98,7 @@ func (s *serveSettings) Validate(fail func(key, format string, args ...any)) {
 	if s.Debug && s.Keys == "" {
 		fail("debug", "profiles are for administrators: keys are needed")
 	}
-	for key, text := range map[string]string{"cache_size": s.CacheSize, "max_body": s.MaxBody, "log_texts_max": s.LogTextsMax} {
+	for key, text := range map[string]string{"cache_size": s.CacheSize, "gpu_memory": s.GPUMemory, "max_body": s.MaxBody, "log_texts_max": s.LogTextsMax} {
 		if _, err := parseBytes(text); text != "" && err != nil {
 			fail(key, "%v", err)
 		}
@@ -110,6 +116,7 @@ func (s *serveSettings) Validate(fail func(key, format string, args ...any)) {
 			fail("trace_endpoint", "want a URL such as http://localhost:4318/v1/traces")
 		}
 	}
+	s.checkGPU(fail)
 	for i, m := range s.Models {
 		if _, err := parseBytes(m.CacheSize); m.CacheSize != "" && err != nil {
 			fail(fmt.Sprintf("models[%d].cache_size", i), "%v", err)
@@ -117,6 +124,24 @@ func (s *serveSettings) Validate(fail func(key, format string, args ...any)) {
 		if _, err := tensor.ParseDType(m.CacheType); m.CacheType != "" && err != nil {
 			fail(fmt.Sprintf("models[%d].cache_type", i), "%v", err)
 		}
+	}
+}
+
+// checkGPU checks where models run.
+func (s *serveSettings) checkGPU(fail func(key, format string, args ...any)) {
+	check := func(at, on, layers string) {
+		if err := open.CheckDevice(on); err != nil {
+			fail(at+"device", "%v", err)
+		}
+		if err := open.CheckGPULayers(layers); err != nil {
+			fail(at+"gpu_layers", "%v", err)
+		} else if on == open.OnCPU && layers != open.AllLayers && layers != "0" {
+			fail(at+"gpu_layers", "layers for a GPU need device: %s", open.OnGPU)
+		}
+	}
+	check("", s.Device, s.GPULayers)
+	for i, m := range s.Models {
+		check(fmt.Sprintf("models[%d].", i), cmp.Or(m.Device, s.Device), cmp.Or(m.GPULayers, s.GPULayers))
 	}
 }
 
@@ -271,10 +296,19 @@ func (s *serveSettings) take(args, loras []string) {
 // sources are the models to serve.
 func (s *serveSettings) sources() ([]serve.Source, error) {
 	var out []serve.Source
+	var memory *vulkan.Budget
+	if s.GPUMemory != "" {
+		n, err := parseBytes(s.GPUMemory)
+		if err != nil {
+			return nil, err
+		}
+		memory = vulkan.NewBudget(n)
+	}
 	for _, m := range s.Models {
 		opt := open.Options{
 			Template: cmp.Or(m.Template, s.Template), Tokenizer: cmp.Or(m.Tokenizer, s.Tokenizer), Threads: s.Threads,
 			Context: cmp.Or(m.Context, s.Context), Packed: s.Packed,
+			On: cmp.Or(m.Device, s.Device), GPULayers: cmp.Or(m.GPULayers, s.GPULayers), GPUMemory: memory,
 		}
 		var err error
 		if opt.CacheType, err = tensor.ParseDType(cmp.Or(m.CacheType, s.CacheType)); err != nil {

@@ -130,21 +130,20 @@ func (d *Device) attention(q, k, v, lse *device.Tensor, spec *device.AttentionSp
 		p.words(k.Rows, spec.KVHeads, spec.HeadDim, pageLen, words, spec.Layer)
 		d.run(kernelKey{"store", [2]uint32{kind}}, &p, groups(k.Rows*spec.KVHeads*parts, 64), 1, false)
 	}
-	for lo := 0; lo < q.Rows; lo += mostGroups {
-		at := uint64(4 * lo * q.Cols)
-		var p push
-		p.addrs(d.at(q)+at, d.at(k), d.at(v), table, rows+uint64(16*lo), d.at(out)+at)
-		p.words(spec.Heads, spec.KVHeads, pageLen, words, spec.Layer, spec.Window)
-		p.float(spec.Scale)
-		if lse != nil {
-			p.words(1)
-			p.addrs(d.at(lse) + uint64(4*lo*spec.Heads))
-		} else {
-			p.words(0, 0, 0)
-		}
-		d.run(kernelKey{"attention", [2]uint32{kind, uint32(spec.HeadDim)}}, &p, min(q.Rows-lo, mostGroups), spec.Heads, lo > 0)
+	at := attended{d: d, spec: spec, kind: kind, q: d.at(q), k: d.at(k), v: d.at(v), table: table, rows: rows, y: d.at(out), pageLen: pageLen, words: words}
+	if lse != nil {
+		at.lse = d.at(lse)
 	}
+	at.run(q.Rows)
 	return out
+}
+
+func (d *Device) cacheOf(kv device.KVCache) *pages {
+	c, ok := kv.(*pages)
+	if !ok || c.d != d {
+		panic(fmt.Sprintf("device: a cache of another device (%T)", kv))
+	}
+	return c
 }
 
 // sequences writes down, for each row, where its sequence's pages begin in the table, its position, the sequence's first
@@ -152,10 +151,7 @@ func (d *Device) attention(q, k, v, lse *device.Tensor, spec *device.AttentionSp
 func (d *Device) sequences(n int, spec *device.AttentionSpec) (rows, table uint64, c *pages) {
 	count := 0
 	if spec.Cache != nil {
-		var ok bool
-		if c, ok = spec.Cache.(*pages); !ok || c.d != d {
-			panic(fmt.Sprintf("device: a cache of another device (%T)", spec.Cache))
-		}
+		c = d.cacheOf(spec.Cache)
 		for _, s := range spec.Seqs {
 			count += len(s.Pages)
 		}

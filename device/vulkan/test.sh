@@ -12,4 +12,4 @@ if ! devices=$(go run ./cmd/leo version --devices 2>&1 | grep '^gpu:'); then
 fi
 echo "$devices"
 go test -count=1 -timeout 30m ./internal/vulkan ./device/vulkan
-go test -count=1 -timeout 30m -run GPU ./open ./train
+go test -count=1 -timeout 30m -run GPU ./open ./serve ./train

@@ -3,7 +3,7 @@
 // optimizer state are there as well. Memory, commands and drivers are package internal/vulkan's.
 //
 // Sums over the features of a row have one order that depends on their number only, so that a row has the same bits
-// alone and among others; attention works in tiles of 64 positions wherever chunks and pages end. Results are those of
+// alone and among others; attention works in ranges of 256 positions and tiles of 64 wherever chunks and pages end. Results are those of
 // float32 arithmetic on the stored weights: activations are not rounded to 8 bits as on the CPU.
 package vulkan
 
@@ -26,30 +26,46 @@ type Device struct {
 	matrix        vulkan.Matrix
 	matrixKernels map[matrixKey]*vulkan.Kernel
 	none          vulkan.Buffer
-	owned         []vulkan.Buffer // weights, caches, tables: until Close
-	made          uint64          // IDs given so far
-	live          int             // bytes of tensors
+	owned         map[vulkan.Buffer]struct{} // weights, caches, tables: until they are freed, or Close
+	made          uint64                     // IDs given so far
+	live          int                        // bytes of tensors
 	peak          int
 	compute       tensor.DType  // of products with trainable weights: F32 or BF16
 	books         vulkan.Buffer // of 8-bit optimizer state, once it was needed
 }
 
-var _ device.Device = (*Device)(nil)
+var (
+	_ device.Device = (*Device)(nil)
+	_ device.Freer  = (*Device)(nil)
+)
 
 // Options choose a GPU.
 type Options struct {
 	// Index is the GPU, as GPUs counts them; Best is the first that is not the processor, else the first.
 	Index int
-	// Limit, if not 0, is how many bytes of its memory may be taken.
-	Limit int64
+	// Budget, if not nil, limits how many bytes of its memory may be taken.
+	Budget *Budget
 }
+
+// Budget is a limit of GPU memory that several Devices share.
+type Budget struct{ shared *vulkan.Budget }
+
+// NewBudget returns a budget of that many bytes.
+func NewBudget(bytes int64) *Budget { return &Budget{vulkan.NewBudget(bytes)} }
+
+// Taken is how many bytes the Devices have taken. It may be called from any goroutine.
+func (b *Budget) Taken() int64 { return b.shared.Taken() }
 
 // Best is the Index of the GPU that Leo chooses.
 const Best = vulkan.Best
 
 // New opens a GPU. It fails with errors of internal/vulkan where there is no loader, no driver or no fit device.
 func New(opt Options) (*Device, error) {
-	return open(vulkan.Options{Index: opt.Index, Limit: opt.Limit})
+	o := vulkan.Options{Index: opt.Index}
+	if opt.Budget != nil {
+		o.Budget = opt.Budget.shared
+	}
+	return open(o)
 }
 
 func open(o vulkan.Options) (*Device, error) {
@@ -57,7 +73,7 @@ func open(o vulkan.Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{gpu: gpu, compute: tensor.F32, kernels: map[kernelKey]*vulkan.Kernel{}, matrix: gpu.Info().Matrix, matrixKernels: map[matrixKey]*vulkan.Kernel{}}
+	d := &Device{gpu: gpu, compute: tensor.F32, kernels: map[kernelKey]*vulkan.Kernel{}, owned: map[vulkan.Buffer]struct{}{}, matrix: gpu.Info().Matrix, matrixKernels: map[matrixKey]*vulkan.Kernel{}}
 	if d.matrix != (vulkan.Matrix{}) {
 		if d.none, err = d.take("a word", 4); err != nil {
 			return nil, errors.Join(err, gpu.Close())
@@ -70,10 +86,10 @@ func open(o vulkan.Options) (*Device, error) {
 // Close gives the GPU's memory back. Nothing that the device made may be used afterwards. It returns an error if tensors
 // were not released.
 func (d *Device) Close() error {
-	for _, b := range d.owned {
+	for b := range d.owned {
 		d.gpu.Free(b)
 	}
-	d.owned = nil
+	clear(d.owned)
 	return d.gpu.Close()
 }
 
@@ -89,46 +105,86 @@ func (d *Device) Processor() bool { return d.gpu.Info().Kind == vulkan.Processor
 // Available implements device.Runner.
 func (d *Device) Available() (int64, bool) { return d.gpu.Available(), true }
 
+// MemoryOf says in errors whose memory Available counts.
+func (d *Device) MemoryOf() string { return onGPU }
+
+// FreeWeights implements device.Freer.
+func (d *Device) FreeWeights(ws ...device.Weight) {
+	for _, w := range ws {
+		if w != nil {
+			d.drop(of(w).buf)
+			d.drop(of(w).grad)
+		}
+	}
+	d.trim()
+}
+
+// FreeDoRA implements device.Freer.
+func (d *Device) FreeDoRA(c *device.DoRA) {
+	if own, ok := c.Impl.(*dora); ok {
+		for _, b := range []vulkan.Buffer{own.squares, own.lengths, own.gains} {
+			d.drop(b)
+		}
+		*own = dora{}
+	}
+	d.trim()
+}
+
+// FreeCache implements device.Freer.
+func (d *Device) FreeCache(kv device.KVCache) {
+	c := d.cacheOf(kv)
+	for _, b := range c.data[:c.used] {
+		d.drop(b)
+	}
+	c.data, c.free, c.used = nil, nil, 0
+	d.trim()
+}
+
+// trim gives memory that nobody uses back to the driver.
+func (d *Device) trim() {
+	if err := d.gpu.Trim(); err != nil {
+		d.gpu.Fail(err)
+	}
+}
+
 // Memory implements device.Runner.
 func (d *Device) Memory() device.Memory { return device.Memory{Tensors: d.live, Arena: d.peak} }
 
 // ResetPeak implements device.Runner.
 func (d *Device) ResetPeak() {
 	d.peak = d.live
-	if err := d.gpu.Trim(); err != nil {
-		d.gpu.Fail(err)
-	}
+	d.trim()
 }
 
 // Sync implements device.Runner.
 func (d *Device) Sync() error { return d.gpu.Sync() }
 
-// take returns memory that lives until Close.
+// take returns memory that lives until drop or Close.
 func (d *Device) take(what string, n int) (vulkan.Buffer, error) {
 	b, err := d.gpu.Alloc(int64(n), vulkan.Local)
 	if err != nil {
 		return b, memoryError(what, err)
 	}
-	d.owned = append(d.owned, b)
+	d.owned[b] = struct{}{}
 	return b, nil
 }
 
 // drop gives memory of take back.
 func (d *Device) drop(b vulkan.Buffer) {
-	for i := range d.owned {
-		if d.owned[i] == b {
-			d.owned = append(d.owned[:i], d.owned[i+1:]...)
-			break
-		}
+	if _, ok := d.owned[b]; ok {
+		delete(d.owned, b)
+		d.gpu.Free(b)
 	}
-	d.gpu.Free(b)
 }
+
+// onGPU is what errors call the place of this memory.
+const onGPU = "the GPU"
 
 // memoryError says what the memory was for.
 func memoryError(what string, err error) error {
 	var full *vulkan.MemoryError
 	if errors.As(err, &full) {
-		return &device.MemoryError{What: what, Needed: float64(full.Needed), Available: full.Available}
+		return &device.MemoryError{What: what, Needed: float64(full.Needed), Available: full.Available, On: onGPU}
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

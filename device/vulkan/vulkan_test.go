@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -181,4 +182,106 @@ func TestManyRows(t *testing.T) {
 			t.Fatalf("row %d gives %v", i, v)
 		}
 	}
+}
+
+// TestSplitKeys: with their keys in ranges of other work groups or not, alone or with others that share them, queries have
+// the same bits, at borders of ranges and with windows, too.
+func TestSplitKeys(t *testing.T) {
+	d := newDevice(t, vulkan.Options{})
+	const heads, kvHeads, dim, n = 6, 2, 16, 530
+	values := func(n, seed int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(math.Sin(float64(i*seed + 1)))
+		}
+		return v
+	}
+	qs, ks, vs := values(n*heads*dim, 3), values(n*kvHeads*dim, 5), values(n*kvHeads*dim, 7)
+	for _, window := range []int{0, 300, 3} {
+		c, err := d.NewCache(device.CacheSpec{Layers: 1, KVHeads: kvHeads, HeadDim: dim, DType: tensor.F16, Pages: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pages []int32
+		for range 3 {
+			p, err := c.Alloc()
+			if err != nil {
+				t.Fatal(err)
+			}
+			pages = append(pages, p)
+		}
+		attend := func(seqs []device.Sequence, rows ...int) []float32 {
+			pick := func(v []float32, width int) *device.Tensor {
+				var out []float32
+				for _, r := range rows {
+					out = append(out, v[r*width:(r+1)*width]...)
+				}
+				return d.FromSlice(len(rows), width, out)
+			}
+			q, k, v := pick(qs, heads*dim), pick(ks, kvHeads*dim), pick(vs, kvHeads*dim)
+			y := d.Attention(q, k, v, &device.AttentionSpec{Heads: heads, KVHeads: kvHeads, HeadDim: dim, Scale: 0.3, Window: window, Seqs: seqs, Cache: c})
+			out := make([]float32, len(rows)*heads*dim)
+			d.Read(y, out)
+			d.Release(q, k, v, y)
+			return out
+		}
+		all := make([]int, n)
+		for i := range all {
+			all[i] = i
+		}
+		whole := attend([]device.Sequence{{Len: n, Pages: pages}}, all...)
+		places := []int{1, 254, 255, 256, 257, 511, 512, 529}
+		var seqs []device.Sequence
+		for i, p := range places {
+			one := attend([]device.Sequence{{Len: 1, Past: p, Pages: pages}}, p)
+			if !slices.Equal(one, whole[p*heads*dim:(p+1)*heads*dim]) {
+				t.Errorf("window %d: alone, query %d has other bits", window, p)
+			}
+			seqs = append(seqs, device.Sequence{Row: i, Len: 1, Past: p, Pages: pages})
+		}
+		for i, y := range attend(seqs, places...) {
+			if p := places[i/(heads*dim)]; y != whole[p*heads*dim+i%(heads*dim)] {
+				t.Fatalf("window %d: beside others, query %d has other bits", window, p)
+			}
+		}
+		d.FreeCache(c)
+	}
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSubmissions: a pass is one submission, and weights are copied while others are read: frames go out before the last
+// one is full, and nobody waits for them.
+func TestSubmissions(t *testing.T) {
+	d := newDevice(t, vulkan.Options{})
+	const rows, cols = 1100, 16 << 10 // 72 MB: more than two frames
+	row := make([]byte, 4*cols)
+	before, during := d.gpu.Submissions(), 0
+	w, err := d.NewWeight(device.WeightSpec{Name: "w", DType: tensor.F32, Rows: rows, Cols: cols, Use: device.WeightUseMatmul, Row: func(i int) []byte {
+		if i == rows-1 {
+			during = d.gpu.Submissions() - before
+		}
+		return row
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if during < 2 {
+		t.Errorf("%d submissions until the last row was read, want 2", during)
+	}
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	before = d.gpu.Submissions()
+	x := d.FromSlice(1, cols, make([]float32, cols))
+	y := d.Linear(x, w)
+	z := d.Add(y, y, 1)
+	got := make([]float32, rows)
+	d.Read(z, got)
+	d.Release(x, y, z)
+	if n := d.gpu.Submissions() - before; n != 1 {
+		t.Errorf("a pass took %d submissions", n)
+	}
+	d.FreeWeights(w)
 }

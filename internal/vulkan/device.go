@@ -133,6 +133,7 @@ func (d *Device) Close() error {
 	for i := range d.heaps {
 		d.heaps[i].destroy(d)
 	}
+	d.give(d.taken)
 	d.call("vkDestroyCommandPool", d.dev, d.pool, 0)
 	d.call("vkDestroyPipelineLayout", d.dev, d.layout, 0)
 	d.call("vkDestroyDevice", d.dev, 0)

@@ -2,6 +2,7 @@ package vulkan
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"unsafe"
 )
@@ -96,7 +97,7 @@ func (d *Device) Trim() error {
 			}
 			b.destroy(d)
 			if Place(place) == Local {
-				d.taken -= b.size
+				d.give(b.size)
 			}
 			return true
 		})
@@ -118,9 +119,7 @@ func (d *Device) Available() int64 {
 	if !d.physical.budget {
 		left -= d.taken
 	}
-	if l := d.options.Limit; l > 0 {
-		left = min(left, l-d.taken)
-	}
+	left = min(left, d.allowed())
 	for _, b := range d.heaps[Local].blocks {
 		for _, s := range b.free {
 			left += s.size
@@ -135,11 +134,8 @@ func (d *Device) newBlock(place Place, size int64) (*block, error) {
 	if len(d.heaps[place].blocks) == 0 {
 		n = max(size, smallest)
 	}
-	if place == Local && d.options.Limit > 0 {
-		n = max(size, min(n, d.options.Limit-d.taken))
-		if d.taken+n > d.options.Limit {
-			return nil, &MemoryError{Needed: size, Available: d.Available()}
-		}
+	if place == Local {
+		n = max(size, min(n, d.allowed()))
 	}
 	if uint64(size) > d.physical.largest {
 		return nil, &MemoryError{Needed: size, Available: int64(d.physical.largest)}
@@ -152,13 +148,47 @@ func (d *Device) newBlock(place Place, size int64) (*block, error) {
 	if errors.As(err, &failed) && (failed.Code == outOfMemory || failed.Code == outOfHostMemory || failed.Code == tooManyObjects) {
 		return nil, &MemoryError{Needed: size, Available: d.Available()}
 	}
-	if err == nil && place == Local {
-		d.taken += b.size
+	return b, err
+}
+
+// allowed is how many bytes of device memory the limits leave.
+func (d *Device) allowed() int64 {
+	left := int64(math.MaxInt64)
+	if l := d.options.Limit; l > 0 {
+		left = l - d.taken
+	}
+	if b := d.options.Budget; b != nil {
+		left = min(left, b.left())
+	}
+	return left
+}
+
+// give notes that n bytes were given back to the driver.
+func (d *Device) give(n int64) {
+	d.taken -= n
+	if b := d.options.Budget; b != nil {
+		b.give(n)
+	}
+}
+
+// tryBlock takes a block of n bytes.
+func (d *Device) tryBlock(place Place, n int64) (*block, error) {
+	if place == Host {
+		return d.makeBlock(place, n)
+	}
+	if b := d.options.Budget; n > d.allowed() || b != nil && !b.take(n) {
+		return nil, &MemoryError{Needed: n, Available: d.Available()}
+	}
+	d.taken += n
+	b, err := d.makeBlock(place, n)
+	if err != nil {
+		d.give(n)
 	}
 	return b, err
 }
 
-func (d *Device) tryBlock(place Place, n int64) (*block, error) {
+// makeBlock asks the driver for a block.
+func (d *Device) makeBlock(place Place, n int64) (*block, error) {
 	b := &block{size: n, free: []span{{0, n}}}
 	info := &bufferCreateInfo{head: head{sType: typeBufferCreateInfo}, size: uint64(n), usage: usageTransferSrc | usageTransferDst | usageStorage | usageDeviceAddress}
 	if err := d.check("vkCreateBuffer", d.dev, uintptr(unsafe.Pointer(info)), 0, uintptr(unsafe.Pointer(&b.buffer))); err != nil {

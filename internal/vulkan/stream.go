@@ -149,6 +149,9 @@ func (d *Device) Submit() {
 	d.stream.at = (d.stream.at + 1) % len(d.stream.frames)
 }
 
+// Submissions is how often recorded commands were started.
+func (d *Device) Submissions() int { return d.submitted }
+
 // Sync runs what was recorded, waits for it, and returns the first error since the last Sync. After an error nothing
 // more was computed; a lost device stays lost.
 func (d *Device) Sync() error {

@@ -24,6 +24,8 @@ type Options struct {
 	Index int
 	// Limit, if not 0, is how many bytes of device memory may be taken.
 	Limit int64
+	// Budget, if not nil, is a limit that this device shares with others.
+	Budget *Budget
 	// Without are features that count as missing, for tests.
 	Without []string
 	// LoseAfter, if not 0, is after how many submissions the device counts as lost, for tests.
@@ -91,7 +93,11 @@ const (
 
 // List describes the devices of this machine.
 func List(o Options) ([]Info, error) {
-	i, err := newInstance(o.Library)
+	o, err := o.masked()
+	if err != nil {
+		return nil, err
+	}
+	i, err := newInstance(o)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +112,11 @@ func List(o Options) ([]Info, error) {
 
 // Open opens a device. Its errors have types: *LibraryError, *NoDeviceError, *FeatureError and those of calls.
 func Open(o Options) (*Device, error) {
-	i, err := newInstance(o.Library)
+	o, err := o.masked()
+	if err != nil {
+		return nil, err
+	}
+	i, err := newInstance(o)
 	if err != nil {
 		return nil, err
 	}
@@ -125,10 +135,13 @@ type instance struct {
 	handle uintptr
 }
 
-func newInstance(library string) (*instance, error) {
+func newInstance(o Options) (*instance, error) {
 	names := []string{"libvulkan.so.1", "libvulkan.so"}
-	if library != "" {
-		names = []string{library}
+	if o.Library != "" {
+		names = []string{o.Library}
+	}
+	if o.without(maskLoader) {
+		return nil, &LibraryError{Tried: []string{names[0]}, Errs: []error{errors.New("masked by " + maskVariable)}}
 	}
 	lib, err := loadLibrary(names)
 	if err != nil {
@@ -203,7 +216,7 @@ func (i *instance) devices(o Options) ([]*physical, error) {
 	if err := i.check("vkEnumeratePhysicalDevices", i.handle, uintptr(unsafe.Pointer(n)), 0); err != nil {
 		return nil, err
 	}
-	if *n == 0 {
+	if *n == 0 || o.without(maskDevices) {
 		return nil, nil
 	}
 	handles := make([]uintptr, *n)
@@ -229,7 +242,7 @@ func (i *instance) describe(p *physical, o Options) {
 	version := props.properties.apiVersion
 	p.Name, p.Kind = goString(props.properties.deviceName[:]), Kind(props.properties.deviceType)
 	p.API = fmt.Sprintf("%d.%d.%d", version>>22&0x7f, version>>12&0x3ff, version&0xfff)
-	if version < apiVersion || slices.Contains(o.Without, featureAPI) {
+	if version < apiVersion || o.without(featureAPI) {
 		p.Lacks = append(p.Lacks, featureAPI)
 		return // the rest cannot be asked
 	}
@@ -244,14 +257,14 @@ func (i *instance) describe(p *physical, o Options) {
 	features := &physicalDeviceFeatures2{head: head{typeFeatures2, unsafe.Pointer(f11)}}
 	i.call("vkGetPhysicalDeviceFeatures2", p.handle, uintptr(unsafe.Pointer(features)))
 	lacks := func(name string, has bool) {
-		if !has || slices.Contains(o.Without, name) {
+		if !has || o.without(name) {
 			p.Lacks = append(p.Lacks, name)
 		}
 	}
 	lacks(featureAddr, f12.bufferDeviceAddress != 0)
 	lacks(feature16, f11.storageBuffer16BitAccess != 0)
 	lacks(featureQueue, i.computeFamily(p))
-	p.budget = i.hasExtension(p.handle, budgetExtension)
+	p.budget = !o.without(budgetExtension) && i.hasExtension(p.handle, budgetExtension)
 	lacks(featureMemory, i.memoryTypes(p))
 	p.Matrix = i.matrixUnits(p, o)
 }
