@@ -26,8 +26,8 @@ func (b *batch) relieve(err error) error {
 	undo(b.feeds)
 	last := b.works[len(b.works)-1].Ticket
 	switch {
-	case b.n > 2*minPass:
-		b.s.opt.MaxTokens = b.n / 2
+	case b.n > minPass:
+		b.s.opt.MaxTokens = max(minPass, b.n/2)
 	case len(b.works) > 1:
 		b.s.preempt(last)
 	default:

@@ -126,7 +126,7 @@ func TestGPUTooSmall(t *testing.T) {
 	newGPU(t, tensor.F32) // or skip
 	cfg := workshop(t)
 	for _, limit := range []int64{1 << 20, 64 << 20} {
-		dev, err := vulkan.New(vulkan.Options{Index: vulkan.Best, Limit: limit})
+		dev, err := vulkan.New(vulkan.Options{Index: vulkan.Best, Budget: vulkan.NewBudget(limit)})
 		if err != nil {
 			t.Fatal(err)
 		}

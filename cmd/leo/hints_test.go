@@ -51,7 +51,7 @@ func TestAdvise(t *testing.T) {
 		{[]string{"generate"}, &infer.ContextError{}, "; shorten the input, or raise --context if the model allows it"},
 		{[]string{"generate"}, &device.MemoryError{}, "; choose a smaller --context, fewer --beams, or --cache-type q8_0"},
 		{[]string{"eval", "perplexity"}, &device.MemoryError{}, "; choose a smaller --context, or --cache-type q8_0"},
-		{[]string{"train"}, &device.MemoryError{}, ""},
+		{[]string{"train"}, &device.MemoryError{}, "; smaller micro-batches, such as --set batch.micro=1, or --set compute.recompute=true"},
 		{[]string{"generate"}, &sample.LogitsError{}, "; fetch or convert the model again, or try --cache-type f32"},
 		{[]string{"generate"}, sample.ErrNoToken, "; ban fewer tokens with --ban-token, or lower --min-new-tokens"},
 		{[]string{"train"}, &checkpoint.FormatError{Err: checkpoint.ErrPointer}, "; fetch it with git lfs pull, or leo pull ORG/NAME fetches the model"},
