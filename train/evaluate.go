@@ -161,6 +161,7 @@ func (t *Trainer) samples(ctx context.Context) ([]Sample, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer eng.Free()
 	var out []Sample
 	one := func(prompt string, ids []int32) error {
 		if len(out)%t.ranks.Size() != t.ranks.Rank() {

@@ -148,3 +148,31 @@ func TestGPUTooSmall(t *testing.T) {
 		_ = dev.Close() // tensors of the pass that failed are left
 	}
 }
+
+// TestGPUSamplesLeaveNothing: the keys and values of samples are given back.
+func TestGPUSamplesLeaveNothing(t *testing.T) {
+	newGPU(t, tensor.F32) // or skip
+	cfg := workshop(t)
+	cfg.Eval.Prompts = []string{"Es war"}
+	budget := vulkan.NewBudget(256 << 20)
+	dev, err := vulkan.New(vulkan.Options{Index: vulkan.Best, Budget: budget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := New(cfg, dev, Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var free [3]int64
+	for i := range free {
+		if _, err := tr.samples(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		free[i], _ = dev.Available()
+	}
+	if free[1] != free[2] {
+		t.Errorf("bytes free on the GPU after one, two and three samples: %v", free)
+	}
+	tr.Close()
+	_ = dev.Close()
+}

@@ -232,6 +232,7 @@ func (e *evaluation) run(ctx context.Context, m *train.Snapshot, dir, compute st
 	if err != nil {
 		return nil, nil, err
 	}
+	defer engine.Free()
 	r := eval.Running{
 		Engine: engine, Tokenizer: m.Tokenizer, Template: m.Template, StopIDs: m.StopIDs, StopStrings: m.Template.StopStrings(m.Tokenizer),
 		Identity: eval.Identity{Name: fmt.Sprintf("%s, step %d", m.Run, m.Step), Kind: "training", Weights: m.Weights},
