@@ -44,7 +44,7 @@ Halves place(uint row, uint kv, uint head, uint position, out uint at) {
     return v;
   }
   at = (((layer * 2u + kv) * kvHeads + head) * pageLen + position % pageLen) * words;
-  return pages.v[rows.v[4u * row] + position / pageLen];
+  return Halves(pages.v[rows.v[4u * row] + position / pageLen]);
 }
 
 void main() {

@@ -1,10 +1,12 @@
 // Keys and values: rows of the call (ROWS), or pages of a cache in its type.
+#extension GL_EXT_buffer_reference_uvec2 : require
 #include "memory.glsl"
 
 layout(constant_id = 0) const uint TYPE = 0;
 const uint ROWS = 0, F32 = 1, F16 = 2, BF16 = 3, Q8_0 = 4;
 
-layout(buffer_reference, std430, buffer_reference_align = 8) buffer Pages { Halves v[]; };
+// Addresses of pages: as numbers, since glslang 12 reads pointers with the alignment of what they point to.
+layout(buffer_reference, std430, buffer_reference_align = 8) buffer Pages { uvec2 v[]; };
 
 // octet reads elements 8·o to 8·o+7 of the head of dim elements that begins at the word at; zeros beyond.
 void octet(Halves p, uint at, uint o, uint dim, out float y[8]) {

@@ -42,7 +42,7 @@ void main() {
     uint row = job / each, head = job % each / parts, part = job % parts;
     if (rows.v[4u * row + 3u] == 0u) continue;
     uint position = rows.v[4u * row + 1u];
-    Halves p = pages.v[rows.v[4u * row] + position / pageLen];
+    Halves p = Halves(pages.v[rows.v[4u * row] + position / pageLen]);
     uint at = ((layer * 2u * heads + head) * pageLen + position % pageLen) * words, from = (row * heads + head) * dim;
     put(p, at, k, from, part);
     put(p, at + heads * pageLen * words, v, from, part);
