@@ -51,25 +51,16 @@ func (d *Device) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targe
 // log-sum-exp and, if wanted, the gradient of the logits in the same memory,
 // from which those of hidden and w follow at once. A teacher's logits come a chunk at a time, too.
 func (d *Device) crossEntropy(hidden *matrix, c *weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, grads, needHidden bool) (device.Distillation, *matrix) {
-	if len(targets) != hidden.Rows || weights != nil && len(weights) != hidden.Rows {
-		panic(fmt.Sprintf("device: %d targets and %d weights for %d rows", len(targets), len(weights), hidden.Rows))
-	}
-	if vocab == 0 {
-		vocab = c.rows
-	}
-	l := headLoss{
-		Device: d, w: c, targets: targets, weights: weights, vocab: vocab, teacher: teacher, grads: grads,
-		logProbs: make([]float32, hidden.Rows),
-	}
+	l := headLoss{Device: d, Head: device.NewHead(hidden.Rows, c.rows, targets, weights, vocab), w: c, teacher: teacher, grads: grads}
 	if teacher != nil {
-		l.divergences = make([]float64, hidden.Rows)
+		l.Divergences = make([]float64, hidden.Rows)
 	}
 	var dh *matrix
 	if grads && needHidden {
 		dh = d.alloc(hidden.Rows, hidden.Cols)
 		clear(dh.f32)
 	}
-	rows := l.counted()
+	rows := l.Counted()
 	if c.vec != nil && len(rows) > 0 {
 		d.packForward(&d.head, c)
 	}
@@ -96,39 +87,16 @@ func (d *Device) crossEntropy(hidden *matrix, c *weight, targets []int32, weight
 			d.free(q)
 		}
 	}
-	return l.sum(), dh
+	return l.Sum(), dh
 }
 
 // headLoss is one pass of the output head: what all chunks share, and what they find for every row.
 type headLoss struct {
 	*Device
-	w           *weight // the head
-	targets     []int32
-	weights     []float32 // nil: every row counts once
-	vocab       int       // columns that count
-	teacher     *device.Teacher
-	grads       bool
-	logProbs    []float32
-	divergences []float64 // from the teacher
-}
-
-// counted lists the rows whose weight is not zero.
-func (l *headLoss) counted() []int32 {
-	var rows []int32
-	for i := range l.targets {
-		if l.weights == nil || l.weights[i] != 0 {
-			rows = append(rows, int32(i))
-		}
-	}
-	return rows
-}
-
-// weight is how much a row counts.
-func (l *headLoss) weight(row int) float32 {
-	if l.weights == nil {
-		return 1
-	}
-	return l.weights[row]
+	device.Head
+	w       *weight // the head
+	teacher *device.Teacher
+	grads   bool
 }
 
 // logits multiplies the rows of a chunk by the head.
@@ -162,39 +130,25 @@ func (l *headLoss) score(part []int32, y, q *matrix) {
 	l.rows(len(part), n, func(lo, hi int) {
 		var dist Distiller
 		for i := lo; i < hi; i++ {
-			r, t := int(part[i]), int(l.targets[part[i]])
-			row := y.f32[i*n : i*n+l.vocab]
+			r, t := int(part[i]), int(l.Targets[part[i]])
+			row := y.f32[i*n : i*n+l.Vocab]
 			lse := vec.LogSumExp(row)
-			l.logProbs[r] = row[t] - lse
+			l.LogProbs[r] = row[t] - lse
 			if !l.grads {
 				continue
 			}
 			if l.teacher == nil {
-				vec.CrossEntropyBackward(row, row, lse, t, l.weight(r))
+				vec.CrossEntropyBackward(row, row, lse, t, l.Weight(r))
 			} else {
-				taught := q.f32[i*q.Cols : i*q.Cols+min(l.vocab, l.teacher.Vocab)]
-				l.divergences[r] = dist.Backward(row, taught, lse, t, l.weight(r), l.teacher)
+				taught := q.f32[i*q.Cols : i*q.Cols+min(l.Vocab, l.teacher.Vocab)]
+				l.Divergences[r] = dist.Backward(row, taught, lse, t, l.Weight(r), l.teacher)
 			}
-			clear(y.f32[i*n+l.vocab : (i+1)*n])
+			clear(y.f32[i*n+l.Vocab : (i+1)*n])
 			if y.h != nil { // while the row is in cache
 				narrowBF16(y.h[i*n:(i+1)*n], y.f32[i*n:(i+1)*n])
 			}
 		}
 	})
-}
-
-// sum adds up the rows in their order.
-func (l *headLoss) sum() device.Distillation {
-	s := device.Distillation{CrossEntropy: device.CrossEntropy{LogProbs: l.logProbs}}
-	for i, lp := range l.logProbs {
-		if w := l.weight(i); w != 0 {
-			s.Loss -= float64(w) * float64(lp)
-		}
-	}
-	for i, kl := range l.divergences {
-		s.Divergence += float64(l.weight(i)) * kl
-	}
-	return s
 }
 
 // Distiller takes the loss of rows against a teacher's. It is the room that the rows of one goroutine take.

@@ -22,9 +22,9 @@ func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targ
 	if c := of(w); c.cut == nil {
 		return d.Device.LinearCrossEntropy(d.whole(hidden), c.Weight, targets, weights, vocab)
 	}
-	l := d.headLoss(w, targets, weights, vocab)
+	l := d.headLoss(hidden.Rows, w, targets, weights, vocab)
 	l.run(hidden, max(lossRows, lossLogits/l.w.rows), false)
-	return l.sum().CrossEntropy
+	return l.Sum().CrossEntropy
 }
 
 // LinearCrossEntropyGrad implements device.Derivatives.
@@ -32,10 +32,10 @@ func (d *Device) LinearCrossEntropyGrad(hidden *device.Tensor, w device.Weight, 
 	if c := of(w); c.cut == nil {
 		return d.Device.LinearCrossEntropyGrad(d.whole(hidden), c.Weight, targets, weights, vocab, needHidden)
 	}
-	l := d.headLoss(w, targets, weights, vocab)
+	l := d.headLoss(hidden.Rows, w, targets, weights, vocab)
 	l.grads = true
 	dh := l.run(hidden, cpu.LossRows(l.w.rows), needHidden)
-	return func() device.CrossEntropy { return l.sum().CrossEntropy }, dh
+	return func() device.CrossEntropy { return l.Sum().CrossEntropy }, dh
 }
 
 // LinearDistillGrad implements device.Derivatives.
@@ -46,51 +46,31 @@ func (d *Device) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targe
 		t.Hidden, t.Head = d.whole(teacher.Hidden), head.Weight
 		return d.Device.LinearDistillGrad(d.whole(hidden), c.Weight, targets, weights, vocab, &t, needHidden)
 	}
-	l := d.headLoss(w, targets, weights, vocab)
-	l.grads, l.teacher, l.divergences = true, teacher, make([]float64, len(targets))
+	l := d.headLoss(hidden.Rows, w, targets, weights, vocab)
+	l.grads, l.teacher, l.Divergences = true, teacher, make([]float64, len(targets))
 	dh := l.run(hidden, cpu.LossRows(c.rows), needHidden)
-	return l.sum, dh
+	return l.Sum, dh
 }
 
 // headLoss is one pass of the output head. Every rank has the logits of all words for a chunk of rows, and takes of their
 // derivatives the columns of its words.
 type headLoss struct {
 	*Device
-	head        device.Weight
-	w           *weight
-	targets     []int32
-	weights     []float32 // nil: every row counts once
-	vocab       int       // columns that count
-	teacher     *device.Teacher
-	grads       bool
-	logProbs    []float32
-	divergences []float64
+	device.Head
+	head    device.Weight
+	w       *weight
+	teacher *device.Teacher
+	grads   bool
 }
 
-func (d *Device) headLoss(w device.Weight, targets []int32, weights []float32, vocab int) *headLoss {
+func (d *Device) headLoss(rows int, w device.Weight, targets []int32, weights []float32, vocab int) *headLoss {
 	c := of(w)
-	if vocab == 0 {
-		vocab = c.rows
-	}
-	return &headLoss{Device: d, head: w, w: c, targets: targets, weights: weights, vocab: vocab, logProbs: make([]float32, len(targets))}
-}
-
-// weight is how much a row counts.
-func (l *headLoss) weight(row int) float32 {
-	if l.weights == nil {
-		return 1
-	}
-	return l.weights[row]
+	return &headLoss{Device: d, Head: device.NewHead(rows, c.rows, targets, weights, vocab), head: w, w: c}
 }
 
 // run goes through the rows that count, chunk by chunk.
 func (l *headLoss) run(hidden *device.Tensor, chunk int, needHidden bool) (dh *device.Tensor) {
-	var rows []int32
-	for i := range l.targets {
-		if l.weight(i) != 0 {
-			rows = append(rows, int32(i))
-		}
-	}
+	rows := l.Counted()
 	d := l.Device
 	logits := make([]float32, min(chunk, len(rows))*l.w.rows)
 	var taught []float32
@@ -136,20 +116,20 @@ func (l *headLoss) score(part []int32, logits, taught []float32) {
 		var dist cpu.Distiller
 		for i := lo; i < hi; i++ {
 			r := part[i]
-			row, target := logits[i*n:i*n+l.vocab], int(l.targets[r])
+			row, target := logits[i*n:i*n+l.Vocab], int(l.Targets[r])
 			lse := vec.LogSumExp(row)
-			l.logProbs[r] = row[target] - lse
+			l.LogProbs[r] = row[target] - lse
 			switch {
 			case !l.grads:
 				continue
 			case l.teacher == nil:
-				vec.CrossEntropyBackward(row, row, lse, target, l.weight(int(r)))
+				vec.CrossEntropyBackward(row, row, lse, target, l.Weight(int(r)))
 			default:
 				cols := l.teacher.Head.Rows()
-				q := taught[i*cols : i*cols+min(l.vocab, l.teacher.Vocab)]
-				l.divergences[r] = dist.Backward(row, q, lse, target, l.weight(int(r)), l.teacher)
+				q := taught[i*cols : i*cols+min(l.Vocab, l.teacher.Vocab)]
+				l.Divergences[r] = dist.Backward(row, q, lse, target, l.Weight(int(r)), l.teacher)
 			}
-			clear(logits[i*n+l.vocab : (i+1)*n])
+			clear(logits[i*n+l.Vocab : (i+1)*n])
 		}
 	})
 }
@@ -183,20 +163,6 @@ func (l *headLoss) back(x *device.Tensor, part []int32, logits []float32, total 
 	}
 	d.Device.Release(dy)
 	return dh
-}
-
-// sum adds up the rows in their order.
-func (l *headLoss) sum() device.Distillation {
-	s := device.Distillation{CrossEntropy: device.CrossEntropy{LogProbs: l.logProbs}}
-	for i, lp := range l.logProbs {
-		if w := l.weight(i); w != 0 {
-			s.Loss -= float64(w) * float64(lp)
-		}
-	}
-	for i, kl := range l.divergences {
-		s.Divergence += float64(l.weight(i)) * kl
-	}
-	return s
 }
 
 // inParallel calls f for parts of n rows, on all processors.

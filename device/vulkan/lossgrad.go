@@ -35,83 +35,47 @@ func (d *Device) LinearDistillGrad(hidden *device.Tensor, w device.Weight, targe
 // headLoss is one pass of the output head.
 type headLoss struct {
 	*Device
-	hidden  *device.Tensor
-	w       *weight
-	targets []int32
-	weights []float32 // nil: every row counts once
-	vocab   int
+	device.Head
 	teacher *device.Teacher
 	found   *device.Tensor // log-probabilities of the rows that count, then their divergences
-	dh      *device.Tensor // or nil
+	at      int            // how many rows are done
 }
 
 // headGrad works through the rows that count, LossRows at a time: logits, their derivative in the same memory, and those of
 // hidden and w that follow from it. The values are on their way when it returns.
 func (d *Device) headGrad(hidden *device.Tensor, w *weight, targets []int32, weights []float32, vocab int, teacher *device.Teacher, needHidden bool) (func() device.Distillation, *device.Tensor) {
-	if len(targets) != hidden.Rows || weights != nil && len(weights) != hidden.Rows {
-		panic(fmt.Sprintf("device: %d targets and %d weights for %v", len(targets), len(weights), hidden))
-	}
-	if vocab == 0 {
-		vocab = w.rows
-	}
-	l := &headLoss{Device: d, hidden: hidden, w: w, targets: targets, weights: weights, vocab: vocab, teacher: teacher}
+	l := &headLoss{Device: d, Head: device.NewHead(hidden.Rows, w.rows, targets, weights, vocab), teacher: teacher}
+	var dh *device.Tensor
+	var place func(rows []int32, dx *device.Tensor)
 	if needHidden {
-		l.dh = d.New(hidden.Rows, hidden.Cols)
-		d.zero(d.at(l.dh), hidden.Rows*hidden.Cols)
+		dh = d.New(hidden.Rows, hidden.Cols)
+		d.zero(d.at(dh), hidden.Rows*hidden.Cols)
+		place = func(rows []int32, dx *device.Tensor) {
+			from := d.at(dx)
+			d.derive(opPlace, derivation{a: from, b: d.ints(rows), y: d.at(dh), n: dx.Rows * dx.Cols, cols: dx.Cols})
+		}
 	}
-	rows := l.counted()
+	rows := l.Counted()
 	if len(rows) == 0 {
-		return func() device.Distillation { return l.values(nil, rows, nil) }, l.dh
+		return l.Sum, dh
 	}
 	l.found = d.New(2, len(rows))
-	lo := 0
-	for part := range slices.Chunk(rows, LossRows(w.rows)) {
-		l.chunk(part, lo)
-		lo += len(part)
-	}
-	return l.later(rows), l.dh
+	device.ScoreHeadGrad(d, hidden, w, teacher, rows, LossRows(w.rows), l.score, place)
+	return l.later(rows), dh
 }
 
-// counted lists the rows whose weight is not zero.
-func (l *headLoss) counted() []int32 {
-	var rows []int32
-	for i, t := range l.targets {
-		if l.weights != nil && l.weights[i] == 0 {
-			continue
-		}
-		if t < 0 || int(t) >= l.vocab {
-			panic(fmt.Sprintf("device: target %d of a vocabulary of %d", t, l.vocab))
-		}
-		rows = append(rows, int32(i))
-	}
-	return rows
-}
-
-func (l *headLoss) weight(row int) float32 {
-	if l.weights == nil {
-		return 1
-	}
-	return l.weights[row]
-}
-
-// chunk runs some rows forward and backward; theirs are the results from at on.
-func (l *headLoss) chunk(part []int32, at int) {
-	x := l.Gather(l.hidden, part)
-	y := l.Linear(x, l.w)
+// score finds the results of some rows, the next in order, and turns their logits into derivatives.
+func (l *headLoss) score(part []int32, y, q *device.Tensor) {
 	taught, known := uint64(0), 0
-	var q *device.Tensor
 	op := uint32(0)
-	if t := l.teacher; t != nil {
-		h := l.Gather(t.Hidden, part)
-		q = l.Linear(h, t.Head)
-		l.Release(h)
-		op, taught, known = 1, l.at(q), min(l.vocab, t.Vocab)
+	if q != nil {
+		op, taught, known = 1, l.Device.at(q), min(l.Vocab, l.teacher.Vocab)
 	}
-	logits, found := l.at(y), l.at(l.found)
+	logits, found := l.Device.at(y), l.Device.at(l.found)
 	var p push
-	p.addrs(logits, l.pairs(len(part), func(i int) (int32, float32) { return l.targets[part[i]], l.weight(int(part[i])) }),
-		found+uint64(4*at), taught, found+uint64(4*(l.found.Cols+at)))
-	p.words(y.Cols, l.vocab)
+	p.addrs(logits, l.pairs(len(part), func(i int) (int32, float32) { return l.Targets[part[i]], l.Weight(int(part[i])) }),
+		found+uint64(4*l.at), taught, found+uint64(4*(l.found.Cols+l.at)))
+	p.words(y.Cols, l.Vocab)
 	if q != nil {
 		p.words(q.Cols, known)
 		p.float(l.teacher.Alpha)
@@ -120,56 +84,43 @@ func (l *headLoss) chunk(part []int32, at int) {
 		p.words(0, 0, 0, 0)
 	}
 	l.run(kernelKey{"score", [2]uint32{op}}, &p, len(part), 1, false)
-	if l.dh != nil {
-		dx := l.LinearGradInput(y, l.w, nil)
-		from := l.at(dx)
-		l.derive(opPlace, derivation{a: from, b: l.ints(part), y: l.at(l.dh), n: dx.Rows * dx.Cols, cols: dx.Cols})
-		l.Release(dx)
-	}
-	if l.w.trains {
-		l.LinearGradWeight(x, y, l.w)
-	}
-	l.Release(x, y, q)
+	l.at += len(part)
 }
 
 // later returns what waits for the results of the rows, and lets the device's part of them go.
 func (l *headLoss) later(rows []int32) func() device.Distillation {
-	// Copies: the arguments are the caller's again.
-	weights, n := slices.Clone(l.weights), len(rows)
+	d, n := l.Device, len(rows)
 	var arrived []float32
 	if m := mat(l.found); m.buf.Size > 0 {
-		l.gpu.Fetch(m.buf, 8*n, func(b []byte) {
+		d.gpu.Fetch(m.buf, 8*n, func(b []byte) {
 			arrived = make([]float32, 2*n)
 			for i := range arrived {
 				arrived[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 			}
 		})
 	}
-	l.Release(l.found)
-	l = &headLoss{Device: l.Device, weights: weights, teacher: l.teacher, targets: make([]int32, len(l.targets))}
+	d.Release(l.found)
+	head := l.Head
+	head.Targets, head.Weights = nil, slices.Clone(l.Weights) // the arguments are the caller's again
+	taught := l.teacher != nil
 	return func() device.Distillation {
 		if arrived == nil {
-			if err := l.gpu.Sync(); err != nil {
-				l.gpu.Fail(err)
+			if err := d.gpu.Sync(); err != nil {
+				d.gpu.Fail(err)
 			}
 		}
 		if arrived == nil { // after an error, which Sync reports
-			return l.values(nil, nil, nil)
+			return device.Distillation{CrossEntropy: device.CrossEntropy{LogProbs: head.LogProbs}}
 		}
-		return l.values(arrived[:n], rows, arrived[n:])
-	}
-}
-
-// values adds up the rows in their order.
-func (l *headLoss) values(logProbs []float32, rows []int32, divergences []float32) device.Distillation {
-	s := device.Distillation{CrossEntropy: device.CrossEntropy{LogProbs: make([]float32, len(l.targets))}}
-	for i, r := range rows {
-		weight := float64(l.weight(int(r)))
-		s.LogProbs[r] = logProbs[i]
-		s.Loss -= weight * float64(logProbs[i])
-		if l.teacher != nil {
-			s.Divergence += weight * float64(divergences[i])
+		for i, r := range rows {
+			head.LogProbs[r] = arrived[i]
 		}
+		if taught {
+			head.Divergences = make([]float64, len(head.LogProbs))
+			for i, r := range rows {
+				head.Divergences[r] = float64(arrived[n+i])
+			}
+		}
+		return head.Sum()
 	}
-	return s
 }

@@ -192,51 +192,28 @@ const lossRows = 256
 
 // LinearCrossEntropy implements device.Ops.
 func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targets []int32, weights []float32, vocab int) device.CrossEntropy {
-	if len(targets) != hidden.Rows || weights != nil && len(weights) != hidden.Rows {
-		panic(fmt.Sprintf("device: %d targets for %v", len(targets), hidden))
-	}
-	if vocab == 0 {
-		vocab = w.Rows()
-	}
-	ce := device.CrossEntropy{LogProbs: make([]float32, hidden.Rows)}
-	var rows []int32
-	for i, t := range targets {
-		if weights != nil && weights[i] == 0 {
-			continue
-		}
-		if t < 0 || int(t) >= vocab {
-			panic(fmt.Sprintf("device: target %d of a vocabulary of %d", t, vocab))
-		}
-		rows = append(rows, int32(i))
-	}
+	l := device.NewHead(hidden.Rows, w.Rows(), targets, weights, vocab)
+	rows := l.Counted()
 	if len(rows) == 0 {
-		return ce
+		return l.Sum().CrossEntropy
 	}
-	found := d.New(1, len(rows))
-	for lo := 0; lo < len(rows); lo += lossRows {
-		part := rows[lo:min(lo+lossRows, len(rows))]
+	found, at := d.New(1, len(rows)), 0
+	device.ScoreHead(d, hidden, w, rows, lossRows, func(part []int32, logits, _ *device.Tensor) {
 		picked := make([]int32, len(part))
 		for i, r := range part {
 			picked[i] = targets[r]
 		}
-		x := d.Gather(hidden, part)
-		logits := d.Linear(x, w)
 		var p push
-		p.addrs(d.at(logits), d.ints(picked), d.at(found)+uint64(4*lo))
-		p.words(logits.Cols, vocab)
+		p.addrs(d.at(logits), d.ints(picked), d.at(found)+uint64(4*at))
+		p.words(logits.Cols, l.Vocab)
 		d.run(kernelKey{shader: "logprob"}, &p, len(part), 1, false)
-		d.Release(x, logits)
-	}
+		at += len(part)
+	})
 	values := make([]float32, len(rows))
 	d.Read(found, values)
 	d.Release(found)
 	for i, r := range rows {
-		ce.LogProbs[r] = values[i]
-		weight := 1.0
-		if weights != nil {
-			weight = float64(weights[r])
-		}
-		ce.Loss -= weight * float64(values[i])
+		l.LogProbs[r] = values[i]
 	}
-	return ce
+	return l.Sum().CrossEntropy
 }
