@@ -90,7 +90,15 @@ func outputOf(t *testing.T, cmd *exec.Cmd) string {
 func words(s string) string {
 	before, after, _ := strings.Cut(s, `"stats"`)
 	_, after, _ = strings.Cut(after, "}")
-	return strings.Join(strings.Fields(before+after), " ")
+	var b strings.Builder
+	for _, r := range strings.Join(strings.Fields(before+after), " ") {
+		if r >= 0x7f && r < 0xa0 { // Open MPI gives ranks a terminal, for which these are written out
+			fmt.Fprintf(&b, `\u%04x`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // Commands that run models say the same on several ranks as in one process, to the last digit of log-probabilities.
