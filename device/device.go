@@ -334,6 +334,16 @@ type DoRA struct {
 	Impl      any // the device's own part
 }
 
+// NewDoRA is for devices: a decomposed change with their own part. Shapes that do not fit each other panic.
+func NewDoRA(w, a, b, magnitude Weight, scale float32, impl any) *DoRA {
+	out, in, rank := w.Rows(), w.Cols(), a.Rows()
+	if a.Cols() != in || b.Rows() != out || b.Cols() != rank || magnitude.Rows() != 1 || magnitude.Cols() != out {
+		panic(fmt.Sprintf("device: DoRA of a weight [%d, %d] with A [%d, %d], B [%d, %d] and magnitudes [%d, %d]",
+			out, in, rank, a.Cols(), b.Rows(), b.Cols(), magnitude.Rows(), magnitude.Cols()))
+	}
+	return &DoRA{W: w, A: a, B: b, Magnitude: magnitude, Scale: scale, Impl: impl}
+}
+
 // AdamW are the hyper-parameters of one decoupled Adam step (Loshchilov and
 // Hutter 2019) as PyTorch's torch.optim.AdamW computes it.
 type AdamW struct {
@@ -349,6 +359,16 @@ type Muon struct {
 	LR, Momentum, WeightDecay float64
 	GradScale                 float64 // multiplies the gradient first (clipping)
 }
+
+// The quintic of Jordan et al. (2024): MuonRounds rounds of X ← a·X + (b·A + c·A²)·X with A = X·Xᵀ push the singular
+// values of a matrix of norm 1 into about [0.7, 1.2]. MuonEps is the smallest norm that is divided by.
+const (
+	MuonRounds = 5
+	MuonA      = 3.4445
+	MuonB      = -4.7750
+	MuonC      = 2.0315
+	MuonEps    = 1e-7
+)
 
 // Runner is a device that runs models: it runs operations and owns memory.
 type Runner interface {

@@ -19,12 +19,7 @@ type dora struct {
 
 // NewDoRA implements device.Device.
 func (d *Device) NewDoRA(w, a, b, magnitude device.Weight, scale float32) *device.DoRA {
-	out, in, rank := w.Rows(), w.Cols(), a.Rows()
-	if a.Cols() != in || b.Rows() != out || b.Cols() != rank || magnitude.Rows() != 1 || magnitude.Cols() != out {
-		panic(fmt.Sprintf("device: DoRA of a weight [%d, %d] with A [%d, %d], B [%d, %d] and magnitudes [%d, %d]",
-			out, in, rank, a.Cols(), b.Rows(), b.Cols(), magnitude.Rows(), magnitude.Cols()))
-	}
-	return &device.DoRA{W: w, A: a, B: b, Magnitude: magnitude, Scale: scale, Impl: &dora{}}
+	return device.NewDoRA(w, a, b, magnitude, scale, &dora{})
 }
 
 // DoRA implements device.Ops.

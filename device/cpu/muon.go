@@ -7,16 +7,6 @@ import (
 	"leolm/internal/kernel/vec"
 )
 
-// The quintic of Jordan et al. (2024): five rounds of X ← a·X + (b·A + c·A²)·X with A = X·Xᵀ push the singular
-// values of a matrix of norm 1 into about [0.7, 1.2].
-const (
-	muonRounds = 5
-	muonA      = 3.4445
-	muonB      = -4.7750
-	muonC      = 2.0315
-	muonEps    = 1e-7
-)
-
 // Muon implements device.Device.
 func (d *Device) Muon(w device.Weight, m device.OptimizerState, h device.Muon) {
 	c := of(w)
@@ -44,8 +34,8 @@ func (d *Device) Muon(w device.Weight, m device.OptimizerState, h device.Muon) {
 	for _, s := range squares {
 		sum += s
 	}
-	vec.Scale(x.f32, x.f32, float32(1/max(math.Sqrt(sum), muonEps)))
-	for range muonRounds {
+	vec.Scale(x.f32, x.f32, float32(1/max(math.Sqrt(sum), device.MuonEps)))
+	for range device.MuonRounds {
 		x = d.orthogonalize(x)
 	}
 	decay := float32(1 - h.LR*h.WeightDecay)
@@ -73,7 +63,7 @@ func (d *Device) orthogonalize(x *matrix) *matrix {
 	d.pack(&d.packed, side, side, a.f32, nil, side, 1)
 	d.multiply(b.f32, side, a, side, 1, &d.packed, false)
 	d.rows(side, side, func(lo, hi int) {
-		vec.Axpby(b.f32[lo*side:hi*side], a.f32[lo*side:hi*side], muonB, muonC)
+		vec.Axpby(b.f32[lo*side:hi*side], a.f32[lo*side:hi*side], device.MuonB, device.MuonC)
 	})
 	y := d.alloc(rows, cols)
 	if rows <= cols {
@@ -84,7 +74,7 @@ func (d *Device) orthogonalize(x *matrix) *matrix {
 		d.multiply(y.f32, rows, x, cols, 1, &d.packed, false)
 	}
 	d.rows(rows, cols, func(lo, hi int) {
-		vec.Axpy(y.f32[lo*cols:hi*cols], muonA, x.f32[lo*cols:hi*cols])
+		vec.Axpy(y.f32[lo*cols:hi*cols], device.MuonA, x.f32[lo*cols:hi*cols])
 	})
 	d.free(a)
 	d.free(b)

@@ -158,15 +158,6 @@ func (d *Device) AdamW(w device.Weight, m, v device.OptimizerState, h device.Ada
 		float32(h.LR/(1-math.Pow(float64(beta1), n))), float32(1/math.Sqrt(1-math.Pow(float64(beta2), n))), float32(h.Eps))
 }
 
-// The quintic of Jordan et al. (2024), as in package cpu.
-const (
-	muonRounds = 5
-	muonA      = 3.4445
-	muonB      = -4.7750
-	muonC      = 2.0315
-	muonEps    = 1e-7
-)
-
 // Muon implements device.Device.
 func (d *Device) Muon(w device.Weight, m device.OptimizerState, h device.Muon) {
 	c := of(w)
@@ -181,10 +172,10 @@ func (d *Device) Muon(w device.Weight, m device.OptimizerState, h device.Muon) {
 	var p push
 	p.addrs(d.at(sums), length)
 	p.words(sums.Cols - 1)
-	p.float(muonEps)
+	p.float(device.MuonEps)
 	d.run(kernelKey{"squares", [2]uint32{1}}, &p, 1, 1, false)
 	d.derive(opScale, derivation{a: d.at(x), b: length, y: d.at(x), n: n})
-	for range muonRounds {
+	for range device.MuonRounds {
 		x = d.orthogonalize(x, d.half(c))
 	}
 	// Moonlight's scale (Liu et al. 2025) gives the update the size that AdamW's usually has.
@@ -212,13 +203,13 @@ func (d *Device) orthogonalize(x *device.Tensor, form uint32) *device.Tensor {
 	}
 	d.multiplyDense(square, cols, cols)
 	d.multiplyDense(product{a: d.at(a), b: d.at(a), c: d.at(b), m: side, n: side, k: side, form: form | formRows}, side, side)
-	d.combine(d.at(b), muonC, d.at(a), muonB, side*side)
+	d.combine(d.at(b), device.MuonC, d.at(a), device.MuonB, side*side)
 	if rows <= cols {
 		d.multiplyDense(last, side, cols)
 	} else {
 		d.multiplyDense(last, cols, side)
 	}
-	d.combine(d.at(y), 1, d.at(x), muonA, rows*cols)
+	d.combine(d.at(y), 1, d.at(x), device.MuonA, rows*cols)
 	d.Release(a, b, x)
 	return y
 }
