@@ -411,7 +411,7 @@ func TestLevels(t *testing.T) {
 	}
 	for _, l := range cpu.Presets() {
 		// Nothing here differs between avx512 and vnni, nor between bf16 and wide.
-		if l == cpu.Active&^cpu.Wide || l.Has(cpu.VNNI) && !l.Has(cpu.BF16) || l.Has(cpu.Wide) {
+		if l == cpu.Active&^cpu.Wide || l.Has(cpu.VNNI) && l&(cpu.BF16|cpu.AMX) == 0 || l.Has(cpu.Wide) {
 			continue
 		}
 		t.Run(l.String(), func(t *testing.T) {
