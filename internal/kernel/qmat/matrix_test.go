@@ -1,0 +1,159 @@
+package qmat
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"leolm/internal/kernel/amx"
+	"leolm/internal/kernel/cpu"
+	"leolm/tensor"
+)
+
+// program is a committed file of assembly, for the model.
+func program(t *testing.T, file string) *amx.Program {
+	t.Helper()
+	programs.Lock()
+	defer programs.Unlock()
+	if p := programs.all[file]; p != nil {
+		return p
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := amx.Parse(string(text))
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	programs.all[file] = p
+	return p
+}
+
+var programs = struct {
+	sync.Mutex
+	all map[string]*amx.Program
+}{all: map[string]*amx.Program{}}
+
+// inModel runs a kernel in the model, where it reaches the operands of a and nothing else. The result may be on the
+// stack, which moves: the model has a copy of it.
+func inModel(t *testing.T, p *amx.Program, name string, d tensor.DType, n int, a *args) {
+	f := &formats[d]
+	m := amx.NewMachine(p)
+	b := *a
+	width := a.panels * PanelRows
+	out := make([]float32, n*width)
+	for r := range n {
+		copy(out[r*width:], unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(a.dst), uintptr(r)*a.ldd)), width))
+	}
+	b.dst, b.ldd = &out[0], uintptr(4*width)
+	m.Map(unsafe.Slice((*byte)(unsafe.Pointer(&out[0])), 4*len(out)))
+	m.Map(unsafe.Slice(a.w, a.panels*a.recs*f.size))
+	for block := range a.recs * f.blocks {
+		m.Map(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(a.x), uintptr(block)*a.step)), n*recordSize))
+		if a.high != nil {
+			m.Map(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(a.high), uintptr(block)*a.highStep)), n*highSize))
+		}
+	}
+	if a.table != nil {
+		m.Map(unsafe.Slice(a.table, len(map[bool][]byte{false: iq4Table[:], true: nf4Table[:]}[d == tensor.NF4])))
+	}
+	if a.config != nil {
+		m.Map(unsafe.Slice(a.config, amx.ConfigBytes))
+	}
+	at := m.Map(unsafe.Slice((*byte)(unsafe.Pointer(&b)), unsafe.Sizeof(b)))
+	if err := m.Run(name, at); err != nil {
+		t.Fatal(err)
+	}
+	for r := range n {
+		copy(unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(a.dst), uintptr(r)*a.ldd)), width), out[r*width:])
+	}
+}
+
+// useModel makes the level amx the active one for the time of a test, in the model.
+func useModel(t *testing.T) {
+	p := program(t, "matrix_amd64.s")
+	level, model := active, matrixModel
+	t.Cleanup(func() { active, matrixModel = level, model })
+	active = matrix
+	matrixModel = func(k kernelID, a *args) {
+		d, n := tensor.DType(k>>8), int(k&0xff)
+		inModel(t, p, fmt.Sprintf("mul%sAMX%d", kernelNames[d], n), d, n, a)
+	}
+}
+
+var kernelNames = map[tensor.DType]string{tensor.Q4_0: "Q4_0", tensor.Q4_1: "Q4_1", tensor.Q5_0: "Q5_0", tensor.Q5_1: "Q5_1", tensor.Q8_0: "Q8_0", tensor.IQ4_NL: "IQ4_NL",
+	tensor.Q2_K: "Q2_K", tensor.Q3_K: "Q3_K", tensor.Q4_K: "Q4_K", tensor.Q5_K: "Q5_K", tensor.Q6_K: "Q6_K", tensor.NF4: "NF4"}
+
+// TestMatrixBits: on the matrix units a product has the bits of the level without them.
+func TestMatrixBits(t *testing.T) {
+	other := choose(cpu.Active &^ cpu.AMX)
+	if other == &generic {
+		t.Skip("needs kernels of another level: the generic one rounds twice in rare cases")
+	}
+	for _, d := range allTypes {
+		t.Run(d.String(), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(11, uint64(d)))
+			for _, s := range []struct{ m, n, blocks int }{{16, 16, 1}, {16, 32, 5}, {31, 20, 2}, {8, 17, 3}, {12, 16, 4}, {10, 16, 7}} {
+				k := s.blocks * max(32, d.BlockLen())
+				if d.BlockLen() == 256 {
+					k = (s.blocks + 2) / 3 * 256
+				}
+				rows := randomWeights(rng, d, s.n, k, s.blocks%2 == 0)
+				w := pack(t, d, rows, k)
+				x := activations(rng, s.m, k)
+				saved := active
+				active = other
+				want := product(w, x, s.m)
+				active = saved
+				ran := false
+				t.Run(fmt.Sprint(s), func(t *testing.T) {
+					useModel(t)
+					run := matrixModel
+					matrixModel = func(k kernelID, a *args) { ran = true; run(k, a) }
+					same(t, "product", product(w, x, s.m), want)
+				})
+				if !ran {
+					t.Errorf("%v: no kernel of the matrix units ran", s)
+				}
+			}
+		})
+	}
+}
+
+// TestModelAgainstProcessor: the model's vector instructions give the bits of the processor's, in kernels that both can
+// run.
+func TestModelAgainstProcessor(t *testing.T) {
+	if !cpu.Detected.Has(cpu.VNNI) {
+		t.Skip("needs a processor with VNNI")
+	}
+	p := program(t, "vnni_amd64.s")
+	saved := active
+	defer func() { active = saved }()
+	active = choose(cpu.AVX2 | cpu.AVX512 | cpu.VNNI)
+	for _, d := range allTypes {
+		rng := rand.New(rand.NewPCG(12, uint64(d)))
+		k := 2 * max(32, d.BlockLen())
+		w := pack(t, d, randomWeights(rng, d, 16, k, true), k)
+		for _, m := range []int{1, 4, 12} {
+			var a Acts
+			x := activations(rng, m, k)
+			a.Quantize(x, m, k)
+			data, padded, _ := a.tile(0)
+			got := make([]float32, m*16)
+			arg := args{dst: &got[0], w: &w.Data[0], x: &data[0], ldd: 64, step: uintptr(padded) * recordSize, panels: 1, recs: w.Cols / (32 * formats[d].blocks), table: table(d)}
+			inModel(t, p, fmt.Sprintf("mul%sVNNI%d", kernelNames[d], m), d, m, &arg)
+			if want := product(w, x, m); !slices.Equal(asBits(got), asBits(want)) {
+				t.Errorf("%v, %d rows: the model and the processor differ", d, m)
+			}
+		}
+	}
+}
+
+func asBits(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+}
