@@ -89,39 +89,64 @@ func useModel(t *testing.T) {
 var kernelNames = map[tensor.DType]string{tensor.Q4_0: "Q4_0", tensor.Q4_1: "Q4_1", tensor.Q5_0: "Q5_0", tensor.Q5_1: "Q5_1", tensor.Q8_0: "Q8_0", tensor.IQ4_NL: "IQ4_NL",
 	tensor.Q2_K: "Q2_K", tensor.Q3_K: "Q3_K", tensor.Q4_K: "Q4_K", tensor.Q5_K: "Q5_K", tensor.Q6_K: "Q6_K", tensor.NF4: "NF4"}
 
-// TestMatrixBits: on the matrix units a product has the bits of the level without them.
+// TestMatrixBits: on the matrix units, in the model and on a processor that has them, a product has the bits of the level
+// without them, whole and in parts that are added.
 func TestMatrixBits(t *testing.T) {
 	other := choose(cpu.Active &^ cpu.AMX)
 	if other == &generic {
 		t.Skip("needs kernels of another level: the generic one rounds twice in rare cases")
 	}
-	for _, d := range allTypes {
-		t.Run(d.String(), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(11, uint64(d)))
-			for _, s := range []struct{ m, n, blocks int }{{16, 16, 1}, {16, 32, 5}, {31, 20, 2}, {8, 17, 3}, {12, 16, 4}, {10, 16, 7}} {
-				k := s.blocks * max(32, d.BlockLen())
-				if d.BlockLen() == 256 {
-					k = (s.blocks + 2) / 3 * 256
-				}
-				rows := randomWeights(rng, d, s.n, k, s.blocks%2 == 0)
-				w := pack(t, d, rows, k)
-				x := activations(rng, s.m, k)
-				saved := active
-				active = other
-				want := product(w, x, s.m)
-				active = saved
-				ran := false
-				t.Run(fmt.Sprint(s), func(t *testing.T) {
+	for _, place := range []string{"model", "processor"} {
+		for _, d := range allTypes {
+			t.Run(place+"/"+d.String(), func(t *testing.T) {
+				if place == "model" {
 					useModel(t)
-					run := matrixModel
-					matrixModel = func(k kernelID, a *args) { ran = true; run(k, a) }
-					same(t, "product", product(w, x, s.m), want)
-				})
-				if !ran {
-					t.Errorf("%v: no kernel of the matrix units ran", s)
+				} else {
+					if !cpu.Detected.Has(cpu.AMX) {
+						t.Skip("needs a processor with matrix units and leave to use them (leo version says which)")
+					}
+					saved := active
+					defer func() { active = saved }()
 				}
-			}
-		})
+				checkMatrix(t, d, other)
+			})
+		}
+	}
+}
+
+// checkMatrix compares products of type d on the matrix units with those of another level.
+func checkMatrix(t *testing.T, d tensor.DType, other *level) {
+	ran := 0
+	if run := matrixModel; run != nil {
+		matrixModel = func(k kernelID, a *args) { ran++; run(k, a) }
+	}
+	rng := rand.New(rand.NewPCG(11, uint64(d)))
+	for _, s := range []struct{ m, n, blocks int }{{16, 16, 1}, {16, 32, 5}, {31, 20, 2}, {8, 17, 3}, {12, 16, 4}, {10, 16, 7}} {
+		k := s.blocks * max(32, d.BlockLen())
+		if d.BlockLen() == 256 {
+			k = (s.blocks + 2) / 3 * 256
+		}
+		w := pack(t, d, randomWeights(rng, d, s.n, k, s.blocks%2 == 0), k)
+		x := activations(rng, s.m, k)
+		active = other
+		want := product(w, x, s.m)
+		active = matrix
+		before := ran
+		same(t, fmt.Sprint(s), product(w, x, s.m), want)
+		if matrixModel != nil && ran == before {
+			t.Errorf("%v: no kernel of the matrix units ran", s)
+		}
+		var a Acts
+		a.Quantize(x, s.m, k)
+		sum, out := make([]float32, s.m*s.n), make([]float32, s.m*s.n)
+		for i := range out {
+			out[i] = float32(rng.NormFloat64())
+			sum[i] = want[i] + out[i]
+		}
+		for p := range w.Panels() {
+			Mul(out, s.n, w, &a, p, p+1, 0, a.Tiles(), true)
+		}
+		same(t, fmt.Sprint(s, " added"), out, sum)
 	}
 }
 
