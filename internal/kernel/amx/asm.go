@@ -3,6 +3,7 @@ package amx
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -53,6 +54,19 @@ type operand struct {
 	scale       int64
 	name        string // of a label or a symbol
 	vectorBytes int    // 16, 32 or 64
+}
+
+// ParseFile is Parse of a file.
+func ParseFile(name string) (*Program, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := Parse(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return p, nil
 }
 
 // Parse reads the text.

@@ -109,12 +109,8 @@ func TestDisassembler(t *testing.T) {
 		add(unhex(t, e.bytes), e.text)
 	}
 	for _, f := range kernelFiles(t) {
-		text, err := os.ReadFile(f)
+		p, err := ParseFile(f)
 		must(t, err)
-		p, err := Parse(string(text))
-		if err != nil {
-			t.Fatalf("%s: %v", f, err)
-		}
 		for _, fn := range p.functions {
 			for _, in := range fn.code {
 				if in.bytes != nil {

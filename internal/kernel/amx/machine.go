@@ -57,6 +57,15 @@ func (m *Machine) Map(b []byte) uint64 {
 	return at
 }
 
+// Call runs a function of one argument, a pointer, on a new machine that can reach what it points to and the operands.
+func (p *Program) Call(name string, argument []byte, operands [][]byte) error {
+	m := NewMachine(p)
+	for _, b := range operands {
+		m.Map(b)
+	}
+	return m.Run(name, m.Map(argument))
+}
+
 // Run calls a function with arguments of eight bytes. It fails with a *Fault where the processor would, and with another
 // error at an instruction that the model does not know.
 func (m *Machine) Run(name string, args ...uint64) error {

@@ -198,16 +198,24 @@ func (u *Unit) DotBF16(c, a, b int) error {
 	if err := u.product(c, a, b); err != nil {
 		return err
 	}
-	bf16 := func(p []byte) float32 {
-		return quiet(math.Float32frombits(uint32(binary.LittleEndian.Uint16(p)) << 16))
+	pairs := u.rows[b]
+	var x [MaxRows * 2]float64
+	var y [MaxRows * MaxRows * 2]float64 // B column by column
+	for k := range pairs {
+		for n := range u.cols[c] / 4 {
+			y[(n*pairs+k)*2], y[(n*pairs+k)*2+1] = widenPair(u.data[b][k][4*n:])
+		}
 	}
 	for m := range u.rows[c] {
+		for k := range pairs {
+			x[2*k], x[2*k+1] = widenPair(u.data[a][m][4*k:])
+		}
 		for n := range u.cols[c] / 4 {
 			var even, odd float32
-			for k := range u.rows[b] {
-				x, y := u.data[a][m][4*k:], u.data[b][k][4*n:]
-				even = flush(float64(bf16(x))*float64(bf16(y)) + float64(even))
-				odd = flush(float64(bf16(x[2:]))*float64(bf16(y[2:])) + float64(odd))
+			column := y[n*pairs*2:][:2*pairs]
+			for k := 0; k < len(column); k += 2 {
+				even = flush(x[k]*column[k] + float64(even))
+				odd = flush(x[k+1]*column[k+1] + float64(odd))
 			}
 			at := u.data[c][m][4*n:]
 			old := quiet(math.Float32frombits(binary.LittleEndian.Uint32(at)))
@@ -216,6 +224,12 @@ func (u *Unit) DotBF16(c, a, b int) error {
 		}
 	}
 	return nil
+}
+
+// widenPair returns two neighboring bf16, of which subnormal ones are zero.
+func widenPair(p []byte) (even, odd float64) {
+	w := binary.LittleEndian.Uint32(p)
+	return float64(quiet(math.Float32frombits(w << 16))), float64(quiet(math.Float32frombits(w &^ 0xffff)))
 }
 
 // smallest is the smallest normal f32.
@@ -233,12 +247,16 @@ func quiet(x float32) float32 {
 // than twice the digits, so that rounding twice is rounding once. What is still subnormal when rounded to 24 digits
 // becomes zero.
 func flush(x float64) float32 {
-	if x < smallest && x > -smallest {
-		const up = 0x1p64
-		if r := float32(x * up); r < smallest*up && r > -smallest*up {
-			return float32(math.Copysign(0, x))
-		}
-		return float32(math.Copysign(smallest, x))
+	if x < smallest && x > -smallest && x != 0 {
+		return flushSmall(x)
 	}
 	return float32(x)
+}
+
+func flushSmall(x float64) float32 {
+	const up = 0x1p64
+	if r := float32(x * up); r < smallest*up && r > -smallest*up {
+		return float32(math.Copysign(0, x))
+	}
+	return float32(math.Copysign(smallest, x))
 }

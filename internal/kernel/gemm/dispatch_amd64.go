@@ -53,7 +53,7 @@ func runHalfTile(kd kind, t *tile) {
 func runMatrixTile(k matrixKernel, t *tile) {
 	switch {
 	case matrixModel != nil:
-		matrixModel(k, *(*[unsafe.Sizeof(tile{}) / 8]uintptr)(unsafe.Pointer(t)))
+		matrixModel(k, *(*rawTile)(unsafe.Pointer(t)))
 	case k == matrix16x16:
 		matrix16x16AMX(t.arg())
 	case k == matrix16x32:

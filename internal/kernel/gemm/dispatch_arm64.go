@@ -81,7 +81,7 @@ func neonTile(kd kind, t *tile) {
 
 // runMatrixTile has a model to run in at most: no other processor has these units.
 func runMatrixTile(k matrixKernel, t *tile) {
-	matrixModel(k, *(*[unsafe.Sizeof(tile{}) / 8]uintptr)(unsafe.Pointer(t)))
+	matrixModel(k, *(*rawTile)(unsafe.Pointer(t)))
 }
 
 func hasTileRows() bool { return false }

@@ -15,7 +15,7 @@ func zipRows([]uint32, int, []uint16, int, int) bool { return false }
 
 // runMatrixTile has a model to run in at most: no other processor has these units.
 func runMatrixTile(k matrixKernel, t *tile) {
-	matrixModel(k, *(*[unsafe.Sizeof(tile{}) / 8]uintptr)(unsafe.Pointer(t)))
+	matrixModel(k, *(*rawTile)(unsafe.Pointer(t)))
 }
 
 func hasTileRows() bool { return false }

@@ -1,10 +1,6 @@
 package gemm
 
-import (
-	"unsafe"
-
-	"leolm/internal/kernel/cpu"
-)
+import "leolm/internal/kernel/cpu"
 
 // level holds the CPU features of the kernels in use.
 var level = cpu.Active
@@ -21,7 +17,3 @@ const (
 	matrix32x16
 	matrix32x32
 )
-
-// matrixModel, where a test sets it, runs the kernels of the matrix units instead of the processor. It gets a tile as
-// numbers: operands of products may then stay on the stack, where they are only if no model is set.
-var matrixModel func(k matrixKernel, t [unsafe.Sizeof(tile{}) / 8]uintptr)

@@ -1,7 +1,6 @@
 package limits
 
 import (
-	"os"
 	"testing"
 
 	"leolm/internal/kernel/amx"
@@ -9,11 +8,7 @@ import (
 
 // TestMatrixLoops: the loops of the matrix units do as many products as their rates count, of full tiles.
 func TestMatrixLoops(t *testing.T) {
-	text, err := os.ReadFile("matrix_amd64.s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := amx.Parse(string(text))
+	p, err := amx.ParseFile("matrix_amd64.s")
 	if err != nil {
 		t.Fatal(err)
 	}

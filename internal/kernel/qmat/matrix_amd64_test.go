@@ -3,9 +3,7 @@ package qmat
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"sync"
 	"testing"
 	"unsafe"
 
@@ -13,31 +11,6 @@ import (
 	"leolm/internal/kernel/cpu"
 	"leolm/tensor"
 )
-
-// program is a committed file of assembly, for the model.
-func program(t *testing.T, file string) *amx.Program {
-	t.Helper()
-	programs.Lock()
-	defer programs.Unlock()
-	if p := programs.all[file]; p != nil {
-		return p
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := amx.Parse(string(text))
-	if err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-	programs.all[file] = p
-	return p
-}
-
-var programs = struct {
-	sync.Mutex
-	all map[string]*amx.Program
-}{all: map[string]*amx.Program{}}
 
 // inModel runs a kernel in the model, where it reaches the operands of a and nothing else. The result may be on the
 // stack, which moves: the model has a copy of it.
@@ -76,7 +49,10 @@ func inModel(t *testing.T, p *amx.Program, name string, d tensor.DType, n int, a
 
 // useModel makes the level amx the active one for the time of a test, in the model.
 func useModel(t *testing.T) {
-	p := program(t, "matrix_amd64.s")
+	p, err := amx.ParseFile("matrix_amd64.s")
+	if err != nil {
+		t.Fatal(err)
+	}
 	level, model := active, matrixModel
 	t.Cleanup(func() { active, matrixModel = level, model })
 	active = matrix
@@ -156,7 +132,10 @@ func TestModelAgainstProcessor(t *testing.T) {
 	if !cpu.Detected.Has(cpu.VNNI) {
 		t.Skip("needs a processor with VNNI")
 	}
-	p := program(t, "vnni_amd64.s")
+	p, err := amx.ParseFile("vnni_amd64.s")
+	if err != nil {
+		t.Fatal(err)
+	}
 	saved := active
 	defer func() { active = saved }()
 	active = choose(cpu.AVX2 | cpu.AVX512 | cpu.VNNI)
