@@ -4,15 +4,13 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"sync/atomic"
 	"testing"
 
 	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/device/devicetest"
-	"leolm/internal/kernel/amx"
+	"leolm/internal/kernel/amx/amxtest"
 	features "leolm/internal/kernel/cpu"
-	"leolm/internal/kernel/gemm"
 )
 
 func TestCompliance(t *testing.T) {
@@ -26,24 +24,8 @@ func TestCompliance(t *testing.T) {
 	})
 }
 
-// TestMatrixUnits runs the suite with products of bf16 at level amx, in the model of the units.
-func TestMatrixUnits(t *testing.T) {
-	p, err := amx.ParseFile("../../internal/kernel/gemm/matrix_amd64.s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var kernels atomic.Int64
-	defer gemm.UseModel(func(kernel string, argument []byte, operands [][]byte) {
-		kernels.Add(1)
-		if err := p.Call(kernel, argument, operands); err != nil {
-			panic(err)
-		}
-	})()
-	t.Run("compliance", TestCompliance)
-	if kernels.Load() == 0 {
-		t.Error("no kernel of the matrix units ran")
-	}
-}
+// TestMatrixUnits runs the suite with products of bf16 at level amx.
+func TestMatrixUnits(t *testing.T) { amxtest.Run(t, TestCompliance) }
 
 // TestComplianceOfPresets runs the suite with every smaller set of features, in processes of their own.
 func TestComplianceOfPresets(t *testing.T) {

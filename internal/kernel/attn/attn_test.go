@@ -10,9 +10,8 @@ import (
 	"slices"
 	"testing"
 
-	"leolm/internal/kernel/amx"
+	"leolm/internal/kernel/amx/amxtest"
 	"leolm/internal/kernel/cpu"
-	"leolm/internal/kernel/gemm"
 	"leolm/internal/kernel/vec"
 	"leolm/tensor"
 )
@@ -406,21 +405,9 @@ func FuzzForward(f *testing.F) {
 	})
 }
 
-// TestMatrixUnits runs the tests of attention in bf16 at level amx, in the model of the units: a row has the same bits
-// whatever is computed beside it there, too.
-func TestMatrixUnits(t *testing.T) {
-	p, err := amx.ParseFile("../gemm/matrix_amd64.s")
-	must(t, err)
-	kernels := 0
-	defer gemm.UseModel(func(kernel string, argument []byte, operands [][]byte) {
-		kernels++
-		must(t, p.Call(kernel, argument, operands))
-	})()
-	t.Run("half", TestHalf)
-	if kernels == 0 {
-		t.Error("no kernel of the matrix units ran")
-	}
-}
+// TestMatrixUnits runs the tests of attention in bf16 at level amx: a row has the same bits whatever is computed beside
+// it there, too.
+func TestMatrixUnits(t *testing.T) { amxtest.Run(t, TestHalf) }
 
 // TestLevels runs the tests above at every lower CPU level, in processes of their own.
 func TestLevels(t *testing.T) {
