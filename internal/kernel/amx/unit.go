@@ -116,9 +116,20 @@ func (u *Unit) Zero(t int) error {
 	return nil
 }
 
+// words is use, for a tile whose rows must be whole words of four bytes.
+func (u *Unit) words(t int) error {
+	if err := u.use(t); err != nil {
+		return err
+	}
+	if u.cols[t]%4 != 0 {
+		return undefined("tile %d with rows of %d bytes", t, u.cols[t])
+	}
+	return nil
+}
+
 // Load is TILELOADD: row(i) is the memory of row i, from which n bytes are read.
 func (u *Unit) Load(t int, row func(i, n int) ([]byte, error)) error {
-	if err := u.use(t); err != nil {
+	if err := u.words(t); err != nil {
 		return err
 	}
 	var next [MaxRows][RowBytes]byte
@@ -135,7 +146,7 @@ func (u *Unit) Load(t int, row func(i, n int) ([]byte, error)) error {
 
 // Store is TILESTORED: row(i) is the memory of row i, to which n bytes are written.
 func (u *Unit) Store(t int, row func(i, n int) ([]byte, error)) error {
-	if err := u.use(t); err != nil {
+	if err := u.words(t); err != nil {
 		return err
 	}
 	for i := range u.rows[t] {

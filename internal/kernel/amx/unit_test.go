@@ -190,6 +190,12 @@ func TestFaults(t *testing.T) {
 		{"the sum as a factor", func(u *Unit) error { return u.DotBF16(0, 0, 2) }, "#UD"},
 		{"rows that differ", func(u *Unit) error { return u.DotBF16(0, 2, 3) }, "#UD"},
 		{"words and rows that differ", func(u *Unit) error { return u.DotBF16(2, 3, 1) }, "#UD"},
+		{"rows that are no words", func(u *Unit) error {
+			if err := u.LoadConfig(configOf([2]int{1, 6})); err != nil {
+				return err
+			}
+			return u.Load(0, func(_, n int) ([]byte, error) { return make([]byte, n), nil })
+		}, "#UD"},
 		{"palette 2", func(u *Unit) error { c := configOf(good...); c[0] = 2; return u.LoadConfig(c) }, "#GP"},
 		{"17 rows", func(u *Unit) error { return u.LoadConfig(configOf([2]int{17, 64})) }, "#GP"},
 		{"65 bytes", func(u *Unit) error { return u.LoadConfig(configOf([2]int{16, 65})) }, "#GP"},
