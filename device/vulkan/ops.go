@@ -198,7 +198,7 @@ func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targ
 		return l.Sum().CrossEntropy
 	}
 	found, at := d.New(1, len(rows)), 0
-	device.ScoreHead(d, hidden, w, rows, lossRows, func(part []int32, logits, _ *device.Tensor) {
+	score := func(part []int32, logits, _ *device.Tensor) {
 		picked := make([]int32, len(part))
 		for i, r := range part {
 			picked[i] = targets[r]
@@ -208,7 +208,8 @@ func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targ
 		p.words(logits.Cols, l.Vocab)
 		d.run(kernelKey{shader: "logprob"}, &p, len(part), 1, false)
 		at += len(part)
-	})
+	}
+	d.holding(func() { device.ScoreHead(d, hidden, w, rows, lossRows, score) }, w)
 	values := make([]float32, len(rows))
 	d.Read(found, values)
 	d.Release(found)

@@ -59,39 +59,31 @@ func (d *Device) onMatrixUnits(w *weight, rows int) bool {
 	return d.matrix != (vulkan.Matrix{}) && w.kind != types[tensor.F32] && ceil(w.rows, oneTile.cols(d.matrix)) <= mostGroups && rows <= mostGroups
 }
 
-// packed are the rows of a tensor as matrix units take them.
-type packed struct {
-	values, powers *device.Tensor
-	pad            int // columns
-}
-
 // pack records the kernel that packs x. The caller gives the result's tensors back.
-func (d *Device) pack(x *device.Tensor) packed {
-	rows, pad := ceil(x.Rows, 2*d.matrix.M)*2*d.matrix.M, ceil(x.Cols, step)*step
-	p := packed{d.New(rows, pad/2), d.New(1, rows), pad}
-	var args push
-	args.addrs(d.at(x), d.at(p.values), d.at(p.powers))
-	args.words(x.Rows, x.Cols, pad)
-	d.run(kernelKey{shader: "pack"}, &args, rows, 1, false)
-	return p
-}
+func (d *Device) pack(x *device.Tensor) packed { return d.packRows(d.at(x), x.Rows, x.Cols) }
 
 // multiplyTiles records y = x·wᵀ on matrix units.
 func (d *Device) multiplyTiles(y *device.Tensor, x packed, w *weight, t tiles, independent bool) {
 	var args push
 	args.addrs(d.at(x.values), d.at(x.powers), w.buf.Addr, w.largest, d.at(y))
 	args.words(w.rows, w.cols, w.stride, y.Rows, x.pad)
-	key := matrixKey{t.shader, [9]uint32{w.kind, uint32(t.down * t.across * t.copies * d.gpu.Info().Lanes), uint32(d.matrix.M), uint32(d.matrix.N), uint32(d.matrix.K),
-		uint32(t.rows(d.matrix)), uint32(t.cols(d.matrix)), uint32(t.down), uint32(t.across)}}
+	d.runTiles(t, w.kind, 0, &args, y.Rows, y.Cols, independent)
+}
+
+// runTiles records a product of that many rows and columns.
+func (d *Device) runTiles(t tiles, kind, form uint32, args *push, rows, cols int, independent bool) {
+	m := d.matrix
+	key := matrixKey{t.shader, [10]uint32{kind, uint32(t.down * t.across * t.copies * d.gpu.Info().Lanes), uint32(m.M), uint32(m.N), uint32(m.K),
+		uint32(t.rows(m)), uint32(t.cols(m)), uint32(t.down), uint32(t.across), form}}
 	if k := d.matrixKernel(key); k != nil {
-		d.gpu.Dispatch(k, args.b[:args.n], ceil(y.Rows, t.rows(d.matrix)), ceil(y.Cols, t.cols(d.matrix)), 1, independent)
+		d.gpu.Dispatch(k, args.b[:args.n], ceil(rows, t.rows(m)), ceil(cols, t.cols(m)), 1, independent)
 	}
 }
 
 // matrixKey names a kernel for matrix units.
 type matrixKey struct {
 	shader    string
-	constants [9]uint32 // as tiles.glsl and the shader number them
+	constants [10]uint32 // as tiles.glsl and the shader number them
 }
 
 func (d *Device) matrixKernel(key matrixKey) *vulkan.Kernel {
@@ -135,7 +127,8 @@ func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device
 			panic(fmt.Sprintf("device: %v times %s [%d, %d]ᵀ", x, c.name, c.rows, c.cols))
 		}
 		ys[i] = d.New(x.Rows, c.rows)
-		if !d.onMatrixUnits(c, x.Rows) {
+		trained := d.forward(ys[i], x, c)
+		if !d.onMatrixUnits(c, x.Rows) && !d.packs(&trained) {
 			d.plain(ys[i], x, c, i > 0)
 			continue
 		}
@@ -143,15 +136,19 @@ func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device
 		if first {
 			p = d.pack(x)
 		}
-		d.multiplyTiles(ys[i], p, c, tilesFor(d.matrix, x.Rows, c.rows), !first)
+		if c.trains {
+			d.multiplyPacked(&trained, p)
+		} else {
+			d.multiplyTiles(ys[i], p, c, tilesFor(d.matrix, x.Rows, c.rows), !first)
+		}
 	}
 	d.Release(p.values, p.powers)
 }
 
 // plain records y = x·wᵀ in float32. An independent product has the input of the command before it.
 func (d *Device) plain(y, x *device.Tensor, w *weight, independent bool) {
-	if form := d.half(w); form != 0 {
-		d.multiply(product{a: d.at(x), b: w.buf.Addr, c: d.at(y), m: x.Rows, n: w.rows, k: w.cols, lda: w.cols, stride: w.stride, kind: w.kind, form: form})
+	if d.half(w) != 0 {
+		d.multiplyPlain(d.forward(y, x, w))
 		return
 	}
 	var p push

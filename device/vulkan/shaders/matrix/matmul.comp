@@ -50,7 +50,7 @@ void place() {
 void main() {
   uint row0 = gl_WorkGroupID.x * ROWS, out0 = gl_WorkGroupID.y * COLS;
   uint down = gl_SubgroupID / ACROSS * (FR * M), across = gl_SubgroupID % ACROSS * (FC * N);
-  float power = powerOf(largest.v[0]);
+  float power = SCALED ? 1.0 : powerOf(largest.v[0]);
   coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator> total[FR * FC], sum[FR * FC];
   [[unroll]] for (uint i = 0u; i < FR * FC; i++)
     total[i] = sum[i] = coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>(0.0);
@@ -77,15 +77,13 @@ void main() {
       }
     }
   }
-  float inverse = inverseOf(largest.v[0]);
   uint mine = gl_SubgroupID * M * N;
   [[unroll]] for (uint r = 0u; r < FR; r++) {
     [[unroll]] for (uint c = 0u; c < FC; c++) {
       coopMatStore(total[r * FC + c], stage, mine, N, gl_CooperativeMatrixLayoutRowMajor);
       subgroupBarrier();
       for (uint i = gl_SubgroupInvocationID; i < M * N; i += gl_SubgroupSize) {
-        uint row = row0 + down + r * M + i / N, o = out0 + across + c * N + i % N;
-        if (row < rows && o < out_) y.v[row * out_ + o] = stage[mine + i] * powers.v[row] * inverse;
+        store(row0 + down + r * M + i / N, out0 + across + c * N + i % N, stage[mine + i]);
       }
       subgroupBarrier();
     }

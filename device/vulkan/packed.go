@@ -1,0 +1,138 @@
+package vulkan
+
+import (
+	"math"
+
+	"leolm/device"
+	"leolm/internal/vulkan"
+	"leolm/tensor"
+)
+
+// packed is an operand as matrix units take it: rows of float16, each multiplied by a power of two, and the inverses of
+// those powers. Its rows go along the elements of a result, its columns along K.
+type packed struct {
+	values, powers *device.Tensor
+	pad            int // columns
+}
+
+// newPacked makes what an operand of that many rows and columns is packed into.
+func (d *Device) newPacked(rows, cols int) packed {
+	rows, pad := ceil(rows, 2*d.matrix.M)*2*d.matrix.M, ceil(cols, step)*step
+	return packed{d.New(rows, pad/2), d.New(1, rows), pad}
+}
+
+// PackedBytes is what an operand of a product on matrix units takes while it is computed, at least.
+func PackedBytes(rows, cols int) int64 {
+	return 2*int64(rows)*int64(ceil(cols, step)*step) + 4*int64(rows)
+}
+
+// packRows packs the rows of a matrix of float32.
+func (d *Device) packRows(addr uint64, rows, cols int) packed {
+	p := d.newPacked(rows, cols)
+	values, powers := d.at(p.values), d.at(p.powers)
+	for lo := 0; lo < p.values.Rows; lo += mostGroups {
+		var args push
+		args.addrs(addr+uint64(4*lo)*uint64(cols), values+uint64(2*lo)*uint64(p.pad), powers+uint64(4*lo))
+		args.words(max(0, rows-lo), cols, p.pad)
+		d.run(kernelKey{shader: "pack"}, &args, min(p.values.Rows-lo, mostGroups), 1, lo > 0)
+	}
+	return p
+}
+
+// packColumns packs the columns of a stored matrix, whose rows are stride 16-bit words apart.
+func (d *Device) packColumns(addr uint64, rows, cols, stride int, kind uint32) packed {
+	p, most := d.newPacked(cols, rows), d.New(1, cols)
+	d.zero(d.at(most), cols)
+	var args push
+	args.addrs(addr, d.at(most))
+	args.words(rows, cols, stride)
+	across := cols
+	if kind != types[tensor.F32] {
+		across = ceil(cols, 16)
+	}
+	d.run(kernelKey{"columnpower", [2]uint32{kind}}, &args, ceil(across, 64), ceil(rows, 64), false)
+	args = push{}
+	args.addrs(addr, d.at(most), d.at(p.values), d.at(p.powers))
+	args.words(rows, cols, stride, p.pad, p.values.Rows)
+	d.run(kernelKey{"packcolumns", [2]uint32{kind}}, &args, ceil(p.values.Rows, 64), p.pad/64, false)
+	d.Release(most)
+	return p
+}
+
+// packs reports whether p is computed on matrix units, from packed operands.
+func (d *Device) packs(p *product) bool {
+	const most = math.MaxUint32 // of what shaders count with
+	least := oneTile
+	return p.units && d.matrix != (vulkan.Matrix{}) && p.m > 0 &&
+		ceil(p.m, least.rows(d.matrix)) <= mostGroups && ceil(p.n, least.cols(d.matrix)) <= mostGroups && p.k <= 64*mostGroups &&
+		max(p.m, p.n)+64 <= most/(p.k+64) && p.n <= most/p.m
+}
+
+// packA and packB pack the operands of p.
+func (d *Device) packA(p *product) packed {
+	if p.form&formTurned != 0 {
+		return d.packColumns(p.a, p.k, p.m, 2*p.lda, types[tensor.F32])
+	}
+	return d.packRows(p.a, p.m, p.k)
+}
+
+func (d *Device) packB(p *product) packed {
+	if p.form&formRows != 0 {
+		return d.packColumns(p.b, p.k, p.n, p.stride, p.kind)
+	}
+	return d.packRows(p.b, p.n, p.k)
+}
+
+// Forms of products on matrix units, as in matrix/tiles.glsl.
+const (
+	formScaled = 1 << iota
+	formAdded
+)
+
+// multiplyPacked computes p, whose first operand is packed, on matrix units. Sums have the order of inference's.
+func (d *Device) multiplyPacked(p *product, a packed) {
+	b, own := d.heldB(p)
+	form := uint32(formScaled)
+	if p.add {
+		form |= formAdded
+	}
+	var args push
+	args.addrs(d.at(a.values), d.at(a.powers), d.at(b.values), d.at(b.powers), p.c)
+	args.words(p.n, b.pad, b.pad, p.m, a.pad)
+	d.runTiles(tilesFor(d.matrix, p.m, p.n), types[tensor.F16], form, &args, p.m, p.n, false)
+	if own {
+		d.Release(b.values, b.powers)
+	}
+}
+
+// heldKey names a packed operand that several products in a row have in common.
+type heldKey struct {
+	addr uint64
+	rows bool // a stored row is a row of the operand: k
+}
+
+// holding lets products with the weights of a head, which one chunk of rows after another has, pack them once while f runs.
+func (d *Device) holding(f func(), heads ...device.Weight) {
+	d.held = map[heldKey]*packed{}
+	for _, w := range heads {
+		c := of(w)
+		d.held[heldKey{c.buf.Addr, false}], d.held[heldKey{c.buf.Addr, true}] = &packed{}, &packed{}
+	}
+	f()
+	for _, p := range d.held {
+		d.Release(p.values, p.powers)
+	}
+	d.held = nil
+}
+
+// heldB packs the second operand of p, or finds it; the caller gives back what is its own.
+func (d *Device) heldB(p *product) (b packed, own bool) {
+	held := d.held[heldKey{p.b, p.form&formRows != 0}]
+	if held == nil {
+		return d.packB(p), true
+	}
+	if held.values == nil {
+		*held = d.packB(p)
+	}
+	return *held, false
+}
