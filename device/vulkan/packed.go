@@ -28,14 +28,43 @@ func PackedBytes(rows, cols int) int64 {
 
 // packRows packs the rows of a matrix of float32.
 func (d *Device) packRows(addr uint64, rows, cols int) packed {
+	return d.packElements(addr, 0, rows, cols)
+}
+
+// packGated packs the rows of SwiGLU(gate, up).
+func (d *Device) packGated(gate, up *device.Tensor) packed {
+	sameShape("SwiGLU", gate, up)
+	return d.packElements(d.at(gate), d.at(up), gate.Rows, gate.Cols)
+}
+
+// packElements packs the rows of a matrix of float32, or of SwiGLU with those of another at up, if that is not 0.
+func (d *Device) packElements(addr, up uint64, rows, cols int) packed {
 	p := d.newPacked(rows, cols)
-	values, powers := d.at(p.values), d.at(p.powers)
+	values, powers, gated := d.at(p.values), d.at(p.powers), uint32(0)
 	for lo := 0; lo < p.values.Rows; lo += mostGroups {
+		at := uint64(4*lo) * uint64(cols)
+		second := uint64(0)
+		if up != 0 {
+			second, gated = up+at, 1
+		}
 		var args push
-		args.addrs(addr+uint64(4*lo)*uint64(cols), values+uint64(2*lo)*uint64(p.pad), powers+uint64(4*lo))
+		args.addrs(addr+at, values+uint64(2*lo)*uint64(p.pad), powers+uint64(4*lo), second)
 		args.words(max(0, rows-lo), cols, p.pad)
-		d.run(kernelKey{shader: "pack"}, &args, min(p.values.Rows-lo, mostGroups), 1, lo > 0)
+		d.run(kernelKey{"pack", [2]uint32{gated}}, &args, min(p.values.Rows-lo, mostGroups), 1, lo > 0)
 	}
+	return p
+}
+
+// packNorm packs the rows of RMSNorm(x, gain, eps).
+func (d *Device) packNorm(x *device.Tensor, gain device.Weight, eps float32) packed {
+	g := of(gain)
+	checkNorm(x, g)
+	p := d.newPacked(x.Rows, x.Cols)
+	var args push
+	args.addrs(d.at(x), g.buf.Addr, d.at(p.values), d.at(p.powers))
+	args.words(x.Rows, x.Cols, p.pad)
+	args.float(eps)
+	d.run(kernelKey{shader: "normpack"}, &args, p.values.Rows, 1, false)
 	return p
 }
 
@@ -97,7 +126,7 @@ func (d *Device) multiplyPacked(p *product, a packed) {
 		form |= formAdded
 	}
 	var args push
-	args.addrs(d.at(a.values), d.at(a.powers), d.at(b.values), d.at(b.powers), p.c)
+	args.addrs(d.at(a.values), d.at(a.powers), d.at(b.values), d.at(b.powers), p.c, p.c)
 	args.words(p.n, b.pad, b.pad, p.m, a.pad)
 	d.runTiles(tilesFor(d.matrix, p.m, p.n), types[tensor.F16], form, &args, p.m, p.n, false)
 	if own {

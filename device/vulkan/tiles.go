@@ -62,12 +62,16 @@ func (d *Device) onMatrixUnits(w *weight, rows int) bool {
 // pack records the kernel that packs x. The caller gives the result's tensors back.
 func (d *Device) pack(x *device.Tensor) packed { return d.packRows(d.at(x), x.Rows, x.Cols) }
 
-// multiplyTiles records y = x·wᵀ on matrix units.
-func (d *Device) multiplyTiles(y *device.Tensor, x packed, w *weight, t tiles, independent bool) {
+// multiplyTiles records y = x·wᵀ on matrix units, or plus + x·wᵀ where plus is not nil.
+func (d *Device) multiplyTiles(y *device.Tensor, x packed, w *weight, plus *device.Tensor, t tiles, independent bool) {
 	var args push
-	args.addrs(d.at(x.values), d.at(x.powers), w.buf.Addr, w.largest, d.at(y))
+	form, to := uint32(0), d.at(y)
+	if plus != nil {
+		form, to = formAdded, d.at(plus)
+	}
+	args.addrs(d.at(x.values), d.at(x.powers), w.buf.Addr, w.largest, d.at(y), to)
 	args.words(w.rows, w.cols, w.stride, y.Rows, x.pad)
-	d.runTiles(t, w.kind, 0, &args, y.Rows, y.Cols, independent)
+	d.runTiles(t, w.kind, form, &args, y.Rows, y.Cols, independent)
 }
 
 // runTiles records a product of that many rows and columns.
@@ -109,60 +113,4 @@ func (d *Device) measureWeight(w *weight) {
 	args.words(w.rows, w.cols, w.stride)
 	across := min(ceil(w.cols, 16*64), 256)
 	d.run(kernelKey{"largest", [2]uint32{w.kind}}, &args, across, min(w.rows, 4096), false)
-}
-
-// Linear implements device.Ops.
-func (d *Device) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
-	ys := []*device.Tensor{nil}
-	d.LinearGroup(ys, x, w)
-	return ys[0]
-}
-
-// LinearGroup implements device.Ops: the products may run at one time.
-func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
-	var p packed
-	for i, w := range ws {
-		c := of(w)
-		if x.Cols != c.cols {
-			panic(fmt.Sprintf("device: %v times %s [%d, %d]ᵀ", x, c.name, c.rows, c.cols))
-		}
-		ys[i] = d.New(x.Rows, c.rows)
-		trained := d.forward(ys[i], x, c)
-		if !d.onMatrixUnits(c, x.Rows) && !d.packs(&trained) {
-			d.plain(ys[i], x, c, i > 0)
-			continue
-		}
-		first := p.values == nil
-		if first {
-			p = d.pack(x)
-		}
-		if c.trains {
-			d.multiplyPacked(&trained, p)
-		} else {
-			d.multiplyTiles(ys[i], p, c, tilesFor(d.matrix, x.Rows, c.rows), !first)
-		}
-	}
-	d.Release(p.values, p.powers)
-}
-
-// plain records y = x·wᵀ in float32. An independent product has the input of the command before it.
-func (d *Device) plain(y, x *device.Tensor, w *weight, independent bool) {
-	if d.half(w) != 0 {
-		d.multiplyPlain(d.forward(y, x, w))
-		return
-	}
-	var p push
-	p.addrs(d.at(x), w.buf.Addr, d.at(y))
-	p.words(w.rows, w.cols, w.stride, x.Rows)
-	if x.Rows == 1 {
-		n := ceil(w.rows, 4)
-		lines := ceil(n, mostGroups)
-		d.run(kernelKey{"matvec", [2]uint32{w.kind}}, &p, ceil(n, lines), lines, independent)
-		return
-	}
-	tall := uint32(4)
-	if x.Rows <= 8 {
-		tall = 1
-	}
-	d.run(kernelKey{"matmul", [2]uint32{w.kind, tall}}, &p, ceil(w.rows, 64), ceil(x.Rows, 8*int(tall)), independent)
 }

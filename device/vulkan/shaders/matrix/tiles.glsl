@@ -22,7 +22,7 @@ layout(constant_id = 5) const uint ROWS = 128; // of x and y, for a work group
 layout(constant_id = 6) const uint COLS = 128; // of y: rows of w
 layout(constant_id = 9) const uint FORM = 0;
 const bool SCALED = (FORM & 1u) != 0u; // each row of w has been multiplied by a power of its own
-const bool ADDED = (FORM & 2u) != 0u;  // to what y holds
+const bool ADDED = (FORM & 2u) != 0u;  // to what plus holds
 
 layout(local_size_x_id = 1) in;
 
@@ -35,7 +35,7 @@ layout(push_constant, std430) uniform Push {
   Floats powers;
   Halves w;
   Words largest; // the largest magnitude in w, or 0; SCALED: by row of w, what its products are to be multiplied by
-  Floats y;
+  Floats y, plus; // which may be y
   uint out_, cols, stride, rows, pad;
 };
 
@@ -44,7 +44,7 @@ void store(uint row, uint o, float sum) {
   if (row >= rows || o >= out_) return;
   uint at = row * out_ + o;
   float f = sum * powers.v[row] * (SCALED ? uintBitsToFloat(largest.v[o]) : inverseOf(largest.v[0]));
-  y.v[at] = ADDED ? y.v[at] + f : f;
+  y.v[at] = ADDED ? plus.v[at] + f : f;
 }
 
 // halves are elements 16·h to 16·h+15 of row o of w, times power; zeros outside.
