@@ -33,5 +33,6 @@ func (e *memoryEstimate) packedOnGPU() int64 {
 	head += vulkan.PackedBytes(min(e.t, vulkan.LossRows(e.v)), e.v)
 	wide := int(e.widest())
 	forward := vulkan.PackedBytes(e.t, wide) + vulkan.PackedBytes(wide, e.h)
-	return max(head, forward, vulkan.PackedBytes(wide+e.h, e.t))
+	strands := min(8*e.computed(wide, e.h), vulkan.MostSplit)
+	return max(head, forward, vulkan.PackedBytes(wide+e.h, e.t)+strands)
 }

@@ -26,6 +26,9 @@ func PackedBytes(rows, cols int) int64 {
 	return 2*int64(rows)*int64(ceil(cols, step)*step) + 4*int64(rows)
 }
 
+// MostSplit is what the strands of a product can take, if they have work groups of their own.
+const MostSplit = 4 * strands * 2 * busy * 64 * 64
+
 // packRows packs the rows of a matrix of float32.
 func (d *Device) packRows(addr uint64, rows, cols int) packed {
 	return d.packElements(addr, 0, rows, cols)
@@ -116,22 +119,51 @@ func (d *Device) packB(p *product) packed {
 const (
 	formScaled = 1 << iota
 	formAdded
+	formSplit
 )
 
 // multiplyPacked computes p, whose first operand is packed, on matrix units. Sums have the order of inference's.
 func (d *Device) multiplyPacked(p *product, a packed) {
 	b, own := d.heldB(p)
-	form := uint32(formScaled)
+	if t := tilesFor(d.matrix, p.m, p.n); t.splits(d.matrix, p) {
+		d.multiplySplit(p, a, b, t)
+	} else {
+		d.packedTiles(p, a, b, p.c, t, formScaled)
+	}
+	if own {
+		d.Release(b.values, b.powers)
+	}
+}
+
+// packedTiles records p, or its strands if form says so, to y.
+func (d *Device) packedTiles(p *product, a, b packed, y uint64, t tiles, form uint32) {
 	if p.add {
 		form |= formAdded
 	}
 	var args push
-	args.addrs(d.at(a.values), d.at(a.powers), d.at(b.values), d.at(b.powers), p.c, p.c)
+	args.addrs(d.at(a.values), d.at(a.powers), d.at(b.values), d.at(b.powers), y, p.c)
 	args.words(p.n, b.pad, b.pad, p.m, a.pad)
-	d.runTiles(tilesFor(d.matrix, p.m, p.n), types[tensor.F16], form, &args, p.m, p.n, false)
-	if own {
-		d.Release(b.values, b.powers)
+	d.runTiles(t, types[tensor.F16], form, &args, p.m, p.n, false)
+}
+
+// splits reports whether the strands of p have work groups of their own: as in gradients of small weights, where there are
+// few elements for a GPU to share out and a long K of tokens.
+func (t tiles) splits(m vulkan.Matrix, p *product) bool {
+	return t == someRows && ceil(p.m, t.rows(m))*ceil(p.n, t.cols(m)) < 2*busy && p.k >= 4*strands*step
+}
+
+// multiplySplit records the strands of p, and their sum.
+func (d *Device) multiplySplit(p *product, a, b packed, t tiles) {
+	sums, added := d.New(strands, p.m*p.n), uint32(0)
+	d.packedTiles(p, a, b, d.at(sums), t, formScaled|formSplit)
+	if p.add {
+		added = 1
 	}
+	var args push
+	args.addrs(d.at(sums), d.at(a.powers), d.at(b.powers), p.c)
+	args.words(p.m, p.n)
+	d.run(kernelKey{"strands", [2]uint32{added}}, &args, groups(p.m*p.n, 128), 1, false)
+	d.Release(sums)
 }
 
 // heldKey names a packed operand that several products in a row have in common.

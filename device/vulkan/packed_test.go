@@ -41,7 +41,7 @@ func scaled(seed uint64, rows, cols int, byRow bool) []float32 {
 // float16 does not, are near those of float64, and adding to a sum adds the same.
 func TestTrainedProducts(t *testing.T) {
 	d := newTrainer(t)
-	for _, s := range [][3]int{{1, 41, 32}, {40, 70, 100}, {130, 7, 1056}, {300, 1, 5}} {
+	for _, s := range [][3]int{{1, 41, 32}, {40, 70, 100}, {130, 7, 1056}, {2100, 40, 50}, {300, 1, 5}} {
 		rows, out, in := s[0], s[1], s[2]
 		name := fmt.Sprintf("%d rows, [%d, %d]", rows, out, in)
 		w := d.NewParam("w", out, in)
@@ -128,6 +128,41 @@ func TestTrainedRows(t *testing.T) {
 		} else if !slices.Equal(got, want[:len(got)]) {
 			t.Errorf("%d rows have other bits than among %d", n, most)
 		}
+	}
+}
+
+// TestSplitStrands: strands with work groups of their own give the bits of those that have none, on top of what there was.
+func TestSplitStrands(t *testing.T) {
+	d := newTrainer(t)
+	const m, n, k = 70, 50, 2100 // the last strand is short, and there is a step that is not full
+	x, y := d.FromSlice(k, m, drawn(1, k*m)), d.FromSlice(k, n, drawn(2, k*n))
+	a, b := d.packColumns(d.at(x), k, m, 2*m, types[tensor.F32]), d.packColumns(d.at(y), k, n, 2*n, types[tensor.F32])
+	for _, add := range []bool{false, true} {
+		var want []float32
+		for _, split := range []bool{false, true} {
+			c := d.FromSlice(m, n, drawn(3, m*n))
+			p := &product{m: m, n: n, k: k, c: d.at(c), add: add}
+			if !someRows.splits(d.matrix, p) {
+				t.Error("the product is not split")
+			}
+			if split {
+				d.multiplySplit(p, a, b, someRows)
+			} else {
+				d.packedTiles(p, a, b, p.c, someRows, formScaled)
+			}
+			got := make([]float32, m*n)
+			d.Read(c, got)
+			d.Release(c)
+			if want == nil {
+				want = got
+			} else if !slices.Equal(got, want) {
+				t.Errorf("added %v: the bits differ", add)
+			}
+		}
+	}
+	d.Release(x, y, a.values, a.powers, b.values, b.powers)
+	if err := d.Sync(); err != nil {
+		t.Error(err)
 	}
 }
 

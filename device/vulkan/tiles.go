@@ -79,8 +79,12 @@ func (d *Device) runTiles(t tiles, kind, form uint32, args *push, rows, cols int
 	m := d.matrix
 	key := matrixKey{t.shader, [10]uint32{kind, uint32(t.down * t.across * t.copies * d.gpu.Info().Lanes), uint32(m.M), uint32(m.N), uint32(m.K),
 		uint32(t.rows(m)), uint32(t.cols(m)), uint32(t.down), uint32(t.across), form}}
+	parts := 1
+	if form&formSplit != 0 {
+		parts = strands
+	}
 	if k := d.matrixKernel(key); k != nil {
-		d.gpu.Dispatch(k, args.b[:args.n], ceil(rows, t.rows(m)), ceil(cols, t.cols(m)), 1, independent)
+		d.gpu.Dispatch(k, args.b[:args.n], ceil(rows, t.rows(m)), ceil(cols, t.cols(m)), parts, independent)
 	}
 }
 

@@ -23,6 +23,7 @@ layout(constant_id = 6) const uint COLS = 128; // of y: rows of w
 layout(constant_id = 9) const uint FORM = 0;
 const bool SCALED = (FORM & 1u) != 0u; // each row of w has been multiplied by a power of its own
 const bool ADDED = (FORM & 2u) != 0u;  // to what plus holds
+const bool SPLIT = (FORM & 4u) != 0u;  // y gets the sums of strands, one after the other
 
 layout(local_size_x_id = 1) in;
 
@@ -43,6 +44,10 @@ layout(push_constant, std430) uniform Push {
 void store(uint row, uint o, float sum) {
   if (row >= rows || o >= out_) return;
   uint at = row * out_ + o;
+  if (SPLIT) {
+    y.v[gl_WorkGroupID.z * rows * out_ + at] = sum;
+    return;
+  }
   float f = sum * powers.v[row] * (SCALED ? uintBitsToFloat(largest.v[o]) : inverseOf(largest.v[0]));
   y.v[at] = ADDED ? plus.v[at] + f : f;
 }
