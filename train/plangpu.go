@@ -33,6 +33,6 @@ func (e *memoryEstimate) packedOnGPU() int64 {
 	head += vulkan.PackedBytes(min(e.t, vulkan.LossRows(e.v)), e.v)
 	wide := int(e.widest())
 	forward := vulkan.PackedBytes(e.t, wide) + vulkan.PackedBytes(wide, e.h)
-	strands := min(8*e.computed(wide, e.h), vulkan.MostSplit)
+	strands := max(vulkan.SplitBytes(wide, e.h, e.t), vulkan.SplitBytes(e.h, e.h, e.t))
 	return max(head, forward, vulkan.PackedBytes(wide+e.h, e.t)+strands)
 }

@@ -26,8 +26,20 @@ func PackedBytes(rows, cols int) int64 {
 	return 2*int64(rows)*int64(ceil(cols, step)*step) + 4*int64(rows)
 }
 
-// MostSplit is what the strands of a product can take, if they have work groups of their own.
-const MostSplit = 4 * strands * 2 * busy * 64 * 64
+// A K of leastSplit and more is long; mostSplit are few elements.
+const (
+	leastSplit = 4 * strands * step
+	mostSplit  = 2 * busy * 64 * 64
+)
+
+// SplitBytes is what the strands of a product of that many rows and columns take, at most: nothing where they have no work
+// groups of their own.
+func SplitBytes(rows, cols, k int) int64 {
+	if k < leastSplit || rows*cols > mostSplit {
+		return 0
+	}
+	return 4 * strands * int64(rows) * int64(cols)
+}
 
 // packRows packs the rows of a matrix of float32.
 func (d *Device) packRows(addr uint64, rows, cols int) packed {
@@ -149,7 +161,7 @@ func (d *Device) packedTiles(p *product, a, b packed, y uint64, t tiles, form ui
 // splits reports whether the strands of p have work groups of their own: as in gradients of small weights, where there are
 // few elements for a GPU to share out and a long K of tokens.
 func (t tiles) splits(m vulkan.Matrix, p *product) bool {
-	return t == someRows && ceil(p.m, t.rows(m))*ceil(p.n, t.cols(m)) < 2*busy && p.k >= 4*strands*step
+	return t == someRows && ceil(p.m, t.rows(m))*ceil(p.n, t.cols(m)) < 2*busy && p.k >= leastSplit
 }
 
 // multiplySplit records the strands of p, and their sum.
