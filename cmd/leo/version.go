@@ -21,19 +21,20 @@ import (
 )
 
 type versionInfo struct {
-	Version   string `json:"version"`
-	Commit    string `json:"commit"`
-	Date      string `json:"commit_date,omitempty"` // of the commit, RFC 3339
-	Source    string `json:"commit_from,omitempty"` // "build", or "source folder" of a build without a stamp
-	Go        string `json:"go"`
-	Platform  string `json:"platform"`
-	CPULevel  string `json:"cpu_level"`
-	CPUBest   string `json:"cpu_detected"`
-	CPUSlow   string `json:"cpu_slower,omitempty"`   // what it has and is faster without
-	CPUKept   string `json:"cpu_withheld,omitempty"` // what the processor has and the system keeps back
-	CPUCount  int    `json:"cpus"`
-	CGOIsOn   bool   `json:"cgo"`
-	Dirtiness bool   `json:"modified"`
+	Version    string `json:"version"`
+	Commit     string `json:"commit"`
+	Date       string `json:"commit_date,omitempty"` // of the commit, RFC 3339
+	Source     string `json:"commit_from,omitempty"` // "build", or "source folder" of a build without a stamp
+	Go         string `json:"go"`
+	Platform   string `json:"platform"`
+	CPULevel   string `json:"cpu_level"`
+	CPUBest    string `json:"cpu_detected"`
+	CPUSlow    string `json:"cpu_slower,omitempty"`   // what it has and is faster without
+	CPUUntried string `json:"cpu_untried,omitempty"`  // what it has and Leo uses only when asked
+	CPUKept    string `json:"cpu_withheld,omitempty"` // what the processor has and the system keeps back
+	CPUCount   int    `json:"cpus"`
+	CGOIsOn    bool   `json:"cgo"`
+	Dirtiness  bool   `json:"modified"`
 
 	Devices []vulkan.Info `json:"devices,omitempty"` // where they were asked for
 }
@@ -71,6 +72,9 @@ built with -trimpath doesn't know where that was.
 			best := v.CPUBest
 			if v.CPUSlow != "" {
 				best += ", faster without " + v.CPUSlow
+			}
+			if v.CPUUntried != "" {
+				best += fmt.Sprintf(", %s by LEO_CPU=%[1]s", v.CPUUntried)
 			}
 			if v.CPUKept != "" {
 				best += "; " + v.CPUKept
@@ -147,6 +151,9 @@ func buildVersion() *versionInfo {
 	}
 	if cpu.Slow != cpu.Generic {
 		v.CPUSlow = strings.TrimPrefix(cpu.Slow.String(), "generic+")
+	}
+	if untried := cpu.Detected & cpu.Untried; untried != cpu.Generic {
+		v.CPUUntried = strings.TrimPrefix(untried.String(), "generic+")
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

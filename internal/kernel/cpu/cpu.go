@@ -73,7 +73,7 @@ func (f Features) String() string {
 }
 
 // Detected is what this machine has and the system lets a process use, Slow what of it is slower than doing without, and
-// Active what is in use: all that is not slow, unless LEO_CPU says otherwise. Withheld says what the processor has and the
+// Active what is in use: all that is neither slow nor Untried, unless LEO_CPU says otherwise. Withheld says what the processor has and the
 // system keeps back, and why; it is empty where there is nothing of the kind.
 var (
 	Detected Features
@@ -82,6 +82,10 @@ var (
 	Withheld string
 	forceErr error
 )
+
+// Untried are features whose kernels have run in a model and on no processor: they are there for those who ask, until it is
+// measured where they are faster.
+const Untried = AMX
 
 func init() {
 	Detected, Slow, Withheld = detect()
@@ -110,7 +114,7 @@ func Presets() []Features {
 
 func choose(name string, detected, slow Features) (Features, error) {
 	name = strings.ToLower(strings.TrimSpace(name))
-	fast := detected &^ slow
+	fast := detected &^ (slow | Untried)
 	if name == "" {
 		return fast, nil
 	}
