@@ -115,35 +115,17 @@ func (r *mergedRows) rescale(dst []float32, magnitudes *deviceRows, row int) err
 
 // average replaces the weights by the mean of those in the last n finished checkpoints.
 func (t *Trainer) average(n int, done []string) error {
-	done = done[max(0, len(done)-n):]
-	sums := make([][]float64, len(t.sub.params))
-	for _, name := range done {
-		if err := t.readWeights(filepath.Join(t.checkpoints(), name)); err != nil {
-			return err
-		}
-		for i, p := range t.ownParams() {
-			dev, part, _ := t.part(p.Weight)
-			v := t.room.floats(part.Rows() * part.Cols())
-			dev.ReadWeight(part, v)
-			if sums[i] == nil {
-				sums[i] = make([]float64, len(v))
-			}
-			for j, x := range v {
-				sums[i][j] += float64(x)
-			}
-		}
+	dirs := []string{}
+	for _, name := range done[max(0, len(done)-n):] {
+		dirs = append(dirs, filepath.Join(t.checkpoints(), name))
 	}
-	for i, p := range t.ownParams() {
-		v := t.room.floats(len(sums[i]))
-		for j, x := range sums[i] {
-			v[j] = float32(x / float64(len(done)))
-		}
-		dev, part, _ := t.part(p.Weight)
-		if err := dev.WriteWeight(part, v); err != nil {
-			return err
-		}
+	if len(dirs) == 0 {
+		return nil
 	}
-	t.obs.note("the exported weights are the mean of the last %d checkpoints", len(done))
+	if err := t.readWeights(dirs...); err != nil {
+		return err
+	}
+	t.obs.note("the exported weights are the mean of the last %d checkpoints", len(dirs))
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"leolm/checkpoint"
 	"leolm/device"
 	"leolm/internal/bounded"
+	"leolm/llama"
 	"leolm/tensor"
 )
 
@@ -230,37 +231,74 @@ func (p *parts) tensor(name string) (*checkpoint.Stored, string) {
 	return nil, p.paths[0]
 }
 
-// readWeights reads the weights of a checkpoint that this rank has, whichever ranks wrote them.
-func (t *Trainer) readWeights(dir string) error {
+// savedWeights are those of a checkpoint.
+type savedWeights struct {
+	files *parts
+	sums  sums
+}
+
+// openWeights opens the weights of a checkpoint, whichever ranks wrote them.
+func openWeights(dir string) (*savedWeights, error) {
 	want, err := readSums(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	files, err := openParts(dir, weightsFile)
-	if err != nil {
-		return err
+	return &savedWeights{files, want}, err
+}
+
+// of returns what was saved of a weight: its trained values as they are in the file.
+func (s *savedWeights) of(p llama.Param) ([]byte, error) {
+	v, path := s.files.tensor(p.Name)
+	if v == nil || v.DType != tensor.F32 || len(v.Data) != 4*trainedOf(p.Weight) {
+		return nil, &DamagedError{File: path, Tensor: p.Name, Err: errors.New("it is missing or has another shape")}
 	}
-	defer files.Close()
-	for _, p := range t.ownParams() {
-		v, path := files.tensor(p.Name)
-		if v == nil || v.DType != tensor.F32 || len(v.Data) != 4*trainedOf(p.Weight) {
-			return &DamagedError{File: path, Tensor: p.Name, Err: errors.New("it is missing or has another shape")}
-		}
-		if err := want.check(path, v); err != nil {
+	return v.Data, s.sums.check(path, v)
+}
+
+// readWeights makes the weights that this rank has those of a checkpoint, or the mean of those of several.
+func (t *Trainer) readWeights(dirs ...string) error {
+	saved := make([]*savedWeights, 0, len(dirs))
+	for _, dir := range dirs {
+		s, err := openWeights(dir)
+		if err != nil {
 			return err
 		}
+		defer s.files.Close()
+		saved = append(saved, s)
+	}
+	data := make([][]byte, len(saved))
+	for _, p := range t.ownParams() {
 		dev, part, from := t.part(p.Weight)
 		values, frozen := t.room.floats(part.Rows()*part.Cols()), part.FrozenRows()*part.Cols()
 		if frozen > 0 {
 			dev.ReadWeight(part, values)
 		}
-		data := v.Data[4*max(0, from-p.Weight.FrozenRows()*p.Weight.Cols()):]
-		for i := range values[frozen:] {
-			values[frozen+i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+		for i, s := range saved {
+			b, err := s.of(p)
+			if err != nil {
+				return err
+			}
+			data[i] = b[4*max(0, from-p.Weight.FrozenRows()*p.Weight.Cols()):]
 		}
+		meanOf(values[frozen:], data)
 		if err := dev.WriteWeight(part, values); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// meanOf writes the means of stored values to dst: their sums in float64, divided and rounded once. Of one, it is that one.
+func meanOf(dst []float32, saved [][]byte) {
+	value := func(b []byte, i int) float64 {
+		return float64(math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:])))
+	}
+	for i := range dst {
+		sum := value(saved[0], i)
+		for _, b := range saved[1:] {
+			sum += value(b, i)
+		}
+		dst[i] = float32(sum / float64(len(saved)))
+	}
 }

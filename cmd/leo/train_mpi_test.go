@@ -298,59 +298,75 @@ func TestTrainingUnderMPISurvivesKills(t *testing.T) {
 }
 
 // Again and again a rank is killed at a random moment; each time all end, and the run ends in the model of an undisturbed
-// one. LEO_KILLS says how often in each sharding.
+// one. LEO_KILLS says how many kills there are of each kind.
 func TestTrainingUnderMPIKilled(t *testing.T) {
 	kills := 2
 	if n, err := strconv.Atoi(os.Getenv("LEO_KILLS")); err == nil {
 		kills = n
 	}
 	more := []string{"--set", "schedule.steps=200", "--set", "batch.micro=2", "--set", "parallel.parts=4"}
-	dir, whole := "", time.Second
+	dir := ""
 	if os.Getenv("LEO_MPI_TESTS") != "" {
 		dir = trainingFolder(t)
 		one, log := training(dir, "one", more...)
-		begin := time.Now()
 		if err := one.Run(); err != nil {
 			t.Fatalf("%v\n%s", err, log)
 		}
-		whole = time.Since(begin)
 	}
 	eachTraining(t, dir, func(t *testing.T, start func(int, string, ...string) (*exec.Cmd, *bytes.Buffer)) {
-		for _, sharding := range []string{"optimizer", "parameters"} {
+		undisturbed := filepath.Base(t.Name()) + "teams" // other sums than those of one process
+		cmd, log := start(2, undisturbed, append(more, "--set", "parallel.tensor=2")...)
+		begin := time.Now()
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		whole := time.Since(begin) // the slowest of them
+		for _, kind := range []struct{ set, same string }{
+			{"parallel.sharding=optimizer", "one"},
+			{"parallel.sharding=parameters", "one"},
+			{"parallel.tensor=2", undisturbed},
+		} {
 			done, runs := 0, 0
 			for ; done < kills; runs++ {
-				out := fmt.Sprint(filepath.Base(t.Name()), sharding, runs)
+				out := fmt.Sprint(filepath.Base(t.Name()), strings.TrimPrefix(kind.set, "parallel."), runs)
 				for finished := false; !finished; {
-					cmd, log := start(2, out, append(more, "--set", "parallel.sharding="+sharding)...)
-					if err := cmd.Start(); err != nil {
-						t.Fatal(err)
-					}
-					killed := make(chan bool, 1)
-					timer := time.AfterFunc(300*time.Millisecond+time.Duration(rand.Float64()*float64(2*whole)), func() {
-						victims := ranksBelow(cmd.Process.Pid)
-						killed <- len(victims) > 0 && syscall.Kill(victims[rand.IntN(len(victims))], syscall.SIGKILL) == nil
-					})
-					limit := time.AfterFunc(time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-					begin := time.Now()
-					err := cmd.Wait()
-					if !limit.Stop() {
-						t.Fatalf("%s, run %d does not end after %v:\n%s", sharding, runs, time.Since(begin), log)
-					}
-					if !timer.Stop() && <-killed {
+					cmd, log := start(2, out, append(more, "--set", kind.set)...)
+					killed, err := killedWithin(t, cmd, log, 300*time.Millisecond+time.Duration(rand.Float64()*float64(2*whole)))
+					if killed {
 						done++
 					} else if err != nil {
-						t.Fatalf("%s, run %d: not killed, and %v\n%s", sharding, runs, err, log)
+						t.Fatalf("%s, run %d: not killed, and %v\n%s", kind.set, runs, err, log)
 					}
 					_, unfinished := os.Stat(filepath.Join(dir, out, "run.json"))
 					finished = unfinished == nil && err == nil
 				}
-				if !bytes.Equal(modelOf(t, dir, out), modelOf(t, dir, "one")) {
-					t.Fatalf("%s, run %d: another model than that of an undisturbed run", sharding, runs)
+				if !bytes.Equal(modelOf(t, dir, out), modelOf(t, dir, kind.same)) {
+					t.Fatalf("%s, run %d: another model than that of an undisturbed run", kind.set, runs)
 				}
 			}
-			t.Logf("%s: %d kills in %d runs", sharding, done, runs)
+			t.Logf("%s: %d kills in %d runs", kind.set, done, runs)
 		}
 	})
+}
+
+// killedWithin runs a command and kills one of its ranks after a time, if there is one then. All of them have to end.
+func killedWithin(t *testing.T, cmd *exec.Cmd, log *bytes.Buffer, after time.Duration) (killed bool, err error) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	hit := make(chan bool, 1)
+	timer := time.AfterFunc(after, func() {
+		victims := ranksBelow(cmd.Process.Pid)
+		hit <- len(victims) > 0 && syscall.Kill(victims[rand.IntN(len(victims))], syscall.SIGKILL) == nil
+	})
+	limit := time.AfterFunc(time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	begin := time.Now()
+	err = cmd.Wait()
+	if !limit.Stop() {
+		t.Fatalf("%v does not end after %v:\n%s", cmd, time.Since(begin), log)
+	}
+	return !timer.Stop() && <-hit, err
 }
 
 // ranksBelow lists the processes called leo that descend from a launcher.
