@@ -87,7 +87,7 @@ models() {
 
 model() {
   local name=$1-$2 began=$SECONDS
-  if nice ./random "$work/$name.gguf" "$1" "$2" 2>"$work/$name.log"; then
+  if timeout "$budget" nice ./random "$work/$name.gguf" "$1" "$2" 2>"$work/$name.log"; then
     echo "$((SECONDS - began)) s" >"$work/$name.made"
   else
     mv "$work/$name.log" "$work/$name.failed"
