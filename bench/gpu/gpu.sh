@@ -61,7 +61,7 @@ step() {
 loader() {
   if ! ldconfig -p 2>/dev/null | grep -q libvulkan.so.1; then
     for f in ./*.deb; do [ -e "$f" ] && dpkg -x "$f" "$work/loader"; done
-    LD_LIBRARY_PATH=$(find "$work/loader" -name 'libvulkan.so.1' -printf '%h' -quit 2>/dev/null)
+    LD_LIBRARY_PATH=$(find "$work" -name 'libvulkan.so.1' -printf '%h' -quit)
     export LD_LIBRARY_PATH
   fi
   if ! ./leo version --devices 2>/dev/null | grep -q '^gpu:'; then
