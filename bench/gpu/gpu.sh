@@ -8,10 +8,10 @@
 # while other parts run: 28.5 GB, and 1.5 GB for a moment, in /dev/shm where that and the memory are large enough for them,
 # else in TMPDIR. The report ends with the parts that failed, were cut off or left out.
 #
-# What to expect, in seconds, with 16 cores: models 30 to 60, beside the parts before them (one core of a Zen 4 needs for
-# the layer that is made and the vocabulary of 7B 47 in q4_0, 34 in q8_0, 2 in bf16, and 2.6 to write a GB); limits 10;
-# devicetest up to 150, most of it the driver's compiler; perplexity 3 times 10; seven benchmarks of 10 to 25, of which
-# loading takes 1 to 10 (2 GB/s); training steps 10 and 40. Together 4 to 7 minutes.
+# What to expect, in seconds, with 16 cores: models 20 in memory, beside the parts before them (one core of a Zen 4 needs for
+# the layer that is made and the vocabulary of 7B 47 in q4_0, 34 in q8_0, 2 in bf16; and 0.6 for each GB that is written to
+# memory, 1.9 on a disk); limits 10; devicetest up to 150, most of it the driver's compiler; perplexity 3 times 10; seven
+# benchmarks of 10 to 25, of which loading takes 1 to 10 (2 GB/s); training steps 10 and 40. Together 4 to 7 minutes.
 set -euo pipefail
 
 pack() {
