@@ -142,12 +142,9 @@ func (m *Model) eps() float32 { return float32(m.Config.RMSEps) }
 func (m *Model) layer(ops device.Ops, i int, x *device.Tensor, b *Batch) *device.Tensor {
 	c, l := &m.Config, &m.Layers[i]
 
-	h := ops.RMSNorm(x, l.AttnNorm, m.eps())
-	qkv := project(ops, h, b, &l.Q, &l.K, &l.V)
-	b.release(ops, h)
-	q := ops.Rope(qkv[0], b.rope, b.Positions)
-	k := ops.Rope(qkv[1], b.rope, b.Positions)
-	v := qkv[2]
+	qkv := m.projectNorm(ops, x, l.AttnNorm, b, &l.Q, &l.K, &l.V)
+	q, k, v := qkv[0], qkv[1], qkv[2]
+	device.RopePair(ops, q, k, b.rope, b.Positions)
 	b.specs[i] = device.AttentionSpec{
 		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
 		Scale:  float32(1 / math.Sqrt(float64(c.HeadDim))),
@@ -161,35 +158,77 @@ func (m *Model) layer(ops device.Ops, i int, x *device.Tensor, b *Batch) *device
 		a, in = ops.Gather(all, b.Wanted), ops.Gather(x, b.Wanted)
 		b.release(ops, all)
 	}
-	o := project(ops, a, b, &l.O)[0]
+	mid := addProjected(ops, in, a, b, &l.O)
 	b.release(ops, a)
-	mid := ops.Add(in, o, 1)
-	b.release(ops, o)
 	if in != x {
 		b.release(ops, in)
 	}
-
-	h = ops.RMSNorm(mid, l.MLPNorm, m.eps())
-	gu := project(ops, h, b, &l.Gate, &l.Up)
-	b.release(ops, h)
-	s := ops.SwiGLU(gu[0], gu[1])
-	b.release(ops, gu...)
-	d := project(ops, s, b, &l.Down)[0]
-	b.release(ops, s)
-	y := ops.Add(mid, d, 1)
-	b.release(ops, mid, d)
+	y := m.mlp(ops, mid, l, b)
+	b.release(ops, mid)
 	return y
 }
 
-// project applies linears to one input: the plain products as one group, then adapters and biases. The
-// slice is valid until the next call.
-func project(ops device.Ops, x *device.Tensor, b *Batch, ls ...*Linear) []*device.Tensor {
+// mlp returns x + down(swiglu(gate(h), up(h))) with h = norm(x).
+func (m *Model) mlp(ops device.Ops, x *device.Tensor, l *Layer, b *Batch) *device.Tensor {
+	if f, ok := ops.(device.Fuser); ok && bare(&l.Gate, &l.Up, &l.Down) {
+		return f.MLP(x, l.MLPNorm, m.eps(), l.Gate.W, l.Up.W, l.Down.W)
+	}
+	gu := m.projectNorm(ops, x, l.MLPNorm, b, &l.Gate, &l.Up)
+	s := ops.SwiGLU(gu[0], gu[1])
+	b.release(ops, gu...)
+	y := addProjected(ops, x, s, b, &l.Down)
+	b.release(ops, s)
+	return y
+}
+
+// bare reports whether linears are products with a weight and nothing else: what a device.Fuser takes.
+func bare(ls ...*Linear) bool {
+	for _, l := range ls {
+		if len(l.Adapters) > 0 || l.Bias != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// projectNorm is project of norm(x).
+func (m *Model) projectNorm(ops device.Ops, x *device.Tensor, gain device.Weight, b *Batch, ls ...*Linear) []*device.Tensor {
+	if f, ok := ops.(device.Fuser); ok && bare(ls...) {
+		ys := b.group(ls)
+		f.NormLinear(ys, x, gain, m.eps(), b.ws...)
+		return ys
+	}
+	h := ops.RMSNorm(x, gain, m.eps())
+	ys := project(ops, h, b, ls...)
+	b.release(ops, h)
+	return ys
+}
+
+// addProjected returns x plus l of y.
+func addProjected(ops device.Ops, x, y *device.Tensor, b *Batch, l *Linear) *device.Tensor {
+	if f, ok := ops.(device.Fuser); ok && bare(l) {
+		return f.LinearAdd(x, y, l.W)
+	}
+	z := project(ops, y, b, l)[0]
+	sum := ops.Add(x, z, 1)
+	b.release(ops, z)
+	return sum
+}
+
+// group makes b.ws the weights of linears, and returns the slice for their results.
+func (b *Batch) group(ls []*Linear) []*device.Tensor {
 	b.ws = b.ws[:0]
 	for _, l := range ls {
 		b.ws = append(b.ws, l.W)
 	}
 	b.ys = slices.Grow(b.ys[:0], len(ls))[:len(ls)]
-	ys := b.ys
+	return b.ys
+}
+
+// project applies linears to one input: the plain products as one group, then adapters and biases. The
+// slice is valid until the next call.
+func project(ops device.Ops, x *device.Tensor, b *Batch, ls ...*Linear) []*device.Tensor {
+	ys := b.group(ls)
 	ops.LinearGroup(ys, x, b.ws...)
 	for i, l := range ls {
 		base := ys[i]

@@ -69,12 +69,12 @@ func plannedOnGPU(t *testing.T, cfg *Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan.OnGPU()
 	budget := vulkan.NewBudget(1 << 30)
 	dev, err := vulkan.New(vulkan.Options{Index: vulkan.Best, Budget: budget})
 	if err != nil {
 		t.Fatal(err)
 	}
+	plan.OnGPU(dev)
 	compute, _ := tensor.ParseDType(cfg.Compute.DType)
 	if err := dev.SetCompute(compute); err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func checkMemory(dev device.Device, c *Config, ranks, here int) error {
 	}
 	p := makePlan(c, m, stored, runLength{steps: 1}, teacher)
 	if onGPU(dev) {
-		p.OnGPU()
+		p.OnGPU(dev)
 		return need(dev, what, float64(p.Memory.Total()), here)
 	}
 	each, err := p.ForRanks(ranks)

@@ -79,7 +79,7 @@ type memoryEstimate struct {
 	trainable, frozen int64
 	demand            demand
 	bf16              bool
-	gpu               bool
+	gpu, units        bool // products in bf16 on a GPU's matrix units
 
 	newRows   bool    // vocabulary matrices whose stored rows are frozen
 	wholeHead bool    // all rows of the head are trained
@@ -247,7 +247,7 @@ func (e *memoryEstimate) widest() int64 { return int64(max(e.f, e.q, e.h)) }
 // packed are operands in the order in which products read them: the head both ways, and the largest matrix or input.
 func (e *memoryEstimate) packed() int64 {
 	if e.gpu {
-		return 0
+		return e.packedOnGPU()
 	}
 	per := int64(4)
 	if e.bf16 {

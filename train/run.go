@@ -219,7 +219,7 @@ func (t *Trainer) open() (err error) {
 	}
 	t.plan = makePlan(cfg, t.sub.cfg, stored, t.length, teacher)
 	if onGPU(t.dev) {
-		t.plan.OnGPU()
+		t.plan.OnGPU(t.dev)
 	}
 	if free, err := durable.FreeSpace(cfg.Output); err == nil && free < t.plan.Disk {
 		t.obs.note("%s has %d MB free; checkpoints and model may take %d MB", cfg.Output, free/1e6, t.plan.Disk/1e6)

@@ -125,7 +125,7 @@ func planGPU(p *train.Plan, on string) (g *plannedGPU, err error) {
 	if dev.GPU == nil {
 		return nil, nil
 	}
-	p.OnGPU()
+	p.OnGPU(dev.GPU)
 	free, _ := dev.Available()
 	return &plannedGPU{Name: dev.Name(), Available: free, Fits: p.Memory.Total() <= free}, nil
 }

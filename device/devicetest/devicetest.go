@@ -55,7 +55,7 @@ var (
 	inference = []part{
 		{"Elementwise", elementwise}, {"Linear", linear}, {"Embed", embed}, {"Rope", rope}, {"Attention", attention},
 		{"CachedAttention", cachedAttention}, {"CrossEntropy", crossEntropy}, {"TopLogits", topLogits}, {"Random", random}, {"DoRA", dora},
-		{"Arguments", arguments}, {"Rows", rows}, {"Weights", weights}, {"Cache", cache}, {"Memory", memory},
+		{"Fused", fused}, {"Arguments", arguments}, {"Rows", rows}, {"Weights", weights}, {"Cache", cache}, {"Memory", memory},
 	}
 	training = []part{{"Lending", lending}, {"Derivatives", derivatives}, {"Tiles", tiles}, {"Gradients", gradients}, {"Optimizers", optimizers}}
 )

@@ -61,27 +61,82 @@ func transposed(v []float32, rows, cols int) []float32 {
 	return t
 }
 
-// halves: products of trainable weights in bf16.
+// halves: products of trainable weights in bf16, and derivatives through frozen ones. A device may compute the latter in
+// float32, and may keep more bits of operands than bf16 has.
 func halves(s *suite) {
 	d := s.trainer
-	const r, out, in = 40, 70, 100
-	xv, dyv, wv := s.values(r*in), s.values(r*out), s.values(out*in)
 	if err := d.SetCompute(tensor.Q8_0); err == nil {
 		s.Error("products are computed in q8_0")
 	}
 	if err := d.SetCompute(tensor.BF16); err != nil {
 		s.Fatal(err)
 	}
-	x, dy, w := s.tensor(r, in, xv), s.tensor(r, out, dyv), s.param(out, in, wv)
 	const tolerance = 1e-2
-	s.near("Linear in bf16", s.take(d.Linear(x, w)), product(xv, wv, r, out, in), tolerance)
-	s.near("LinearGradInput in bf16", s.take(d.LinearGradInput(dy, w, nil)), product(dyv, transposed(wv, out, in), r, in, out), tolerance)
-	d.LinearGradWeight(x, dy, w)
-	s.near("LinearGradWeight in bf16", s.grad(w), product(transposed(dyv, r, out), transposed(xv, r, in), out, in, r), tolerance)
-	d.Release(x, dy)
+	for _, shape := range [][3]int{{40, 70, 100}, {300, 9, 33}, {1, 130, 260}} {
+		r, out, in := shape[0], shape[1], shape[2]
+		xv, dyv, wv := s.values(r*in), s.values(r*out), s.values(out*in)
+		name := fmt.Sprintf("in bf16, [%d, %d] to %d columns", r, in, out)
+		x, dy, w := s.tensor(r, in, xv), s.tensor(r, out, dyv), s.param(out, in, wv)
+		s.near("Linear "+name, s.take(d.Linear(x, w)), product(xv, wv, r, out, in), tolerance)
+		byInput := product(dyv, transposed(wv, out, in), r, in, out)
+		s.near("LinearGradInput "+name, s.take(d.LinearGradInput(dy, w, nil)), byInput, tolerance)
+		frozen := out / 3
+		d.FreezeRows(w, frozen)
+		d.LinearGradWeight(x, dy, w)
+		got := make([]float32, (out-frozen)*in)
+		d.ReadGrad(w, got)
+		s.near("LinearGradWeight "+name, got, product(transposed(dyv, r, out), transposed(xv, r, in), out, in, r)[frozen*in:], tolerance)
+		d.Release(x, dy)
+	}
+	for dt := range tolerances {
+		const r, out, in = 5, 33, 512
+		w, stored := s.weight(dt, out, in, device.WeightUseMatmul, s.values(out*in))
+		dyv := s.values(r * out)
+		dy := s.tensor(r, out, dyv)
+		s.near(fmt.Sprintf("LinearGradInput in bf16 through %v", dt), s.take(d.LinearGradInput(dy, w, nil)), product(dyv, transposed(stored, out, in), r, in, out), tolerance)
+		d.Release(dy)
+	}
+	headInBF16(s, tolerance)
 	if err := d.SetCompute(tensor.F32); err != nil {
 		s.Fatal(err)
 	}
+}
+
+// headInBF16: the loss and its derivatives beside those in float32, and the same bits again.
+func headInBF16(s *suite, tolerance float64) {
+	d := s.trainer
+	const r, hidden, vocab = 300, 48, 70
+	hv, wv, targets := s.smooth(r*hidden), s.smooth(vocab*hidden), make([]int32, r)
+	for i := range targets {
+		targets[i] = int32(i * 7 % vocab)
+	}
+	run := func(dt tensor.DType) (loss float64, dh, dw []float32) {
+		if err := d.SetCompute(dt); err != nil {
+			s.Fatal(err)
+		}
+		w, h := s.param(vocab, hidden, wv), s.tensor(r, hidden, hv)
+		later, x := d.LinearCrossEntropyGrad(h, w, targets, nil, 0, true)
+		d.Release(h)
+		return later().Loss, s.take(x), s.grad(w)
+	}
+	loss, dh, dw := run(tensor.F32)
+	half, dhHalf, dwHalf := run(tensor.BF16)
+	if math.Abs(half-loss) > tolerance*loss {
+		s.Errorf("the loss in bf16 is %v, in float32 %v", half, loss)
+	}
+	s.near("the hidden states' derivative in bf16", dhHalf, doubles(dh), tolerance)
+	s.near("the head's gradient in bf16", dwHalf, doubles(dw), tolerance)
+	_, dh, dw = run(tensor.BF16)
+	s.same("the hidden states' derivative in bf16, again", dh, dhHalf)
+	s.same("the head's gradient in bf16, again", dw, dwHalf)
+}
+
+func doubles(v []float32) []float64 {
+	w := make([]float64, len(v))
+	for i, f := range v {
+		w[i] = float64(f)
+	}
+	return w
 }
 
 // vectors: sums over many rows.

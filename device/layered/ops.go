@@ -6,6 +6,8 @@ import (
 	"leolm/device"
 )
 
+var _ device.Fuser = (*Device)(nil)
+
 // Embed implements device.Ops.
 func (d *Device) Embed(table device.Weight, ids []int32) *device.Tensor {
 	w, side := of(table), first
@@ -29,6 +31,15 @@ func (d *Device) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
 
 // LinearGroup implements device.Ops. The weights are of one layer.
 func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
+	group := d.group(ws)
+	d.sides[group].LinearGroup(ys, d.on(group, x), d.ws...)
+	for i := range ws {
+		ys[i] = d.wrap(group, ys[i])
+	}
+}
+
+// group makes d.ws the weights of the device below that weights of one layer stand for, and returns where they are.
+func (d *Device) group(ws []device.Weight) int {
 	d.ws = d.ws[:0]
 	group, _ := operand(ws[0])
 	for _, w := range ws {
@@ -38,10 +49,7 @@ func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device
 		}
 		d.ws = append(d.ws, own)
 	}
-	d.sides[group].LinearGroup(ys, d.on(group, x), d.ws...)
-	for i := range ws {
-		ys[i] = d.wrap(group, ys[i])
-	}
+	return group
 }
 
 // AddBias implements device.Ops.
@@ -59,15 +67,20 @@ func (d *Device) NewRope(headDim int, invFreq []float32) *device.Rope {
 
 // Rope implements device.Ops.
 func (d *Device) Rope(x *device.Tensor, r *device.Rope, positions []int32) *device.Tensor {
+	side := where(x)
+	d.sides[side].Rope(d.change(side, x), ropeOn(side, r), positions)
+	return x
+}
+
+// ropeOn is what r stands for on a device below.
+func ropeOn(side int, r *device.Rope) *device.Rope {
 	impl, ok := r.Impl.([2]any)
 	if !ok {
 		panic(fmt.Sprintf("layered: a rotary embedding of another device (%T)", r.Impl))
 	}
-	side := where(x)
 	own := *r
 	own.Impl = impl[side]
-	d.sides[side].Rope(d.change(side, x), &own, positions)
-	return x
+	return &own
 }
 
 // SwiGLU implements device.Ops.
@@ -159,4 +172,39 @@ func (d *Device) TopLogits(logits *device.Tensor, vocab, k int) []device.TopLogi
 		out[i] = device.TopOf(values[i*own.Cols:i*own.Cols+vocab], k)
 	}
 	return out
+}
+
+// NormLinear implements device.Fuser: what the device below makes of it.
+func (d *Device) NormLinear(ys []*device.Tensor, x *device.Tensor, gain device.Weight, eps float32, ws ...device.Weight) {
+	side := d.group(ws)
+	norm, g := operand(gain)
+	if norm != side {
+		panic("layered: a norm and its products on two devices")
+	}
+	device.NormLinear(d.sides[side], ys, d.on(side, x), g, eps, d.ws...)
+	for i := range ws {
+		ys[i] = d.wrap(side, ys[i])
+	}
+}
+
+// LinearAdd implements device.Fuser.
+func (d *Device) LinearAdd(x, y *device.Tensor, w device.Weight) *device.Tensor {
+	side := d.group([]device.Weight{w})
+	return d.wrap(side, device.LinearAdd(d.sides[side], d.on(side, x), d.on(side, y), d.ws[0]))
+}
+
+// RopePair implements device.Fuser.
+func (d *Device) RopePair(q, k *device.Tensor, r *device.Rope, positions []int32) {
+	side := where(q)
+	if where(k) != side {
+		panic("layered: queries and keys on two devices")
+	}
+	device.RopePair(d.sides[side], d.change(side, q), d.change(side, k), ropeOn(side, r), positions)
+}
+
+// MLP implements device.Fuser. The weights are of one layer.
+func (d *Device) MLP(x *device.Tensor, gain device.Weight, eps float32, gate, up, down device.Weight) *device.Tensor {
+	side := d.group([]device.Weight{gain, gate, up, down})
+	own := d.ws
+	return d.wrap(side, device.MLP(d.sides[side], d.on(side, x), own[0], eps, own[1], own[2], own[3]))
 }

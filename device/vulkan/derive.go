@@ -166,7 +166,7 @@ func (d *Device) AddBiasGrad(b device.Weight, dy *device.Tensor) {
 // RopeGrad implements device.Derivatives.
 func (d *Device) RopeGrad(dy *device.Tensor, r *device.Rope, positions []int32) *device.Tensor {
 	dy = d.own(dy)
-	d.rotate(dy, r, positions, true)
+	d.rotate(dy, nil, r, positions, true)
 	return dy
 }
 

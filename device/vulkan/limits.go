@@ -65,10 +65,10 @@ func (d *Device) Limits() (Limits, error) {
 		return l, err
 	}
 	const subgroups, chains = 8, 8
-	key := matrixKey{"matrix/peak", [9]uint32{0, uint32(subgroups * d.gpu.Info().Lanes), uint32(d.matrix.M), uint32(d.matrix.N), uint32(d.matrix.K)}}
+	key := matrixKey{"matrix/peak", [10]uint32{0, uint32(subgroups * d.gpu.Info().Lanes), uint32(d.matrix.M), uint32(d.matrix.N), uint32(d.matrix.K)}}
 	l.Matrix, err = d.rate(peakGroups*subgroups*chains*2*float64(d.matrix.M*d.matrix.N*d.matrix.K), func(times int) {
 		var p push
-		p.addrs(0, 0, 0, 0, b.Addr)
+		p.addrs(0, 0, 0, 0, b.Addr, 0)
 		p.words(0, 0, 0, times, 0)
 		if k := d.matrixKernel(key); k != nil {
 			d.gpu.Dispatch(k, p.b[:p.n], peakGroups, 1, 1, false)

@@ -60,7 +60,11 @@ func (d *Device) headGrad(hidden *device.Tensor, w *weight, targets []int32, wei
 		return l.Sum, dh
 	}
 	l.found = d.New(2, len(rows))
-	device.ScoreHeadGrad(d, hidden, w, teacher, rows, LossRows(w.rows), l.score, place)
+	heads := []device.Weight{w}
+	if teacher != nil {
+		heads = append(heads, teacher.Head)
+	}
+	d.holding(func() { device.ScoreHeadGrad(d, hidden, w, teacher, rows, LossRows(w.rows), l.score, place) }, heads...)
 	return l.later(rows), dh
 }
 

@@ -39,9 +39,7 @@ func sameShape(op string, x, y *device.Tensor) {
 // RMSNorm implements device.Ops.
 func (d *Device) RMSNorm(x *device.Tensor, gain device.Weight, eps float32) *device.Tensor {
 	g := of(gain)
-	if g.cols != x.Cols {
-		panic(fmt.Sprintf("device: RMSNorm of %v with %d gains", x, g.cols))
-	}
+	checkNorm(x, g)
 	y := d.New(x.Rows, x.Cols)
 	for lo := 0; lo < x.Rows; lo += mostGroups {
 		at := uint64(4 * lo * x.Cols)
@@ -52,6 +50,12 @@ func (d *Device) RMSNorm(x *device.Tensor, gain device.Weight, eps float32) *dev
 		d.run(kernelKey{shader: "rmsnorm"}, &p, min(x.Rows-lo, mostGroups), 1, lo > 0)
 	}
 	return y
+}
+
+func checkNorm(x *device.Tensor, gain *weight) {
+	if gain.cols != x.Cols {
+		panic(fmt.Sprintf("device: RMSNorm of %v with %d gains", x, gain.cols))
+	}
 }
 
 // AddBias implements device.Ops.
@@ -127,18 +131,23 @@ func turns(table []float32, position int32, freqs []float32, scale float32) []fl
 
 // Rope implements device.Ops.
 func (d *Device) Rope(x *device.Tensor, r *device.Rope, positions []int32) *device.Tensor {
-	d.rotate(x, r, positions, false)
+	d.rotate(x, nil, r, positions, false)
 	return x
 }
 
-// rotate turns x in place, or back.
-func (d *Device) rotate(x *device.Tensor, r *device.Rope, positions []int32, back bool) {
+// RopePair implements device.Fuser.
+func (d *Device) RopePair(q, k *device.Tensor, r *device.Rope, positions []int32) {
+	d.rotate(q, k, r, positions, false)
+}
+
+// rotate turns q in place, and k if it is not nil, or back.
+func (d *Device) rotate(q, k *device.Tensor, r *device.Rope, positions []int32, back bool) {
 	own, ok := r.Impl.(*rope)
 	switch {
 	case !ok:
 		panic(fmt.Sprintf("device: a rotary embedding of another device (%T)", r.Impl))
-	case len(positions) != x.Rows || r.Rows != nil && len(r.Rows) != x.Rows:
-		panic(fmt.Sprintf("device: %d positions for %d rows", len(positions), x.Rows))
+	case len(positions) != q.Rows || r.Rows != nil && len(r.Rows) != q.Rows || k != nil && k.Rows != q.Rows:
+		panic(fmt.Sprintf("device: %d positions for %d rows", len(positions), q.Rows))
 	}
 	index := positions
 	var table uint64
@@ -152,14 +161,18 @@ func (d *Device) rotate(x *device.Tensor, r *device.Rope, positions []int32, bac
 	} else {
 		table = d.ropeTable(own, r, positions)
 	}
+	keys, colsK := uint64(0), 0
+	if k != nil {
+		keys, colsK = d.at(k), k.Cols
+	}
 	var p push
-	p.addrs(d.at(x), table, d.ints(index))
-	p.words(x.Rows, x.Cols, r.HeadDim/2)
+	p.addrs(d.at(q), keys, table, d.ints(index))
+	p.words(q.Rows, q.Cols, colsK, r.HeadDim/2)
 	turned := uint32(0)
 	if back {
 		turned = 1
 	}
-	d.run(kernelKey{"rope", [2]uint32{turned}}, &p, groups(x.Rows*x.Cols/2, 64), 1, false)
+	d.run(kernelKey{"rope", [2]uint32{turned}}, &p, groups(q.Rows*(q.Cols+colsK)/2, 64), 1, false)
 }
 
 // ropeTable returns a table that covers the positions.
@@ -198,7 +211,7 @@ func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targ
 		return l.Sum().CrossEntropy
 	}
 	found, at := d.New(1, len(rows)), 0
-	device.ScoreHead(d, hidden, w, rows, lossRows, func(part []int32, logits, _ *device.Tensor) {
+	score := func(part []int32, logits, _ *device.Tensor) {
 		picked := make([]int32, len(part))
 		for i, r := range part {
 			picked[i] = targets[r]
@@ -208,7 +221,8 @@ func (d *Device) LinearCrossEntropy(hidden *device.Tensor, w device.Weight, targ
 		p.words(logits.Cols, l.Vocab)
 		d.run(kernelKey{shader: "logprob"}, &p, len(part), 1, false)
 		at += len(part)
-	})
+	}
+	d.holding(func() { device.ScoreHead(d, hidden, w, rows, lossRows, score) }, w)
 	values := make([]float32, len(rows))
 	d.Read(found, values)
 	d.Release(found)

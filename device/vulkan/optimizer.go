@@ -216,6 +216,6 @@ func (d *Device) orthogonalize(x *device.Tensor, form uint32) *device.Tensor {
 
 // multiplyDense multiplies matrices of float32 whose stored rows have so many elements.
 func (d *Device) multiplyDense(p product, colsA, colsB int) {
-	p.lda, p.stride, p.kind = colsA, 2*colsB, types[tensor.F32]
+	p.lda, p.stride, p.kind, p.units = colsA, 2*colsB, types[tensor.F32], p.form&formHalf != 0
 	d.multiply(p)
 }

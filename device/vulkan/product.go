@@ -17,6 +17,7 @@ type product struct {
 	kind    uint32
 	form    uint32
 	add     bool
+	units   bool // on matrix units, if there are any: operands have 11 bits there
 }
 
 // Forms of products, as in product.comp.
@@ -26,8 +27,27 @@ const (
 	formHalf               // operands are rounded to bf16
 )
 
+// forward is y = x·wᵀ as a product of training.
+func (d *Device) forward(y, x *device.Tensor, w *weight) product {
+	return product{
+		a: d.at(x), b: w.buf.Addr, c: d.at(y), m: x.Rows, n: w.rows, k: w.cols, lda: w.cols, stride: w.stride, kind: w.kind,
+		form: d.half(w), units: d.half(w) != 0,
+	}
+}
+
 // multiply computes a product of training. Sums have one order, given by k.
 func (d *Device) multiply(p product) {
+	if !d.packs(&p) {
+		d.multiplyPlain(p)
+		return
+	}
+	a := d.packA(&p)
+	d.multiplyPacked(&p, a)
+	d.Release(a.values, a.powers)
+}
+
+// multiplyPlain computes a product in float32.
+func (d *Device) multiplyPlain(p product) {
 	const tile = 64
 	var args push
 	add := 0
@@ -37,6 +57,12 @@ func (d *Device) multiply(p product) {
 	args.addrs(p.a, p.b, p.c)
 	args.words(p.m, p.n, p.k, p.lda, p.stride, add)
 	d.run(kernelKey{"product", [2]uint32{p.kind, p.form}}, &args, (p.n+tile-1)/tile, (p.m+tile-1)/tile, false)
+}
+
+// onUnits reports whether derivatives through w are computed on matrix units where there are any: those of frozen weights
+// that are stored in fewer bits, too.
+func (d *Device) onUnits(w *weight) bool {
+	return d.compute == tensor.BF16 && (w.trains || w.kind != types[tensor.F32])
 }
 
 // half is formHalf if products of w are computed in bf16.
@@ -70,7 +96,7 @@ func (d *Device) LinearGradInput(dy *device.Tensor, w device.Weight, acc *device
 	}
 	d.multiply(product{
 		a: d.at(dy), b: c.buf.Addr, c: d.at(acc), m: dy.Rows, n: c.cols, k: c.rows, lda: dy.Cols, stride: c.stride,
-		kind: c.kind, form: formRows | d.half(c), add: add,
+		kind: c.kind, form: formRows | d.half(c), add: add, units: d.onUnits(c),
 	})
 	return acc
 }
@@ -84,7 +110,7 @@ func (d *Device) LinearGradWeight(x, dy *device.Tensor, w device.Weight) {
 	grad := d.gradient(c)
 	d.multiply(product{
 		a: d.at(dy) + uint64(4*c.frozen), b: d.at(x), c: grad.Addr, m: c.rows - c.frozen, n: c.cols, k: x.Rows,
-		lda: dy.Cols, stride: 2 * x.Cols, kind: types[tensor.F32], form: formRows | formTurned | d.half(c), add: true,
+		lda: dy.Cols, stride: 2 * x.Cols, kind: types[tensor.F32], form: formRows | formTurned | d.half(c), add: true, units: d.onUnits(c),
 	})
 }
 

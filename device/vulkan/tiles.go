@@ -59,39 +59,39 @@ func (d *Device) onMatrixUnits(w *weight, rows int) bool {
 	return d.matrix != (vulkan.Matrix{}) && w.kind != types[tensor.F32] && ceil(w.rows, oneTile.cols(d.matrix)) <= mostGroups && rows <= mostGroups
 }
 
-// packed are the rows of a tensor as matrix units take them.
-type packed struct {
-	values, powers *device.Tensor
-	pad            int // columns
-}
-
 // pack records the kernel that packs x. The caller gives the result's tensors back.
-func (d *Device) pack(x *device.Tensor) packed {
-	rows, pad := ceil(x.Rows, 2*d.matrix.M)*2*d.matrix.M, ceil(x.Cols, step)*step
-	p := packed{d.New(rows, pad/2), d.New(1, rows), pad}
+func (d *Device) pack(x *device.Tensor) packed { return d.packRows(d.at(x), x.Rows, x.Cols) }
+
+// multiplyTiles records y = x·wᵀ on matrix units, or plus + x·wᵀ where plus is not nil.
+func (d *Device) multiplyTiles(y *device.Tensor, x packed, w *weight, plus *device.Tensor, t tiles, independent bool) {
 	var args push
-	args.addrs(d.at(x), d.at(p.values), d.at(p.powers))
-	args.words(x.Rows, x.Cols, pad)
-	d.run(kernelKey{shader: "pack"}, &args, rows, 1, false)
-	return p
+	form, to := uint32(0), d.at(y)
+	if plus != nil {
+		form, to = formAdded, d.at(plus)
+	}
+	args.addrs(d.at(x.values), d.at(x.powers), w.buf.Addr, w.largest, d.at(y), to)
+	args.words(w.rows, w.cols, w.stride, y.Rows, x.pad)
+	d.runTiles(t, w.kind, form, &args, y.Rows, y.Cols, independent)
 }
 
-// multiplyTiles records y = x·wᵀ on matrix units.
-func (d *Device) multiplyTiles(y *device.Tensor, x packed, w *weight, t tiles, independent bool) {
-	var args push
-	args.addrs(d.at(x.values), d.at(x.powers), w.buf.Addr, w.largest, d.at(y))
-	args.words(w.rows, w.cols, w.stride, y.Rows, x.pad)
-	key := matrixKey{t.shader, [9]uint32{w.kind, uint32(t.down * t.across * t.copies * d.gpu.Info().Lanes), uint32(d.matrix.M), uint32(d.matrix.N), uint32(d.matrix.K),
-		uint32(t.rows(d.matrix)), uint32(t.cols(d.matrix)), uint32(t.down), uint32(t.across)}}
+// runTiles records a product of that many rows and columns.
+func (d *Device) runTiles(t tiles, kind, form uint32, args *push, rows, cols int, independent bool) {
+	m := d.matrix
+	key := matrixKey{t.shader, [10]uint32{kind, uint32(t.down * t.across * t.copies * d.gpu.Info().Lanes), uint32(m.M), uint32(m.N), uint32(m.K),
+		uint32(t.rows(m)), uint32(t.cols(m)), uint32(t.down), uint32(t.across), form}}
+	parts := 1
+	if form&formSplit != 0 {
+		parts = strands
+	}
 	if k := d.matrixKernel(key); k != nil {
-		d.gpu.Dispatch(k, args.b[:args.n], ceil(y.Rows, t.rows(d.matrix)), ceil(y.Cols, t.cols(d.matrix)), 1, independent)
+		d.gpu.Dispatch(k, args.b[:args.n], ceil(rows, t.rows(m)), ceil(cols, t.cols(m)), parts, independent)
 	}
 }
 
 // matrixKey names a kernel for matrix units.
 type matrixKey struct {
 	shader    string
-	constants [9]uint32 // as tiles.glsl and the shader number them
+	constants [10]uint32 // as tiles.glsl and the shader number them
 }
 
 func (d *Device) matrixKernel(key matrixKey) *vulkan.Kernel {
@@ -117,55 +117,4 @@ func (d *Device) measureWeight(w *weight) {
 	args.words(w.rows, w.cols, w.stride)
 	across := min(ceil(w.cols, 16*64), 256)
 	d.run(kernelKey{"largest", [2]uint32{w.kind}}, &args, across, min(w.rows, 4096), false)
-}
-
-// Linear implements device.Ops.
-func (d *Device) Linear(x *device.Tensor, w device.Weight) *device.Tensor {
-	ys := []*device.Tensor{nil}
-	d.LinearGroup(ys, x, w)
-	return ys[0]
-}
-
-// LinearGroup implements device.Ops: the products may run at one time.
-func (d *Device) LinearGroup(ys []*device.Tensor, x *device.Tensor, ws ...device.Weight) {
-	var p packed
-	for i, w := range ws {
-		c := of(w)
-		if x.Cols != c.cols {
-			panic(fmt.Sprintf("device: %v times %s [%d, %d]ᵀ", x, c.name, c.rows, c.cols))
-		}
-		ys[i] = d.New(x.Rows, c.rows)
-		if !d.onMatrixUnits(c, x.Rows) {
-			d.plain(ys[i], x, c, i > 0)
-			continue
-		}
-		first := p.values == nil
-		if first {
-			p = d.pack(x)
-		}
-		d.multiplyTiles(ys[i], p, c, tilesFor(d.matrix, x.Rows, c.rows), !first)
-	}
-	d.Release(p.values, p.powers)
-}
-
-// plain records y = x·wᵀ in float32. An independent product has the input of the command before it.
-func (d *Device) plain(y, x *device.Tensor, w *weight, independent bool) {
-	if form := d.half(w); form != 0 {
-		d.multiply(product{a: d.at(x), b: w.buf.Addr, c: d.at(y), m: x.Rows, n: w.rows, k: w.cols, lda: w.cols, stride: w.stride, kind: w.kind, form: form})
-		return
-	}
-	var p push
-	p.addrs(d.at(x), w.buf.Addr, d.at(y))
-	p.words(w.rows, w.cols, w.stride, x.Rows)
-	if x.Rows == 1 {
-		n := ceil(w.rows, 4)
-		lines := ceil(n, mostGroups)
-		d.run(kernelKey{"matvec", [2]uint32{w.kind}}, &p, ceil(n, lines), lines, independent)
-		return
-	}
-	tall := uint32(4)
-	if x.Rows <= 8 {
-		tall = 1
-	}
-	d.run(kernelKey{"matmul", [2]uint32{w.kind, tall}}, &p, ceil(w.rows, 64), ceil(x.Rows, 8*int(tall)), independent)
 }

@@ -55,7 +55,7 @@ func tilesOf(t *testing.T, d *Device, dt tensor.DType, in int) {
 	var want []float32
 	for _, way := range []tiles{oneTile, twoTiles, someRows, manyRows} {
 		y, p := d.New(rows, out), d.pack(xs)
-		d.multiplyTiles(y, p, of(w), way, false)
+		d.multiplyTiles(y, p, of(w), nil, way, false)
 		got := make([]float32, rows*out)
 		d.Read(y, got)
 		d.Release(y, p.values, p.powers)

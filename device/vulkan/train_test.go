@@ -11,6 +11,7 @@ import (
 	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/internal/vulkan"
+	"leolm/tensor"
 )
 
 func newCPU(t *testing.T) *cpu.Device {
@@ -137,33 +138,40 @@ func optimizersOfTheCPU(t *testing.T, rows, cols, bits int) {
 
 // A run of a layer's derivatives gives the same bits again.
 func TestDerivativesRepeat(t *testing.T) {
+	for _, dt := range []tensor.DType{tensor.F32, tensor.BF16} {
+		if a, b := aLayersDerivatives(t, dt), aLayersDerivatives(t, dt); !slices.Equal(a, b) {
+			t.Errorf("the bits differ in %v", dt)
+		}
+	}
+}
+
+func aLayersDerivatives(t *testing.T, compute tensor.DType) []float32 {
+	t.Helper()
 	const n, heads, dim = 90, 4, 16
-	run := func() (out []float32) {
-		d := newDevice(t, vulkan.Options{})
-		w := d.NewParam("w", 100, heads*dim)
-		if err := d.WriteWeight(w, drawn(1, 100*heads*dim)); err != nil {
-			t.Fatal(err)
-		}
-		ids, targets := make([]int32, n), make([]int32, n)
-		for i := range ids {
-			ids[i], targets[i] = int32(i%7), int32(i%31)
-		}
-		x := d.Embed(w, ids)
-		spec := &device.AttentionSpec{Heads: heads, KVHeads: heads, HeadDim: dim, Scale: 0.25, Seqs: []device.Sequence{{Len: n}}}
-		y, lse := d.AttentionTrain(x, x, x, spec)
-		loss, dy := d.LinearCrossEntropyGrad(y, w, targets, nil, 0, true)
-		dq, dk, dv := d.AttentionGrad(x, x, x, y, lse, dy, spec)
-		for _, g := range []*device.Tensor{dq, dk, dv} {
-			d.EmbedGrad(w, ids, g)
-		}
-		out = make([]float32, 100*heads*dim)
-		d.ReadGrad(w, out)
-		d.Release(x, y, lse, dy, dq, dk, dv)
-		return append(append(out, float32(loss().Loss)), float32(d.GradSquares(w)[0]))
+	d := newDevice(t, vulkan.Options{})
+	if err := d.SetCompute(compute); err != nil {
+		t.Fatal(err)
 	}
-	if a, b := run(), run(); !slices.Equal(a, b) {
-		t.Error("the bits differ")
+	w := d.NewParam("w", 100, heads*dim)
+	if err := d.WriteWeight(w, drawn(1, 100*heads*dim)); err != nil {
+		t.Fatal(err)
 	}
+	ids, targets := make([]int32, n), make([]int32, n)
+	for i := range ids {
+		ids[i], targets[i] = int32(i%7), int32(i%31)
+	}
+	x := d.Embed(w, ids)
+	spec := &device.AttentionSpec{Heads: heads, KVHeads: heads, HeadDim: dim, Scale: 0.25, Seqs: []device.Sequence{{Len: n}}}
+	y, lse := d.AttentionTrain(x, x, x, spec)
+	loss, dy := d.LinearCrossEntropyGrad(y, w, targets, nil, 0, true)
+	dq, dk, dv := d.AttentionGrad(x, x, x, y, lse, dy, spec)
+	for _, g := range []*device.Tensor{dq, dk, dv} {
+		d.EmbedGrad(w, ids, g)
+	}
+	out := make([]float32, 100*heads*dim)
+	d.ReadGrad(w, out)
+	d.Release(x, y, lse, dy, dq, dk, dv)
+	return append(append(out, float32(loss().Loss)), float32(d.GradSquares(w)[0]))
 }
 
 // Training for which there is no memory says so with numbers, in every part of it, and nothing panics.

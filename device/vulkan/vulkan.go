@@ -26,6 +26,7 @@ type Device struct {
 	matrix        vulkan.Matrix
 	matrixKernels map[matrixKey]*vulkan.Kernel
 	none          vulkan.Buffer
+	held          map[heldKey]*packed        // what products pack once, while a head is computed
 	owned         map[vulkan.Buffer]struct{} // weights, caches, tables: until they are freed, or Close
 	made          uint64                     // IDs given so far
 	live          int                        // bytes of tensors
@@ -101,6 +102,9 @@ func (d *Device) Name() string {
 
 // Processor reports whether the driver computes on the CPU, as lavapipe does.
 func (d *Device) Processor() bool { return d.gpu.Info().Kind == vulkan.Processor }
+
+// MatrixUnits reports whether products run on matrix units, those of training in bf16, too.
+func (d *Device) MatrixUnits() bool { return d.matrix != (vulkan.Matrix{}) }
 
 // Available implements device.Runner.
 func (d *Device) Available() (int64, bool) { return d.gpu.Available(), true }

@@ -21,6 +21,7 @@ type Device struct {
 	taken     int64 // bytes of device memory
 	stream    stream
 	submitted int
+	commands  int   // recorded
 	err       error // the first that nobody has been told of
 	lost      error
 }

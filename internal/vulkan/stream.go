@@ -149,6 +149,9 @@ func (d *Device) Submit() {
 	d.stream.at = (d.stream.at + 1) % len(d.stream.frames)
 }
 
+// Commands is how many commands were recorded: kernels and copies.
+func (d *Device) Commands() int { return d.commands }
+
 // Submissions is how often recorded commands were started.
 func (d *Device) Submissions() int { return d.submitted }
 
@@ -187,6 +190,7 @@ func (d *Device) next(f *frame, independent bool) {
 	}
 	d.stream.fresh = false
 	f.count++
+	d.commands++
 }
 
 // flush submits a frame that has grown.

@@ -19,17 +19,46 @@ uint word(Halves w, uint at) { return uint(w.v[at]); }
 // octet is a byte of the block whose words begin at b.
 uint octet(Halves w, uint b, uint i) { return word(w, b + i / 2u) >> (i % 2u * 8u) & 255u; }
 
+// run are the 16 bytes from the 16-bit word at on, in loads of 32 bits: weights begin at multiples of 16 bytes, blocks do not.
+uvec4 run(Halves w, uint at) {
+  uint base = at / 2u, odd = at % 2u;
+  uint a = Words(w).v[base], b = Words(w).v[base + 1u], c = Words(w).v[base + 2u], d = Words(w).v[base + 3u];
+  if (odd == 0u) return uvec4(a, b, c, d);
+  uint e = Words(w).v[base + 4u];
+  return uvec4(a >> 16 | b << 16, b >> 16 | c << 16, c >> 16 | d << 16, d >> 16 | e << 16);
+}
+
+// wholeRun is run where at is a multiple of 8.
+uvec4 wholeRun(Halves w, uint at) { return Octets(w).v[at / 8u]; }
+
+uint byteOf(uvec4 r, uint i) { return r[i / 4u] >> (i % 4u * 8u) & 255u; }
+
 int signedOctet(uint x) { return int(x ^ 128u) - 128; }
 
-// scaleMin is the i-th of Q4_K's eight six-bit scales and minima, which begin at byte 4.
-uvec2 scaleMin(Halves w, uint b, uint i) {
-  if (i < 4u) return uvec2(octet(w, b, 4u + i) & 63u, octet(w, b, 8u + i) & 63u);
-  uint x = octet(w, b, 8u + i), lo = octet(w, b, i), hi = octet(w, b, 4u + i);
+// scaleMin is the i-th of the eight six-bit scales and minima of Q4_K and Q5_K, of the block's first 16 bytes.
+uvec2 scaleMin(uvec4 r, uint i) {
+  // Bytes 4 to 7, 8 to 11, 12 to 15.
+  uint lo = r.y >> (i % 4u * 8u) & 255u, hi = r.z >> (i % 4u * 8u) & 255u, x = r.w >> (i % 4u * 8u) & 255u;
+  if (i < 4u) return uvec2(lo & 63u, hi & 63u);
   return uvec2((x & 15u) | lo >> 6 << 4, x >> 4 | hi >> 6 << 4);
 }
 
 void decode(Halves w, uint at, uint h, uint cols, out float y[16]) {
   if (TYPE <= BF16) {
+    if (16u * h + 16u <= cols && cols % 16u == 0u) { // nearly always: all there, at multiples of 16 bytes
+      [[unroll]] for (uint i = 0u; i < (TYPE == F32 ? 4u : 2u); i++) {
+        uvec4 r = wholeRun(w, at + (TYPE == F32 ? 32u : 16u) * h + 8u * i);
+        [[unroll]] for (uint j = 0u; j < 4u; j++) {
+          if (TYPE == F32) {
+            y[4u * i + j] = uintBitsToFloat(r[j]);
+          } else {
+            y[8u * i + 2u * j] = TYPE == F16 ? fromHalf(r[j] & 0xffffu) : fromBF16(r[j] & 0xffffu);
+            y[8u * i + 2u * j + 1u] = TYPE == F16 ? fromHalf(r[j] >> 16) : fromBF16(r[j] >> 16);
+          }
+        }
+      }
+      return;
+    }
     [[unroll]] for (uint i = 0u; i < 16u; i++) {
       uint k = 16u * h + i;
       y[i] = 0.0;
@@ -44,11 +73,8 @@ void decode(Halves w, uint at, uint h, uint cols, out float y[16]) {
   if (TYPE == Q8_0) {
     uint b = at + h / 2u * 17u;
     float d = fromHalf(word(w, b));
-    [[unroll]] for (uint i = 0u; i < 8u; i++) {
-      uint q = word(w, b + 1u + h % 2u * 8u + i);
-      y[2u * i] = float(signedOctet(q & 255u)) * d;
-      y[2u * i + 1u] = float(signedOctet(q >> 8)) * d;
-    }
+    uvec4 r = run(w, b + 1u + h % 2u * 8u);
+    [[unroll]] for (uint i = 0u; i < 16u; i++) y[i] = float(signedOctet(byteOf(r, i))) * d;
     return;
   }
   if (TYPE == NF4) {
@@ -72,8 +98,9 @@ void decode(Halves w, uint at, uint h, uint cols, out float y[16]) {
     uint bits = 0u;
     if (least) m = fromHalf(word(w, b + 1u));
     if (fifth) bits = word(w, b + codes - 2u + half_);
+    uvec4 r = run(w, b + codes);
     [[unroll]] for (uint i = 0u; i < 16u; i++) {
-      uint q = word(w, b + codes + i / 2u) >> (i % 2u * 8u + half_ * 4u) & 15u;
+      uint q = byteOf(r, i) >> (half_ * 4u) & 15u;
       if (fifth) q |= (bits >> i & 1u) << 4;
       if (TYPE == IQ4_NL) y[i] = d * float(iq4[q]);
       if (TYPE == Q4_0) y[i] = d * float(int(q) - 8);
@@ -99,37 +126,40 @@ void decode(Halves w, uint at, uint h, uint cols, out float y[16]) {
       uint s = (octet(w, b, 96u + g % 8u) >> (g / 8u * 4u) & 15u) | (octet(w, b, 104u + g % 4u) >> (g / 4u * 2u) & 3u) << 4;
       dl = fromHalf(word(w, b + 54u)) * float(int(s) - 32);
     }
+    uvec4 r = run(w, b + codes / 2u), high = TYPE == Q3_K ? run(w, b + g % 2u * 8u) : uvec4(0u);
     [[unroll]] for (uint i = 0u; i < 16u; i++) {
-      uint q = octet(w, b, codes + i) >> shift & 3u;
+      uint q = byteOf(r, i) >> shift & 3u;
       if (TYPE == Q2_K) {
         precise float p = dl * float(q);
         y[i] = p - ml;
       } else {
-        q |= (octet(w, b, g % 2u * 16u + i) >> (g / 2u) & 1u) << 2;
+        q |= (byteOf(high, i) >> (g / 2u) & 1u) << 2;
         y[i] = dl * float(int(q) - 4);
       }
     }
     return;
   }
   if (TYPE == Q4_K || TYPE == Q5_K) {
-    uint b = at + h / 16u * (TYPE == Q4_K ? 72u : 88u), run = g / 2u;
-    uvec2 s = scaleMin(w, b, run);
-    float dl = fromHalf(word(w, b)) * float(s.x), ml = fromHalf(word(w, b + 1u)) * float(s.y);
-    uint codes = b + (TYPE == Q4_K ? 8u : 24u) + run / 2u * 16u + g % 2u * 8u, shift = run % 2u * 4u;
+    uint b = at + h / 16u * (TYPE == Q4_K ? 72u : 88u), part = g / 2u; // one of eight
+    uvec4 first = wholeRun(w, b);
+    uvec2 s = scaleMin(first, part);
+    float dl = fromHalf(first.x & 0xffffu) * float(s.x), ml = fromHalf(first.x >> 16) * float(s.y);
+    uvec4 r = wholeRun(w, b + (TYPE == Q4_K ? 8u : 24u) + part / 2u * 16u + g % 2u * 8u);
+    uvec4 fifth = TYPE == Q5_K ? wholeRun(w, b + 8u + g % 2u * 8u) : uvec4(0u);
     [[unroll]] for (uint i = 0u; i < 16u; i++) {
-      uint q = word(w, codes + i / 2u) >> (i % 2u * 8u + shift) & 15u;
-      if (TYPE == Q5_K) q |= (octet(w, b, 16u + g % 2u * 16u + i) >> run & 1u) << 4;
+      uint q = byteOf(r, i) >> (part % 2u * 4u) & 15u;
+      if (TYPE == Q5_K) q |= (byteOf(fifth, i) >> part & 1u) << 4;
       precise float p = dl * float(q);
       y[i] = p - ml;
     }
     return;
   }
   // Q6_K
-  uint b = at + h / 16u * 105u, half_ = g / 8u, run = g % 8u / 2u;
+  uint b = at + h / 16u * 105u, half_ = g / 8u, part = g % 8u / 2u;
   float dl = fromHalf(word(w, b + 104u)) * float(signedOctet(octet(w, b, 192u + g)));
-  uint low = 64u * half_ + 32u * (run % 2u) + g % 2u * 16u, top = 128u + 32u * half_ + g % 2u * 16u;
+  uvec4 low = run(w, b + 32u * half_ + 16u * (part % 2u) + g % 2u * 8u), top = run(w, b + 64u + 16u * half_ + g % 2u * 8u);
   [[unroll]] for (uint i = 0u; i < 16u; i++) {
-    uint q = (octet(w, b, low + i) >> (run / 2u * 4u) & 15u) | (octet(w, b, top + i) >> (2u * run) & 3u) << 4;
+    uint q = (byteOf(low, i) >> (part / 2u * 4u) & 15u) | (byteOf(top, i) >> (2u * part) & 3u) << 4;
     y[i] = dl * float(int(q) - 32);
   }
 }

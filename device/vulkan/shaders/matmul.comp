@@ -5,12 +5,14 @@
 // x·wᵀ for many rows of x. A work group computes 64 columns of 8·TALL rows, TALL being 1 or 4; an invocation 4 columns of TALL
 // rows. The order of a sum is that of matvec.comp.
 layout(local_size_x = 128) in;
-layout(constant_id = 1) const uint TALL = 4;
+layout(constant_id = 1) const uint FORM = 4;
+const uint TALL = FORM & 15u;
+const bool ADDED = (FORM & 16u) != 0u; // to plus
 
 layout(push_constant, std430) uniform Push {
   Floats x;
   Halves w;
-  Floats y;
+  Floats y, plus;
   uint out_, cols, stride, rows;
 };
 
@@ -63,7 +65,7 @@ void main() {
   for (uint r = 0u; r < TALL; r++) {
     for (uint c = 0u; c < 4u; c++) {
       uint row = row0 + TALL * line + r, o = out0 + 4u * column + c;
-      if (row < rows && o < out_) y.v[row * out_ + o] = total[r][c];
+      if (row < rows && o < out_) y.v[row * out_ + o] = ADDED ? plus.v[row * out_ + o] + total[r][c] : total[r][c];
     }
   }
 }

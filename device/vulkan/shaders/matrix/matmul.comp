@@ -3,7 +3,8 @@
 #include "tiles.glsl"
 
 // x·wᵀ for many rows: a work group computes ROWS × COLS elements, a subgroup a part of them. While the matrix units work on
-// 32 elements of K, the next ones are on their way to registers.
+// 32 elements of K, the next ones are on their way to registers. Where there are few elements and K is long, each strand has
+// work groups of its own (SPLIT), and strands.comp adds them.
 layout(constant_id = 7) const uint DOWN = 4; // subgroups that share the rows
 layout(constant_id = 8) const uint ACROSS = 2; // the columns
 
@@ -50,17 +51,18 @@ void place() {
 void main() {
   uint row0 = gl_WorkGroupID.x * ROWS, out0 = gl_WorkGroupID.y * COLS;
   uint down = gl_SubgroupID / ACROSS * (FR * M), across = gl_SubgroupID % ACROSS * (FC * N);
-  float power = powerOf(largest.v[0]);
+  float power = SCALED ? 1.0 : powerOf(largest.v[0]);
   coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator> total[FR * FC], sum[FR * FC];
   [[unroll]] for (uint i = 0u; i < FR * FC; i++)
     total[i] = sum[i] = coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>(0.0);
   uint parts = pad / 32u, strand = (parts / 2u + STRANDS - 1u) / STRANDS * 2u;
-  for (uint next = 0u; next <= parts; next++) {
+  uint begin = SPLIT ? min(gl_WorkGroupID.z * strand, parts) : 0u, end = SPLIT ? min(begin + strand, parts) : parts;
+  for (uint next = begin; next <= end; next++) {
     barrier();
-    if (next > 0u) place();
+    if (next > begin) place();
     barrier();
-    if (next < parts) fetch(row0, out0, next, power);
-    for (uint k = 0u; k < 32u / K && next > 0u; k++) {
+    if (next < end) fetch(row0, out0, next, power);
+    for (uint k = 0u; k < 32u / K && next > begin; k++) {
       coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA> a[FR];
       [[unroll]] for (uint r = 0u; r < FR; r++)
         coopMatLoad(a[r], xs, (down + r * M) * WIDE + k * (K / 4u), WIDE, gl_CooperativeMatrixLayoutRowMajor);
@@ -70,22 +72,20 @@ void main() {
         [[unroll]] for (uint r = 0u; r < FR; r++) sum[r * FC + c] = coopMatMulAdd(a[r], b, sum[r * FC + c]);
       }
     }
-    if (next > 0u && (next % strand == 0u || next == parts)) {
+    if (next > begin && (next % strand == 0u || next == end)) {
       [[unroll]] for (uint i = 0u; i < FR * FC; i++) {
         total[i] += sum[i];
         sum[i] = coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>(0.0);
       }
     }
   }
-  float inverse = inverseOf(largest.v[0]);
   uint mine = gl_SubgroupID * M * N;
   [[unroll]] for (uint r = 0u; r < FR; r++) {
     [[unroll]] for (uint c = 0u; c < FC; c++) {
       coopMatStore(total[r * FC + c], stage, mine, N, gl_CooperativeMatrixLayoutRowMajor);
       subgroupBarrier();
       for (uint i = gl_SubgroupInvocationID; i < M * N; i += gl_SubgroupSize) {
-        uint row = row0 + down + r * M + i / N, o = out0 + across + c * N + i % N;
-        if (row < rows && o < out_) y.v[row * out_ + o] = stage[mine + i] * powers.v[row] * inverse;
+        store(row0 + down + r * M + i / N, out0 + across + c * N + i % N, stage[mine + i]);
       }
       subgroupBarrier();
     }

@@ -30,7 +30,7 @@ void place(uint mine) {
 
 void main() {
   uint row0 = gl_WorkGroupID.x * ROWS, out0 = gl_WorkGroupID.y * COLS, mine = gl_SubgroupID * (COLS * WIDE);
-  float power = powerOf(largest.v[0]);
+  float power = SCALED ? 1.0 : powerOf(largest.v[0]);
   coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator> sum[FR * FC];
   [[unroll]] for (uint i = 0u; i < FR * FC; i++) sum[i] = coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>(0.0);
   uint steps = pad / STEP, strand = (steps + STRANDS - 1u) / STRANDS;
@@ -61,7 +61,6 @@ void main() {
   for (uint i = gl_LocalInvocationID.x; i < ROWS * COLS; i += THREADS) {
     float total = 0.0;
     for (uint s = 0u; s < STRANDS; s++) total += parts[s * ROWS * COLS + i];
-    uint row = row0 + i / COLS, o = out0 + i % COLS;
-    if (row < rows && o < out_) y.v[row * out_ + o] = total * powers.v[row] * inverseOf(largest.v[0]);
+    store(row0 + i / COLS, out0 + i % COLS, total);
   }
 }

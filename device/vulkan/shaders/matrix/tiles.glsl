@@ -5,7 +5,8 @@
 // tiles are, so that a row has the same bits alone and among others.
 //
 // Each row of x, and each weight as a whole, is multiplied by a power of two that brings its largest element to [2^14, 2^15):
-// nothing overflows, and what becomes subnormal is smaller than the largest by 2^28.
+// nothing overflows, and what becomes subnormal is smaller than the largest by 2^28. Products of training take both operands
+// from packed rows: those of w, too, have powers of their own there.
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_memory_scope_semantics : require
@@ -19,6 +20,10 @@ layout(constant_id = 3) const uint N = 16;
 layout(constant_id = 4) const uint K = 16;
 layout(constant_id = 5) const uint ROWS = 128; // of x and y, for a work group
 layout(constant_id = 6) const uint COLS = 128; // of y: rows of w
+layout(constant_id = 9) const uint FORM = 0;
+const bool SCALED = (FORM & 1u) != 0u; // each row of w has been multiplied by a power of its own
+const bool ADDED = (FORM & 2u) != 0u;  // to what plus holds
+const bool SPLIT = (FORM & 4u) != 0u;  // y gets the sums of strands, one after the other
 
 layout(local_size_x_id = 1) in;
 
@@ -30,10 +35,22 @@ layout(push_constant, std430) uniform Push {
   Packed x; // rows of pad elements
   Floats powers;
   Halves w;
-  Words largest; // the largest magnitude in w, or 0
-  Floats y;
+  Words largest; // the largest magnitude in w, or 0; SCALED: by row of w, what its products are to be multiplied by
+  Floats y, plus; // which may be y
   uint out_, cols, stride, rows, pad;
 };
+
+// store writes an element of y: the products of row o of w, by one of x.
+void store(uint row, uint o, float sum) {
+  if (row >= rows || o >= out_) return;
+  uint at = row * out_ + o;
+  if (SPLIT) {
+    y.v[gl_WorkGroupID.z * rows * out_ + at] = sum;
+    return;
+  }
+  float f = sum * powers.v[row] * (SCALED ? uintBitsToFloat(largest.v[o]) : inverseOf(largest.v[0]));
+  y.v[at] = ADDED ? plus.v[at] + f : f;
+}
 
 // halves are elements 16·h to 16·h+15 of row o of w, times power; zeros outside.
 void halves(uint o, uint h, float power, out f16vec4 v[4]) {
