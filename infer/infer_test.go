@@ -12,6 +12,7 @@ import (
 
 	"leolm/checkpoint"
 	"leolm/device/cpu"
+	"leolm/internal/kernel/amx/amxtest"
 	"leolm/llama"
 	"leolm/sample"
 	"leolm/tensor"
@@ -184,6 +185,30 @@ func TestLogitsDoNotDependOnTheWay(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestMatrixUnits: on matrix units, which take one row as they take many, a token's logits do not depend on the way.
+func TestMatrixUnits(t *testing.T) {
+	amxtest.Run(t, func(t *testing.T) {
+		e := testEngine(t, 2, tensor.BF16, tensor.BF16)
+		ids := tokens(45, 1)
+		want := prefill(t, e, ids)
+		s := e.NewSession()
+		defer s.Close()
+		if _, err := e.Prefill(t.Context(), s, ids[:40], nil); err != nil {
+			t.Fatal(err)
+		}
+		var got []float32
+		for _, id := range ids[40:] {
+			var err error
+			if got, err = e.Step([]Feed{{s, []int32{id}, WantLast}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Error("token by token: logits differ")
+		}
+	})
 }
 
 func TestScoreIsTheLogProbabilityThatGenerationSees(t *testing.T) {

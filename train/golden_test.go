@@ -13,6 +13,7 @@ import (
 	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/grad"
+	"leolm/internal/kernel/amx/amxtest"
 	"leolm/llama"
 	"leolm/tensor"
 )
@@ -213,6 +214,9 @@ func onCPU(t *testing.T, compute tensor.DType, f func(t *testing.T, name string,
 func TestLogitsLossAndGradientsEqualPyTorch(t *testing.T) { onCPU(t, tensor.F32, equalGradients) }
 
 func TestBF16GradientsPointWherePyTorchPoints(t *testing.T) { onCPU(t, tensor.BF16, likeGradients) }
+
+// TestMatrixUnits is the test above with products on matrix units.
+func TestMatrixUnits(t *testing.T) { amxtest.Run(t, TestBF16GradientsPointWherePyTorchPoints) }
 
 func TestTenAdamWStepsEqualPyTorch(t *testing.T) { onCPU(t, tensor.F32, equalSteps) }
 

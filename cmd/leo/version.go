@@ -29,7 +29,8 @@ type versionInfo struct {
 	Platform  string `json:"platform"`
 	CPULevel  string `json:"cpu_level"`
 	CPUBest   string `json:"cpu_detected"`
-	CPUSlow   string `json:"cpu_slower,omitempty"` // what it has and is faster without
+	CPUSlow   string `json:"cpu_slower,omitempty"`   // what it has and is faster without
+	CPUKept   string `json:"cpu_withheld,omitempty"` // what the processor has and the system keeps back
 	CPUCount  int    `json:"cpus"`
 	CGOIsOn   bool   `json:"cgo"`
 	Dirtiness bool   `json:"modified"`
@@ -70,6 +71,9 @@ built with -trimpath doesn't know where that was.
 			best := v.CPUBest
 			if v.CPUSlow != "" {
 				best += ", faster without " + v.CPUSlow
+			}
+			if v.CPUKept != "" {
+				best += "; " + v.CPUKept
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "leo %s\ncommit %s\n%s %s\ncpu level %s (machine: %s), %d cores\n",
 				v.Version, v.commitText(), v.Go, v.Platform, v.CPULevel, best, v.CPUCount)
@@ -139,7 +143,7 @@ const (
 func buildVersion() *versionInfo {
 	v := &versionInfo{
 		Version: "(devel)", Commit: unknownCommit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		CPULevel: cpu.Active.String(), CPUBest: cpu.Detected.String(), CPUCount: runtime.GOMAXPROCS(0),
+		CPULevel: cpu.Active.String(), CPUBest: cpu.Detected.String(), CPUKept: cpu.Withheld, CPUCount: runtime.GOMAXPROCS(0),
 	}
 	if cpu.Slow != cpu.Generic {
 		v.CPUSlow = strings.TrimPrefix(cpu.Slow.String(), "generic+")

@@ -9,6 +9,7 @@ import (
 	"leolm/device"
 	"leolm/device/cpu"
 	"leolm/device/devicetest"
+	"leolm/internal/kernel/amx/amxtest"
 	features "leolm/internal/kernel/cpu"
 )
 
@@ -22,6 +23,9 @@ func TestCompliance(t *testing.T) {
 		return d
 	})
 }
+
+// TestMatrixUnits runs the suite with products of bf16 at level amx.
+func TestMatrixUnits(t *testing.T) { amxtest.Run(t, TestCompliance) }
 
 // TestComplianceOfPresets runs the suite with every smaller set of features, in processes of their own.
 func TestComplianceOfPresets(t *testing.T) {

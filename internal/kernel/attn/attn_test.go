@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"leolm/internal/kernel/amx/amxtest"
 	"leolm/internal/kernel/cpu"
 	"leolm/internal/kernel/vec"
 	"leolm/tensor"
@@ -404,6 +405,10 @@ func FuzzForward(f *testing.F) {
 	})
 }
 
+// TestMatrixUnits runs the tests of attention in bf16 at level amx: a row has the same bits whatever is computed beside
+// it there, too.
+func TestMatrixUnits(t *testing.T) { amxtest.Run(t, TestHalf) }
+
 // TestLevels runs the tests above at every lower CPU level, in processes of their own.
 func TestLevels(t *testing.T) {
 	if os.Getenv("LEO_CPU") != "" {
@@ -411,7 +416,7 @@ func TestLevels(t *testing.T) {
 	}
 	for _, l := range cpu.Presets() {
 		// Nothing here differs between avx512 and vnni, nor between bf16 and wide.
-		if l == cpu.Active&^cpu.Wide || l.Has(cpu.VNNI) && !l.Has(cpu.BF16) || l.Has(cpu.Wide) {
+		if l == cpu.Active&^cpu.Wide || l.Has(cpu.VNNI) && l&(cpu.BF16|cpu.AMX) == 0 || l.Has(cpu.Wide) {
 			continue
 		}
 		t.Run(l.String(), func(t *testing.T) {

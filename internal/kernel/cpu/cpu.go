@@ -3,7 +3,8 @@
 // implementation from it and nothing else.
 //
 // A processor is a set of features. LEO_CPU names a set that the machine must
-// have (generic, avx2, avx512, vnni, bf16, wide; neon on arm64), so that tests can run
+// have (generic, avx2, avx512, vnni, bf16, wide, amx; neon on arm64; or one of them and
+// single features, as in amx+bf16), so that tests can run
 // all of them on one machine. Asking for more than the machine has is an error
 // that Check reports; the process then uses what it would without.
 package cpu
@@ -25,13 +26,14 @@ const (
 	VNNI                        // VPDPBUSD on AVX-512
 	BF16                        // VDPBF16PS on AVX-512
 	Wide                        // data paths of 512 bits on AMD: Zen 5 and later
+	AMX                         // matrix units: tiles, with products of int8 and of bf16
 	NEON                        // arm64 with the dot product extension
 
 	Generic Features = 0 // plain Go
 )
 
 // features are the names of single features.
-var features = []named{{"avx2", AVX2}, {"avx512", AVX512}, {"vnni", VNNI}, {"bf16", BF16}, {"wide", Wide}, {"neon", NEON}}
+var features = []named{{"avx2", AVX2}, {"avx512", AVX512}, {"vnni", VNNI}, {"bf16", BF16}, {"wide", Wide}, {"amx", AMX}, {"neon", NEON}}
 
 // presets are the sets that LEO_CPU can name, those of one architecture in the order of what they hold.
 var presets = []named{
@@ -41,6 +43,7 @@ var presets = []named{
 	{"vnni", AVX2 | AVX512 | VNNI},
 	{"bf16", AVX2 | AVX512 | VNNI | BF16},
 	{"wide", AVX2 | AVX512 | VNNI | BF16 | Wide},
+	{"amx", AVX2 | AVX512 | VNNI | AMX}, // its bf16 products are those of the matrix units
 	{"neon", NEON},
 }
 
@@ -69,17 +72,19 @@ func (f Features) String() string {
 	return text
 }
 
-// Detected is what this machine has, Slow what of it is slower than doing without, and Active what is in use: all that is
-// not slow, unless LEO_CPU says otherwise.
+// Detected is what this machine has and the system lets a process use, Slow what of it is slower than doing without, and
+// Active what is in use: all that is not slow, unless LEO_CPU says otherwise. Withheld says what the processor has and the
+// system keeps back, and why; it is empty where there is nothing of the kind.
 var (
 	Detected Features
 	Slow     Features
 	Active   Features
+	Withheld string
 	forceErr error
 )
 
 func init() {
-	Detected, Slow = detect()
+	Detected, Slow, Withheld = detect()
 	Active, forceErr = choose(os.Getenv("LEO_CPU"), Detected, Slow)
 }
 
@@ -109,16 +114,42 @@ func choose(name string, detected, slow Features) (Features, error) {
 	if name == "" {
 		return fast, nil
 	}
-	var known []string
-	for _, p := range presets {
-		if p.name == name && detected.Has(p.set) {
-			return p.set, nil
+	set, ok := parse(name)
+	switch {
+	case !ok:
+		var known []string
+		for _, p := range presets {
+			known = append(known, p.name)
 		}
-		if p.name == name {
-			return fast, fmt.Errorf("LEO_CPU=%s: this machine (%s) has only %v; unset it or choose a lower level", name, runtime.GOARCH, detected)
+		last := len(known) - 1
+		return fast, fmt.Errorf("LEO_CPU=%q is not a level: use %s or %s", name, strings.Join(known[:last], ", "), known[last])
+	case !detected.Has(set):
+		why := ""
+		if Withheld != "" && set.Has(AMX) {
+			why = " (" + Withheld + ")"
 		}
-		known = append(known, p.name)
+		return fast, fmt.Errorf("LEO_CPU=%s: this machine (%s) has only %v%s; unset it or choose a lower level", name, runtime.GOARCH, detected, why)
 	}
-	last := len(known) - 1
-	return fast, fmt.Errorf("LEO_CPU=%q is not a level: use %s or %s", name, strings.Join(known[:last], ", "), known[last])
+	return set, nil
+}
+
+// parse reads what String writes: a preset, and features that it does not hold.
+func parse(text string) (Features, bool) {
+	find := func(list []named, name string) (Features, bool) {
+		for _, x := range list {
+			if x.name == name {
+				return x.set, true
+			}
+		}
+		return 0, false
+	}
+	first, more, ok := strings.Cut(text, "+")
+	set, known := find(presets, first)
+	for ok && known {
+		var f Features
+		first, more, ok = strings.Cut(more, "+")
+		f, known = find(features, first)
+		set |= f
+	}
+	return set, known
 }

@@ -2,14 +2,20 @@ package cpu
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"golang.org/x/sys/cpu"
 )
 
-// cpuid returns what the instruction says of a leaf.
+// cpuid returns what the instruction says of a leaf, of its first part where it has parts.
 //
 //go:noescape
 func cpuid(leaf uint32) (a, b, c, d uint32)
+
+// xcr0 is which registers the system saves for a process. It may be read only where cpuid says that the system uses it.
+//
+//go:noescape
+func xcr0() uint64
 
 // processor is who made the processor, its family and its model.
 func processor(cpuid func(leaf uint32) (a, b, c, d uint32)) (vendor string, family, model uint32) {
@@ -48,10 +54,35 @@ func slow(cpuid func(leaf uint32) (a, b, c, d uint32)) Features {
 	return Generic
 }
 
-func detect() (has, unused Features) {
+// matrix reports whether the processor has matrix units with products of int8 and bf16 and the system saves their
+// registers. withheld says why not, where only the system is in the way.
+func matrix(cpuid func(leaf uint32) (a, b, c, d uint32), xcr0 func() uint64, permit func() error) (has bool, withheld string) {
+	const (
+		saved         = 1 << 27               // leaf 1, c: XGETBV may be used
+		units         = 1<<22 | 1<<24 | 1<<25 // leaf 7, d: bf16, tiles, int8
+		configAndData = 1<<17 | 1<<18         // XCR0
+		lacks         = "amx: the system does not save the registers of the matrix units"
+	)
+	last, _, _, _ := cpuid(0)
+	if last < 7 {
+		return false, ""
+	}
+	if _, _, _, d := cpuid(7); d&units != units {
+		return false, ""
+	}
+	if _, _, c, _ := cpuid(1); c&saved == 0 || xcr0()&configAndData != configAndData {
+		return false, lacks
+	}
+	if err := permit(); err != nil {
+		return false, fmt.Sprintf("amx: the system refuses the matrix units: %v", err)
+	}
+	return true, ""
+}
+
+func detect() (has, unused Features, withheld string) {
 	x := &cpu.X86
 	if !x.HasAVX2 || !x.HasFMA {
-		return Generic, Generic
+		return Generic, Generic, ""
 	}
 	f := AVX2
 	// What extends AVX-512 is of use only with it.
@@ -59,6 +90,10 @@ func detect() (has, unused Features) {
 		f |= AVX512
 		if x.HasAVX512VNNI {
 			f |= VNNI
+			var ok bool
+			if ok, withheld = matrix(cpuid, xcr0, permitMatrix); ok {
+				f |= AMX
+			}
 		}
 		if x.HasAVX512BF16 {
 			f |= BF16
@@ -67,5 +102,5 @@ func detect() (has, unused Features) {
 			f |= Wide
 		}
 	}
-	return f, f & slow(cpuid)
+	return f, f & slow(cpuid), withheld
 }

@@ -1,6 +1,10 @@
 package cpu
 
-import "testing"
+import (
+	"strings"
+	"syscall"
+	"testing"
+)
 
 func TestWide(t *testing.T) {
 	for _, c := range []struct {
@@ -58,4 +62,55 @@ func TestSlow(t *testing.T) {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
+}
+
+func TestMatrix(t *testing.T) {
+	const units, saved, registers = 1<<22 | 1<<24 | 1<<25, 1 << 27, 1<<17 | 1<<18
+	for _, c := range []struct {
+		name          string
+		last, d7, c1  uint32
+		xcr0          uint64
+		errno         syscall.Errno
+		want          bool
+		withheld      string
+		asked, looked bool // permission; XCR0
+	}{
+		{"Sapphire Rapids", 32, units, saved, registers | 0xe7, 0, true, "", true, true},
+		{"an old kernel", 32, units, saved, 0xe7, 0, false, "does not save", false, true},
+		{"half of the registers", 32, units, saved, 1<<17 | 0xe7, 0, false, "does not save", false, true},
+		{"XGETBV not for us", 32, units, 0, registers, 0, false, "does not save", false, false},
+		{"a sandbox", 32, units, saved, registers | 0xe7, syscall.EINVAL, false, "refuses the matrix units: invalid argument", true, true},
+		{"tiles without bf16", 32, 1<<24 | 1<<25, saved, registers, 0, false, "", false, false},
+		{"no tiles", 32, 0, saved, 0xe7, 0, false, "", false, false},
+		{"no leaf 7", 6, units, saved, registers, 0, false, "", false, false},
+	} {
+		asked, looked := false, false
+		got, withheld := matrix(func(leaf uint32) (a, b, c2, d uint32) {
+			switch leaf {
+			case 0:
+				return c.last, 0, 0, 0
+			case 1:
+				return 0, 0, c.c1, 0
+			}
+			return 0, 0, 0, c.d7
+		}, func() uint64 { looked = true; return c.xcr0 }, func() error {
+			asked = true
+			if c.errno != 0 {
+				return c.errno
+			}
+			return nil
+		})
+		if got != c.want || !strings.Contains(withheld, c.withheld) || (withheld == "") != (c.withheld == "") || asked != c.asked || looked != c.looked {
+			t.Errorf("%s: %v, %q, permission asked for: %v", c.name, got, withheld, asked)
+		}
+	}
+}
+
+// TestPermission: the system's own answer goes with what the processor says.
+func TestPermission(t *testing.T) {
+	has, withheld := matrix(cpuid, xcr0, permitMatrix)
+	if has && withheld != "" || has != Detected.Has(AMX) && Detected.Has(VNNI) {
+		t.Errorf("%v, %q, detected %v", has, withheld, Detected)
+	}
+	t.Logf("matrix units: %v %s", has, withheld)
 }

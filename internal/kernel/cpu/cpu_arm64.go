@@ -2,9 +2,9 @@ package cpu
 
 import "golang.org/x/sys/cpu"
 
-func detect() (has, unused Features) {
+func detect() (has, unused Features, withheld string) {
 	if cpu.ARM64.HasASIMDDP {
-		return NEON, Generic
+		return NEON, Generic, ""
 	}
-	return Generic, Generic
+	return Generic, Generic, ""
 }

@@ -1,6 +1,9 @@
 package cpu
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 const all = AVX2 | AVX512 | VNNI | BF16 | Wide
 
@@ -22,6 +25,15 @@ func TestChoose(t *testing.T) {
 		{"neon", NEON, NEON, false},
 		{"generic", NEON, Generic, false},
 		{"sse9", AVX2 | AVX512 | VNNI, AVX2 | AVX512 | VNNI, true},
+		{"amx", all | AMX, AVX2 | AVX512 | VNNI | AMX, false},
+		{"amx", all, all, true},
+		{"amx+bf16", all | AMX, all&^Wide | AMX, false},
+		{"amx+bf16", AVX2 | AVX512 | VNNI | AMX, AVX2 | AVX512 | VNNI | AMX, true},
+		{"avx512+bf16+wide", all, all &^ VNNI, false},
+		{"generic+vnni", all, VNNI, false},
+		{"amx+", all | AMX, all | AMX, true},
+		{"+bf16", all, all, true},
+		{"amx+generic", all | AMX, all | AMX, true},
 		// A processor that has one extension and not the one that usually comes before it.
 		{"", AVX2 | AVX512 | BF16, AVX2 | AVX512 | BF16, false},
 		{"bf16", AVX2 | AVX512 | BF16, AVX2 | AVX512 | BF16, true},
@@ -50,11 +62,27 @@ func TestSlowFeaturesAreLeftOut(t *testing.T) {
 func TestString(t *testing.T) {
 	for f, want := range map[Features]string{
 		Generic: "generic", AVX2: "avx2", AVX2 | AVX512: "avx512", AVX2 | AVX512 | VNNI: "vnni", all: "wide", all &^ Wide: "bf16", all &^ VNNI: "avx512+bf16+wide", NEON: "neon",
-		AVX2 | AVX512 | BF16: "avx512+bf16", VNNI: "generic+vnni",
+		AVX2 | AVX512 | BF16: "avx512+bf16", VNNI: "generic+vnni", AVX2 | AVX512 | VNNI | AMX: "amx", AVX2 | AVX512 | VNNI | BF16 | AMX: "amx+bf16",
 	} {
 		if got := f.String(); got != want {
 			t.Errorf("%b is %q, want %q", f, got, want)
 		}
+		if got, ok := parse(want); got != f || !ok {
+			t.Errorf("%q is %b, want %b", want, got, f)
+		}
+	}
+}
+
+// TestWithheldIsSaid: who asks for what the system keeps back learns why.
+func TestWithheldIsSaid(t *testing.T) {
+	saved := Withheld
+	defer func() { Withheld = saved }()
+	Withheld = "amx: the system refuses the matrix units: operation not permitted"
+	if _, err := choose("amx", all, Generic); err == nil || !strings.Contains(err.Error(), Withheld) {
+		t.Error(err)
+	}
+	if _, err := choose("wide", all&^Wide, Generic); err == nil || strings.Contains(err.Error(), Withheld) {
+		t.Error(err)
 	}
 }
 
@@ -64,7 +92,7 @@ func TestPresets(t *testing.T) {
 	for _, c := range []struct {
 		have Features
 		n    int
-	}{{Generic, 1}, {AVX2, 2}, {all, 6}, {all &^ Wide, 5}, {AVX2 | AVX512 | BF16, 4}, {NEON, 2}} {
+	}{{Generic, 1}, {AVX2, 2}, {all, 6}, {all &^ Wide, 5}, {AVX2 | AVX512 | BF16, 4}, {NEON, 2}, {AVX2 | AVX512 | VNNI | AMX, 5}, {AVX2 | AVX512 | VNNI | BF16 | AMX, 7}} {
 		Detected = c.have
 		got := Presets()
 		if len(got) != c.n || got[0] != Generic || got[len(got)-1] != c.have {

@@ -60,7 +60,7 @@ func BenchmarkMul(b *testing.B) {
 		PackF32(p32, bb, 1, k, n, k, 0, Panels(n))
 		PackBF16FromF32(p16, bb, 1, k, n, k, 0, Panels(n))
 		for _, l := range cpu.Presets() {
-			if l == cpu.Generic || l.Has(cpu.VNNI) && !l.Has(cpu.BF16) || l.Has(cpu.Wide) {
+			if l == cpu.Generic || l.Has(cpu.VNNI) && l&(cpu.BF16|cpu.AMX) == 0 || l.Has(cpu.Wide) {
 				continue
 			}
 			use(l)
@@ -75,7 +75,7 @@ func BenchmarkMul(b *testing.B) {
 					MulBF16(c, n, a16, k, 1, p16, n, k, 0, m, 0, Panels(n), false)
 				})
 			})
-			if !l.Has(cpu.BF16) {
+			if l&(cpu.BF16|cpu.AMX) == 0 {
 				continue
 			}
 			b.Run(name+"/bf16 from f32", func(b *testing.B) {

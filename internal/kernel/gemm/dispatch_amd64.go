@@ -8,6 +8,7 @@ import (
 )
 
 //go:generate sh -c "cd _asm && go run . -out ../gemm_amd64.s -stubs ../gemm_amd64.go -pkg gemm"
+//go:generate sh -c "cd _asm && go run . -matrix -out ../matrix_amd64.s -stubs ../matrix_amd64.go -pkg gemm"
 
 func runTile(kd kind, t *tile) {
 	switch {
@@ -45,6 +46,22 @@ func runHalfTile(kd kind, t *tile) {
 			s := t.part(i, 12)
 			halfTileBF16AVX512(s.arg())
 		}
+	}
+}
+
+// runMatrixTile runs a kernel of the matrix units.
+func runMatrixTile(k matrixKernel, t *tile) {
+	switch {
+	case matrixModel != nil:
+		matrixModel(k, *(*rawTile)(unsafe.Pointer(t)))
+	case k == matrix16x16:
+		matrix16x16AMX(t.arg())
+	case k == matrix16x32:
+		matrix16x32AMX(t.arg())
+	case k == matrix32x16:
+		matrix32x16AMX(t.arg())
+	default:
+		matrix32x32AMX(t.arg())
 	}
 }
 

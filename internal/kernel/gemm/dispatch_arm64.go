@@ -79,6 +79,11 @@ func neonTile(kd kind, t *tile) {
 	}
 }
 
+// runMatrixTile has a model to run in at most: no other processor has these units.
+func runMatrixTile(k matrixKernel, t *tile) {
+	matrixModel(k, *(*rawTile)(unsafe.Pointer(t)))
+}
+
 func hasTileRows() bool { return false }
 
 func runTileRows(tensor.DType, *tile, unsafe.Pointer) {}

@@ -13,6 +13,11 @@ func runHalfTile(kd kind, t *tile) { genericTile(kd, t, PanelWidth/2) }
 
 func zipRows([]uint32, int, []uint16, int, int) bool { return false }
 
+// runMatrixTile has a model to run in at most: no other processor has these units.
+func runMatrixTile(k matrixKernel, t *tile) {
+	matrixModel(k, *(*rawTile)(unsafe.Pointer(t)))
+}
+
 func hasTileRows() bool { return false }
 
 func runTileRows(tensor.DType, *tile, unsafe.Pointer) {}

@@ -12,7 +12,8 @@
 //	dW = dYᵀ·X  A = dY[T,out](am=1,   ak=out) B from X[T,in]   (ks=in,  js=1)
 //
 // Batch invariance: an element of C is summed over k = 0, 1, 2, … in one chain
-// (bf16: one chain of pairs), starting at 0 or, when adding, at the old C.
+// (bf16: one chain of pairs; on matrix units, of blocks of 32, see matrix.go),
+// starting at 0 or, when adding, at the old C.
 // The chain may be spilled to C between blocks of k, which is exact. The
 // result therefore depends on its row of A, its column of B and the CPU level
 // only: never on the number of rows, the tile, the panel range or the caller's
@@ -74,8 +75,9 @@ type tile struct {
 	steps   int
 	m       int
 	panels  int
-	add     int // 1: start from C, 0: from zero
-	cPanel  int // between panels of C
+	add     int            // 1: start from C, 0: from zero
+	cPanel  int            // between panels of C
+	config  unsafe.Pointer // of the matrix units, for their kernels
 }
 
 // MulF32 computes rows [rowLo,rowHi) and panels [panelLo,panelHi) of
@@ -99,8 +101,8 @@ func MulF16(c []float32, ldc int, a []float32, am, ak int, b []uint16, n, k, row
 }
 
 // MulBF16 is MulF32 with both operands in bf16; b comes from PackBF16 or
-// PackBF16FromF32. Products are exact, sums are f32; at the level bf16 the
-// instruction VDPBF16PS treats subnormal inputs and results as zero.
+// PackBF16FromF32. Products are exact, sums are f32; at the levels bf16 and amx
+// the instructions treat subnormal inputs and results as zero.
 func MulBF16(c []float32, ldc int, a []uint16, am, ak int, b []uint16, n, k, rowLo, rowHi, panelLo, panelHi int, add bool) {
 	if !checkShape(len(c), ldc, len(a), am, ak, n, k, rowLo, rowHi, panelLo, panelHi, len(b), PackedLenBF16(n, k)) {
 		return
@@ -172,6 +174,10 @@ func (p *product) run(rowLo, rowHi, panelLo, panelHi int) {
 	steps := p.k
 	if p.kind == kindBF16 {
 		steps = (p.k + 1) / 2
+		if hasMatrix() {
+			p.runMatrix(rowLo, rowHi, steps, panelLo, panelHi)
+			return
+		}
 	}
 	rows := rowHi - rowLo
 	tiles := (rows + maxRows - 1) / maxRows
@@ -326,6 +332,10 @@ func plainTile(kd kind, c []float32, ldc int, a unsafe.Pointer, am, ak int, b un
 				clear(c[i*ldc : i*ldc+n])
 			}
 		}
+		return
+	}
+	if kd == kindBF16 && hasMatrix() {
+		matrixTile(c, ldc, a, am, ak, b, bk, m, n, steps, add)
 		return
 	}
 	tiles := (m + maxRows - 1) / maxRows

@@ -15,12 +15,17 @@ import (
 func eachLevel(t *testing.T, f func(t *testing.T)) {
 	defer use(level)
 	for _, l := range cpu.Presets() {
-		if l.Has(cpu.VNNI) && !l.Has(cpu.BF16) || l.Has(cpu.Wide) { // nothing here differs from avx512, or from bf16
+		if l.Has(cpu.VNNI) && l&(cpu.BF16|cpu.AMX) == 0 || l.Has(cpu.Wide) { // nothing here differs from avx512, or from bf16
 			continue
 		}
 		use(l)
 		t.Run(l.String(), f)
 	}
+	use(cpu.Active&^cpu.BF16 | cpu.AMX)
+	t.Run("amx, in the model", func(t *testing.T) {
+		useModel(t)
+		f(t)
+	})
 }
 
 // fill mixes ordinary values with zeros, large outliers and tiny numbers.

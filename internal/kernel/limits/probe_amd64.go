@@ -15,6 +15,21 @@ func bf16Z(n int)
 func maddZ(n int)
 func maddY(n int)
 
+//go:noescape
+func bf16Tiles(config *byte, n int)
+
+//go:noescape
+func int8Tiles(config *byte, n int)
+
+// fullTiles configures eight tiles of 16 rows of 64 bytes.
+var fullTiles = func() (c [64]byte) {
+	c[0] = 1
+	for tile := range 8 {
+		c[48+tile], c[16+2*tile] = 16, 64
+	}
+	return c
+}()
+
 // read loads every byte of b, whose length is a multiple of 256.
 func read(b []byte) {
 	switch l := cpu.Active; {
@@ -39,6 +54,10 @@ func probes() (f32, bf16, int8 probe) {
 		}
 		if l.Has(cpu.BF16) {
 			bf16 = probe{bf16Z, 12 * 64}
+		}
+		if l.Has(cpu.AMX) {
+			bf16 = probe{func(n int) { bf16Tiles(&fullTiles[0], n) }, 4 * 2 * 16 * 16 * 32}
+			int8 = probe{func(n int) { int8Tiles(&fullTiles[0], n) }, 4 * 2 * 16 * 16 * 64}
 		}
 		return f32, bf16, int8
 	case l.Has(cpu.AVX2):

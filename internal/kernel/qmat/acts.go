@@ -66,6 +66,7 @@ type Acts struct {
 	// Make returns memory of n bytes, such as of large pages; nil stands for make.
 	Make func(n int) []byte
 	data []byte
+	high []byte // for the matrix units: see matrix.go
 }
 
 // tileSizes are the row counts a kernel may have; the last tile of x is padded
@@ -92,20 +93,28 @@ func (a *Acts) Reset(m, k int) {
 	if m%TileRows != 0 {
 		rows += padTile(m % TileRows)
 	}
-	size := rows * (k / 32) * recordSize
-	if cap(a.data) < size+63 {
+	a.data = a.aligned(a.data, rows*(k/32)*recordSize)
+	a.high = a.high[:0]
+	if active.matrix != nil && m >= matrixRows {
+		a.high = a.aligned(a.high, rows*(k/32)*highSize)
+	}
+}
+
+// aligned returns size bytes from the start of a cache line on: those of old, if they suffice.
+func (a *Acts) aligned(old []byte, size int) []byte {
+	if cap(old) < size+63 {
 		if a.Make != nil {
-			a.data = a.Make(size + 63)
+			old = a.Make(size + 63)
 		} else {
-			a.data = make([]byte, size+63)
+			old = make([]byte, size+63)
 		}
 	}
-	a.data = a.data[:cap(a.data)]
-	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(a.data))) & 63)
-	if skip > len(a.data) {
+	old = old[:cap(old)]
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(old))) & 63)
+	if skip > len(old) {
 		skip = 0
 	}
-	a.data = a.data[skip:][:size]
+	return old[skip:][:size]
 }
 
 // Tiles is the number of tiles of 16 rows, the last one maybe smaller.
@@ -153,6 +162,10 @@ func (a *Acts) Rows(x []float32, stride, lo, hi int) {
 					clear(data[(b*padded+j)*recordSize:][:recordSize])
 				}
 			}
+			to = padded
+		}
+		if high := a.tileHigh(t); high != nil {
+			spreadHigh(high, data, padded, from, to, blocks)
 		}
 	}
 }

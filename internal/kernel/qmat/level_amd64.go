@@ -1,6 +1,8 @@
 package qmat
 
 import (
+	"unsafe"
+
 	"leolm/internal/kernel/cpu"
 	"leolm/tensor"
 )
@@ -9,11 +11,13 @@ import (
 //go:generate sh -c "cd _asm && go run . -level pack -pkg qmat -out ../pack_amd64.s"
 //go:generate sh -c "cd _asm && go run . -level vnni -pkg qmat -out ../vnni_amd64.s -calls ../vnni_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level pair -pkg qmat -out ../pair_amd64.s -calls ../pair_amd64.go"
+//go:generate sh -c "cd _asm && go run . -level matrix -pkg qmat -out ../matrix_amd64.s -calls ../matrix_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx512 -pkg qmat -out ../avx512_amd64.s -calls ../avx512_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx2 -pkg qmat -out ../avx2_amd64.s -calls ../avx2_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level dequant -pkg qmat -out ../dequant_amd64.s -calls ../dequant_amd64.go"
 
 var (
+	matrix = newLevel(cpu.VNNI, vnniSizes, nil)
 	wide   = newLevel(cpu.VNNI, vnniSizes, pairSizes)
 	vnni   = newLevel(cpu.VNNI, vnniSizes, nil)
 	avx512 = newLevel(cpu.AVX512, avx512Sizes, nil)
@@ -33,8 +37,19 @@ func newLevel(isa cpu.Features, sizes, pairs map[tensor.DType][]int) *level {
 	return l
 }
 
+func init() {
+	matrix.matrix = new([len(formats)][TileRows + 1]bool)
+	for d, ns := range matrixSizes {
+		for _, n := range ns {
+			matrix.matrix[d][n] = true
+		}
+	}
+}
+
 func choose(f cpu.Features) *level {
 	switch {
+	case f.Has(cpu.VNNI | cpu.AMX):
+		return matrix
 	case f.Has(cpu.VNNI | cpu.Wide):
 		return wide
 	case f.Has(cpu.VNNI):
@@ -62,6 +77,17 @@ func call(l *level, k kernelID, a *args) {
 
 // callPair runs a kernel for two panels at once.
 func callPair(k kernelID, a *args) { pairCall(k, a) }
+
+// runMatrix runs a kernel of the matrix units.
+func runMatrix(k kernelID, a *args) {
+	if matrixModel == nil {
+		matrixCall(k, a)
+		return
+	}
+	// Without the compiler's knowledge: else every caller's arguments would live on the heap.
+	hidden := uintptr(unsafe.Pointer(a))
+	matrixModel(k, *(**args)(unsafe.Pointer(&hidden)))
+}
 
 // expand runs DequantizePanel's kernel, if the level has one.
 func expand(l *level, d tensor.DType, a *args) bool {

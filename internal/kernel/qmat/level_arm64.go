@@ -19,6 +19,8 @@ func call(*level, kernelID, *args) { panic("qmat: no such kernel on arm64") }
 
 func callPair(kernelID, *args) { panic("qmat: no such kernel on arm64") }
 
+func runMatrix(kernelID, *args) { panic("qmat: no matrix units on this machine") }
+
 func expand(*level, tensor.DType, *args) bool { return false }
 
 func packPanel([]byte, tensor.DType, *[PanelRows][]byte, int) bool { return false }

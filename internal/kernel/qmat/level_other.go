@@ -13,6 +13,8 @@ func call(*level, kernelID, *args) { panic("qmat: no kernels on this machine") }
 
 func callPair(kernelID, *args) { panic("qmat: no kernels on this machine") }
 
+func runMatrix(kernelID, *args) { panic("qmat: no matrix units on this machine") }
+
 func expand(*level, tensor.DType, *args) bool { return false }
 
 func packPanel([]byte, tensor.DType, *[PanelRows][]byte, int) bool { return false }

@@ -22,6 +22,11 @@ type args struct {
 	add    uint64   // 56: all ones to add to dst, 0 to overwrite it
 	table  *byte    // 64: look-up table of the type, if it has one
 	panel  uintptr  // 72: bytes of a panel, for kernels that take two at once
+
+	// For the kernels of the matrix units:
+	high     *byte   // 80: high parts of the first row of the tile
+	highStep uintptr // 88: bytes between blocks of it
+	config   *byte   // 96: configuration of the units
 }
 
 // Mul computes dst = x·Wᵀ for output columns of panels [panelLo, panelHi) and
@@ -76,6 +81,7 @@ func panelsAtOnce(d tensor.DType, rows int) int {
 // mulTile multiplies panels with one tile.
 func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile int, add bool) {
 	data, padded, rows := a.tile(tile)
+	high := a.tileHigh(tile)
 	row0 := tile * TileRows
 	// A panel that reaches beyond W and rows that are padding go through a buffer;
 	// all others are written in place.
@@ -87,12 +93,12 @@ func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile 
 		full = panelLo
 	}
 	if full > panelLo {
-		run(dst[row0*ldd+panelLo*PanelRows:], ldd, w, data, padded, panelLo, full, add)
+		run(dst[row0*ldd+panelLo*PanelRows:], ldd, w, data, high, padded, panelLo, full, add)
 	}
 	for p := full; p < panelHi; p += 2 {
 		const stride = 2 * PanelRows
 		var buf [TileRows * stride]float32
-		run(buf[:], stride, w, data, padded, p, min(p+2, panelHi), false)
+		run(buf[:], stride, w, data, high, padded, p, min(p+2, panelHi), false)
 		n := min(stride, min(panelHi*PanelRows, w.Rows)-p*PanelRows)
 		for r := range rows {
 			out := dst[(row0+r)*ldd+p*PanelRows:][:n]
@@ -106,8 +112,8 @@ func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile 
 	}
 }
 
-// run multiplies whole panels with all rows of a tile, in place.
-func run(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo, panelHi int, add bool) {
+// run multiplies whole panels with all rows of a tile, in place. high is empty where the matrix units have no part in it.
+func run(dst []float32, ldd int, w *Packed, data, high []byte, padded, panelLo, panelHi int, add bool) {
 	f := &formats[w.DType]
 	l := active
 	sizes := l.sizes[w.DType]
@@ -133,6 +139,15 @@ func run(dst []float32, ldd int, w *Packed, data []byte, padded, panelLo, panelH
 		}
 		k, p := kernel(w.DType, n), panelLo
 		arg.x = &data[c*recordSize]
+		if len(high) > 0 && l.matrix[w.DType][n] {
+			arg.high, arg.highStep = &high[c*highSize], uintptr(padded)*highSize
+			arg.config = matrixConfig(w.DType, n)
+			arg.panels = panelHi - p
+			arg.dst, arg.w = &dst[c*ldd], &w.Data[p*size]
+			runMatrix(k, &arg)
+			c += n
+			continue
+		}
 		if pairs := l.pairs[w.DType]; pairs != nil && pairs[n] && panelHi-p > 1 {
 			arg.panels = (panelHi - p) / 2
 			arg.dst, arg.w = &dst[c*ldd], &w.Data[p*size]

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -67,7 +68,14 @@ func (f *flavor) tmp(i int) VecPhysical { return f.regs[len(f.regs)-1-i] }
 func field(off int) Mem { return Mem{Base: args, Disp: off} }
 
 func main() {
+	matrix := flag.Bool("matrix", false, "write the kernels of the matrix units, and no others")
+	flag.Parse()
 	ConstraintExpr("amd64")
+	if *matrix {
+		matrixKernels()
+		Generate()
+		return
+	}
 
 	kernel(&flavor{name: "tileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadF32, mul: mulF32, bytes: 128, fetch: true})
 	kernel(&flavor{name: "halfTileF32AVX512", regs: zmm, size: 64, rows: 14, cols: 1, loadB: loadF32, mul: mulF32, bytes: 64})

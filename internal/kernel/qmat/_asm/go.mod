@@ -9,3 +9,7 @@ require (
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
 )
+
+require leolm/internal/kernel/_tile v0.0.0
+
+replace leolm/internal/kernel/_tile => ../../_tile

@@ -118,7 +118,7 @@ var types = []wtype{
 }
 
 func main() {
-	level := flag.String("level", "vnni", "vnni, pair, avx512, avx2, dequant, pack or acts")
+	level := flag.String("level", "vnni", "vnni, pair, matrix, avx512, avx2, dequant, pack or acts")
 	stubs := flag.String("calls", "", "Go file for the declarations and the table of kernels")
 	// avo's own flags (-out, -pkg) are on the default set.
 	flag.Parse()
@@ -140,6 +140,22 @@ func main() {
 			for _, n := range t.rows {
 				d.add("Pair", t, n)
 				kernelPair(t, n)
+			}
+		}
+	case "matrix":
+		for _, t := range types {
+			// For fewer rows the way to the tiles and back costs more than they save.
+			most := t.rows[len(t.rows)-1]
+			t.rows = []int{8, 12, 16}
+			for i, n := range t.rows {
+				if n > most { // constants of Q2_K take registers
+					t.rows = t.rows[:i]
+					break
+				}
+			}
+			for _, n := range t.rows {
+				d.add("AMX", t, n)
+				kernelMatrix(t, n)
 			}
 		}
 	case "avx512":

@@ -117,7 +117,14 @@ func kernelZ(level string, t wtype, n int) {
 	DECQ(f.recs)
 	JNZ(LabelRef("record"))
 
-	// Store, adding what was there if asked to.
+	f.storePanel(n)
+	JNZ(LabelRef("panel"))
+	VZEROUPPER()
+	RET()
+}
+
+// storePanel stores the accumulators, adding what was there if asked to, and counts the panel; JNZ goes on with the next.
+func (f *frame) storePanel(n int) {
 	KMOVW(at(f.arg, argAdd), K1)
 	ldd, dst := GP64(), GP64()
 	MOVQ(at(f.arg, argLdd), ldd)
@@ -132,9 +139,6 @@ func kernelZ(level string, t wtype, n int) {
 	}
 	ADDQ(Imm(64), f.dst)
 	DECQ(f.panels)
-	JNZ(LabelRef("panel"))
-	VZEROUPPER()
-	RET()
 }
 
 // prefetchDst asks for the lines of dst that the panel will store to. A store that misses waits
@@ -221,14 +225,17 @@ const scalesAt = 8 * 64
 const stepRows = 6
 
 // keepScales puts the scales times 1, 1¼, 1½ and 1¾ on the stack.
-func (f *frame) keepScales() {
+func (f *frame) keepScales() { f.keepScalesAt(f.stack, scalesAt) }
+
+// keepScalesAt puts them where base says.
+func (f *frame) keepScalesAt(base Register, disp int) {
 	quarter, sum := intZ[0], intZ[1]
 	VMULPS_BCST(constFloat(0.25), scaleZ, quarter)
-	VMOVAPS(scaleZ, at(f.stack, scalesAt))
+	VMOVAPS(scaleZ, at(base, disp))
 	from := scaleZ
 	for j := 1; j < 4; j++ {
 		VADDPS(quarter, from, sum)
-		VMOVAPS(sum, at(f.stack, scalesAt+64*j))
+		VMOVAPS(sum, at(base, disp+64*j))
 		from = sum
 	}
 }
