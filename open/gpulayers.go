@@ -56,6 +56,8 @@ func (m *Model) onGPU(gpu *vulkan.Device, opt Options) error {
 		m.gpuLayers = min(n, layers+1)
 	}
 	if m.gpuLayers == 0 {
+		free, _ := gpu.Available()
+		m.note("No layer fits into the GPU's memory, of which %.1f MiB are available: the processor runs the model.", float64(free)/(1<<20))
 		if err := m.closeDevice(); err != nil {
 			return err
 		}

@@ -132,7 +132,8 @@ func TestGPULayers(t *testing.T) {
 	for n, bytes := range budgets {
 		budget := vulkan.NewBudget(bytes)
 		got, m := answer(open.Options{On: open.OnGPU, GPULayers: open.AutoLayers, GPUMemory: budget})
-		if got != want || m.OnGPU() != (n > 0) || budget.Taken() > bytes || strings.Contains(fmt.Sprint(m.Notes), "of 7 layers") {
+		note := fmt.Sprint(m.Notes)
+		if got != want || m.OnGPU() != (n > 0) || strings.Contains(note, "No layer fits") != (n == 0) || budget.Taken() > bytes || strings.Contains(note, "of 7 layers") {
 			t.Errorf("a budget of %d bytes: %q, %d taken, notes %q", bytes, got, budget.Taken(), m.Notes)
 		}
 		if err := m.Close(); err != nil || budget.Taken() != 0 {

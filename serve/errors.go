@@ -24,10 +24,14 @@ type Error struct {
 	Code       string        // for programs, such as "context_length_exceeded", or ""
 	RetryAfter time.Duration // when it is worth asking again; 0: not said
 
-	short bool // Ollama's shape
+	cause error // of a server's failure, or nil
+	short bool  // Ollama's shape
 }
 
 func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns what made the server fail, for who runs it: Message says it to clients.
+func (e *Error) Unwrap() error { return e.cause }
 
 // statusClientGone is nginx's status for a client that closed the connection; only logs see it.
 const statusClientGone = 499

@@ -318,7 +318,7 @@ func (e *entry) failed() error {
 	}
 	return &Error{
 		Status: http.StatusServiceUnavailable, Code: "model_failed", RetryAfter: time.Until(e.retry),
-		Message: fmt.Sprintf("the model %q cannot be loaded: %v", e.name, e.err),
+		Message: fmt.Sprintf("the model %q cannot be loaded: %v", e.name, e.err), cause: e.err,
 	}
 }
 

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -130,6 +131,15 @@ func TestFailedLoad(t *testing.T) {
 	}
 	if _, err := New(t.Context(), Config{Models: []Source{{Arg: filepath.Join(t.TempDir(), "none.gguf")}}}); err == nil {
 		t.Error("a model that is not there is served")
+	}
+}
+
+// Who runs the server learns the kind of a failure, for advice.
+func TestFailedLoadHasACause(t *testing.T) {
+	cause := &open.DeviceNameError{Name: "cuda"}
+	var got *open.DeviceNameError
+	if err := (&entry{card: card{name: "m"}, err: cause}).failed(); !errors.As(err, &got) || got != cause {
+		t.Errorf("%v does not lead to its cause", err)
 	}
 }
 

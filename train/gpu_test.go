@@ -186,6 +186,37 @@ func TestGPUTooSmall(t *testing.T) {
 	}
 }
 
+// TestGPULost: a GPU that is lost in a step ends the run, and a run on the processor goes on from the last checkpoint to
+// what it would have become.
+func TestGPULost(t *testing.T) {
+	newGPU(t, tensor.F32) // or skip
+	cfg := workshop(t)
+	cfg.Schedule.Steps = 6
+	_, want := runAll(t, cfg, 0)
+	cfg.Output += "-lost"
+	_, first := runOn(t, newGPU(t, tensor.F32), cfg, 3)
+	alike(t, append(first, want[3:]...), want, 1e-4)
+	t.Setenv("LEO_VULKAN_MASK", "lost:8")
+	dev, err := vulkan.New(vulkan.Options{Index: vulkan.Best})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := New(cfg, dev, Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = tr.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the GPU was lost") {
+		t.Errorf("on a GPU that is lost: %v", err)
+	}
+	tr.Close()
+	_ = dev.Close() // tensors of the step are left
+	_, rest := runAll(t, cfg, 0)
+	alike(t, rest, want, 1e-4)
+	if rest[0].Step != 4 {
+		t.Errorf("the run goes on with step %d, want 4", rest[0].Step)
+	}
+}
+
 // TestGPUSamplesLeaveNothing: the keys and values of samples are given back.
 func TestGPUSamplesLeaveNothing(t *testing.T) {
 	newGPU(t, tensor.F32) // or skip

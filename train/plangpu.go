@@ -12,12 +12,20 @@ func onGPU(dev device.Device) bool {
 }
 
 // OnGPU makes p the plan of the run on dev, a GPU: Memory is the GPU's. Activations are kept in float32 there whatever the
-// compute type. Products read weights as they are stored, and nothing is packed, but for bf16 on matrix units.
+// compute type. Products read weights as they are stored, and nothing is packed, but for bf16 on matrix units. A tensor's
+// memory goes to the next one as soon as nobody reads it: what the head needs is free again when the layers' backward
+// passes begin.
 func (p *Plan) OnGPU(dev device.Device) {
 	e := newMemoryEstimate(p.config, &p.shape, p.stored, p, p.teacher)
 	gpu, _ := dev.(*vulkan.Device)
 	e.gpu, e.units, e.bf16 = true, e.bf16 && gpu != nil && gpu.MatrixUnits(), false
 	p.Memory = e.sum()
+	var again int64 // the inside of a layer that runs forward once more, which is not there beside the head
+	if p.config.Compute.Recompute {
+		again = e.layer()
+	}
+	p.Memory.Activations -= again
+	p.Memory.Workspace = max(e.loss(), again+e.backward()) + e.packed()
 }
 
 // packedOnGPU are the operands of a product on matrix units: the head, which is packed once for all chunks of rows, with

@@ -189,7 +189,7 @@ func (e *memoryEstimate) layer() int64 {
 	t := e.t
 	n := 2*e.computed(t, e.h) + 2*e.saved(t, e.q) + 2*e.saved(t, e.kv) + e.computed(t, e.m.Heads) + 2*e.saved(t, e.f)
 	l := e.c.LoRA
-	if l != nil || trains(e.c.Model.Train, "model.layers.0.mlp.up_proj.weight") {
+	if l != nil && l.Dropout == 0 || l == nil && trains(e.c.Model.Train, "model.layers.0.mlp.up_proj.weight") {
 		n += 2*e.saved(t, e.h) + e.saved(t, e.f) // inputs of products, kept for the derivatives of weights
 	}
 	if l == nil {
@@ -222,8 +222,10 @@ func (e *memoryEstimate) loss() int64 {
 		n += e.saved(chunk, e.v) + e.saved(chunk, e.h)
 	}
 	if t := e.teacher; t != nil {
-		n += e.computed(e.t, t.HiddenSize) + e.computed(chunk, t.HiddenSize) + e.computed(chunk, t.VocabSize) +
-			4*int64(t.VocabSize)*int64(t.HiddenSize)
+		n += e.computed(e.t, t.HiddenSize) + e.computed(chunk, t.HiddenSize) + e.computed(chunk, t.VocabSize)
+		if !e.gpu {
+			n += 4 * int64(t.VocabSize) * int64(t.HiddenSize)
+		}
 	}
 	return n
 }

@@ -1,5 +1,6 @@
 // Command gpu writes models with random weights for gpu.sh, where neither Python nor a network is at hand: speed does not
-// depend on values.
+// depend on values. All layers are the same, so that one is quantized and the others are copies of its bytes: a file
+// appears about as fast as the disk takes it.
 //
 //	gpu OUT.gguf tiny|1b|7b TYPE
 package main
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 
 	"leolm/checkpoint"
@@ -43,12 +45,39 @@ func run(args []string) error {
 		Architecture: "llama", HiddenSize: s[0], IntermediateSize: s[1], Layers: s[2], Heads: s[3], KVHeads: s[4], HeadDim: s[0] / s[3],
 		VocabSize: s[5], MaxPositions: s[6], RMSEps: 1e-5, RopeTheta: 10000, BOS: 1, EOS: []int{2}, PAD: -1,
 	}
+	return write(args[0], cfg, checkpoint.GGUFOptions{Type: as, Name: "random weights", Metadata: vocabulary(s[5])})
+}
+
+// write writes a model of one layer beside path, and from it the one of cfg.
+func write(path string, cfg checkpoint.Config, opt checkpoint.GGUFOptions) error {
+	one, first := cfg, path+".layer"
+	one.Layers = 1
 	var sources []checkpoint.Source
-	for _, t := range cfg.TensorShapes() {
+	for _, t := range one.TensorShapes() {
 		sources = append(sources, checkpoint.Source{Name: t.Name, Shape: t.Shape, From: noise{vector: len(t.Shape) == 1}})
 	}
-	return checkpoint.WriteGGUF(args[0], cfg, sources, checkpoint.GGUFOptions{Type: as, Name: "random weights", Metadata: vocabulary(s[5])})
+	if err := checkpoint.WriteGGUF(first, one, sources, opt); err != nil {
+		return err
+	}
+	defer os.Remove(first)
+	layer, err := checkpoint.Open(first)
+	if err != nil {
+		return err
+	}
+	defer layer.Close()
+	sources = nil
+	for _, t := range cfg.TensorShapes() {
+		from, ok := layer.Tensor(layerNumber.ReplaceAllString(t.Name, "layers.0."))
+		if !ok {
+			return fmt.Errorf("%s: no tensor for %s", first, t.Name)
+		}
+		sources = append(sources, checkpoint.Source{Name: t.Name, Shape: t.Shape, From: from})
+	}
+	return checkpoint.WriteGGUF(path, cfg, sources, opt)
 }
+
+// layerNumber finds the number of a layer in a tensor's name.
+var layerNumber = regexp.MustCompile(`layers\.\d+\.`)
 
 // noise are rows of numbers in ±0.035, whose variance is that of 0.02; the gains of norms are 1.
 type noise struct{ vector bool }

@@ -47,7 +47,7 @@ type gpuFlags struct {
 const (
 	deviceHelp    = "where the model runs: cpu, gpu or gpu:N (through Vulkan), or auto (a GPU if there is one)"
 	gpuLayersHelp = "how many of the last layers a GPU runs, the output counted as one, and the processor the rest: a number, auto (as many as fit) or all; a number or auto means --device gpu"
-	gpuMemoryHelp = "the most that is taken of a GPU's memory, such as 6GiB (default: what is free)"
+	gpuMemoryHelp = "the most that is taken of a GPU's memory, such as 6GiB (default: what is free); means --device gpu"
 )
 
 func (f *gpuFlags) register(cmd *cobra.Command) {
@@ -64,7 +64,7 @@ func (f *gpuFlags) set(opt *open.Options) error {
 	return setGPU(opt, f.device, f.layers, f.memory, f.flags.Changed("device"))
 }
 
-// setGPU takes settings over into opt. Layers for a GPU choose one, unless a device was chosen.
+// setGPU takes settings over into opt. Layers for a GPU and a limit of its memory choose one, unless a device was chosen.
 func setGPU(opt *open.Options, on, layers, memory string, chosen bool) error {
 	if err := open.CheckDevice(on); err != nil {
 		return usageError{fmt.Errorf("--device: %w", err)}
@@ -74,10 +74,12 @@ func setGPU(opt *open.Options, on, layers, memory string, chosen bool) error {
 	}
 	some := layers != "" && layers != open.AllLayers
 	switch {
-	case some && !chosen:
+	case !chosen && (some || memory != ""):
 		on = open.OnGPU
 	case some && on == open.OnCPU && layers != "0":
 		return usageError{fmt.Errorf("--gpu-layers %s with --device %s: say --device %s, or leave it out", layers, on, open.OnGPU)}
+	case memory != "" && on == open.OnCPU:
+		return usageError{fmt.Errorf("--gpu-memory %s with --device %s: say --device %s, or leave it out", memory, on, open.OnGPU)}
 	}
 	opt.On, opt.GPULayers = on, layers
 	if memory != "" {

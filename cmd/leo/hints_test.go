@@ -97,6 +97,7 @@ func TestMessages(t *testing.T) {
 		{errors.New("a fault"), "a fault"},
 		{context.Canceled, "interrupted"},
 		{fmt.Errorf("x.gguf: %w", context.Canceled), "interrupted"},
+		{errors.Join(fmt.Errorf("x.gguf: %w", context.Canceled), nil), "interrupted"},
 		{errors.Join(errors.New("a fault"), context.Canceled), "a fault\ncontext canceled"},
 		{&recipe.NotFoundError{Path: "x.yaml"}, "there is no recipe x.yaml; give the path of a YAML file, such as those in recipes/ of Leo's repository"},
 		{

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,16 +62,25 @@ func run() int {
 
 // message is what the user of cmd reads about err.
 func message(cmd *cobra.Command, err error) string {
-	for e := err; e != nil; e = errors.Unwrap(e) {
-		if e == context.Canceled { // and nothing else went wrong
-			return "interrupted"
-		}
+	if interrupted(err) {
+		return "interrupted"
 	}
 	text, hint := err.Error(), advise(cmd, err)
 	if strings.Contains(text, "\n") { // it ends with the line of a file
 		hint = strings.Replace(hint, "; ", "\n", 1)
 	}
 	return text + hint
+}
+
+// interrupted reports whether the user ended the command, and nothing else went wrong.
+func interrupted(err error) bool {
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return interrupted(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(e error) bool { return !interrupted(e) })
+	}
+	return err == context.Canceled
 }
 
 func init() { cobra.AddTemplateFunc("version", func() string { return readVersion().short() }) }

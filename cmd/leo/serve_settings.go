@@ -140,8 +140,13 @@ func (s *serveSettings) checkGPU(fail func(key, format string, args ...any)) {
 		}
 	}
 	check("", s.Device, s.GPULayers)
+	used := s.Device != open.OnCPU
 	for i, m := range s.Models {
 		check(fmt.Sprintf("models[%d].", i), cmp.Or(m.Device, s.Device), cmp.Or(m.GPULayers, s.GPULayers))
+		used = used || cmp.Or(m.Device, s.Device) != open.OnCPU
+	}
+	if s.GPUMemory != "" && !used {
+		fail("gpu_memory", "a limit of a GPU's memory needs device: %s", open.OnGPU)
 	}
 }
 

@@ -55,6 +55,10 @@ const (
 	blockSize = 64 << 20
 	smallest  = 4 << 20 // block, for the first buffers
 	alignment = 256
+
+	// behind is memory after the last buffer of a block, which counts nowhere. Mesa 26's lavapipe reads what a loop would
+	// read in the round after its last one, if all invocations read the same: a fault where a block and its pages end.
+	behind = 4 << 10
 )
 
 // Alloc returns memory, or a *MemoryError.
@@ -190,7 +194,7 @@ func (d *Device) tryBlock(place Place, n int64) (*block, error) {
 // makeBlock asks the driver for a block.
 func (d *Device) makeBlock(place Place, n int64) (*block, error) {
 	b := &block{size: n, free: []span{{0, n}}}
-	info := &bufferCreateInfo{head: head{sType: typeBufferCreateInfo}, size: uint64(n), usage: usageTransferSrc | usageTransferDst | usageStorage | usageDeviceAddress}
+	info := &bufferCreateInfo{head: head{sType: typeBufferCreateInfo}, size: uint64(n + behind), usage: usageTransferSrc | usageTransferDst | usageStorage | usageDeviceAddress}
 	if err := d.check("vkCreateBuffer", d.dev, uintptr(unsafe.Pointer(info)), 0, uintptr(unsafe.Pointer(&b.buffer))); err != nil {
 		return nil, err
 	}
