@@ -15,5 +15,5 @@ done
 [ -n "$found" ] || exit 2
 # Without cgo, as Leo is built.
 export LEO_MPI_TESTS=1 CGO_ENABLED=0
-go test -count=1 -run '^TestMPI' -v ./internal/cluster | grep -v '^=== '
-go test -count=1 -run '^Test(Training|Shared.*)UnderMPI' -v ./cmd/leo | grep -v '^=== '
+go test -count=1 -run '^TestMPI' -v ./internal/cluster | grep -av '^=== '
+go test -count=1 -run '^Test(Training|Shared.*)UnderMPI' -v ./cmd/leo | grep -av '^=== '

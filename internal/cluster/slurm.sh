@@ -18,4 +18,4 @@ if ! here || [ "$(id -u)" != 0 ]; then
   echo "without Slurm: it needs root, and slurmctld, slurmd and munged (Debian: slurm-wlm, munge)"
   exit 2
 fi
-LEO_SLURM_TESTS=1 CGO_ENABLED=0 go test -count=1 -run '^TestSlurm' -v ./cmd/leo | grep -v '^=== '
+LEO_SLURM_TESTS=1 CGO_ENABLED=0 go test -count=1 -run '^TestSlurm' -v ./cmd/leo | grep -av '^=== '
