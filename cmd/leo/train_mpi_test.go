@@ -331,7 +331,7 @@ func TestTrainingUnderMPIKilled(t *testing.T) {
 				out := fmt.Sprint(filepath.Base(t.Name()), strings.TrimPrefix(kind.set, "parallel."), runs)
 				for finished := false; !finished; {
 					cmd, log := start(2, out, append(more, "--set", kind.set)...)
-					killed, err := killedWithin(t, cmd, log, 300*time.Millisecond+time.Duration(rand.Float64()*float64(3*whole)))
+					killed, err := killedWithin(t, cmd, log, 300*time.Millisecond+time.Duration(rand.Float64()*1.5*float64(whole)))
 					if killed {
 						done++
 					} else if err != nil {
