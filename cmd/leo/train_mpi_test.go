@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"leolm/internal/cluster/clustertest"
 	"leolm/internal/durable"
 )
 
@@ -369,39 +370,5 @@ func killedWithin(t *testing.T, cmd *exec.Cmd, log *bytes.Buffer, after time.Dur
 	return !timer.Stop() && <-hit, err
 }
 
-// ranksBelow lists the processes called leo that descend from a launcher.
-func ranksBelow(launcher int) []int {
-	parents := map[int]int{}
-	var leos []int
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		name, rest, _ := strings.Cut(string(text), ") ")
-		var state string
-		var parent int
-		if _, err := fmt.Sscan(rest, &state, &parent); err != nil {
-			continue
-		}
-		parents[pid] = parent
-		if strings.HasSuffix(name, "(leo") {
-			leos = append(leos, pid)
-		}
-	}
-	var out []int
-	for _, pid := range leos {
-		for p := pid; p > 1; p = parents[p] {
-			if p == launcher {
-				out = append(out, pid)
-				break
-			}
-		}
-	}
-	return out
-}
+// ranksBelow lists the processes called leo that descend from a launcher and have not ended.
+func ranksBelow(launcher int) []int { return clustertest.Living(launcher, "leo") }

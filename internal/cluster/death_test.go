@@ -12,10 +12,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"leolm/internal/cluster/clustertest"
 )
 
 // playWait waits in a call that rank 1 never makes, having said who it is.
@@ -93,7 +94,7 @@ func watchDeath(t *testing.T, k *mpiKind, s syscall.Signal, launcherArgs ...stri
 	go func() { ended <- cmd.Wait() }()
 	took := time.Duration(0)
 	if len(launcherArgs) > 0 { // what it was asked not to mind, Open MPI 5's launcher may survive itself
-		for livingBelow(cmd.Process.Pid) > 0 {
+		for len(clustertest.Living(cmd.Process.Pid, filepath.Base(os.Args[0]))) > 0 {
 			time.Sleep(20 * time.Millisecond)
 		}
 		took = time.Since(start)
@@ -113,37 +114,6 @@ func watchDeath(t *testing.T, k *mpiKind, s syscall.Signal, launcherArgs ...stri
 		t.Errorf("the launcher ended well:\n%s", text)
 	}
 	return string(text), took
-}
-
-// livingBelow counts the processes of this program that descend from a launcher and have not ended.
-func livingBelow(launcher int) int {
-	parents, living := map[int]int{}, []int{}
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		text, _ := os.ReadFile(path)
-		head, rest, _ := strings.Cut(string(text), ") ")
-		number, name, _ := strings.Cut(head, " (")
-		pid, _ := strconv.Atoi(number)
-		var state string
-		var parent int
-		if _, err := fmt.Sscan(rest, &state, &parent); err != nil {
-			continue // it has gone
-		}
-		parents[pid] = parent
-		if state != "Z" && name != "" && strings.HasPrefix(filepath.Base(os.Args[0]), name) {
-			living = append(living, pid)
-		}
-	}
-	n := 0
-	for _, pid := range living {
-		for p := parents[pid]; p > 1; p = parents[p] {
-			if p == launcher {
-				n++
-				break
-			}
-		}
-	}
-	return n
 }
 
 // A dead rank ends all others within 10 seconds, with its name: by the launcher, and by the others where the launcher

@@ -11,8 +11,7 @@ import (
 // matrix unit, and the memory that was given to it. An access beside that memory is a fault.
 type Machine struct {
 	Unit Unit
-	// Steps counts instructions, and Counts those of each tile instruction.
-	Steps  int
+	// Counts is how often each tile instruction ran.
 	Counts map[Op]int
 
 	program *Program
@@ -86,7 +85,6 @@ func (m *Machine) Run(name string, args ...uint64) error {
 			return fmt.Errorf("%s: ran past its end, or does not end", name)
 		}
 		in := &f.code[pc]
-		m.Steps++
 		if in.op == "RET" {
 			if m.Unit.Configured() {
 				return fmt.Errorf("%s: returns without tilerelease", name)

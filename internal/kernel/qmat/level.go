@@ -14,7 +14,7 @@ type level struct {
 	sizes [len(formats)]*[TileRows + 1]bool // per type the tile rows that it has kernels for; always 1
 	pairs [len(formats)]*[TileRows + 1]bool // those that it has kernels for two panels at once for
 	// matrix are those that it has kernels of the matrix units for; nil where it has no such units.
-	matrix *[len(formats)][TileRows + 1]bool
+	matrix *[len(formats)]*[TileRows + 1]bool
 }
 
 var active = choose(cpu.Active)

@@ -17,7 +17,7 @@ import (
 //go:generate sh -c "cd _asm && go run . -level dequant -pkg qmat -out ../dequant_amd64.s -calls ../dequant_amd64.go"
 
 var (
-	matrix = newLevel(cpu.VNNI, vnniSizes, nil)
+	matrix = withMatrix(newLevel(cpu.VNNI, vnniSizes, nil))
 	wide   = newLevel(cpu.VNNI, vnniSizes, pairSizes)
 	vnni   = newLevel(cpu.VNNI, vnniSizes, nil)
 	avx512 = newLevel(cpu.AVX512, avx512Sizes, nil)
@@ -25,25 +25,24 @@ var (
 )
 
 func newLevel(isa cpu.Features, sizes, pairs map[tensor.DType][]int) *level {
-	l := &level{isa: isa}
-	for to, from := range map[*[len(formats)]*[TileRows + 1]bool]map[tensor.DType][]int{&l.sizes: sizes, &l.pairs: pairs} {
-		for d, ns := range from {
-			to[d] = new([TileRows + 1]bool)
-			for _, n := range ns {
-				to[d][n] = true
-			}
-		}
-	}
+	return &level{isa: isa, sizes: sets(sizes), pairs: sets(pairs)}
+}
+
+// withMatrix gives a level the kernels of the matrix units.
+func withMatrix(l *level) *level {
+	l.matrix = new(sets(matrixSizes))
 	return l
 }
 
-func init() {
-	matrix.matrix = new([len(formats)][TileRows + 1]bool)
-	for d, ns := range matrixSizes {
+// sets makes of each type's numbers a set.
+func sets(from map[tensor.DType][]int) (to [len(formats)]*[TileRows + 1]bool) {
+	for d, ns := range from {
+		to[d] = new([TileRows + 1]bool)
 		for _, n := range ns {
-			matrix.matrix[d][n] = true
+			to[d][n] = true
 		}
 	}
+	return to
 }
 
 func choose(f cpu.Features) *level {

@@ -139,7 +139,7 @@ func run(dst []float32, ldd int, w *Packed, data, high []byte, padded, panelLo, 
 		}
 		k, p := kernel(w.DType, n), panelLo
 		arg.x = &data[c*recordSize]
-		if len(high) > 0 && l.matrix[w.DType][n] {
+		if len(high) > 0 && l.matrix[w.DType] != nil && l.matrix[w.DType][n] {
 			arg.high, arg.highStep = &high[c*highSize], uintptr(padded)*highSize
 			arg.config = matrixConfig(w.DType, n)
 			arg.panels = panelHi - p
