@@ -85,9 +85,7 @@ func TestAbortedStreamsLeaveNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer release()
-	if st := m.sched.Stats(); st.Running+st.Waiting+st.PagesInUse != 0 {
-		t.Errorf("still there: %+v", st)
-	}
+	wait(t, func() bool { st := m.sched.Stats(); return st.Running+st.Waiting+st.PagesInUse == 0 }, "all places are free")
 }
 
 // Clients that read slowly or not at all are cut off when their time is up, and delay nobody.
