@@ -83,12 +83,18 @@ var (
 	forceErr error
 )
 
+// Cove reports whether the processor is Intel's. Those with AVX-512 VNNI have cores of one family (Sunny Cove and later):
+// every operation on 512 bits goes through one of two ports. It is no feature, but says which kernels for a feature are the
+// faster ones.
+var Cove bool
+
 // Untried are features whose kernels have run in a model and on no processor: they are there for those who ask, until it is
 // measured where they are faster.
 const Untried = AMX
 
 func init() {
 	Detected, Slow, Withheld = detect()
+	Cove = isCove()
 	Active, forceErr = choose(os.Getenv("LEO_CPU"), Detected, Slow)
 }
 

@@ -8,3 +8,5 @@ func detect() (has, unused Features, withheld string) {
 	}
 	return Generic, Generic, ""
 }
+
+func isCove() bool { return false }

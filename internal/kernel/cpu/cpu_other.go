@@ -3,3 +3,5 @@
 package cpu
 
 func detect() (has, unused Features, withheld string) { return Generic, Generic, "" }
+
+func isCove() bool { return false }

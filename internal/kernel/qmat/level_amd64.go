@@ -11,6 +11,7 @@ import (
 //go:generate sh -c "cd _asm && go run . -level pack -pkg qmat -out ../pack_amd64.s"
 //go:generate sh -c "cd _asm && go run . -level vnni -pkg qmat -out ../vnni_amd64.s -calls ../vnni_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level pair -pkg qmat -out ../pair_amd64.s -calls ../pair_amd64.go"
+//go:generate sh -c "cd _asm && go run . -level cove -pkg qmat -out ../cove_amd64.s -calls ../cove_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level matrix -pkg qmat -out ../matrix_amd64.s -calls ../matrix_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx512 -pkg qmat -out ../avx512_amd64.s -calls ../avx512_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx2 -pkg qmat -out ../avx2_amd64.s -calls ../avx2_amd64.go"
@@ -18,6 +19,7 @@ import (
 
 var (
 	matrix = withMatrix(newLevel(cpu.VNNI, vnniSizes, nil))
+	cove   = newCove()
 	wide   = newLevel(cpu.VNNI, vnniSizes, pairSizes)
 	vnni   = newLevel(cpu.VNNI, vnniSizes, nil)
 	avx512 = newLevel(cpu.AVX512, avx512Sizes, nil)
@@ -26,6 +28,28 @@ var (
 
 func newLevel(isa cpu.Features, sizes, pairs map[tensor.DType][]int) *level {
 	return &level{isa: isa, sizes: sets(sizes), pairs: sets(pairs)}
+}
+
+// What the kernels for Intel's cores take (_asm/cove.go): two panels from so many rows on, one for fewer, and several tiles.
+const (
+	covePair  = 12
+	coveTiles = 4
+)
+
+func newCove() *level {
+	ones, pairs := map[tensor.DType][]int{}, map[tensor.DType][]int{}
+	for d, sizes := range coveSizes {
+		for _, n := range sizes {
+			if n < covePair {
+				ones[d] = append(ones[d], n)
+			} else {
+				pairs[d] = append(pairs[d], n)
+			}
+		}
+	}
+	l := newLevel(cpu.VNNI, vnniSizes, pairs)
+	l.ones, l.tiles = sets(ones), coveTiles
+	return l
 }
 
 // withMatrix gives a level the kernels of the matrix units.
@@ -49,6 +73,8 @@ func choose(f cpu.Features) *level {
 	switch {
 	case f.Has(cpu.VNNI | cpu.AMX):
 		return matrix
+	case f.Has(cpu.VNNI) && cpu.Cove:
+		return cove
 	case f.Has(cpu.VNNI | cpu.Wide):
 		return wide
 	case f.Has(cpu.VNNI):
@@ -61,9 +87,14 @@ func choose(f cpu.Features) *level {
 	return &generic
 }
 
-// call runs a kernel of the level. It names them directly: through a function
+// call runs the level's kernel of a type for n rows. It names them directly: through a function
 // value the arguments would have to live on the heap.
-func call(l *level, k kernelID, a *args) {
+func call(l *level, d tensor.DType, n int, a *args) {
+	k := kernel(d, n)
+	if ones := l.ones[d]; ones != nil && ones[n] {
+		coveCall(k, a)
+		return
+	}
 	switch l.isa {
 	case cpu.VNNI:
 		vnniCall(k, a)
@@ -75,7 +106,13 @@ func call(l *level, k kernelID, a *args) {
 }
 
 // callPair runs a kernel for two panels at once.
-func callPair(k kernelID, a *args) { pairCall(k, a) }
+func callPair(l *level, k kernelID, a *args) {
+	if l.tiles > 0 {
+		coveCall(k, a)
+		return
+	}
+	pairCall(k, a)
+}
 
 // runMatrix runs a kernel of the matrix units.
 func runMatrix(k kernelID, a *args) {

@@ -15,9 +15,9 @@ func choose(f cpu.Features) *level {
 	return &generic
 }
 
-func call(*level, kernelID, *args) { panic("qmat: no such kernel on arm64") }
+func call(*level, tensor.DType, int, *args) { panic("qmat: no such kernel on arm64") }
 
-func callPair(kernelID, *args) { panic("qmat: no such kernel on arm64") }
+func callPair(*level, kernelID, *args) { panic("qmat: no such kernel on arm64") }
 
 func runMatrix(kernelID, *args) { panic("qmat: no matrix units on this machine") }
 

@@ -9,9 +9,9 @@ import (
 
 func choose(cpu.Features) *level { return &generic }
 
-func call(*level, kernelID, *args) { panic("qmat: no kernels on this machine") }
+func call(*level, tensor.DType, int, *args) { panic("qmat: no kernels on this machine") }
 
-func callPair(kernelID, *args) { panic("qmat: no kernels on this machine") }
+func callPair(*level, kernelID, *args) { panic("qmat: no kernels on this machine") }
 
 func runMatrix(kernelID, *args) { panic("qmat: no matrix units on this machine") }
 

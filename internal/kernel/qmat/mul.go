@@ -27,6 +27,10 @@ type args struct {
 	high     *byte   // 80: high parts of the first row of the tile
 	highStep uintptr // 88: bytes between blocks of it
 	config   *byte   // 96: configuration of the units
+
+	// For kernels that take several tiles at once:
+	tiles    int     // 104
+	tileStep uintptr // 112: bytes between tiles of x
 }
 
 // Mul computes dst = x·Wᵀ for output columns of panels [panelLo, panelHi) and
@@ -52,23 +56,40 @@ func Mul(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tileLo, t
 		return
 	}
 	if tileHi-tileLo == 1 {
-		mulTile(dst, ldd, w, a, panelLo, panelHi, tileLo, add)
+		mulTiles(dst, ldd, w, a, panelLo, panelHi, tileLo, 1, add)
 		return
 	}
 	// A few tiles stay in the second-level cache while the panels pass by, and a
 	// panel in the first-level one while it meets those tiles.
 	step, panels := tilesInCache(a.K), panelsAtOnce(w.DType, a.M)
 	for lo := tileLo; lo < tileHi; lo += step {
+		hi := min(lo+step, tileHi)
 		for p := panelLo; p < panelHi; p += panels {
-			for t := lo; t < min(lo+step, tileHi); t++ {
-				mulTile(dst, ldd, w, a, p, min(p+panels, panelHi), t, add)
+			end := min(p+panels, panelHi)
+			together := 1
+			if end-p == 2 && end*PanelRows <= w.Rows {
+				together = tilesAtOnce(w.DType)
+			}
+			for t, n := lo, 0; t < hi; t += n {
+				n = max(1, min(together, hi-t, a.M/TileRows-t)) // only whole ones go together
+				mulTiles(dst, ldd, w, a, p, end, t, n, add)
 			}
 		}
 	}
 }
 
 // tilesInCache is how many tiles of k columns may take their share of the second-level cache.
-func tilesInCache(k int) int { return max(1, chunkActs/(TileRows*k*recordSize/32)) }
+func tilesInCache(k int) int {
+	tile, room := TileRows*k*recordSize/32, chunkActs
+	if active.tiles > 1 {
+		room *= 2 // cores with such kernels have a larger one
+	}
+	n := max(1, room/tile)
+	if n > active.tiles && active.tiles > 0 {
+		n -= n % active.tiles
+	}
+	return n
+}
 
 // panelsAtOnce is how many panels the kernel takes that meets the first tile of rows.
 func panelsAtOnce(d tensor.DType, rows int) int {
@@ -78,8 +99,16 @@ func panelsAtOnce(d tensor.DType, rows int) int {
 	return 1
 }
 
-// mulTile multiplies panels with one tile.
-func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile int, add bool) {
+// tilesAtOnce is how many whole tiles the kernel takes that meets two panels.
+func tilesAtOnce(d tensor.DType) int {
+	if active.tiles > 1 && active.pairs[d] != nil && active.pairs[d][TileRows] {
+		return active.tiles
+	}
+	return 1
+}
+
+// mulTiles multiplies panels with n tiles: one, or as many whole ones as the kernel for two panels takes.
+func mulTiles(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile, n int, add bool) {
 	data, padded, rows := a.tile(tile)
 	high := a.tileHigh(tile)
 	row0 := tile * TileRows
@@ -93,16 +122,16 @@ func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile 
 		full = panelLo
 	}
 	if full > panelLo {
-		run(dst[row0*ldd+panelLo*PanelRows:], ldd, w, data, high, padded, panelLo, full, add)
+		run(dst[row0*ldd+panelLo*PanelRows:], ldd, w, data, high, padded, n, panelLo, full, add)
 	}
 	for p := full; p < panelHi; p += 2 {
 		const stride = 2 * PanelRows
 		var buf [TileRows * stride]float32
-		run(buf[:], stride, w, data, high, padded, p, min(p+2, panelHi), false)
-		n := min(stride, min(panelHi*PanelRows, w.Rows)-p*PanelRows)
+		run(buf[:], stride, w, data, high, padded, 1, p, min(p+2, panelHi), false)
+		cols := min(stride, min(panelHi*PanelRows, w.Rows)-p*PanelRows)
 		for r := range rows {
-			out := dst[(row0+r)*ldd+p*PanelRows:][:n]
-			for i, v := range buf[r*stride:][:n] {
+			out := dst[(row0+r)*ldd+p*PanelRows:][:cols]
+			for i, v := range buf[r*stride:][:cols] {
 				if add {
 					v += out[i]
 				}
@@ -112,8 +141,9 @@ func mulTile(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tile 
 	}
 }
 
-// run multiplies whole panels with all rows of a tile, in place. high is empty where the matrix units have no part in it.
-func run(dst []float32, ldd int, w *Packed, data, high []byte, padded, panelLo, panelHi int, add bool) {
+// run multiplies whole panels with all rows of a tile, in place, or two panels with several tiles. high is empty where the
+// matrix units have no part in it.
+func run(dst []float32, ldd int, w *Packed, data, high []byte, padded, tiles, panelLo, panelHi int, add bool) {
 	f := &formats[w.DType]
 	l := active
 	sizes := l.sizes[w.DType]
@@ -129,35 +159,33 @@ func run(dst []float32, ldd int, w *Packed, data, high []byte, padded, panelLo, 
 	arg.step = uintptr(padded) * recordSize
 	arg.recs = w.Cols / (32 * f.blocks)
 	arg.table = table(w.DType)
+	arg.tiles, arg.tileStep = tiles, uintptr(len(data))
 	if add {
 		arg.add = ^uint64(0)
 	}
+	if pairs := l.pairs[w.DType]; pairs != nil && pairs[padded] && panelHi-panelLo > 1 {
+		arg.panels = (panelHi - panelLo) / 2
+		arg.x, arg.dst, arg.w = &data[0], &dst[0], &w.Data[panelLo*size]
+		callPair(l, kernel(w.DType, padded), &arg)
+		if panelLo += 2 * arg.panels; panelLo == panelHi {
+			return
+		}
+		dst = dst[2*arg.panels*PanelRows:]
+	}
+	arg.panels = panelHi - panelLo
 	for c := 0; c < padded; {
 		n := padded - c
 		for !sizes[n] {
 			n--
 		}
-		k, p := kernel(w.DType, n), panelLo
 		arg.x = &data[c*recordSize]
+		arg.dst, arg.w = &dst[c*ldd], &w.Data[panelLo*size]
 		if len(high) > 0 && l.matrix[w.DType] != nil && l.matrix[w.DType][n] {
 			arg.high, arg.highStep = &high[c*highSize], uintptr(padded)*highSize
 			arg.config = matrixConfig(w.DType, n)
-			arg.panels = panelHi - p
-			arg.dst, arg.w = &dst[c*ldd], &w.Data[p*size]
-			runMatrix(k, &arg)
-			c += n
-			continue
-		}
-		if pairs := l.pairs[w.DType]; pairs != nil && pairs[n] && panelHi-p > 1 {
-			arg.panels = (panelHi - p) / 2
-			arg.dst, arg.w = &dst[c*ldd], &w.Data[p*size]
-			callPair(k, &arg)
-			p += 2 * arg.panels
-		}
-		if p < panelHi {
-			arg.panels = panelHi - p
-			arg.dst, arg.w = &dst[c*ldd+(p-panelLo)*PanelRows], &w.Data[p*size]
-			call(l, k, &arg)
+			runMatrix(kernel(w.DType, n), &arg)
+		} else {
+			call(l, w.DType, n, &arg)
 		}
 		c += n
 	}

@@ -36,6 +36,9 @@ func (p *Product) Chunks(workers int) int {
 	// Tiles in equal shares.
 	rows := (tiles + p.tiles - 1) / p.tiles
 	p.tiles = (tiles + rows - 1) / rows
+	if at := active.tiles; at > 1 && p.tiles > at {
+		p.tiles = (p.tiles + at - 1) / at * at
+	}
 	p.panels = max(1, chunkBytes/max(p.W.panelSize(), 1))
 	ops := 2 * PanelRows * min(TileRows*p.tiles, p.A.M) * k
 	p.panels = min(p.panels, max(1, chunkOps/ops))

@@ -25,14 +25,33 @@ var scaleOffsets = map[tensor.DType][]int{
 	tensor.Q2_K: {80, 82}, tensor.Q3_K: {108}, tensor.Q4_K: {0, 2}, tensor.Q5_K: {0, 2}, tensor.Q6_K: {208},
 }
 
+// namedLevel is a level with the features that it needs.
+type namedLevel struct {
+	name     string
+	features cpu.Features
+	*level
+}
+
+// otherMakers are the levels that processors of other makers would take for the features of this one.
+var otherMakers []namedLevel
+
+// everyLevel lists all that this machine can run.
+func everyLevel() []namedLevel {
+	var ls []namedLevel
+	for _, f := range cpu.Presets() {
+		ls = append(ls, namedLevel{f.String(), f, choose(f)})
+	}
+	return append(ls, otherMakers...)
+}
+
 // forLevels runs f at each level of this machine.
 func forLevels(t *testing.T, f func(t *testing.T, l cpu.Features)) {
 	t.Helper()
 	saved := active
 	defer func() { active = saved }()
-	for _, l := range cpu.Presets() {
-		active = choose(l)
-		t.Run(l.String(), func(t *testing.T) { f(t, l) })
+	for _, l := range everyLevel() {
+		active = l.level
+		t.Run(l.name, func(t *testing.T) { f(t, l.features) })
 	}
 }
 
@@ -298,13 +317,13 @@ func TestLevelsAgree(t *testing.T) {
 		active = &generic
 		ref := product(w, x, m)
 		var first []float32
-		for _, l := range cpu.Presets()[1:] {
-			active = choose(l)
+		for _, l := range everyLevel()[1:] {
+			active = l.level
 			got := product(w, x, m)
 			if first == nil {
 				first = got
 			}
-			same(t, fmt.Sprint(d, l), got, first)
+			same(t, fmt.Sprint(d, l.name), got, first)
 			differ := 0
 			for i, v := range got {
 				if v != ref[i] {
@@ -312,7 +331,7 @@ func TestLevelsAgree(t *testing.T) {
 				}
 			}
 			if differ > len(got)/20 {
-				t.Errorf("%v %v: %d of %d elements differ from the generic level", d, l, differ, len(got))
+				t.Errorf("%v %s: %d of %d elements differ from the generic level", d, l.name, differ, len(got))
 			}
 		}
 	}
@@ -393,10 +412,10 @@ func TestQuantizeLevelsAgree(t *testing.T) {
 			return a.data
 		}
 		want := quantized(&generic)
-		for _, l := range cpu.Presets() {
-			for i, v := range quantized(choose(l)) {
+		for _, l := range everyLevel() {
+			for i, v := range quantized(l.level) {
 				if v != want[i] {
-					t.Fatalf("round %d, %d rows of %d, %v: record %d byte %d is %#x, want %#x", round, m, k, l, i/recordSize, i%recordSize, v, want[i])
+					t.Fatalf("round %d, %d rows of %d, %s: record %d byte %d is %#x, want %#x", round, m, k, l.name, i/recordSize, i%recordSize, v, want[i])
 				}
 			}
 		}
@@ -463,8 +482,8 @@ func FuzzProduct(f *testing.F) {
 		rows := randomWeights(rng, d, int(n%40)+1, 256, wild)
 		w := pack(t, d, rows, 256)
 		x := activations(rng, int(m%40)+1, 256)
-		for _, l := range cpu.Presets() {
-			active = choose(l)
+		for _, l := range everyLevel() {
+			active = l.level
 			checkProduct(t, d, rows, x, int(m%40)+1, 256, product(w, x, int(m%40)+1))
 		}
 	})

@@ -23,7 +23,7 @@ import (
 
 // Offsets in struct args and in an activation record.
 const (
-	argDst, argW, argX, argLdd, argStep, argPanels, argRecs, argAdd, argTable, argPanel = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72
+	argDst, argW, argX, argLdd, argStep, argPanels, argRecs, argAdd, argTable, argPanel, argTiles, argTileStep = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 104, 112
 
 	record    = 80
 	actScale  = 32
@@ -118,7 +118,7 @@ var types = []wtype{
 }
 
 func main() {
-	level := flag.String("level", "vnni", "vnni, pair, matrix, avx512, avx2, dequant, pack or acts")
+	level := flag.String("level", "vnni", "vnni, pair, cove, matrix, avx512, avx2, dequant, pack or acts")
 	stubs := flag.String("calls", "", "Go file for the declarations and the table of kernels")
 	// avo's own flags (-out, -pkg) are on the default set.
 	flag.Parse()
@@ -140,6 +140,25 @@ func main() {
 			for _, n := range t.rows {
 				d.add("Pair", t, n)
 				kernelPair(t, n)
+			}
+		}
+	case "cove":
+		for _, t := range types {
+			switch {
+			case t.scale == float: // NF4's codes take two registers each
+				continue
+			case t.halves(): // fewer rows lose by what two panels cost
+				t.rows = []int{16}
+			default:
+				t.rows = []int{6, 8, 12, 16}
+			}
+			for _, n := range t.rows {
+				d.add("Cove", t, n)
+				if n < covePair {
+					kernelZ("Cove", t, n)
+				} else {
+					kernelCove(t, n)
+				}
 			}
 		}
 	case "matrix":

@@ -86,14 +86,8 @@ func kernelMatrix(t wtype, n int) {
 	f.steps = t.scale == half || t.scale == small
 	MOVQ(at(f.arg, argConfig), tileActs)
 	tile.LoadConfig(tileActs)
-	f.expand = true // the stack is our own
 	constants(t, f)
-	f.expand = false
-	local := AllocLocal(p.group*p.slotSize() + 64)
-	f.stack = GP64()
-	LEAQ(local, f.stack)
-	ADDQ(Imm(63), f.stack)
-	ANDQ(I8(-64), f.stack)
+	f.reserve(p.group * p.slotSize())
 
 	high, inner, left := GP64(), GP64(), GP64()
 	Label("panel")

@@ -118,11 +118,7 @@ func (p *pair) constants() {
 		MOVQ(at(p.arg, argTable), r)
 		VMOVDQU32(at(r, 0), pairMask[1])
 	}
-	local := AllocLocal(pairSumsAt + 2*64*p.n + 64)
-	p.stack = GP64()
-	LEAQ(local, p.stack)
-	ADDQ(Imm(63), p.stack)
-	ANDQ(I8(-64), p.stack)
+	p.reserve(pairSumsAt + 2*64*p.n)
 }
 
 // decode fills the codes of panel h and keeps what the high parts are multiplied with: the codes, times 16 where

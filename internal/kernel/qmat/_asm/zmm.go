@@ -41,12 +41,13 @@ const prefetch = 8192
 
 // kernelZ writes the kernel of a type for n activation rows with 512-bit
 // registers. Without VPDPBUSD its work is done by VPMADDUBSW and VPMADDWD, and n is at
-// most 8, because their temporaries live in Z8–Z11.
+// most 8, because their temporaries live in Z8–Z11. The level Cove has VPDPBUSD and no use for VSCALEFPS.
 func kernelZ(level string, t wtype, n int) {
 	f := begin(kernelName(level, t, n))
-	f.vnni = level == "VNNI"
-	f.steps = f.vnni && n >= stepRows && (t.scale == half || t.scale == small)
+	f.vnni = level != "AVX512"
+	f.steps = level == "VNNI" && n >= stepRows && (t.scale == half || t.scale == small)
 	constants(t, f)
+	f.locals(t)
 	if f.vnni {
 		f.keepMasks(t, n)
 	}
@@ -184,17 +185,25 @@ func constants(t wtype, f *frame) {
 		fill(15, fourZ)
 		fill(math.Float32bits(1.0/2), shareZ)
 	}
-	if !f.expand && (t.codes != bytes8 || f.steps) {
-		size := scalesAt + 64 // to align it
-		if f.steps {
-			size += 4 * 64
-		}
-		local := AllocLocal(size)
-		f.stack = GP64()
-		LEAQ(local, f.stack)
-		ADDQ(Imm(63), f.stack)
-		ANDQ(I8(-64), f.stack)
+}
+
+// locals reserves what kernelZ keeps on the stack.
+func (f *frame) locals(t wtype) {
+	switch {
+	case f.steps:
+		f.reserve(scalesAt + 4*64)
+	case t.codes != bytes8:
+		f.reserve(scalesAt)
 	}
+}
+
+// reserve gives f.stack so many bytes of the stack, from the start of a line on.
+func (f *frame) reserve(size int) {
+	local := AllocLocal(size + 64)
+	f.stack = GP64()
+	LEAQ(local, f.stack)
+	ADDQ(Imm(63), f.stack)
+	ANDQ(I8(-64), f.stack)
 }
 
 // scaled reports whether codes are kept times 16, the weight of the high parts.

@@ -352,7 +352,7 @@ type expConsts struct {
 }
 
 func (v isa) expConsts() *expConsts {
-	k := &expConsts{lo: v.float(-105), hi: v.float(89), log2e: v.float(1.44269504088896341), ln2Hi: v.float(0.693359375), ln2Lo: v.float(-2.12194440e-4), one: v.float(1)}
+	k := &expConsts{lo: v.float(-87.3365), hi: v.float(89), log2e: v.float(1.44269504088896341), ln2Hi: v.float(0.693359375), ln2Lo: v.float(-2.12194440e-4), one: v.float(1)}
 	if v.wide() {
 		for _, f := range []float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5} {
 			k.c = append(k.c, v.float(f))
@@ -372,6 +372,13 @@ func (v isa) coefficient(k *expConsts, i int) VecVirtual {
 
 // exp replaces x by eˣ: see expf in generic.go. NaN stays NaN.
 func (v isa) exp(k *expConsts, x VecVirtual) {
+	var normal Op // which results are
+	if v.wide() {
+		normal = K()
+	} else {
+		normal = v.reg()
+	}
+	VCMPPS(U8(5), k.lo, x, normal) // not less
 	VMAXPS(x, k.lo, x)
 	VMINPS(x, k.hi, x)
 	n := v.reg()
@@ -393,7 +400,7 @@ func (v isa) exp(k *expConsts, x VecVirtual) {
 	VFMADD213PS(x, r2, p) // p·r² + r
 	VADDPS(k.one, p, p)
 	if v.wide() {
-		VSCALEFPS(n, p, x)
+		VSCALEFPS_Z(n, p, normal, x)
 		return
 	}
 	e, h := v.reg(), v.reg()
@@ -406,6 +413,7 @@ func (v isa) exp(k *expConsts, x VecVirtual) {
 	VPADDD(k.one, e, e)
 	VMULPS(h, p, p)
 	VMULPS(e, p, x)
+	VANDPS(normal, x, x)
 }
 
 // sigmoid returns 1/(1+e^-x).
