@@ -1,5 +1,6 @@
-// Package tile writes Intel's tile instructions into avo programs. Neither Go's assembler nor avo knows them, so that
-// they are bytes, each with a comment that says what they are. Package amx reads them back.
+// Package tile writes Intel's tile instructions into avo programs, and the product of AVX-VNNI. Neither Go's assembler
+// nor avo knows them, so that they are bytes, each with a comment that says what they are. Package amx reads the tile
+// instructions back.
 package tile
 
 import (
@@ -50,6 +51,16 @@ func DotSignedUnsigned(b, a, c int) { product("TDPBSUD", pF3, 0x5e, b, a, c) }
 
 func product(op string, prefix, opcode byte, b, a, c int) {
 	emit(fmt.Sprintf("%s TMM%d, TMM%d, TMM%d", op, b, a, c), vex(0, 0, byte(b), prefix), opcode, 0xc0|byte(c)<<3|byte(a))
+}
+
+// DotBytes is acc += Σ u·x over the four bytes of each lane of 256-bit registers, of which those of x have signs:
+// VPDPBUSD of AVX-VNNI. The assembler's instruction of this name is the one of AVX-512.
+func DotBytes(x, u, acc VecPhysical) {
+	b, v, r := byte(x.PhysicalIndex()), byte(u.PhysicalIndex()), byte(acc.PhysicalIndex())
+	prefix := vex(b, 0, v, p66)
+	prefix[1] ^= r >> 3 << 7
+	prefix[2] |= 1 << 2 // 256 bits
+	emit(fmt.Sprintf("VPDPBUSD %s, %s, %s (VEX)", x.Asm(), u.Asm(), acc.Asm()), prefix, 0x50, 0xc0|r&7<<3|b&7)
 }
 
 // name is a register as the assembler calls it.

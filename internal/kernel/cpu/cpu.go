@@ -3,7 +3,7 @@
 // implementation from it and nothing else.
 //
 // A processor is a set of features. LEO_CPU names a set that the machine must
-// have (generic, avx2, avx512, vnni, bf16, wide, amx; neon on arm64; or one of them and
+// have (generic, avx2, avxvnni, avx512, vnni, bf16, wide, amx; neon on arm64; or one of them and
 // single features, as in amx+bf16), so that tests can run
 // all of them on one machine. Asking for more than the machine has is an error
 // that Check reports; the process then uses what it would without.
@@ -27,18 +27,20 @@ const (
 	BF16                        // VDPBF16PS on AVX-512
 	Wide                        // data paths of 512 bits on AMD: Zen 5 and later
 	AMX                         // matrix units: tiles, with products of int8 and of bf16
+	AVXVNNI                     // VPDPBUSD on 256 bits, where there is no AVX-512; VNNI is more than that
 	NEON                        // arm64 with the dot product extension
 
 	Generic Features = 0 // plain Go
 )
 
 // features are the names of single features.
-var features = []named{{"avx2", AVX2}, {"avx512", AVX512}, {"vnni", VNNI}, {"bf16", BF16}, {"wide", Wide}, {"amx", AMX}, {"neon", NEON}}
+var features = []named{{"avx2", AVX2}, {"avxvnni", AVXVNNI}, {"avx512", AVX512}, {"vnni", VNNI}, {"bf16", BF16}, {"wide", Wide}, {"amx", AMX}, {"neon", NEON}}
 
 // presets are the sets that LEO_CPU can name, those of one architecture in the order of what they hold.
 var presets = []named{
 	{"generic", Generic},
 	{"avx2", AVX2},
+	{"avxvnni", AVX2 | AVXVNNI},
 	{"avx512", AVX2 | AVX512},
 	{"vnni", AVX2 | AVX512 | VNNI},
 	{"bf16", AVX2 | AVX512 | VNNI | BF16},
@@ -57,6 +59,7 @@ func (f Features) Has(g Features) bool { return f&g == g }
 
 // String is the name of the largest preset in f, with what goes beyond it: "vnni", "avx512+bf16".
 func (f Features) String() string {
+	f = f.whole()
 	best := presets[0]
 	for _, p := range presets {
 		if f.Has(p.set) {
@@ -70,6 +73,14 @@ func (f Features) String() string {
 		}
 	}
 	return text
+}
+
+// whole is f without what a larger feature of it replaces.
+func (f Features) whole() Features {
+	if f.Has(VNNI) {
+		f &^= AVXVNNI
+	}
+	return f
 }
 
 // Detected is what this machine has and the system lets a process use, Slow what of it is slower than doing without, and
@@ -112,15 +123,15 @@ func Presets() []Features {
 			sets = append(sets, p.set)
 		}
 	}
-	if sets[len(sets)-1] != Detected {
-		sets = append(sets, Detected)
+	if all := Detected.whole(); sets[len(sets)-1] != all {
+		sets = append(sets, all)
 	}
 	return sets
 }
 
 func choose(name string, detected, slow Features) (Features, error) {
 	name = strings.ToLower(strings.TrimSpace(name))
-	fast := detected &^ (slow | Untried)
+	fast := detected.whole() &^ (slow | Untried)
 	if name == "" {
 		return fast, nil
 	}

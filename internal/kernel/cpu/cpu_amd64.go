@@ -93,6 +93,9 @@ func detect() (has, unused Features, withheld string) {
 		return Generic, Generic, ""
 	}
 	f := AVX2
+	if x.HasAVXVNNI {
+		f |= AVXVNNI
+	}
 	// What extends AVX-512 is of use only with it.
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512DQ {
 		f |= AVX512

@@ -11,6 +11,7 @@ func readY(p *byte, n int)
 func fmaZ(n int)
 func fmaY(n int)
 func dotZ(n int)
+func dotY(n int)
 func bf16Z(n int)
 func maddZ(n int)
 func maddY(n int)
@@ -61,7 +62,11 @@ func probes() (f32, bf16, int8 probe) {
 		}
 		return f32, bf16, int8
 	case l.Has(cpu.AVX2):
-		return probe{fmaY, 12 * 16}, probe{}, probe{maddY, 6 * 64}
+		int8 = probe{maddY, 6 * 64}
+		if l.Has(cpu.AVXVNNI) {
+			int8 = probe{dotY, 12 * 64}
+		}
+		return probe{fmaY, 12 * 16}, probe{}, int8
 	}
 	return probesGo()
 }

@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func mulQ4_0AVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ4_0AVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -26,6 +26,11 @@ half:
 	VPXOR Y8, Y8, Y8
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -138,7 +143,7 @@ DATA bytes15<>+28(SB)/4, $0x0f0f0f0f
 GLOBL bytes15<>(SB), RODATA|NOPTR, $32
 
 // func mulQ4_0AVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ4_0AVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -162,6 +167,11 @@ half:
 	VPXOR Y9, Y9, Y9
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -312,7 +322,7 @@ record:
 	RET
 
 // func mulQ4_0AVX24(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ4_0AVX24(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -338,6 +348,11 @@ half:
 	VPXOR Y11, Y11, Y11
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -584,7 +599,7 @@ record:
 	RET
 
 // func mulQ4_1AVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ4_1AVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -607,6 +622,11 @@ half:
 	VPXOR Y8, Y8, Y8
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -710,7 +730,7 @@ record:
 	RET
 
 // func mulQ4_1AVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ4_1AVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -734,6 +754,11 @@ half:
 	VPXOR Y9, Y9, Y9
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -885,7 +910,7 @@ record:
 	RET
 
 // func mulQ4_1AVX24(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ4_1AVX24(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -911,6 +936,11 @@ half:
 	VPXOR Y11, Y11, Y11
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -1158,7 +1188,7 @@ record:
 	RET
 
 // func mulQ5_0AVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ5_0AVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -1181,6 +1211,12 @@ half:
 	VPXOR Y8, Y8, Y8
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VPBROADCASTD 256(CX)(R10*1), Y13
@@ -1362,7 +1398,7 @@ DATA bytes16<>+28(SB)/4, $0x10101010
 GLOBL bytes16<>(SB), RODATA|NOPTR, $32
 
 // func mulQ5_0AVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ5_0AVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -1386,6 +1422,12 @@ half:
 	VPXOR Y9, Y9, Y9
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VPBROADCASTD 256(CX)(R10*1), Y13
@@ -1586,7 +1628,7 @@ record:
 	RET
 
 // func mulQ5_0AVX24(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ5_0AVX24(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -1612,6 +1654,12 @@ half:
 	VPXOR Y11, Y11, Y11
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VPBROADCASTD 256(CX)(R10*1), Y13
@@ -1910,7 +1958,7 @@ record:
 	RET
 
 // func mulQ5_1AVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ5_1AVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -1933,6 +1981,12 @@ half:
 	VPXOR Y8, Y8, Y8
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VPBROADCASTD 256(CX)(R10*1), Y13
@@ -2085,7 +2139,7 @@ record:
 	RET
 
 // func mulQ5_1AVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ5_1AVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -2109,6 +2163,12 @@ half:
 	VPXOR Y9, Y9, Y9
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VPBROADCASTD 256(CX)(R10*1), Y13
@@ -2310,7 +2370,7 @@ record:
 	RET
 
 // func mulQ5_1AVX24(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ5_1AVX24(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -2336,6 +2396,12 @@ half:
 	VPXOR Y11, Y11, Y11
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VPBROADCASTD 256(CX)(R10*1), Y13
@@ -2635,7 +2701,7 @@ record:
 	RET
 
 // func mulQ8_0AVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ8_0AVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -2658,6 +2724,15 @@ half:
 	VPXOR Y8, Y8, Y8
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
+	PREFETCHT2   8576(CX)
+	PREFETCHT2   8640(CX)
+	PREFETCHT2   8704(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPXOR        bytes128<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -2791,7 +2866,7 @@ DATA bytes128<>+28(SB)/4, $0x80808080
 GLOBL bytes128<>(SB), RODATA|NOPTR, $32
 
 // func mulQ8_0AVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ8_0AVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -2815,6 +2890,15 @@ half:
 	VPXOR Y9, Y9, Y9
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
+	PREFETCHT2   8576(CX)
+	PREFETCHT2   8640(CX)
+	PREFETCHT2   8704(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPXOR        bytes128<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -3003,7 +3087,7 @@ record:
 	RET
 
 // func mulQ8_0AVX24(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ8_0AVX24(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -3029,6 +3113,15 @@ half:
 	VPXOR Y11, Y11, Y11
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
+	PREFETCHT2   8576(CX)
+	PREFETCHT2   8640(CX)
+	PREFETCHT2   8704(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPXOR        bytes128<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -3347,7 +3440,7 @@ record:
 	RET
 
 // func mulIQ4_NLAVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulIQ4_NLAVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -3371,6 +3464,11 @@ half:
 	VPXOR Y8, Y8, Y8
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      (R13), Y13
@@ -3522,7 +3620,7 @@ record:
 	RET
 
 // func mulIQ4_NLAVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulIQ4_NLAVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -3547,6 +3645,11 @@ half:
 	VPXOR Y9, Y9, Y9
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      (R13), Y13
@@ -3763,7 +3866,7 @@ record:
 	RET
 
 // func mulIQ4_NLAVX24(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulIQ4_NLAVX24(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -3790,6 +3893,11 @@ half:
 	VPXOR Y11, Y11, Y11
 
 record:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      (R13), Y13
@@ -4136,7 +4244,7 @@ record:
 	RET
 
 // func mulQ2_KAVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ2_KAVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -4164,6 +4272,9 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes3<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -4331,7 +4442,7 @@ DATA float3f000000<>+28(SB)/4, $0x3f000000
 GLOBL float3f000000<>(SB), RODATA|NOPTR, $32
 
 // func mulQ2_KAVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ2_KAVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -4360,6 +4471,9 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes3<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -4555,7 +4669,7 @@ block:
 	RET
 
 // func mulQ3_KAVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ3_KAVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -4583,6 +4697,10 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPSLLW       $0x03, Y12, Y12
 	VPAND        bytes24<>+0(SB), Y12, Y12
@@ -4786,7 +4904,7 @@ DATA float3e000000<>+28(SB)/4, $0x3e000000
 GLOBL float3e000000<>(SB), RODATA|NOPTR, $32
 
 // func mulQ3_KAVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ3_KAVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -4815,6 +4933,10 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPSLLW       $0x03, Y12, Y12
 	VPAND        bytes24<>+0(SB), Y12, Y12
@@ -5044,7 +5166,7 @@ block:
 	RET
 
 // func mulQ4_KAVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ4_KAVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -5072,6 +5194,11 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -5183,7 +5310,7 @@ block:
 	RET
 
 // func mulQ4_KAVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ4_KAVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -5212,6 +5339,11 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -5371,7 +5503,7 @@ block:
 	RET
 
 // func mulQ4_KAVX24(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ4_KAVX24(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -5402,6 +5534,11 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      Y12, (R11)
@@ -5657,7 +5794,7 @@ block:
 	RET
 
 // func mulQ5_KAVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ5_KAVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -5685,6 +5822,12 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VPBROADCASTD 256(CX)(R10*1), Y13
@@ -5845,7 +5988,7 @@ block:
 	RET
 
 // func mulQ5_KAVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ5_KAVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -5874,6 +6017,12 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VPBROADCASTD 256(CX)(R10*1), Y13
@@ -6083,7 +6232,7 @@ block:
 	RET
 
 // func mulQ5_KAVX24(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ5_KAVX24(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -6114,6 +6263,12 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VPBROADCASTD 256(CX)(R10*1), Y13
@@ -6421,7 +6576,7 @@ block:
 	RET
 
 // func mulQ6_KAVX21(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ6_KAVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -6449,6 +6604,13 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
+	PREFETCHT2   8576(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      256(CX)(R9*4), Y13
@@ -6608,7 +6770,7 @@ DATA bytes48<>+28(SB)/4, $0x30303030
 GLOBL bytes48<>(SB), RODATA|NOPTR, $32
 
 // func mulQ6_KAVX22(a *byte)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulQ6_KAVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -6637,6 +6799,13 @@ record:
 	MOVQ $0x00000008, R14
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
+	PREFETCHT2   8448(CX)
+	PREFETCHT2   8512(CX)
+	PREFETCHT2   8576(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      256(CX)(R9*4), Y13
@@ -6842,7 +7011,7 @@ block:
 	RET
 
 // func mulNF4AVX21(a *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulNF4AVX21(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -6871,6 +7040,10 @@ record:
 	MOVQ $0x00000002, R15
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      (R13), Y13
@@ -7164,7 +7337,7 @@ DATA float38820821<>+28(SB)/4, $0x38820821
 GLOBL float38820821<>(SB), RODATA|NOPTR, $32
 
 // func mulNF4AVX22(a *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulNF4AVX22(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -7194,6 +7367,10 @@ record:
 	MOVQ $0x00000002, R15
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      (R13), Y13
@@ -7603,7 +7780,7 @@ block:
 	RET
 
 // func mulNF4AVX24(a *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulNF4AVX24(SB), $256-8
 	MOVQ     a+0(FP), AX
 	MOVQ     8(AX), CX
@@ -7635,6 +7812,10 @@ record:
 	MOVQ $0x00000002, R15
 
 block:
+	PREFETCHT2   8192(CX)
+	PREFETCHT2   8256(CX)
+	PREFETCHT2   8320(CX)
+	PREFETCHT2   8384(CX)
 	VMOVDQU      (CX)(R9*4), Y12
 	VPAND        bytes15<>+0(SB), Y12, Y12
 	VMOVDQU      (R13), Y13

@@ -1,6 +1,7 @@
 package qmat
 
 import (
+	"maps"
 	"unsafe"
 
 	"leolm/internal/kernel/cpu"
@@ -14,6 +15,7 @@ import (
 //go:generate sh -c "cd _asm && go run . -level cove -pkg qmat -out ../cove_amd64.s -calls ../cove_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level matrix -pkg qmat -out ../matrix_amd64.s -calls ../matrix_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx512 -pkg qmat -out ../avx512_amd64.s -calls ../avx512_amd64.go"
+//go:generate sh -c "cd _asm && go run . -level avxvnni -pkg qmat -out ../avxvnni_amd64.s -calls ../avxvnni_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level avx2 -pkg qmat -out ../avx2_amd64.s -calls ../avx2_amd64.go"
 //go:generate sh -c "cd _asm && go run . -level dequant -pkg qmat -out ../dequant_amd64.s -calls ../dequant_amd64.go"
 
@@ -23,6 +25,7 @@ var (
 	wide   = newLevel(cpu.VNNI, vnniSizes, pairSizes)
 	vnni   = newLevel(cpu.VNNI, vnniSizes, nil)
 	avx512 = newLevel(cpu.AVX512, avx512Sizes, nil)
+	lanes  = newLanes()
 	avx2   = newLevel(cpu.AVX2, avx2Sizes, nil)
 )
 
@@ -49,6 +52,15 @@ func newCove() *level {
 	}
 	l := newLevel(cpu.VNNI, vnniSizes, pairs)
 	l.ones, l.tiles = sets(ones), coveTiles
+	return l
+}
+
+// newLanes is avx2 with the kernels of AVX-VNNI where there are some.
+func newLanes() *level {
+	sizes := maps.Clone(avx2Sizes)
+	maps.Copy(sizes, avxvnniSizes)
+	l := newLevel(cpu.AVX2, sizes, nil)
+	l.ones = sets(avxvnniSizes)
 	return l
 }
 
@@ -81,6 +93,8 @@ func choose(f cpu.Features) *level {
 		return vnni
 	case f.Has(cpu.AVX512):
 		return avx512
+	case f.Has(cpu.AVX2 | cpu.AVXVNNI):
+		return lanes
 	case f.Has(cpu.AVX2):
 		return avx2
 	}
@@ -92,7 +106,11 @@ func choose(f cpu.Features) *level {
 func call(l *level, d tensor.DType, n int, a *args) {
 	k := kernel(d, n)
 	if ones := l.ones[d]; ones != nil && ones[n] {
-		coveCall(k, a)
+		if l.isa == cpu.AVX2 {
+			avxvnniCall(k, a)
+		} else {
+			coveCall(k, a)
+		}
 		return
 	}
 	switch l.isa {

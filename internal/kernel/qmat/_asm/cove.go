@@ -282,8 +282,8 @@ func (p *cove) columns(from, to int) {
 	}
 }
 
-// start begins the integer sums of row c with the offset of the codes, which becomes 16 times as much where the high
-// parts do.
+// start begins the integer sums of row c with what the offset of the codes makes of it: a sixteenth where the sum
+// becomes 16 times as much with the high parts.
 func (p *cove) start(c, r int) {
 	offset := p.t.offset
 	for i := range p.halvesOf() {

@@ -118,7 +118,7 @@ var types = []wtype{
 }
 
 func main() {
-	level := flag.String("level", "vnni", "vnni, pair, cove, matrix, avx512, avx2, dequant, pack or acts")
+	level := flag.String("level", "vnni", "vnni, pair, cove, matrix, avx512, avxvnni, avx2, dequant, pack or acts")
 	stubs := flag.String("calls", "", "Go file for the declarations and the table of kernels")
 	// avo's own flags (-out, -pkg) are on the default set.
 	flag.Parse()
@@ -183,6 +183,17 @@ func main() {
 			for _, n := range t.rows {
 				d.add("AVX512", t, n)
 				kernelZ("AVX512", t, n)
+			}
+		}
+	case "avxvnni":
+		for _, t := range types {
+			if t.scale == float { // codes of two bytes
+				continue
+			}
+			t.rows = []int{1, 2, 4, 6, 8, 12, 16}
+			for _, n := range t.rows {
+				d.add("AVXVNNI", t, n)
+				kernelLanes(t, n)
 			}
 		}
 	case "avx2":

@@ -82,6 +82,9 @@ func kernelY(t wtype, n int) {
 		MOVQ(U32(uint32(t.blocks)), inner)
 		Label("block")
 	}
+	for l := 0; l < t.block; l += 64 {
+		PREFETCHT2(at(f.w, prefetch+l))
+	}
 	switch {
 	case t.halves():
 		f.blockHalves()
@@ -129,12 +132,28 @@ type frameY struct {
 	t                 wtype
 	n                 int
 	row8, row4, table GPVirtual
+	unrolled          bool // the half is known when the kernel is written
+	half              int
 }
 
-// bytes, words, dwords address the half's eight elements in an array of 16.
-func (f *frameY) bytes(base Register, off int) Mem  { return at(base, off).Idx(f.row8, 1) }
-func (f *frameY) words(base Register, off int) Mem  { return at(base, off).Idx(f.row8, 2) }
-func (f *frameY) dwords(base Register, off int) Mem { return at(base, off).Idx(f.row8, 4) }
+// bytes, words, dwords address the half's eight elements in an array of 16, bits in one of 64 bits.
+func (f *frameY) bytes(base Register, off int) Mem  { return f.lanes(base, off, f.row8, 1) }
+func (f *frameY) words(base Register, off int) Mem  { return f.lanes(base, off, f.row8, 2) }
+func (f *frameY) dwords(base Register, off int) Mem { return f.lanes(base, off, f.row8, 4) }
+
+func (f *frameY) bits(base Register, off int) Mem {
+	if f.unrolled {
+		return at(base, off+4*f.half)
+	}
+	return at(base, off).Idx(f.row4, 1)
+}
+
+func (f *frameY) lanes(base Register, off int, row8 GPVirtual, size uint8) Mem {
+	if f.unrolled {
+		return at(base, off+8*f.half*int(size))
+	}
+	return at(base, off).Idx(row8, size)
+}
 
 // decodeAll puts the codes of the half's block on the stack, 32 bytes per group,
 // from where load takes them.
@@ -178,7 +197,7 @@ func (f *frameY) decode(g, table int) {
 	}
 	if t.bitsAt != none {
 		// Spread 32 bits over 32 bytes.
-		VPBROADCASTD(at(f.w, t.bitsAt+8*g).Idx(f.row4, 1), tempY)
+		VPBROADCASTD(f.bits(f.w, t.bitsAt+8*g), tempY)
 		VPSHUFB(constY("spread", 0, 0, 0x01010101, 0x01010101, 0x02020202, 0x02020202, 0x03030303, 0x03030303), tempY, tempY)
 		VPAND(constY("bits", 0x08040201, 0x80402010), tempY, tempY)
 		VPCMPEQB(constY("bits", 0), tempY, tempY)
@@ -189,7 +208,7 @@ func (f *frameY) decode(g, table int) {
 		VMOVDQU(at(f.table, table), tempY)
 		VPSHUFB(codeY, tempY, codeY)
 	}
-	if t.max > 127 {
+	if t.max > 127 && !f.vnni {
 		// Signed from here on: VPMADDUBSW takes the magnitude, and the
 		// activations the sign.
 		VPXOR(constBytes(128), codeY, codeY)
@@ -292,6 +311,44 @@ func (f *frameY) headTimes(z VecPhysical, head int) {
 	VMULPS(tempY, z, z)
 }
 
+// scaleTo puts the scale of the block, or of half i of it, into z.
+func (f *frameY) scaleTo(z VecPhysical, i int) {
+	t := f.t
+	switch t.scale {
+	case half:
+		VCVTPH2PS(f.words(f.w, t.scaleAt), z)
+	case small:
+		f.smallScale(z, t.scaleAt, 0, false)
+	case quarters:
+		VPMOVZXBD(f.bytes(f.w, t.scaleAt+16*i), z)
+		VPAND(constY("dwords15", 15), z, z)
+		VCVTDQ2PS(z, z)
+		f.headTimes(z, 0)
+	case signed:
+		f.smallScale(z, t.scaleAt+16*i, 0, true)
+		if t.pairTo == 3 { // Q3_K uses its codes times 8
+			VMULPS(constFloat(1.0/8), z, z)
+		}
+	}
+}
+
+// minTo puts the minimum of the block, or half the one of half i of it, into z.
+func (f *frameY) minTo(z VecPhysical, i int) {
+	t := f.t
+	switch t.scale {
+	case half:
+		VCVTPH2PS(f.words(f.w, t.minAt), z)
+	case small:
+		f.smallScale(z, t.minAt, 32, false)
+	case quarters:
+		VPMOVZXBD(f.bytes(f.w, t.minAt+16*i), z)
+		VPSRLD(Imm(4), z, z)
+		VCVTDQ2PS(z, z)
+		f.headTimes(z, 32)
+		VMULPS(constFloat(1.0/2), z, z)
+	}
+}
+
 // addScaled adds ints times the weights' scale and the activations'.
 func (f *frameY) addScaled(scale VecPhysical, ints []VecPhysical) {
 	for c := range f.n {
@@ -308,20 +365,12 @@ func (f *frameY) block() {
 	f.dots(0, 8, intY, true)
 	f.large(-1, intY)
 	f.addField(t.offset, intY)
-	if t.scale == half {
-		VCVTPH2PS(f.words(f.w, t.scaleAt), spareY)
-	} else {
-		f.smallScale(spareY, t.scaleAt, 0, false)
-	}
+	f.scaleTo(spareY, 0)
 	f.addScaled(spareY, intY)
 	if t.minAt == none {
 		return
 	}
-	if t.scale == half {
-		VCVTPH2PS(f.words(f.w, t.minAt), spareY)
-	} else {
-		f.smallScale(spareY, t.minAt, 32, false)
-	}
+	f.minTo(spareY, 0)
 	for c := range f.n {
 		VBROADCASTSS(f.field(c, actSumD), tempY)
 		if t.scale == half {
@@ -346,18 +395,7 @@ func (f *frameY) blockHalves() {
 				VPADDD(tempY, ints[c], ints[c])
 			}
 		}
-		switch {
-		case t.scale == quarters:
-			VPMOVZXBD(f.bytes(f.w, t.scaleAt+16*h), spareY)
-			VPAND(constY("dwords15", 15), spareY, spareY)
-			VCVTDQ2PS(spareY, spareY)
-			f.headTimes(spareY, 0)
-		default:
-			f.smallScale(spareY, t.scaleAt+16*h, 0, true)
-			if t.pairTo == 3 { // Q3_K uses its codes times 8
-				VMULPS(constFloat(1.0/8), spareY, spareY)
-			}
-		}
+		f.scaleTo(spareY, h)
 		for c := range f.n {
 			VCVTDQ2PS(ints[c], ints[c])
 			if h == 0 {
@@ -375,11 +413,7 @@ func (f *frameY) blockHalves() {
 		return
 	}
 	for h, off := range []int{actHalf0, actHalf1} {
-		VPMOVZXBD(f.bytes(f.w, t.minAt+16*h), spareY)
-		VPSRLD(Imm(4), spareY, spareY)
-		VCVTDQ2PS(spareY, spareY)
-		f.headTimes(spareY, 32)
-		VMULPS(constFloat(1.0/2), spareY, spareY)
+		f.minTo(spareY, h)
 		for c := range f.n {
 			VPBROADCASTD(f.field(c, off), first[c])
 			VCVTDQ2PS(first[c], first[c])
