@@ -21,14 +21,14 @@ type Features uint32
 
 // The features. Each is tested for by itself; presets say which of them come together.
 const (
-	AVX2   Features = 1 << iota // with FMA and F16C
-	AVX512                      // F, BW, VL and DQ
-	VNNI                        // VPDPBUSD on AVX-512
-	BF16                        // VDPBF16PS on AVX-512
-	Wide                        // data paths of 512 bits on AMD: Zen 5 and later
-	AMX                         // matrix units: tiles, with products of int8 and of bf16
-	AVXVNNI                     // VPDPBUSD on 256 bits, where there is no AVX-512; VNNI is more than that
-	NEON                        // arm64 with the dot product extension
+	AVX2    Features = 1 << iota // with FMA and F16C
+	AVX512                       // F, BW, VL and DQ
+	VNNI                         // VPDPBUSD on AVX-512
+	BF16                         // VDPBF16PS on AVX-512
+	Wide                         // data paths of 512 bits on AMD: Zen 5 and later
+	AMX                          // matrix units: tiles, with products of int8 and of bf16
+	AVXVNNI                      // VPDPBUSD on 256 bits, where there is no AVX-512; VNNI is more than that
+	NEON                         // arm64 with the dot product extension
 
 	Generic Features = 0 // plain Go
 )

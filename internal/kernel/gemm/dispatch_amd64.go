@@ -20,6 +20,8 @@ func runTile(kd kind, t *tile) {
 		tileF32AVX512(t.arg())
 	case kd == kindF16:
 		tileF16AVX512(t.arg())
+	case kd == kindSpread:
+		tileSpreadAVX512(t.arg())
 	case level.Has(cpu.BF16):
 		tileBF16(t.arg())
 	default:
@@ -77,6 +79,9 @@ func zipRows(dst []uint32, ldd int, src []uint16, lds, pairs int) bool {
 	}
 	return true
 }
+
+// hasSpread reports whether products of bf16 are made of f32 ones.
+func hasSpread() bool { return level.Has(cpu.AVX2) && !level.Has(cpu.AVX512|cpu.BF16) }
 
 func hasTileRows() bool { return level.Has(cpu.AVX512) }
 
@@ -157,6 +162,8 @@ func avx2HalfTile(kd kind, t *tile) {
 			tileF32AVX2(s.arg())
 		case kindF16:
 			tileF16AVX2(s.arg())
+		case kindSpread:
+			tileSpreadAVX2(s.arg())
 		case kindBF16:
 			tileBF16AVX2(s.arg())
 		}

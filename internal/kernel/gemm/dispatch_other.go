@@ -18,6 +18,8 @@ func runMatrixTile(k matrixKernel, t *tile) {
 	matrixModel(k, *(*rawTile)(unsafe.Pointer(t)))
 }
 
+func hasSpread() bool { return false }
+
 func hasTileRows() bool { return false }
 
 func runTileRows(tensor.DType, *tile, unsafe.Pointer) {}

@@ -28,6 +28,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"leolm/internal/kernel/vec"
 	"leolm/tensor"
 )
 
@@ -61,6 +62,10 @@ const (
 	kindF32  kind = iota // A f32, B f32: a step is one k
 	kindBF16             // A and B bf16: a step is two neighboring k
 	kindF16              // A f32, B f16: a step is one k
+
+	// kindSpread is kindBF16 with A widened, for kernels without an instruction for bf16: both k of a step are f32 side by
+	// side. It is made of kindBF16 where A meets the first panel.
+	kindSpread
 )
 
 // tile is one call of a micro-kernel: m ≤ 14 rows times `panels` panels of
@@ -187,7 +192,7 @@ func (p *product) run(rowLo, rowHi, panelLo, panelHi int) {
 	kc, group := kcSteps, groupLen
 	if tiles == 1 {
 		kc, group = scratchN/rows-rowPad, panelHi-panelLo
-		if _, _, _, ok := p.inPlace(rowLo, 0); ok && rows == 1 {
+		if _, _, _, ok := p.inPlace(rowLo, 0); ok && rows == 1 && !p.spreads() {
 			kc = steps
 		}
 	}
@@ -251,17 +256,31 @@ func (p *product) panels(m0, mr int, ap unsafe.Pointer, am, ak, g, gHi, k0, ks, 
 	panelBytes := steps * stepBytes
 	b := unsafe.Add(p.b, g*panelBytes+k0*stepBytes)
 	full := min(gHi, p.n/PanelWidth) - g
+	kd := p.kind
+	if p.spreads() {
+		kd = kindSpread
+		f := spreads.Get().(*[2 * scratchN]float32)
+		defer spreads.Put(f)
+		words := ((mr-1)*am+(ks-1)*ak)/4 + 1
+		vec.F32FromBF16(f[:2*words], unsafe.Slice((*uint16)(ap), 2*words))
+		ap, am, ak = unsafe.Pointer(f), 2*am, 2*ak
+	}
 	if full > 0 {
-		runTile(p.kind, &tile{c: unsafe.Pointer(&p.c[m0*p.ldc+g*PanelWidth]), ldc: p.ldc * 4, cPanel: PanelWidth * 4,
+		runTile(kd, &tile{c: unsafe.Pointer(&p.c[m0*p.ldc+g*PanelWidth]), ldc: p.ldc * 4, cPanel: PanelWidth * 4,
 			a: ap, am: am, ak: ak, b: b, bk: stepBytes, bPanel: panelBytes, steps: ks, m: mr, panels: full, add: b2i(add)})
 	}
 	if full < gHi-g { // the last panel is part empty
-		p.edge(m0, mr, ap, am, ak, unsafe.Add(b, full*panelBytes), ks, add)
+		p.edge(kd, m0, mr, ap, am, ak, unsafe.Add(b, full*panelBytes), ks, add)
 	}
 }
 
+// spreads reports whether A is widened to f32 before it meets the panels.
+func (p *product) spreads() bool { return p.kind == kindBF16 && hasSpread() }
+
+var spreads = sync.Pool{New: func() any { return new([2 * scratchN]float32) }}
+
 // edge multiplies the last, partly filled panel through a full-width copy of C.
-func (p *product) edge(m0, mr int, ap unsafe.Pointer, am, ak int, b unsafe.Pointer, ks int, add bool) {
+func (p *product) edge(kd kind, m0, mr int, ap unsafe.Pointer, am, ak int, b unsafe.Pointer, ks int, add bool) {
 	var buf [maxRows * PanelWidth]float32
 	j0 := p.n / PanelWidth * PanelWidth
 	w := p.n - j0
@@ -271,7 +290,7 @@ func (p *product) edge(m0, mr int, ap unsafe.Pointer, am, ak int, b unsafe.Point
 		}
 	}
 	sb := p.kind.bytesPerStep()
-	runTile(p.kind, &tile{c: unsafe.Pointer(&buf), ldc: PanelWidth * 4, cPanel: PanelWidth * 4,
+	runTile(kd, &tile{c: unsafe.Pointer(&buf), ldc: PanelWidth * 4, cPanel: PanelWidth * 4,
 		a: ap, am: am, ak: ak, b: b, bk: sb, bPanel: ks * sb, steps: ks, m: mr, panels: 1, add: b2i(add)})
 	for i := range mr {
 		copy(p.c[(m0+i)*p.ldc+j0:(m0+i)*p.ldc+j0+w], buf[i*PanelWidth:])

@@ -39,6 +39,11 @@ func halfTileBF16(t *byte)
 //go:noescape
 func halfTileBF16AVX512(t *byte)
 
+// tileSpreadAVX512 runs a tile (type tile) of at most 14 rows, 32 columns per panel.
+//
+//go:noescape
+func tileSpreadAVX512(t *byte)
+
 // tileRowsF32AVX512 runs a tile (type tile) of at most 8 rows, 32 columns per panel.
 //
 //go:noescape
@@ -113,6 +118,11 @@ func tileF16AVX2(t *byte)
 //
 //go:noescape
 func tileBF16AVX2(t *byte)
+
+// tileSpreadAVX2 runs a tile (type tile) of at most 6 rows, 16 columns per panel.
+//
+//go:noescape
+func tileSpreadAVX2(t *byte)
 
 // zipRowsAVX512 interleaves pairs of rows of 16 columns of 16 bits; distances are in bytes, pairs at least 1.
 //

@@ -53,6 +53,7 @@ type flavor struct {
 	// multiplies row i, whose word of A is at mem.
 	loadB func(f *flavor)
 	mul   func(f *flavor, i int, mem Mem)
+	odd   func(f *flavor) // loadB of the second k of a step, where a step is two of them
 	setup func(f *flavor)
 	fetch bool // prefetch B, on into the next panel
 	local Mem  // 16 bytes, for q8_0
@@ -85,6 +86,8 @@ func main() {
 	kernel(&flavor{name: "halfTileBF16", regs: zmm, size: 64, rows: 14, cols: 1, loadB: loadF32, mul: mulBF16, bytes: 64})
 	kernel(&flavor{name: "halfTileBF16AVX512", regs: zmm, size: 64, rows: 12, cols: 1, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
 
+	kernel(&flavor{name: "tileSpreadAVX512", regs: zmm, size: 64, rows: 14, cols: 2, loadB: loadEven, odd: loadOdd, mul: mulF32, bytes: 128, fetch: true})
+
 	for _, k := range []struct {
 		name  string
 		load  func(*flavor)
@@ -98,6 +101,8 @@ func main() {
 	kernel(&flavor{name: "tileF32AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF32, mul: mulF32, bytes: 64})
 	kernel(&flavor{name: "tileF16AVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadF16, mul: mulF32, bytes: 32})
 	kernel(&flavor{name: "tileBF16AVX2", regs: ymm, size: 32, rows: 4, cols: 2, loadB: loadWide, mul: mulWide, setup: setupWide, bytes: 64})
+
+	kernel(&flavor{name: "tileSpreadAVX2", regs: ymm, size: 32, rows: 6, cols: 2, loadB: loadEven, odd: loadOdd, mul: mulF32, bytes: 64})
 
 	zipRows()
 
@@ -247,11 +252,13 @@ func (f *flavor) body(m int) {
 		ADDQ(bk, ahead)
 	}
 	for i := range m {
-		mem := Mem{Base: rowsA[i/3]}
-		if i%3 > 0 {
-			mem.Index, mem.Scale = am, uint8(i%3)
+		f.mul(f, i, f.rowOfA(i))
+	}
+	if f.odd != nil {
+		f.odd(f)
+		for i := range m {
+			f.mul(f, i, f.rowOfA(i).Offset(4))
 		}
-		f.mul(f, i, mem)
 	}
 	for g := 0; g*3 < m; g++ {
 		ADDQ(ak, rowsA[g])
@@ -282,6 +289,15 @@ func (f *flavor) body(m int) {
 	JNZ(LabelRef(label("panel")))
 	VZEROUPPER()
 	RET()
+}
+
+// rowOfA is where the step's word of row i of A is.
+func (f *flavor) rowOfA(i int) Mem {
+	mem := Mem{Base: rowsA[i/3]}
+	if i%3 > 0 {
+		mem.Index, mem.Scale = am, uint8(i%3)
+	}
+	return mem
 }
 
 func loadF32(f *flavor) {
@@ -371,6 +387,44 @@ func loadWide(f *flavor) {
 		}
 	}
 }
+
+// The spread kernels have A in f32: both k of a step side by side. Only B is widened, the even k first.
+func loadEven(f *flavor) {
+	for j := range f.cols {
+		mem := Mem{Base: b, Disp: j * f.size}
+		if f.size == 64 {
+			VPSLLD(U8(16), mem, f.tmp(j))
+		} else {
+			VMOVUPS(mem, f.tmp(j))
+			VPSLLD(U8(16), f.tmp(j), f.tmp(j))
+		}
+	}
+}
+
+func loadOdd(f *flavor) {
+	for j := range f.cols {
+		VMOVUPS(Mem{Base: b, Disp: j * f.size}, f.tmp(j))
+		if f.size == 64 {
+			VPANDD(oddMask(), f.tmp(j), f.tmp(j))
+		} else {
+			VPAND(oddMask(), f.tmp(j), f.tmp(j))
+		}
+	}
+}
+
+// oddMask is the mask of the odd k in memory: there is no register left for it.
+func oddMask() Mem {
+	if odds == nil {
+		m := GLOBL("odds", RODATA|NOPTR)
+		for i := range 16 {
+			DATA(4*i, U32(0xffff0000))
+		}
+		odds = &m
+	}
+	return *odds
+}
+
+var odds *Mem
 
 func mulWide(f *flavor, i int, mem Mem) {
 	lo, hi := f.tmp(5), f.tmp(6)
