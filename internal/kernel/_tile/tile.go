@@ -58,8 +58,8 @@ func product(op string, prefix, opcode byte, b, a, c int) {
 func DotBytes(x, u, acc VecPhysical) {
 	b, v, r := byte(x.PhysicalIndex()), byte(u.PhysicalIndex()), byte(acc.PhysicalIndex())
 	prefix := vex(b, 0, v, p66)
-	prefix[1] ^= r >> 3 << 7
-	prefix[2] |= 1 << 2 // 256 bits
+	prefix[1] ^= r >> 3 << 7 // the highest bit of acc
+	prefix[2] |= 1 << 2      // 256 bits
 	emit(fmt.Sprintf("VPDPBUSD %s, %s, %s (VEX)", x.Asm(), u.Asm(), acc.Asm()), prefix, 0x50, 0xc0|r&7<<3|b&7)
 }
 
@@ -67,7 +67,7 @@ func DotBytes(x, u, acc VecPhysical) {
 func name(r GPPhysical) string { return r.Asm() }
 
 // vex is a prefix of three bytes: map 0F38, operands of 128 bits. base and index are numbers of registers, of which it
-// holds the highest bits; v is the tile of the third operand.
+// holds the highest bits; v is the number of the third operand.
 func vex(base, index, v, prefix byte) []byte {
 	return []byte{0xc4, 0x80 | (index>>3^1)<<6 | (base>>3^1)<<5 | 2, (^v&15)<<3 | prefix}
 }

@@ -415,8 +415,8 @@ func TestLevels(t *testing.T) {
 		t.Skip("this process runs at the level of LEO_CPU")
 	}
 	for _, l := range cpu.Presets() {
-		// Nothing here differs between avx512 and vnni, nor between bf16 and wide.
-		if l == cpu.Active&^cpu.Wide || l.Has(cpu.VNNI) && l&(cpu.BF16|cpu.AMX) == 0 || l.Has(cpu.Wide) {
+		// Nothing here differs between avx512 and vnni, between bf16 and wide, or between avx2 and avxvnni.
+		if l == cpu.Active&^cpu.Wide || l.Has(cpu.VNNI) && l&(cpu.BF16|cpu.AMX) == 0 || l.Has(cpu.Wide) || l.Has(cpu.AVXVNNI) {
 			continue
 		}
 		t.Run(l.String(), func(t *testing.T) {

@@ -36,7 +36,7 @@ const (
 // features are the names of single features.
 var features = []named{{"avx2", AVX2}, {"avxvnni", AVXVNNI}, {"avx512", AVX512}, {"vnni", VNNI}, {"bf16", BF16}, {"wide", Wide}, {"amx", AMX}, {"neon", NEON}}
 
-// presets are the sets that LEO_CPU can name, those of one architecture in the order of what they hold.
+// presets are the sets that LEO_CPU can name, those of one architecture in the order of their speed.
 var presets = []named{
 	{"generic", Generic},
 	{"avx2", AVX2},
@@ -94,10 +94,9 @@ var (
 	forceErr error
 )
 
-// Cove reports whether the processor is Intel's. Those with AVX-512 VNNI have cores of one family (Sunny Cove and later):
-// every operation on 512 bits goes through one of two ports. It is no feature, but says which kernels for a feature are the
-// faster ones.
-var Cove bool
+// Intel reports whether the processor is Intel's. On its cores with AVX-512 every operation on 512 bits goes through one of
+// two ports. That is no feature, but says which kernels for a feature are the faster ones.
+var Intel bool
 
 // Untried are features whose kernels have run in a model and on no processor: they are there for those who ask, until it is
 // measured where they are faster.
@@ -105,7 +104,7 @@ const Untried = AMX
 
 func init() {
 	Detected, Slow, Withheld = detect()
-	Cove = isCove()
+	Intel = isIntel()
 	Active, forceErr = choose(os.Getenv("LEO_CPU"), Detected, Slow)
 }
 

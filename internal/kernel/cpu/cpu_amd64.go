@@ -79,13 +79,10 @@ func matrix(cpuid func(leaf uint32) (a, b, c, d uint32), xcr0 func() uint64, per
 	return true, ""
 }
 
-// cove reports whether the processor is of Intel's family 6.
-func cove(cpuid func(leaf uint32) (a, b, c, d uint32)) bool {
-	vendor, family, _ := processor(cpuid)
-	return vendor == "GenuineIntel" && family == 6
+func isIntel() bool {
+	vendor, _, _ := processor(cpuid)
+	return vendor == "GenuineIntel"
 }
-
-func isCove() bool { return cove(cpuid) }
 
 func detect() (has, unused Features, withheld string) {
 	x := &cpu.X86

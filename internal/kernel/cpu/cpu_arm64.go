@@ -9,4 +9,4 @@ func detect() (has, unused Features, withheld string) {
 	return Generic, Generic, ""
 }
 
-func isCove() bool { return false }
+func isIntel() bool { return false }

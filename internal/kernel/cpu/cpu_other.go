@@ -4,4 +4,4 @@ package cpu
 
 func detect() (has, unused Features, withheld string) { return Generic, Generic, "" }
 
-func isCove() bool { return false }
+func isIntel() bool { return false }

@@ -68,6 +68,7 @@ func TestString(t *testing.T) {
 	for f, want := range map[Features]string{
 		Generic: "generic", AVX2: "avx2", AVX2 | AVX512: "avx512", AVX2 | AVX512 | VNNI: "vnni", all: "wide", all &^ Wide: "bf16", all &^ VNNI: "avx512+bf16+wide", NEON: "neon",
 		AVX2 | AVX512 | BF16: "avx512+bf16", VNNI: "generic+vnni", AVX2 | AVX512 | VNNI | AMX: "amx", AVX2 | AVX512 | VNNI | BF16 | AMX: "amx+bf16",
+		AVX2 | AVXVNNI: "avxvnni", AVX2 | AVX512 | AVXVNNI: "avx512+avxvnni",
 	} {
 		if got := f.String(); got != want {
 			t.Errorf("%b is %q, want %q", f, got, want)
@@ -75,6 +76,9 @@ func TestString(t *testing.T) {
 		if got, ok := parse(want); got != f || !ok {
 			t.Errorf("%q is %b, want %b", want, got, f)
 		}
+	}
+	if got := (all | AVXVNNI).String(); got != "wide" { // VNNI is more
+		t.Errorf("with AVX-VNNI it is %q", got)
 	}
 }
 
@@ -97,10 +101,10 @@ func TestPresets(t *testing.T) {
 	for _, c := range []struct {
 		have Features
 		n    int
-	}{{Generic, 1}, {AVX2, 2}, {all, 6}, {all &^ Wide, 5}, {AVX2 | AVX512 | BF16, 4}, {NEON, 2}, {AVX2 | AVX512 | VNNI | AMX, 5}, {AVX2 | AVX512 | VNNI | BF16 | AMX, 7}} {
+	}{{Generic, 1}, {AVX2, 2}, {all, 6}, {all &^ Wide, 5}, {AVX2 | AVX512 | BF16, 4}, {NEON, 2}, {AVX2 | AVX512 | VNNI | AMX, 5}, {AVX2 | AVX512 | VNNI | BF16 | AMX, 7}, {AVX2 | AVXVNNI, 3}, {all | AVXVNNI, 7}} {
 		Detected = c.have
 		got := Presets()
-		if len(got) != c.n || got[0] != Generic || got[len(got)-1] != c.have {
+		if len(got) != c.n || got[0] != Generic || got[len(got)-1] != c.have.whole() {
 			t.Errorf("%v: presets %v", c.have, got)
 		}
 	}

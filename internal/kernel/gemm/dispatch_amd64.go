@@ -80,7 +80,7 @@ func zipRows(dst []uint32, ldd int, src []uint16, lds, pairs int) bool {
 	return true
 }
 
-// hasSpread reports whether products of bf16 are made of f32 ones.
+// hasSpread reports whether A of bf16 products is widened to f32 first.
 func hasSpread() bool { return level.Has(cpu.AVX2) && !level.Has(cpu.AVX512|cpu.BF16) }
 
 func hasTileRows() bool { return level.Has(cpu.AVX512) }

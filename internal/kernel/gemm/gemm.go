@@ -64,7 +64,7 @@ const (
 	kindF16              // A f32, B f16: a step is one k
 
 	// kindSpread is kindBF16 with A widened, for kernels without an instruction for bf16: both k of a step are f32 side by
-	// side. It is made of kindBF16 where A meets the first panel.
+	// side. panels turns kindBF16 into it, once per tile, block of k and group of panels.
 	kindSpread
 )
 
@@ -192,7 +192,7 @@ func (p *product) run(rowLo, rowHi, panelLo, panelHi int) {
 	kc, group := kcSteps, groupLen
 	if tiles == 1 {
 		kc, group = scratchN/rows-rowPad, panelHi-panelLo
-		if _, _, _, ok := p.inPlace(rowLo, 0); ok && rows == 1 && !p.spreads() {
+		if _, _, _, ok := p.inPlace(rowLo, 0); ok && rows == 1 && !p.spreads() { // a widened row must fit its buffer
 			kc = steps
 		}
 	}

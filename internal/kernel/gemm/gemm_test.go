@@ -15,7 +15,7 @@ import (
 func eachLevel(t *testing.T, f func(t *testing.T)) {
 	defer use(level)
 	for _, l := range cpu.Presets() {
-		if l.Has(cpu.VNNI) && l&(cpu.BF16|cpu.AMX) == 0 || l.Has(cpu.Wide) { // nothing here differs from avx512, or from bf16
+		if l.Has(cpu.VNNI) && l&(cpu.BF16|cpu.AMX) == 0 || l.Has(cpu.Wide) || l.Has(cpu.AVXVNNI) { // nothing here differs from avx512, bf16 or avx2
 			continue
 		}
 		use(l)
@@ -120,7 +120,7 @@ func viaF16(f float32) float32      { return tensor.F16ToF32(tensor.F32ToF16(max
 func bits(x []float32) (b []uint32) { return append(b, asWords(x)...) }
 
 var shapes = [][3]int{{1, 1, 1}, {1, 32, 2}, {1, 33, 7}, {2, 5, 3}, {3, 64, 64}, {4, 31, 129}, {5, 40, 16}, {6, 96, 300}, {7, 32, 31}, {8, 65, 8},
-	{9, 17, 513}, {10, 70, 20}, {11, 32, 1}, {12, 34, 100}, {13, 128, 70}, {14, 100, 271}, {15, 33, 258}, {29, 48, 600}, {61, 560, 40}, {1, 70, 4600}, {3, 40, 1401}}
+	{9, 17, 513}, {10, 70, 20}, {11, 32, 1}, {12, 34, 100}, {13, 128, 70}, {14, 100, 271}, {15, 33, 258}, {29, 48, 600}, {61, 560, 40}, {1, 70, 4600}, {3, 40, 1401}, {1, 33, 7700}}
 
 func TestProducts(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {

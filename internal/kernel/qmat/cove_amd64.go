@@ -198,3 +198,9 @@ func mulQ5_KCove16(a *args)
 
 //go:noescape
 func mulQ6_KCove16(a *args)
+
+// From how many rows on the kernels take two panels, and how many tiles those of 16 rows take at most.
+const (
+	covePair  = 12
+	coveTiles = 4
+)

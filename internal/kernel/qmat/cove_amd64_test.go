@@ -3,9 +3,11 @@ package qmat
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"leolm/internal/kernel/cpu"
+	"leolm/tensor"
 )
 
 func init() {
@@ -14,8 +16,8 @@ func init() {
 	}
 }
 
-// The kernels for Intel's cores give the bits of the others: for any number of tiles, added to what was there or not, and
-// where the last panels are not a pair or reach beyond the weights.
+// The kernels for Intel's cores give the bits of the others: for any number of tiles, added to what was there or not, where
+// the last panels are not a pair or reach beyond the weights, and where the tiles are cut to fit the cache.
 func TestSeveralTiles(t *testing.T) {
 	if len(otherMakers) == 0 {
 		t.Skip("needs AVX-512 VNNI")
@@ -24,22 +26,30 @@ func TestSeveralTiles(t *testing.T) {
 	defer func() { active = saved }()
 	for _, d := range allTypes {
 		rng := rand.New(rand.NewPCG(21, uint64(d)))
-		for _, n := range []int{32, 45, 48, 80} {
-			const k = 512
-			w := pack(t, d, randomWeights(rng, d, n, k, false), k)
-			for _, m := range []int{6, 12, 16, 31, 32, 64, 83, 16 * 9} {
-				x, before := activations(rng, m, k), activations(rng, m, n)
+		active = cove
+		if at := tilesAtOnce(d); at != coveTiles && d != tensor.NF4 {
+			t.Errorf("%v takes %d tiles at once", d, at)
+		}
+		for _, s := range []struct{ n, k int }{{32, 512}, {45, 512}, {48, 512}, {80, 512}, {32, 8192}} {
+			w := pack(t, d, randomWeights(rng, d, s.n, s.k, false), s.k)
+			for _, m := range []int{6, 8, 12, 16, 24, 28, 31, 32, 64, 83, 16 * 9} {
+				if s.k > 512 && m < 16*9 {
+					continue
+				}
+				x, before := activations(rng, m, s.k), activations(rng, m, s.n)
 				results := func(l *level) []float32 {
 					active = l
 					var a Acts
-					a.Quantize(x, m, k)
-					out := append(make([]float32, m*n), before...)
+					a.Quantize(x, m, s.k)
+					out := slices.Concat(make([]float32, m*s.n), before, make([]float32, 64))
 					for i, add := range []bool{false, true} {
-						Mul(out[i*m*n:], n, w, &a, 0, w.Panels(), 0, a.Tiles(), add)
+						Mul(out[i*m*s.n:], s.n, w, &a, 0, w.Panels(), 0, a.Tiles(), add)
 					}
 					return out
 				}
-				same(t, fmt.Sprintf("%v %d×%d", d, m, n), results(cove), results(vnni))
+				got := results(cove)
+				same(t, fmt.Sprintf("%v %d×%d×%d", d, m, s.n, s.k), got, results(vnni))
+				same(t, fmt.Sprintf("%v %d×%d×%d, behind the end", d, m, s.n, s.k), got[2*m*s.n:], make([]float32, 64))
 			}
 		}
 	}

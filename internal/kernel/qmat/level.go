@@ -13,7 +13,7 @@ type level struct {
 	isa   cpu.Features                      // the one feature that names its kernels; Generic for none
 	sizes [len(formats)]*[TileRows + 1]bool // per type the tile rows that it has kernels for; always 1
 	ones  [len(formats)]*[TileRows + 1]bool // those whose kernels are not isa's own: see newCove and newLanes
-	pairs [len(formats)]*[TileRows + 1]bool // those that it has kernels for two panels at once for
+	pairs [len(formats)]*[TileRows + 1]bool // those with kernels for two panels at once
 	tiles int                               // how many tiles those of 16 rows take; 0 means one
 	// matrix are those that it has kernels of the matrix units for; nil where it has no such units.
 	matrix *[len(formats)]*[TileRows + 1]bool

@@ -33,12 +33,8 @@ func newLevel(isa cpu.Features, sizes, pairs map[tensor.DType][]int) *level {
 	return &level{isa: isa, sizes: sets(sizes), pairs: sets(pairs)}
 }
 
-// What the kernels for Intel's cores take (_asm/cove.go): two panels from so many rows on, one for fewer, and several tiles.
-const (
-	covePair  = 12
-	coveTiles = 4
-)
-
+// newCove is vnni with the kernels for Intel's cores: for two panels and several tiles from covePair rows on, for one of
+// each below.
 func newCove() *level {
 	ones, pairs := map[tensor.DType][]int{}, map[tensor.DType][]int{}
 	for d, sizes := range coveSizes {
@@ -85,7 +81,7 @@ func choose(f cpu.Features) *level {
 	switch {
 	case f.Has(cpu.VNNI | cpu.AMX):
 		return matrix
-	case f.Has(cpu.VNNI) && cpu.Cove:
+	case f.Has(cpu.VNNI) && cpu.Intel:
 		return cove
 	case f.Has(cpu.VNNI | cpu.Wide):
 		return wide
@@ -106,7 +102,7 @@ func choose(f cpu.Features) *level {
 func call(l *level, d tensor.DType, n int, a *args) {
 	k := kernel(d, n)
 	if ones := l.ones[d]; ones != nil && ones[n] {
-		if l.isa == cpu.AVX2 {
+		if l == lanes {
 			avxvnniCall(k, a)
 		} else {
 			coveCall(k, a)
@@ -125,11 +121,11 @@ func call(l *level, d tensor.DType, n int, a *args) {
 
 // callPair runs a kernel for two panels at once.
 func callPair(l *level, k kernelID, a *args) {
-	if l.tiles > 0 {
+	if l == cove {
 		coveCall(k, a)
-		return
+	} else {
+		pairCall(k, a)
 	}
-	pairCall(k, a)
 }
 
 // runMatrix runs a kernel of the matrix units.

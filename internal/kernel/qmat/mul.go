@@ -61,7 +61,7 @@ func Mul(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tileLo, t
 	}
 	// A few tiles stay in the second-level cache while the panels pass by, and a
 	// panel in the first-level one while it meets those tiles.
-	step, panels := tilesInCache(a.K), panelsAtOnce(w.DType, a.M)
+	step, panels := tilesInCache(w.DType, a.K), panelsAtOnce(w.DType, a.M)
 	for lo := tileLo; lo < tileHi; lo += step {
 		hi := min(lo+step, tileHi)
 		for p := panelLo; p < panelHi; p += panels {
@@ -79,16 +79,16 @@ func Mul(dst []float32, ldd int, w *Packed, a *Acts, panelLo, panelHi, tileLo, t
 }
 
 // tilesInCache is how many tiles of k columns may take their share of the second-level cache.
-func tilesInCache(k int) int {
-	tile, room := TileRows*k*recordSize/32, chunkActs
-	if active.tiles > 1 {
-		room *= 2 // cores with such kernels have a larger one
+func tilesInCache(d tensor.DType, k int) int {
+	n, at := chunkActs/(TileRows*k*recordSize/32), tilesAtOnce(d)
+	if at == 1 {
+		return max(1, n)
 	}
-	n := max(1, room/tile)
-	if n > active.tiles && active.tiles > 0 {
-		n -= n % active.tiles
+	// Cores with such kernels have a larger one.
+	if n *= 2; n > at {
+		n -= n % at
 	}
-	return n
+	return max(1, n)
 }
 
 // panelsAtOnce is how many panels the kernel takes that meets the first tile of rows.
@@ -171,6 +171,9 @@ func run(dst []float32, ldd int, w *Packed, data, high []byte, padded, tiles, pa
 			return
 		}
 		dst = dst[2*arg.panels*PanelRows:]
+	}
+	if tiles > 1 {
+		panic("qmat: several tiles of one panel")
 	}
 	arg.panels = panelHi - panelLo
 	for c := 0; c < padded; {

@@ -17,7 +17,7 @@ type Product struct {
 const (
 	// What a chunk of a bandwidth-bound product streams: about 10 µs.
 	chunkBytes = 192 << 10
-	// What the tiles of a chunk may take of the second-level cache.
+	// What the tiles of a chunk may take of the second-level cache, or half of it: see tilesInCache.
 	chunkActs = 512 << 10
 	// Integer operations of a compute-bound chunk: about 300 µs of one core. Smaller
 	// ones would read weights and activations more often from beyond that cache.
@@ -32,11 +32,11 @@ func (p *Product) Chunks(workers int) int {
 		return 0
 	}
 	k := max(p.W.Cols, 1)
-	p.tiles = min(tiles, tilesInCache(k))
+	p.tiles = min(tiles, tilesInCache(p.W.DType, k))
 	// Tiles in equal shares.
 	rows := (tiles + p.tiles - 1) / p.tiles
 	p.tiles = (tiles + rows - 1) / rows
-	if at := active.tiles; at > 1 && p.tiles > at {
+	if at := tilesAtOnce(p.W.DType); p.tiles > at {
 		p.tiles = (p.tiles + at - 1) / at * at
 	}
 	p.panels = max(1, chunkBytes/max(p.W.panelSize(), 1))

@@ -5,12 +5,23 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"leolm/internal/kernel/cpu"
 	"leolm/internal/pool"
 	"leolm/tensor"
 )
 
 // Chunks in any order on any number of workers give the bits of one call.
 func TestChunksAndThreads(t *testing.T) {
+	saved := active
+	defer func() { active = saved }()
+	levels := append([]namedLevel{{"active", cpu.Active, active}}, otherMakers...)
+	for _, l := range levels {
+		active = l.level
+		t.Run(l.name, chunksAndThreads)
+	}
+}
+
+func chunksAndThreads(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	for _, s := range []struct{ m, n, k int }{{1, 700, 256}, {5, 33, 64}, {100, 130, 512}, {600, 20, 2048}} {
 		x := activations(rng, s.m, s.k)

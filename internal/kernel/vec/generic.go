@@ -13,8 +13,8 @@ import (
 // Constants of expf: e^x = 2^n · e^r with n = round(x/ln 2), |r| ≤ ln2/2, ln 2
 // split in two so that n·ln2Hi is exact, and a minimax polynomial of e^r.
 const (
-	// Below, results would be subnormal or 0, and are 0: with subnormal factors an operation takes Intel's cores a
-	// hundred cycles, and attention has many.
+	// Below, results are 0: just above where they would become subnormal. With a subnormal factor an operation takes
+	// Intel's cores a hundred cycles, and attention has many.
 	expMin = -87.3365
 	expMax = 89 // above, every result is +Inf
 	log2E  = 1.44269504088896341

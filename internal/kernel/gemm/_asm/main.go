@@ -405,7 +405,7 @@ func loadOdd(f *flavor) {
 	for j := range f.cols {
 		VMOVUPS(Mem{Base: b, Disp: j * f.size}, f.tmp(j))
 		if f.size == 64 {
-			VPANDD(oddMask(), f.tmp(j), f.tmp(j))
+			VPANDD_BCST(oddMask(), f.tmp(j), f.tmp(j))
 		} else {
 			VPAND(oddMask(), f.tmp(j), f.tmp(j))
 		}
@@ -416,7 +416,7 @@ func loadOdd(f *flavor) {
 func oddMask() Mem {
 	if odds == nil {
 		m := GLOBL("odds", RODATA|NOPTR)
-		for i := range 16 {
+		for i := range 8 {
 			DATA(4*i, U32(0xffff0000))
 		}
 		odds = &m

@@ -36,10 +36,10 @@ const (
 	coveSumsAt   = coveHeadAt + 64 // per tile, row and panel one register: what has been summed up
 )
 
-// coveTiles is how many tiles a kernel takes at most, of 16 rows each; also in mul.go.
+// coveTiles is how many tiles a kernel takes at most, of 16 rows each.
 const coveTiles = 4
 
-// covePair is from how many rows on kernels take two panels; for fewer, twice the decoding is too much. Also in level_amd64.go.
+// covePair is from how many rows on kernels take two panels; for fewer, twice the decoding is too much.
 const covePair = 12
 
 // cove is the frame of a kernel for two panels.
@@ -359,24 +359,7 @@ func (p *cove) addScaled(c, r int) {
 	}
 }
 
-// prefetch asks for n bytes of each panel that will be needed soon. Behind the end of a panel comes the other one of
-// the pair, so that there it asks for the panel after that.
-func (p *cove) prefetch(n int) {
-	ahead, beyond := GP64(), GP64()
-	LEAQ(at(p.ws[0], prefetch), ahead)
-	MOVQ(ahead, beyond)
-	ADDQ(at(p.arg, argPanel), beyond)
-	CMPQ(ahead, at(p.stack, coveEndAt))
-	CMOVQCC(beyond, ahead)
-	for h := range 2 {
-		if h > 0 {
-			ADDQ(at(p.arg, argPanel), ahead)
-		}
-		for l := 0; l < n; l += 64 {
-			PREFETCHT2(at(ahead, l))
-		}
-	}
-}
+func (p *cove) prefetch(n int) { prefetchPair(p.frame, p.ws[0], coveEndAt, n) }
 
 // store writes the sums to dst, with what was there if asked to.
 func (p *cove) store() {

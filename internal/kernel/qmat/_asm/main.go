@@ -225,7 +225,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "unknown level", *level)
 		os.Exit(2)
 	}
-	if err := os.WriteFile(*stubs, d.source(*level), 0o666); err != nil {
+	source := d.source(*level)
+	if *level == "cove" {
+		source = fmt.Appendf(source, `
+// From how many rows on the kernels take two panels, and how many tiles those of 16 rows take at most.
+const (
+	covePair  = %d
+	coveTiles = %d
+)
+`, covePair, coveTiles)
+	}
+	if err := os.WriteFile(*stubs, source, 0o666); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

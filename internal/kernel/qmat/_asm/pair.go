@@ -296,18 +296,20 @@ func (p *pair) large(c, i int) GPVirtual {
 	return step
 }
 
-// prefetch asks for n bytes of each panel that will be needed soon. Behind the end of a panel comes the other one of
-// the pair, so that there it asks for the panel after that.
-func (p *pair) prefetch(n int) {
+func (p *pair) prefetch(n int) { prefetchPair(p.frame, p.ws[0], pairEndAt, n) }
+
+// prefetchPair asks for n bytes of each panel that will be needed soon, w being the block of the first one. Behind its end,
+// which is on the stack at endAt, comes the other one of the pair, so that there it asks for the panel after that.
+func prefetchPair(f *frame, w GPVirtual, endAt, n int) {
 	ahead, beyond := GP64(), GP64()
-	LEAQ(at(p.ws[0], prefetch), ahead)
+	LEAQ(at(w, prefetch), ahead)
 	MOVQ(ahead, beyond)
-	ADDQ(at(p.arg, argPanel), beyond)
-	CMPQ(ahead, at(p.stack, pairEndAt))
+	ADDQ(at(f.arg, argPanel), beyond)
+	CMPQ(ahead, at(f.stack, endAt))
 	CMOVQCC(beyond, ahead)
 	for h := range 2 {
 		if h > 0 {
-			ADDQ(at(p.arg, argPanel), ahead)
+			ADDQ(at(f.arg, argPanel), ahead)
 		}
 		for l := 0; l < n; l += 64 {
 			PREFETCHT2(at(ahead, l))

@@ -72,6 +72,7 @@ func kernelY(t wtype, n int) {
 	}
 	Label("record")
 	if t.header > 0 {
+		PREFETCHT2(at(f.w, prefetch))
 		f.head = GP64()
 		MOVQ(f.w, f.head)
 		ADDQ(Imm(uint64(t.header)), f.w)
@@ -82,9 +83,13 @@ func kernelY(t wtype, n int) {
 		MOVQ(U32(uint32(t.blocks)), inner)
 		Label("block")
 	}
+	// The first half of the panel brings the lines of both.
+	TESTQ(f.row8, f.row8)
+	JNZ(LabelRef("there"))
 	for l := 0; l < t.block; l += 64 {
 		PREFETCHT2(at(f.w, prefetch+l))
 	}
+	Label("there")
 	switch {
 	case t.halves():
 		f.blockHalves()
