@@ -35,14 +35,15 @@ var parsedOnly = map[string]string{
 	"leo data translate":                         "needs an OpenAI-compatible server; dataset/translate_test.go runs one",
 	"leo chat --model SmolLM2-135M-Instruct.Q4_1.gguf --preset greedy --json-schema": "a model of random weights never closes the object; whole_way.txt constrains with a regular expression",
 	"leo chat -m SmolLM2-135M-Instruct.Q4_1.gguf -q --seed 1 --json-schema":          "as above",
-	"leo version --devices":                        "needs Vulkan's loader; device/vulkan/test.sh runs it",
-	"leo chat --device":                            "needs Vulkan's loader; device/vulkan/test.sh runs models on it",
-	"leo chat --gpu-layers":                        "as above",
-	"leo train my.yaml":                            "shows mistakes; internal/recipe tests them",
-	"leo bench --model FILE":                       "measures for a minute, beside llama.cpp; whole_way.txt runs leo bench",
-	"leo eval germanbench --model leo-7b --output": "needs the hub",
-	"leo eval compare leo-7b leo-7b-q4.gguf":       "needs two models of one vocabulary; germanbench.txt compares some",
-	"leo tokenizer train wiki":                     "16000 pieces need more text than fits here; tokenizer_train.txt trains",
+	"leo version --devices":                         "needs Vulkan's loader; device/vulkan/test.sh runs it",
+	"leo train recipes/mini-5min.yaml --device gpu": "needs Vulkan's loader, also for its plan; device/vulkan/test.sh trains on it",
+	"leo chat --device":                             "needs Vulkan's loader; device/vulkan/test.sh runs models on it",
+	"leo chat --gpu-layers":                         "as above",
+	"leo train my.yaml":                             "shows mistakes; internal/recipe tests them",
+	"leo bench --model FILE":                        "measures for a minute, beside llama.cpp; whole_way.txt runs leo bench",
+	"leo eval germanbench --model leo-7b --output":  "needs the hub",
+	"leo eval compare leo-7b leo-7b-q4.gguf":        "needs two models of one vocabulary; germanbench.txt compares some",
+	"leo tokenizer train wiki":                      "16000 pieces need more text than fits here; tokenizer_train.txt trains",
 }
 
 // others are programs in code blocks that are not leo, with what is checked of them.
