@@ -4,6 +4,7 @@
 package tile
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/mmcloughlin/avo/build"
@@ -60,7 +61,10 @@ func DotBytes(x, u, acc VecPhysical) {
 	prefix := vex(b, 0, v, p66)
 	prefix[1] ^= r >> 3 << 7 // the highest bit of acc
 	prefix[2] |= 1 << 2      // 256 bits
-	emit(fmt.Sprintf("VPDPBUSD %s, %s, %s (VEX)", x.Asm(), u.Asm(), acc.Asm()), prefix, 0x50, 0xc0|r&7<<3|b&7)
+	build.Comment(fmt.Sprintf("VPDPBUSD %s, %s, %s (VEX)", x.Asm(), u.Asm(), acc.Asm()))
+	// Four bytes in one: kernels have thousands of these.
+	build.Instruction(&ir.Instruction{Opcode: "LONG", Operands: []Op{U32(binary.LittleEndian.Uint32(append(prefix, 0x50)))}})
+	build.Instruction(&ir.Instruction{Opcode: "BYTE", Operands: []Op{U8(0xc0 | r&7<<3 | b&7)}})
 }
 
 // name is a register as the assembler calls it.

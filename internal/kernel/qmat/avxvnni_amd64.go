@@ -6,17 +6,17 @@ import "leolm/tensor"
 
 // avxvnniSizes are the numbers of activation rows that a type has kernels for.
 var avxvnniSizes = map[tensor.DType][]int{
-	tensor.Q4_0:   {1, 2, 4, 6, 8, 12, 16},
-	tensor.Q4_1:   {1, 2, 4, 6, 8, 12, 16},
-	tensor.Q5_0:   {1, 2, 4, 6, 8, 12, 16},
-	tensor.Q5_1:   {1, 2, 4, 6, 8, 12, 16},
-	tensor.Q8_0:   {1, 2, 4, 6, 8, 12, 16},
-	tensor.IQ4_NL: {1, 2, 4, 6, 8, 12, 16},
-	tensor.Q2_K:   {1, 2, 4, 6, 8, 12, 16},
-	tensor.Q3_K:   {1, 2, 4, 6, 8, 12, 16},
-	tensor.Q4_K:   {1, 2, 4, 6, 8, 12, 16},
-	tensor.Q5_K:   {1, 2, 4, 6, 8, 12, 16},
-	tensor.Q6_K:   {1, 2, 4, 6, 8, 12, 16},
+	tensor.Q4_0:   {1, 2, 4, 6, 8, 16},
+	tensor.Q4_1:   {1, 2, 4, 6, 8, 16},
+	tensor.Q5_0:   {1, 2, 4, 6, 8, 16},
+	tensor.Q5_1:   {1, 2, 4, 6, 8, 16},
+	tensor.Q8_0:   {1, 2, 4, 6, 8, 16},
+	tensor.IQ4_NL: {1, 2, 4, 6, 8, 16},
+	tensor.Q2_K:   {1, 2, 4, 6, 8, 16},
+	tensor.Q3_K:   {1, 2, 4, 6, 8, 16},
+	tensor.Q4_K:   {1, 2, 4, 6, 8, 16},
+	tensor.Q5_K:   {1, 2, 4, 6, 8, 16},
+	tensor.Q6_K:   {1, 2, 4, 6, 8, 16},
 }
 
 func avxvnniCall(k kernelID, a *args) {
@@ -31,8 +31,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulQ4_0AVXVNNI6(a)
 	case kernel(tensor.Q4_0, 8):
 		mulQ4_0AVXVNNI8(a)
-	case kernel(tensor.Q4_0, 12):
-		mulQ4_0AVXVNNI12(a)
 	case kernel(tensor.Q4_0, 16):
 		mulQ4_0AVXVNNI16(a)
 	case kernel(tensor.Q4_1, 1):
@@ -45,8 +43,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulQ4_1AVXVNNI6(a)
 	case kernel(tensor.Q4_1, 8):
 		mulQ4_1AVXVNNI8(a)
-	case kernel(tensor.Q4_1, 12):
-		mulQ4_1AVXVNNI12(a)
 	case kernel(tensor.Q4_1, 16):
 		mulQ4_1AVXVNNI16(a)
 	case kernel(tensor.Q5_0, 1):
@@ -59,8 +55,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulQ5_0AVXVNNI6(a)
 	case kernel(tensor.Q5_0, 8):
 		mulQ5_0AVXVNNI8(a)
-	case kernel(tensor.Q5_0, 12):
-		mulQ5_0AVXVNNI12(a)
 	case kernel(tensor.Q5_0, 16):
 		mulQ5_0AVXVNNI16(a)
 	case kernel(tensor.Q5_1, 1):
@@ -73,8 +67,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulQ5_1AVXVNNI6(a)
 	case kernel(tensor.Q5_1, 8):
 		mulQ5_1AVXVNNI8(a)
-	case kernel(tensor.Q5_1, 12):
-		mulQ5_1AVXVNNI12(a)
 	case kernel(tensor.Q5_1, 16):
 		mulQ5_1AVXVNNI16(a)
 	case kernel(tensor.Q8_0, 1):
@@ -87,8 +79,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulQ8_0AVXVNNI6(a)
 	case kernel(tensor.Q8_0, 8):
 		mulQ8_0AVXVNNI8(a)
-	case kernel(tensor.Q8_0, 12):
-		mulQ8_0AVXVNNI12(a)
 	case kernel(tensor.Q8_0, 16):
 		mulQ8_0AVXVNNI16(a)
 	case kernel(tensor.IQ4_NL, 1):
@@ -101,8 +91,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulIQ4_NLAVXVNNI6(a)
 	case kernel(tensor.IQ4_NL, 8):
 		mulIQ4_NLAVXVNNI8(a)
-	case kernel(tensor.IQ4_NL, 12):
-		mulIQ4_NLAVXVNNI12(a)
 	case kernel(tensor.IQ4_NL, 16):
 		mulIQ4_NLAVXVNNI16(a)
 	case kernel(tensor.Q2_K, 1):
@@ -115,8 +103,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulQ2_KAVXVNNI6(a)
 	case kernel(tensor.Q2_K, 8):
 		mulQ2_KAVXVNNI8(a)
-	case kernel(tensor.Q2_K, 12):
-		mulQ2_KAVXVNNI12(a)
 	case kernel(tensor.Q2_K, 16):
 		mulQ2_KAVXVNNI16(a)
 	case kernel(tensor.Q3_K, 1):
@@ -129,8 +115,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulQ3_KAVXVNNI6(a)
 	case kernel(tensor.Q3_K, 8):
 		mulQ3_KAVXVNNI8(a)
-	case kernel(tensor.Q3_K, 12):
-		mulQ3_KAVXVNNI12(a)
 	case kernel(tensor.Q3_K, 16):
 		mulQ3_KAVXVNNI16(a)
 	case kernel(tensor.Q4_K, 1):
@@ -143,8 +127,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulQ4_KAVXVNNI6(a)
 	case kernel(tensor.Q4_K, 8):
 		mulQ4_KAVXVNNI8(a)
-	case kernel(tensor.Q4_K, 12):
-		mulQ4_KAVXVNNI12(a)
 	case kernel(tensor.Q4_K, 16):
 		mulQ4_KAVXVNNI16(a)
 	case kernel(tensor.Q5_K, 1):
@@ -157,8 +139,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulQ5_KAVXVNNI6(a)
 	case kernel(tensor.Q5_K, 8):
 		mulQ5_KAVXVNNI8(a)
-	case kernel(tensor.Q5_K, 12):
-		mulQ5_KAVXVNNI12(a)
 	case kernel(tensor.Q5_K, 16):
 		mulQ5_KAVXVNNI16(a)
 	case kernel(tensor.Q6_K, 1):
@@ -171,8 +151,6 @@ func avxvnniCall(k kernelID, a *args) {
 		mulQ6_KAVXVNNI6(a)
 	case kernel(tensor.Q6_K, 8):
 		mulQ6_KAVXVNNI8(a)
-	case kernel(tensor.Q6_K, 12):
-		mulQ6_KAVXVNNI12(a)
 	case kernel(tensor.Q6_K, 16):
 		mulQ6_KAVXVNNI16(a)
 	}
@@ -194,9 +172,6 @@ func mulQ4_0AVXVNNI6(a *args)
 func mulQ4_0AVXVNNI8(a *args)
 
 //go:noescape
-func mulQ4_0AVXVNNI12(a *args)
-
-//go:noescape
 func mulQ4_0AVXVNNI16(a *args)
 
 //go:noescape
@@ -213,9 +188,6 @@ func mulQ4_1AVXVNNI6(a *args)
 
 //go:noescape
 func mulQ4_1AVXVNNI8(a *args)
-
-//go:noescape
-func mulQ4_1AVXVNNI12(a *args)
 
 //go:noescape
 func mulQ4_1AVXVNNI16(a *args)
@@ -236,9 +208,6 @@ func mulQ5_0AVXVNNI6(a *args)
 func mulQ5_0AVXVNNI8(a *args)
 
 //go:noescape
-func mulQ5_0AVXVNNI12(a *args)
-
-//go:noescape
 func mulQ5_0AVXVNNI16(a *args)
 
 //go:noescape
@@ -255,9 +224,6 @@ func mulQ5_1AVXVNNI6(a *args)
 
 //go:noescape
 func mulQ5_1AVXVNNI8(a *args)
-
-//go:noescape
-func mulQ5_1AVXVNNI12(a *args)
 
 //go:noescape
 func mulQ5_1AVXVNNI16(a *args)
@@ -278,9 +244,6 @@ func mulQ8_0AVXVNNI6(a *args)
 func mulQ8_0AVXVNNI8(a *args)
 
 //go:noescape
-func mulQ8_0AVXVNNI12(a *args)
-
-//go:noescape
 func mulQ8_0AVXVNNI16(a *args)
 
 //go:noescape
@@ -297,9 +260,6 @@ func mulIQ4_NLAVXVNNI6(a *args)
 
 //go:noescape
 func mulIQ4_NLAVXVNNI8(a *args)
-
-//go:noescape
-func mulIQ4_NLAVXVNNI12(a *args)
 
 //go:noescape
 func mulIQ4_NLAVXVNNI16(a *args)
@@ -320,9 +280,6 @@ func mulQ2_KAVXVNNI6(a *args)
 func mulQ2_KAVXVNNI8(a *args)
 
 //go:noescape
-func mulQ2_KAVXVNNI12(a *args)
-
-//go:noescape
 func mulQ2_KAVXVNNI16(a *args)
 
 //go:noescape
@@ -339,9 +296,6 @@ func mulQ3_KAVXVNNI6(a *args)
 
 //go:noescape
 func mulQ3_KAVXVNNI8(a *args)
-
-//go:noescape
-func mulQ3_KAVXVNNI12(a *args)
 
 //go:noescape
 func mulQ3_KAVXVNNI16(a *args)
@@ -362,9 +316,6 @@ func mulQ4_KAVXVNNI6(a *args)
 func mulQ4_KAVXVNNI8(a *args)
 
 //go:noescape
-func mulQ4_KAVXVNNI12(a *args)
-
-//go:noescape
 func mulQ4_KAVXVNNI16(a *args)
 
 //go:noescape
@@ -383,9 +334,6 @@ func mulQ5_KAVXVNNI6(a *args)
 func mulQ5_KAVXVNNI8(a *args)
 
 //go:noescape
-func mulQ5_KAVXVNNI12(a *args)
-
-//go:noescape
 func mulQ5_KAVXVNNI16(a *args)
 
 //go:noescape
@@ -402,9 +350,6 @@ func mulQ6_KAVXVNNI6(a *args)
 
 //go:noescape
 func mulQ6_KAVXVNNI8(a *args)
-
-//go:noescape
-func mulQ6_KAVXVNNI12(a *args)
 
 //go:noescape
 func mulQ6_KAVXVNNI16(a *args)
