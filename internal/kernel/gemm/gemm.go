@@ -252,19 +252,43 @@ var scratches = sync.Pool{New: func() any { return new([stripTiles * scratchN]ui
 
 // panels multiplies one tile of A with panels [g,gHi) over steps [k0,k0+ks).
 func (p *product) panels(m0, mr int, ap unsafe.Pointer, am, ak, g, gHi, k0, ks, steps int, add bool) {
+	if !p.spreads() {
+		p.multiply(p.kind, m0, mr, ap, am, ak, g, gHi, k0, ks, steps, add)
+		return
+	}
+	// On the stack, where as little as possible has to be cleared: no row of most models is longer than the small one.
+	half := unsafe.Slice((*uint16)(ap), 2*(((mr-1)*am+(ks-1)*ak)/4+1))
+	if len(half) <= maxSmall {
+		p.spreadSmall(half, m0, mr, am, ak, g, gHi, k0, ks, steps, add)
+	} else {
+		p.spreadLarge(half, m0, mr, am, ak, g, gHi, k0, ks, steps, add)
+	}
+}
+
+// spreads reports whether A is widened to f32 before it meets the panels.
+func (p *product) spreads() bool { return p.kind == kindBF16 && hasSpread() }
+
+// maxSmall is how many elements spreadSmall widens at most.
+const maxSmall = 4096
+
+func (p *product) spreadSmall(half []uint16, m0, mr, am, ak, g, gHi, k0, ks, steps int, add bool) {
+	var f [maxSmall]float32
+	vec.F32FromBF16(f[:len(half)], half)
+	p.multiply(kindSpread, m0, mr, unsafe.Pointer(&f), 2*am, 2*ak, g, gHi, k0, ks, steps, add)
+}
+
+func (p *product) spreadLarge(half []uint16, m0, mr, am, ak, g, gHi, k0, ks, steps int, add bool) {
+	var f [2 * scratchN]float32
+	vec.F32FromBF16(f[:len(half)], half)
+	p.multiply(kindSpread, m0, mr, unsafe.Pointer(&f), 2*am, 2*ak, g, gHi, k0, ks, steps, add)
+}
+
+// multiply is panels with A as the kernels of kd read it.
+func (p *product) multiply(kd kind, m0, mr int, ap unsafe.Pointer, am, ak, g, gHi, k0, ks, steps int, add bool) {
 	stepBytes := p.kind.bytesPerStep()
 	panelBytes := steps * stepBytes
 	b := unsafe.Add(p.b, g*panelBytes+k0*stepBytes)
 	full := min(gHi, p.n/PanelWidth) - g
-	kd := p.kind
-	if p.spreads() {
-		kd = kindSpread
-		f := spreads.Get().(*[2 * scratchN]float32)
-		defer spreads.Put(f)
-		words := ((mr-1)*am+(ks-1)*ak)/4 + 1
-		vec.F32FromBF16(f[:2*words], unsafe.Slice((*uint16)(ap), 2*words))
-		ap, am, ak = unsafe.Pointer(f), 2*am, 2*ak
-	}
 	if full > 0 {
 		runTile(kd, &tile{c: unsafe.Pointer(&p.c[m0*p.ldc+g*PanelWidth]), ldc: p.ldc * 4, cPanel: PanelWidth * 4,
 			a: ap, am: am, ak: ak, b: b, bk: stepBytes, bPanel: panelBytes, steps: ks, m: mr, panels: full, add: b2i(add)})
@@ -273,11 +297,6 @@ func (p *product) panels(m0, mr int, ap unsafe.Pointer, am, ak, g, gHi, k0, ks, 
 		p.edge(kd, m0, mr, ap, am, ak, unsafe.Add(b, full*panelBytes), ks, add)
 	}
 }
-
-// spreads reports whether A is widened to f32 before it meets the panels.
-func (p *product) spreads() bool { return p.kind == kindBF16 && hasSpread() }
-
-var spreads = sync.Pool{New: func() any { return new([2 * scratchN]float32) }}
 
 // edge multiplies the last, partly filled panel through a full-width copy of C.
 func (p *product) edge(kd kind, m0, mr int, ap unsafe.Pointer, am, ak int, b unsafe.Pointer, ks int, add bool) {
