@@ -225,6 +225,12 @@ func TestSlurmTraining(t *testing.T) {
 		return string(all)
 	}
 
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the jobs said\n%s%s", said("stopped"), said("killed"))
+		}
+	})
+
 	job(2, "stopped")
 	id := s.submit(t, dir, "job.sh")
 	s.steps(t, filepath.Join(dir, "stopped"), 20)

@@ -10,7 +10,7 @@ if ! here && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
   # What a package would start now, it does not.
   policy=/usr/sbin/policy-rc.d
   [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && trap 'rm -f "$policy"' EXIT; }
-  packages="slurm-wlm munge libpmix2 openmpi-bin"
+  packages="slurm-wlm munge libpmix-dev openmpi-bin" # libpmix-dev: the plugin of bookworm looks for libpmix.so
   install() { timeout 300 apt-get install -qq -y --no-install-recommends $packages >/dev/null 2>&1; }
   install || { timeout 120 apt-get update -qq && install; } || echo "apt has not installed $packages"
 fi
