@@ -112,23 +112,40 @@ func BenchmarkCore(b *testing.B) {
 	for _, d := range allTypes {
 		w := benchWeights(b, d, 64, 4096)
 		for _, m := range []int{1, 2, 4, 8, 16} {
-			b.Run(fmt.Sprintf("%v/M=%d", d, m), func(b *testing.B) {
-				var a Acts
-				a.Quantize(make([]float32, m*w.Cols), m, w.Cols)
-				dst := make([]float32, m*w.Rows)
-				best := time.Hour
-				for b.Loop() {
-					start := time.Now()
-					Mul(dst, w.Rows, w, &a, 0, w.Panels(), 0, a.Tiles(), false)
-					best = min(best, time.Since(start))
-				}
-				s := best.Seconds() * 1e9
-				b.ReportMetric(0, "ns/op")
-				b.ReportMetric(float64(len(w.Data))/s, "GB/s")
-				b.ReportMetric(2*float64(m)*float64(w.Rows)*float64(w.Cols)/s, "GOP/s")
-			})
+			b.Run(fmt.Sprintf("%v/M=%d", d, m), func(b *testing.B) { benchCore(b, w, m) })
 		}
 	}
+}
+
+// BenchmarkLevels is BenchmarkCore at every level of this machine, those that other makers' processors take included.
+func BenchmarkLevels(b *testing.B) {
+	saved := active
+	defer func() { active = saved }()
+	for _, d := range allTypes {
+		w := benchWeights(b, d, 64, 4096)
+		for _, m := range []int{1, 4, 8, 16, 64} {
+			for _, l := range everyLevel()[1:] {
+				active = l.level
+				b.Run(fmt.Sprintf("%v/M=%d/%s", d, m, l.name), func(b *testing.B) { benchCore(b, w, m) })
+			}
+		}
+	}
+}
+
+func benchCore(b *testing.B, w *Packed, m int) {
+	var a Acts
+	a.Quantize(make([]float32, m*w.Cols), m, w.Cols)
+	dst := make([]float32, m*w.Rows)
+	best := time.Hour
+	for b.Loop() {
+		start := time.Now()
+		Mul(dst, w.Rows, w, &a, 0, w.Panels(), 0, a.Tiles(), false)
+		best = min(best, time.Since(start))
+	}
+	s := best.Seconds() * 1e9
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(len(w.Data))/s, "GB/s")
+	b.ReportMetric(2*float64(m)*float64(w.Rows)*float64(w.Cols)/s, "GOP/s")
 }
 
 // BenchmarkPack is how fast one core packs, in bytes of the source.
